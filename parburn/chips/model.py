@@ -1,0 +1,325 @@
+"""What a chip is: frozen rows of data. No behaviour beyond look-ups, no I/O, no bits of a real chip.
+
+A `Chip` is built from one TOML row and one field table by `parburn.chips.registry` and checked by
+`validate()` there. Everything that differs between chips stands here as a value; code elsewhere never
+asks for a chip's name.
+
+Bit numbers: bit 0 is the least significant bit of word 0 of a block's read registers. A block is one
+Python int with word 0 in its low 32 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterWrite:
+    """One masked register write: `(old & ~mask) | (value & mask)`. Address is absolute."""
+
+    address: int
+    value: int
+    mask: int = 0xFFFFFFFF
+    delay_us: int = 0  # the ROM waits this long BEFORE the write
+
+
+@dataclass(frozen=True, slots=True)
+class BlockErrors:
+    """Where the error report of one RS block stands.
+
+    `fail_bit` is None where the chip has no such bit; `fail_address` is set where it stands in another
+    register than the count (both on ESP32-C3, whose fail bits are shifted by one block).
+    """
+
+    address: int
+    count_mask: int
+    count_shift: int
+    fail_bit: int | None
+    fail_address: int | None = None
+
+    def read(self, registers: Mapping[int, int]) -> tuple[int, bool]:
+        """Number of corrected errors and whether decoding failed, from register values by address."""
+        count = registers[self.address] >> self.count_shift & self.count_mask
+        if self.fail_bit is None:
+            return count, False
+        where = self.address if self.fail_address is None else self.fail_address
+        return count, bool(registers[where] >> self.fail_bit & 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One eFuse block.
+
+    `write_address` is the first programming register: the shared PGM_DATA0 on PGM controllers, the block's
+    own WDATA0 on the classic one. `wr_dis` is a bit of the WR_DIS field, `rd_dis` bits of RD_DIS (two on
+    chips whose key block is protected in halves; empty: cannot be read-protected).
+    """
+
+    index: int
+    name: str
+    aliases: tuple[str, ...]
+    read_address: int
+    write_address: int
+    words: int
+    wr_dis: int | None
+    rd_dis: tuple[int, ...]
+    key_purpose: str | None  # name of the field that holds the key purpose
+    errors: BlockErrors | None  # None: block 0, or the classic controller's common status
+    for_keys: bool = False  # burn_key accepts it
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name and aliases."""
+        return (self.name, *self.aliases)
+
+    @property
+    def mask(self) -> int:
+        """All bits of the read registers."""
+        return (1 << (32 * self.words)) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One part of a composed field: `bits` bits of a field or of a register, put at `shift`."""
+
+    shift: int
+    field: str | None = None
+    address: int | None = None
+    bit: int = 0
+    bits: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One eFuse field.
+
+    `kind` is `bool`, `uint` or `bytes`; `codec` names how text and bits meet in `parburn.efuse.values`
+    (empty: plain; `mac`, `custom_mac`, `mac_crc`, `custom_mac_crc`, `mac_eui64`, `keypurpose`, `keyblock`,
+    `bitcount`, `spipin`, `vref`, `adc_tp`, `temp_sensor`, `composed`). `shown_when` names a condition of the chip row; a field whose condition does not hold
+    is left out of listings but can be named (`on_request`), or does not exist (`not on_request`).
+    A composed field has `sources` and no place of its own (`start` is None).
+    """
+
+    name: str
+    block: int
+    start: int | None
+    bits: int
+    kind: str
+    wr_dis: int | None = None
+    rd_dis: tuple[int, ...] = ()
+    alt_names: tuple[str, ...] = ()
+    codec: str = ""
+    category: str = "config"
+    description: str = ""
+    meanings: Mapping[int, str] = field(default_factory=dict)
+    shown_when: str = ""
+    on_request: bool = True
+    sources: tuple[Source, ...] = ()
+    value_map: Mapping[int, int] = field(default_factory=dict)
+    custom: bool = False  # from --extend-efuse-table
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name and alternative names."""
+        return (self.name, *self.alt_names)
+
+    @property
+    def word(self) -> int | None:
+        """Word of the block where the field starts; None for a composed field."""
+        return None if self.start is None else self.start // 32
+
+    @property
+    def pos(self) -> int | None:
+        """Bit within that word; None for a composed field."""
+        return None if self.start is None else self.start % 32
+
+    @property
+    def mask(self) -> int:
+        """The field's bits in its block (0 for a composed field)."""
+        return 0 if self.start is None else ((1 << self.bits) - 1) << self.start
+
+    @property
+    def type_name(self) -> str:
+        """`bool`, `uint:N` (N bits) or `bytes:N` (N bytes): what espefuse calls efuse_type."""
+        if self.kind == "bool":
+            return "bool"
+        return f"bytes:{self.bits // 8}" if self.kind == "bytes" else f"uint:{self.bits}"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Holds when the field's value is one of `values`, or at least `at_least`, or when `or_else` holds."""
+
+    field: str
+    values: tuple[int, ...] = ()
+    at_least: int | None = None
+    or_else: Condition | None = None  # about another field: "block version 0.2 on" is MAJOR >= 1 or MINOR >= 2
+
+    def holds(self, value: int) -> bool:
+        """Tell whether a field value meets the condition."""
+        return value in self.values or (self.at_least is not None and value >= self.at_least)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPurpose:
+    """One key purpose. `code` is -1 for a virtual purpose, which `split_into` names the real halves of."""
+
+    name: str
+    code: int
+    reversed: bool = False  # key bytes go in reverse order
+    read_protect: bool = False
+    digest: bool = False  # burn_key_digest takes it
+    needs_ecdsa: bool = False  # the key file is a PEM private key
+    split_into: tuple[str, ...] = ()
+    not_in_blocks: tuple[str, ...] = ()  # block names where the hardware forbids it
+
+
+@dataclass(frozen=True, slots=True)
+class Crystal:
+    """How the crystal's frequency is known.
+
+    `fixed_mhz` when the chip has one crystal only. Otherwise from the UART clock divider that the ROM's
+    autobaud left at `clkdiv_address` (MHz = baud * divider / 1e6 / `prescale`, nearest of `choices`), or
+    from a register (`address`, `mask`, `shift`; value -> MHz by `by_value`).
+    """
+
+    fixed_mhz: int | None = None
+    clkdiv_address: int | None = None
+    clkdiv_mask: int = 0xFFFFF
+    prescale: int = 1
+    choices: tuple[int, ...] = ()
+    address: int | None = None
+    mask: int = 0
+    shift: int = 0
+    by_value: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureOf:
+    """A line of the feature list that depends on fields (`fields` joined, the first in the low bits).
+
+    `by_value` names the feature, `otherwise` stands for every other value; an empty text is no feature.
+    With a `detail_field` its name by `details` follows in brackets.
+    """
+
+    fields: tuple[str, ...]
+    by_value: Mapping[int, str]
+    otherwise: str = ""
+    detail_field: str | None = None
+    details: Mapping[int, str] = field(default_factory=dict)
+
+    def text(self, value: int, detail: int = 0) -> str:
+        """The feature for these values; empty: not there."""
+        found = self.by_value.get(value, self.otherwise)
+        return f"{found} ({self.details.get(detail, '')})" if found and self.detail_field else found
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEnd:
+    """A field whose burn ends or limits the link. `kind` is `secure-download` (SYNC and GET_SECURITY_INFO
+    go on), `no-download` (the chip never answers again) or `next-reset` (acts at the next reset only)."""
+
+    field: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsbJtag:
+    """How to see that we talk over USB-Serial-JTAG, and what must be quieted then."""
+
+    buf_no_address: int  # UARTDEV_BUF_NO in the ROM's data
+    buf_no_value: int
+    quiet: tuple[RegisterWrite, ...]  # disable RTC watchdog, auto-feed the super watchdog
+
+
+@dataclass(frozen=True, slots=True)
+class WatchdogReset:
+    """The writes that make the RTC watchdog reset the chip (`--after watchdog-reset`)."""
+
+    writes: tuple[RegisterWrite, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One chip, whole. See the module docstring for bit order; all addresses are absolute.
+
+    `controller` is `classic` (own WDATA registers per block, one PGM burns them all) or `pgm` (shared PGM
+    registers, the block number goes into CMD). `registers` holds by TRM name, for both: CONF, CMD, DATE;
+    for pgm: PGM_DATA0, CHECK_VALUE0, STATUS; for classic: DEC_STATUS.
+    """
+
+    name: str  # as on the command line: esp32s3
+    title: str  # as CHIP_NAME: ESP32-S3
+    controller: str
+    chip_ids: tuple[int, ...]  # GET_SECURITY_INFO
+    magics: tuple[int, ...]  # word at 0x40001000
+    efuse_base: int
+    registers: Mapping[str, int]
+    blocks: tuple[Block, ...]
+    fields: tuple[Field, ...]
+    key_purposes: tuple[KeyPurpose, ...]
+    conditions: Mapping[str, Condition]
+    coding: str  # "rs", or the name of the field that holds the scheme (classic)
+    crystal: Crystal
+    timing: Mapping[int, tuple[RegisterWrite, ...]]  # crystal MHz -> writes before a burn
+    block0_errors: tuple[int, ...]  # REPEAT_ERR registers; empty on classic
+    error_registers: tuple[int, ...]  # all, in the order of an EFSR token
+    burned_last: tuple[str, ...]  # fields of BLOCK0 that lock or cut: burned after all else is verified
+    link_ends: tuple[LinkEnd, ...]
+    rules: tuple[str, ...] = ()  # names of functions in parburn.efuse.rules
+    extra_registers: tuple[int, ...] = ()  # read at identification, for composed fields
+    clear_after_burn: tuple[int, ...] = ()
+    uart_clkdiv: int = 0
+    dummy_register: int = 0  # harmless to write with mask 0: UART date
+    usb_jtag: UsbJtag | None = None
+    watchdog_reset: WatchdogReset | None = None
+    mac_field: str = "MAC"
+    unique_id_field: str | None = None  # OPTIONAL_UNIQUE_ID where the chip has one
+    ring_bytes: int = 255  # never more unanswered bytes than this on the line, escapes counted
+    entries_per_write: int = 15  # WRITE_REG entries in one packet
+    program_ms: float = 1.0  # typical length of one program command
+    read_ms: float = 0.1
+    revision_fields: tuple[str, str] = ("WAFER_VERSION_MAJOR", "WAFER_VERSION_MINOR")
+    flash_voltage: str = ""  # how set_flash_voltage works: name of a rule set, empty: not on this chip
+    features: tuple[str, ...] = ()
+    package_field: str | None = None
+    packages: Mapping[int, str] = field(default_factory=dict)  # package code -> description
+    packages_when: Mapping[str, Mapping[int, str]] = field(default_factory=dict)  # by condition, later ones win
+    unknown_package: str = ""  # description of any other code
+    more_features: tuple[FeatureOf, ...] = ()  # follow `features`
+    revision_zero_when: Mapping[str, int] = field(default_factory=dict)  # all fields so: it is revision 0.0
+
+    @cached_property
+    def block_by_name(self) -> Mapping[str, Block]:
+        """Every block by name and alias."""
+        return {name: block for block in self.blocks for name in block.names}
+
+    @cached_property
+    def field_by_name(self) -> Mapping[str, tuple[Field, ...]]:
+        """Every field by name and alternative name; several when conditions choose between them."""
+        found: dict[str, tuple[Field, ...]] = {}
+        for one in self.fields:
+            for name in one.names:
+                found[name] = (*found.get(name, ()), one)
+        return found
+
+    @cached_property
+    def purpose_by_name(self) -> Mapping[str, KeyPurpose]:
+        """Key purposes by name."""
+        return {purpose.name: purpose for purpose in self.key_purposes}
+
+    @cached_property
+    def purpose_by_code(self) -> Mapping[int, KeyPurpose]:
+        """Real (not virtual) key purposes by code; the first wins where names share a code."""
+        found: dict[int, KeyPurpose] = {}
+        for purpose in self.key_purposes:
+            if purpose.code >= 0:
+                found.setdefault(purpose.code, purpose)
+        return found
+
+    @cached_property
+    def link_end_by_field(self) -> Mapping[str, str]:
+        """Kind of link end by field name."""
+        return {end.field: end.kind for end in self.link_ends}

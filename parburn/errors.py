@@ -1,0 +1,226 @@
+"""Every exception of parburn. This module imports nothing.
+
+::
+
+    ParburnError                     a sentence in str(), data in attributes
+    +-- UsageError                   blame: the command line or an input file (exit 2, nothing burned)
+    |   +-- TooFewBoards             fewer boards than --expect were identified
+    |   +-- ChipDataError            a chip row or a custom eFuse table breaks a rule (file, line, column)
+    |   +-- ScriptSyntaxError        a script does not compile
+    +-- LinkError                    blame: the line between us and the chip
+    |   +-- PortBusy                 another program holds the port
+    |   +-- PortDenied               no rights to the port
+    |   +-- PortGone                 unplugged, or the other end closed
+    |   +-- NoAnswer                 a deadline passed in silence
+    |   +-- GarbledAnswer            bytes came that are no answer to what was asked
+    +-- ChipError                    blame: the chip, or what it is
+    |   +-- CommandRefused           the ROM answered with an error status
+    |   +-- WrongChip                not the chip that was asked for, or none that we know
+    |   +-- SecureDownload           registers cannot be reached in secure download mode
+    |   +-- ControllerStuck          the eFuse controller does not become idle
+    |   +-- IdentityUnclear          MAC all zero, bad CRC, two readings differ
+    |   +-- BoardSwapped             another chip sits where this one was
+    +-- EfuseError                   blame: what was asked of the eFuses; nothing was burned by this command
+    |   +-- UnknownName              no such field, block, command or purpose
+    |   +-- BadValue                 text or size that does not fit the field
+    |   +-- PlanError                the hardware's rules forbid this burn
+    +-- BurnError                    a burn that was attempted and did not end well
+    |   +-- StagingMismatch          the programming registers read back differ; nothing was burned by this step
+    |   +-- VerifyFailed             after the burn the chip shows other bits than planned
+    |   +-- PartialBurn              some steps are done, the rest is in `remaining`
+    +-- ScriptError                  blame: the user's script
+    |   +-- ScriptFailed             it raised (the traceback is cut to the script)
+    |   +-- ScriptExited             it called exit()
+    |   +-- ScriptTimeout            it ran past --script-timeout
+    +-- LedgerError                  blame: the ledger, or what it says
+    |   +-- LedgerUnusable           missing, foreign, damaged, too new, not writable
+    |   +-- OutOfIndexes             no index left in --index A-B
+    |   +-- UniqueValueTaken         this value already belongs to another chip
+    |   +-- UnitRefused              the record of this unit forbids this job
+    |   +-- UnitQuarantined          the record of this unit says: do not touch
+    +-- NotConfirmed                 the operator did not confirm
+    +-- Interrupted                  the operator stopped the run
+"""
+
+from __future__ import annotations
+
+
+class ParburnError(Exception):
+    """Base of all. `str()` is one sentence for an operator; `hint` says what to do next, or is empty."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageError(ParburnError):
+    """The command line or an input file is wrong. Nothing was burned."""
+
+
+class TooFewBoards(UsageError):
+    """Fewer boards than `--expect` were identified."""
+
+
+class ChipDataError(UsageError):
+    """A chip row or an eFuse table is wrong. `where` is `file:line:column` as far as known."""
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(f"{where}: {message}" if where else message, hint=hint)
+        self.where = where
+
+
+class ScriptSyntaxError(UsageError):
+    """A script does not compile. Found before any port is opened."""
+
+
+class LinkError(ParburnError):
+    """The line between us and the chip failed."""
+
+
+class PortBusy(LinkError):
+    """Another program holds the port."""
+
+
+class PortDenied(LinkError):
+    """The port cannot be opened with the rights we have."""
+
+
+class PortGone(LinkError):
+    """The port vanished: unplugged, or the other end closed."""
+
+
+class NoAnswer(LinkError):
+    """A deadline passed in silence."""
+
+
+class GarbledAnswer(LinkError):
+    """Bytes came that are no answer to what was asked."""
+
+
+class ChipError(ParburnError):
+    """The chip refused, or is not what it should be."""
+
+
+class CommandRefused(ChipError):
+    """The ROM answered with an error status. `status` and `code` are the two status bytes."""
+
+    def __init__(self, message: str, *, status: int = 1, code: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.code = code
+
+
+class WrongChip(ChipError):
+    """Not the chip that was asked for, or none that we know."""
+
+
+class SecureDownload(ChipError):
+    """Registers cannot be reached in secure download mode."""
+
+
+class ControllerStuck(ChipError):
+    """The eFuse controller did not become idle before its deadline."""
+
+
+class IdentityUnclear(ChipError):
+    """The chip's identity cannot be trusted: MAC all zero, bad CRC, or two readings that differ."""
+
+
+class BoardSwapped(ChipError):
+    """Another chip sits where this one was, or its eFuses changed behind our back."""
+
+
+class EfuseError(ParburnError):
+    """What was asked of the eFuses cannot be done. The command that asked staged nothing."""
+
+
+class UnknownName(EfuseError):
+    """No such field, block, command or key purpose. The message names the nearest ones."""
+
+
+class BadValue(EfuseError):
+    """A value's text, range or size does not fit its field."""
+
+
+class PlanError(EfuseError):
+    """The hardware's rules forbid this burn. Raised before its first bit."""
+
+
+class BurnError(ParburnError):
+    """A burn was attempted and did not end well."""
+
+
+class StagingMismatch(BurnError):
+    """The programming registers read back differ from what was written. This step burned nothing."""
+
+
+class VerifyFailed(BurnError):
+    """After the burn the chip shows other bits than planned. `permanent` when a repeat cannot mend it."""
+
+    def __init__(self, message: str, *, permanent: bool = True, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.permanent = permanent
+
+
+class PartialBurn(BurnError):
+    """Some steps are done. `remaining` counts the steps that are not."""
+
+    def __init__(self, message: str, *, remaining: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.remaining = remaining
+
+
+class ScriptError(ParburnError):
+    """The user's script ended badly. `traceback_text` is cut to the script's own frames."""
+
+    def __init__(self, message: str, *, traceback_text: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.traceback_text = traceback_text
+
+
+class ScriptFailed(ScriptError):
+    """The script raised."""
+
+
+class ScriptExited(ScriptError):
+    """The script called exit(). What it had staged is dropped."""
+
+
+class ScriptTimeout(ScriptError):
+    """The script ran past its deadline."""
+
+
+class LedgerError(ParburnError):
+    """The ledger cannot be used, or what it says forbids this."""
+
+
+class LedgerUnusable(LedgerError):
+    """Missing, foreign, damaged, from a newer parburn, or not writable."""
+
+
+class OutOfIndexes(LedgerError):
+    """No index is left in the range of --index."""
+
+
+class UniqueValueTaken(LedgerError):
+    """This value already belongs to another chip."""
+
+
+class UnitRefused(LedgerError):
+    """The record of this unit forbids this job."""
+
+
+class UnitQuarantined(LedgerError):
+    """The record of this unit says: do not touch it."""
+
+
+class NotConfirmed(ParburnError):
+    """The operator was asked and did not confirm. Nothing was burned by this command."""
+
+
+class Interrupted(ParburnError):
+    """The operator stopped the run."""

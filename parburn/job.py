@@ -1,0 +1,45 @@
+"""What the operator asked for, as one frozen value. Made by the command line, read by everything below it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class TableOption:
+    """One `--extend-efuse-table [CHIP=]CSV`. `chip` is None when it is meant for every chip of the run."""
+
+    chip: str | None
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run. Paths are as the operator gave them; nothing here has been opened yet."""
+
+    ports: tuple[str, ...]  # expanded, without doubles, naturally sorted
+    scripts: tuple[Path, ...]
+    config_files: tuple[Path, ...] = ()
+    index_first: int = 1
+    index_last: int | None = None
+    do_not_confirm: bool = False
+    dry_run: bool = False
+    expect: int | None = None
+    chip: str = "auto"
+    baud: int = 115200
+    before: str = "default-reset"
+    after: str = "no-reset"
+    tables: tuple[TableOption, ...] = ()
+    ledger: Path | None = None
+    batch: str | None = None
+    connect_attempts: int = 7
+    max_burning: int | None = None
+    script_timeout_s: float = 60.0
+    allow_fixed_index: bool = False
+    show_sensitive_info: bool = False
+    show_output: bool = False
+    report: Path | None = None
+    trace: Path | None = None
+    debug: bool = False
+    simulated: bool = False
