@@ -97,9 +97,12 @@ class Field:
 
     `kind` is `bool`, `uint` or `bytes`; `codec` names how text and bits meet in `parburn.efuse.values`
     (empty: plain; `mac`, `custom_mac`, `mac_crc`, `custom_mac_crc`, `mac_eui64`, `keypurpose`, `keyblock`,
-    `bitcount`, `spipin`, `vref`, `adc_tp`, `temp_sensor`, `composed`). `shown_when` names a condition of the chip row; a field whose condition does not hold
-    is left out of listings but can be named (`on_request`), or does not exist (`not on_request`).
-    A composed field has `sources` and no place of its own (`start` is None).
+    `bitcount`, `spipin`, `vref`, `adc_tp`, `temp_sensor`, `composed`). `shown_when` names a condition of the
+    chip row; a field whose condition does not hold is left out of listings but can be named (`on_request`),
+    or does not exist (`not on_request`).
+    A composed field has `sources` and no place of its own (`start` is None); burning it, where its codec
+    allows that, burns its sources. A field with both has its low bits in its own place and the rest in
+    the sources (a key purpose of five bits whose highest stands elsewhere); `bits` is then its own place.
     """
 
     name: str
@@ -155,7 +158,9 @@ class Condition:
     field: str
     values: tuple[int, ...] = ()
     at_least: int | None = None
-    or_else: Condition | None = None  # about another field: "block version 0.2 on" is MAJOR >= 1 or MINOR >= 2
+    or_else: Condition | None = (
+        None  # about another field: "block version 0.2 on" is MAJOR >= 1 or MINOR >= 2
+    )
 
     def holds(self, value: int) -> bool:
         """Tell whether a field value meets the condition."""
@@ -201,7 +206,7 @@ class FeatureOf:
     """A line of the feature list that depends on fields (`fields` joined, the first in the low bits).
 
     `by_value` names the feature, `otherwise` stands for every other value; an empty text is no feature.
-    With a `detail_field` its name by `details` follows in brackets.
+    `{}` in a text is replaced by what `details` says for the value of `detail_field`.
     """
 
     fields: tuple[str, ...]
@@ -212,8 +217,7 @@ class FeatureOf:
 
     def text(self, value: int, detail: int = 0) -> str:
         """The feature for these values; empty: not there."""
-        found = self.by_value.get(value, self.otherwise)
-        return f"{found} ({self.details.get(detail, '')})" if found and self.detail_field else found
+        return self.by_value.get(value, self.otherwise).replace("{}", self.details.get(detail, ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +233,7 @@ class LinkEnd:
 class UsbJtag:
     """How to see that we talk over USB-Serial-JTAG, and what must be quieted then."""
 
-    buf_no_address: int  # UARTDEV_BUF_NO in the ROM's data
+    buf_no_address: int | None  # UARTDEV_BUF_NO in the ROM's data; None: only the USB id of the port tells
     buf_no_value: int
     quiet: tuple[RegisterWrite, ...]  # disable RTC watchdog, auto-feed the super watchdog
 
@@ -286,8 +290,11 @@ class Chip:
     features: tuple[str, ...] = ()
     package_field: str | None = None
     packages: Mapping[int, str] = field(default_factory=dict)  # package code -> description
-    packages_when: Mapping[str, Mapping[int, str]] = field(default_factory=dict)  # by condition, later ones win
+    packages_when: Mapping[str, Mapping[int, str]] = field(
+        default_factory=dict
+    )  # by condition, later ones win
     unknown_package: str = ""  # description of any other code
+    name_parts: tuple[FeatureOf, ...] = ()  # in place of packages: put behind the title; a "?" is unknown
     more_features: tuple[FeatureOf, ...] = ()  # follow `features`
     revision_zero_when: Mapping[str, int] = field(default_factory=dict)  # all fields so: it is revision 0.0
 

@@ -1,0 +1,1 @@
+"""What chips are: rows of data, their reader, registry and checks. Reads its own files and nothing else."""

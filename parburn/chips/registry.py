@@ -1,0 +1,311 @@
+"""Finds chips by name or by what they answer, and builds their rows. Reads its own data files, nothing else.
+
+`data/index.csv` holds what is needed to find a chip: name, title, chip ids, magics. Only the row that was
+asked for is then read: `data/NAME.toml` (controller, blocks, purposes, ROM facts) and the field table that
+it names. Addresses in a row are offsets from `efuse_base` where the eFuse controller is meant; those of
+other peripherals are absolute. A key that this module does not know is refused.
+
+An overlay changes a row for some silicon revisions (`from` and `until`, both inclusive, as major * 100 +
+minor): it replaces keys, and with `more_fields` adds a table. Without a known revision no overlay holds.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from parburn.chips.model import (
+    Block,
+    BlockErrors,
+    Chip,
+    Condition,
+    Crystal,
+    FeatureOf,
+    Field,
+    KeyPurpose,
+    LinkEnd,
+    RegisterWrite,
+    UsbJtag,
+    WatchdogReset,
+)
+from parburn.chips.table import parse_fields
+from parburn.errors import ChipDataError, UnknownName
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+_DATA = Path(__file__).parent / "data"
+
+
+def chip_names() -> tuple[str, ...]:
+    """Names of all chips, as on the command line, without loading their rows."""
+    return tuple(_index())
+
+
+def chip_named(name: str, *, revision: int | None = None) -> Chip:
+    """The chip of that name, however it is written (esp32s3, ESP32-S3, esp32-s3).
+
+    `revision` (major * 100 + minor) picks the overlays. Raises UnknownName with the nearest names.
+    """
+    plain = name.lower().replace("-", "").replace("_", "")
+    if plain not in _index():
+        raise UnknownName(f"there is no chip {name!r}", hint=_nearest(plain))
+    row = _read_row(plain)
+    chosen = tuple(at for at, one in enumerate(row.get("overlay", ())) if _holds(one, revision))
+    return _build(plain, chosen)
+
+
+def _nearest(name: str) -> str:
+    import difflib  # only a mistake needs it
+
+    near = difflib.get_close_matches(name, chip_names(), n=3)
+    return f"Did you mean {' or '.join(near)}?" if near else f"Known chips: {', '.join(chip_names())}."
+
+
+def find_chip(*, chip_id: int | None = None, magic: int | None = None) -> Chip | None:
+    """The chip with this id (from GET_SECURITY_INFO) or magic value; None: no chip that we know."""
+    for name, (chip_ids, magics) in _index().items():
+        if chip_id in chip_ids or magic in magics:
+            return chip_named(name)
+    return None
+
+
+def _holds(overlay: Row, revision: int | None) -> bool:
+    if revision is None:
+        return False
+    return bool(overlay.get("from", 0) <= revision <= overlay.get("until", revision))
+
+
+@lru_cache(maxsize=1)
+def _index() -> Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Chip ids and magics by name."""
+    found: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+    for line in _text("index.csv").splitlines():
+        if line and not line.startswith("#"):
+            name, chip_ids, magics = line.split(",")
+            found[name] = _integers(chip_ids), _integers(magics)
+    return found
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    return tuple(int(one, 0) for one in text.split())
+
+
+def _text(file: str) -> str:
+    return (_DATA / file).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=32)
+def _read_row(name: str) -> Row:
+    return tomllib.loads(_text(f"{name}.toml"))
+
+
+@lru_cache(maxsize=64)
+def _fields(file: str) -> tuple[Field, ...]:
+    return parse_fields(_text(file), file=file)
+
+
+@lru_cache(maxsize=64)
+def _build(name: str, chosen: Sequence[int]) -> Chip:
+    """The chip with the chosen overlays laid over its row."""
+    row = dict(_read_row(name))
+    overlays = row.pop("overlay", [])
+    for at in chosen:
+        row |= {key: value for key, value in overlays[at].items() if key not in ("from", "until")}
+    file = f"{name}.toml"
+    try:
+        chip = build_chip(name, row, _fields(row.pop("fields", f"{name}.csv")) + _more_fields(row))
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise ChipDataError(f"cannot build this chip: {error!r}", where=file) from error
+    return chip
+
+
+def _more_fields(row: Row) -> tuple[Field, ...]:
+    more = row.pop("more_fields", None)
+    return _fields(more) if more else ()
+
+
+def build_chip(name: str, row: Row, fields: tuple[Field, ...]) -> Chip:
+    """Make a Chip of a parsed row and its fields. Raises ChipDataError for a key that is not known."""
+    row = dict(row)
+    base = row.pop("efuse_base")
+    pgm = row["controller"] == "pgm"
+    registers = {key: base + offset for key, offset in row.pop("registers").items()}
+    bits = row.pop("custom_purpose_bits", 0)
+    purposes = tuple(_purpose(text) for text in row.pop("key_purposes", ()))
+    chip = Chip(
+        name=name,
+        title=row.pop("title"),
+        controller=row.pop("controller"),
+        chip_ids=tuple(row.pop("chip_ids")),
+        magics=tuple(row.pop("magics")),
+        efuse_base=base,
+        registers=registers,
+        blocks=_blocks(base, row.pop("blocks"), registers["PGM_DATA0"] if pgm else None, _errors(base, row)),
+        fields=fields,
+        key_purposes=purposes + _custom_purposes(bits, purposes),
+        conditions={key: _condition(value) for key, value in row.pop("conditions", {}).items()},
+        coding=row.pop("coding"),
+        crystal=_crystal(row.pop("crystal")),
+        timing={int(mhz): _writes(value, base) for mhz, value in row.pop("timing").items()},
+        block0_errors=_addresses(base, row.pop("block0_errors", ())),
+        error_registers=_addresses(base, row.pop("error_registers")),
+        burned_last=tuple(row.pop("burned_last")),
+        link_ends=tuple(LinkEnd(field, kind) for field, kind in row.pop("link_ends").items()),
+        clear_after_burn=_addresses(base, row.pop("clear_after_burn", ())),
+        usb_jtag=_usb_jtag(row.pop("usb_jtag", None)),
+        watchdog_reset=_watchdog_reset(row.pop("watchdog_reset", None)),
+        packages=_numbered(row.pop("packages", {})),
+        packages_when={key: _numbered(value) for key, value in row.pop("packages_when", {}).items()},
+        more_features=tuple(_feature(one) for one in row.pop("more_features", ())),
+        name_parts=tuple(_feature(one) for one in row.pop("name_parts", ())),
+        **{key: _plain(row.pop(key)) for key in _PLAIN & row.keys()},
+    )
+    if row:
+        raise ChipDataError(f"unknown keys: {', '.join(row)}", where=f"{name}.toml")
+    return chip
+
+
+# Keys whose values go into the Chip as they are (lists become tuples).
+_PLAIN = frozenset(
+    (
+        "dummy_register",
+        "entries_per_write",
+        "extra_registers",
+        "features",
+        "flash_voltage",
+        "mac_field",
+        "package_field",
+        "program_ms",
+        "read_ms",
+        "revision_fields",
+        "revision_zero_when",
+        "ring_bytes",
+        "rules",
+        "uart_clkdiv",
+        "unique_id_field",
+        "unknown_package",
+    )
+)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _numbered(table: Mapping[str, T]) -> dict[int, T]:
+    return {int(key): value for key, value in table.items()}
+
+
+def _addresses(base: int, offsets: Sequence[int]) -> tuple[int, ...]:
+    return tuple(base + offset for offset in offsets)
+
+
+def _writes(rows: Sequence[Sequence[int]], base: int = 0) -> tuple[RegisterWrite, ...]:
+    """Each row: address (an offset from `base`), value, mask if not all bits."""
+    return tuple(RegisterWrite(base + address, *rest) for address, *rest in rows)
+
+
+def _errors(base: int, row: Row) -> dict[int, BlockErrors]:
+    """By block: [index, register, count shift, fail bit (-1: none), register of the fail bit if another]."""
+    found: dict[int, BlockErrors] = {}
+    for index, offset, shift, fail, *elsewhere in row.pop("block_errors", ()):
+        fail_address = base + elsewhere[0] if elsewhere else None
+        found[index] = BlockErrors(base + offset, 7, shift, None if fail < 0 else fail, fail_address)
+    return found
+
+
+def _blocks(
+    base: int, rows: Sequence[Sequence[Any]], pgm: int | None, errors: Mapping[int, BlockErrors]
+) -> tuple[Block, ...]:
+    """Each row: name, aliases, read offset, words, WR_DIS bit (-1: none), RD_DIS bits, purpose field or "".
+
+    A classic controller's rows go on with the write offset. A purpose field, or `key`, makes it a key block.
+    """
+    blocks: list[Block] = []
+    for index, (name, aliases, read, words, wr_dis, rd_dis, purpose, *write) in enumerate(rows):
+        blocks.append(
+            Block(
+                index=index,
+                name=name,
+                aliases=tuple(aliases.split()),
+                read_address=base + read,
+                write_address=base + write[0] if pgm is None else pgm,
+                words=words,
+                wr_dis=None if wr_dis < 0 else wr_dis,
+                rd_dis=tuple(rd_dis),
+                key_purpose=purpose if purpose not in ("", "key") else None,
+                errors=errors.get(index),
+                for_keys=bool(purpose),
+            )
+        )
+    return tuple(blocks)
+
+
+def _purpose(text: str) -> KeyPurpose:
+    """`NAME CODE` and any of: reversed, read-protect, digest, ecdsa, split:A+B, not-in:BLOCK+BLOCK."""
+    name, code, *words = text.split()
+    given = {word.partition(":")[0]: tuple(word.partition(":")[2].split("+")) for word in words}
+    unknown = given.keys() - {"reversed", "read-protect", "digest", "ecdsa", "split", "not-in"}
+    if unknown:
+        raise ValueError(f"key purpose {name}: {', '.join(unknown)} is not known")
+    return KeyPurpose(
+        name=name,
+        code=int(code),
+        reversed="reversed" in given,
+        read_protect="read-protect" in given,
+        digest="digest" in given,
+        needs_ecdsa="ecdsa" in given,
+        split_into=given.get("split", ()),
+        not_in_blocks=given.get("not-in", ()),
+    )
+
+
+def _custom_purposes(bits: int, known: Sequence[KeyPurpose]) -> tuple[KeyPurpose, ...]:
+    """CUSTOM_n and CUSTOM_DIGEST_n for every code that has no name, and the MAX ones for the last code."""
+    if not bits:
+        return ()
+    taken = {purpose.code for purpose in known}
+    last = (1 << bits) - 1
+    codes = [(str(code), code) for code in range(last + 1) if code not in taken]
+    return tuple(
+        KeyPurpose(f"CUSTOM_{digest}{text}", code, digest=bool(digest))
+        for text, code in [*codes, ("MAX", last)]
+        for digest in ("", "DIGEST_")
+    )
+
+
+def _condition(row: Row) -> Condition:
+    other = row.get("or_else")
+    return Condition(
+        field=row["field"],
+        values=tuple(row.get("values", ())),
+        at_least=row.get("at_least"),
+        or_else=_condition(other) if other else None,
+    )
+
+
+def _crystal(row: Row) -> Crystal:
+    plain = {key: _plain(value) for key, value in row.items() if key != "by_value"}
+    return Crystal(**plain, by_value=_numbered(row.get("by_value", {})))
+
+
+def _usb_jtag(row: Row | None) -> UsbJtag | None:
+    return UsbJtag(row.get("buf_no"), row.get("value", 0), _writes(row["quiet"])) if row else None
+
+
+def _watchdog_reset(rows: Sequence[Sequence[int]] | None) -> WatchdogReset | None:
+    return WatchdogReset(_writes(rows)) if rows else None
+
+
+def _feature(row: Row) -> FeatureOf:
+    return FeatureOf(
+        fields=tuple(row["fields"].split()),
+        by_value=_numbered(row["by_value"]),
+        otherwise=row.get("otherwise", ""),
+        detail_field=row.get("detail"),
+        details=_numbered(row.get("details", {})),
+    )

@@ -1,0 +1,335 @@
+"""Reads eFuse field tables (CSV): the built-in ones and those of --extend-efuse-table. Never touches a chip.
+
+Both are written in the dialect of ESP-IDF's `esp_efuse_table.csv`::
+
+    # name, block, bit_start, bit_count, [alternative names] description
+    UNIQUE_ID,  EFUSE_BLK3, 0,  64, [UID SERIAL] Number of this unit
+    LINE_DATA,  EFUSE_BLK3, 64, 16, Filled in by the line
+    LINE_DATA.STATION, EFUSE_BLK3, 64, 4, Part of LINE_DATA; it is called LINE_DATA_STATION
+    TRIM,       EFUSE_BLK3, 80,  4, Low bits  (a row without a name goes on with the one before:
+        ,       EFUSE_BLK3, 90,  4, High bits  the parts are called TRIM_0 and TRIM_1)
+
+The block may be a plain number, an empty bit_start means behind the row before, and bit_count may be
+MAX_BLK_LEN. What follows the fifth column is ignored. How many bits a field has decides what it is:
+one bit is a bool, more than 32 in whole bytes are bytes (and a MAC or a part of it always is), anything
+else is a number.
+
+The built-in tables have eight columns more, all of which may be empty::
+
+    name, block, bit_start, bit_count, description,
+        wr_dis, rd_dis, codec, category, shown_when, meanings, sources, value_map
+
+wr_dis is a bit of WR_DIS, rd_dis bits of RD_DIS with a space between. codec and category (empty: config)
+are those of `chips.model.Field`. shown_when names a condition of the chip row; a leading `!` makes the
+field non-existent where it does not hold, without it the field can still be asked for by name. meanings
+is `0=Disable|1=Enable`. A composed field has no bit_start but sources: `NAME@shift` for a whole field,
+`NAME.24:8@shift` for its 8 bits from bit 24 on, `0x3FF6607C.31:1@shift` for a bit of a register. A field
+with both a bit_start and sources has its low bits in its own place and the rest elsewhere. value_map is
+`3=2 7=3`. A cell with a comma is quoted.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from parburn.chips.model import Block, Chip, Field, Source
+from parburn.chips.validate import validate
+from parburn.errors import ChipDataError
+
+BLOCK_BITS = 256  # what MAX_BLK_LEN stands for
+COLUMNS = 13
+_BLOCK = re.compile(r"(?:EFUSE_BLK)?(0[xX][0-9A-Fa-f]{1,2}|\d{1,3})\Z", re.ASCII)
+_NAME = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*\Z", re.ASCII)
+_ALT_NAMES = re.compile(r"\[(.*?)\]\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class CustomRow:
+    """One field of a custom table. `parent` is the written name of the field it is a part of, or empty."""
+
+    name: str
+    written: str  # the name as the file has it, with dots
+    block: int
+    start: int
+    bits: int
+    alt_names: tuple[str, ...]
+    description: str
+    where: str  # file:line:column of the name
+
+    @property
+    def end(self) -> int:
+        """First bit behind the field."""
+        return self.start + self.bits
+
+    def is_part_of(self, other: CustomRow) -> bool:
+        """Tell whether the dotted name makes this field a part of the other one."""
+        return self.written.startswith(other.written + ".")
+
+
+def kind_of(bits: int) -> str:
+    """What a field of that many bits is: `bool`, `bytes` or `uint`."""
+    if bits == 1:
+        return "bool"
+    return "bytes" if bits > 32 and bits % 8 == 0 else "uint"
+
+
+def parse_fields(text: str, *, file: str) -> tuple[Field, ...]:
+    """Read a built-in table. Raises ChipDataError with file and line."""
+    reader = csv.reader(text.splitlines())
+    rows = [(reader.line_num, cells) for cells in reader if cells and not cells[0].startswith("#")]
+    lengths = {cells[0]: cells[3] for _, cells in rows if len(cells) > 3}
+    fields: list[Field] = []
+    for number, cells in rows:
+        try:
+            fields.append(_field(cells, lengths))
+        except (ValueError, KeyError) as error:
+            raise ChipDataError(f"cannot read this field: {error}", where=f"{file}:{number}:1") from error
+    return tuple(fields)
+
+
+def _field(cells: list[str], lengths: Mapping[str, str]) -> Field:
+    if len(cells) > COLUMNS:
+        raise ValueError(f"{len(cells)} columns, at most {COLUMNS} are known")
+    (
+        name,
+        block,
+        start,
+        bits,
+        comment,
+        wr_dis,
+        rd_dis,
+        codec,
+        category,
+        shown,
+        meanings,
+        sources,
+        value_map,
+    ) = cells if len(cells) == COLUMNS else [*cells, *[""] * (COLUMNS - len(cells))]
+    alt_names, description = split_comment(comment)
+    length = int(bits)
+    return Field(
+        name=name,
+        block=int(block),
+        start=int(start) if start else None,
+        bits=length,
+        kind="bytes" if codec == "mac" else kind_of(length),
+        wr_dis=int(wr_dis) if wr_dis else None,
+        rd_dis=tuple(map(int, rd_dis.split())) if rd_dis else (),
+        alt_names=alt_names,
+        codec=codec,
+        category=category or "config",
+        description=description,
+        meanings=_numbered(meanings.split("|")) if meanings else {},
+        shown_when=shown.removeprefix("!"),
+        on_request=not shown.startswith("!"),
+        sources=tuple(_source(part, lengths) for part in sources.split()) if sources else (),
+        value_map={key: int(value) for key, value in _numbered(value_map.split()).items()}
+        if value_map
+        else {},
+    )
+
+
+def _numbered(parts: Iterable[str]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for part in parts:
+        number, _, text = part.partition("=")
+        found[int(number)] = text
+    return found
+
+
+def _source(text: str, lengths: Mapping[str, str]) -> Source:
+    what, _, shift = text.partition("@")
+    name, _, part = what.partition(".")
+    bit, _, bits = part.partition(":")
+    if name.startswith("0x"):
+        return Source(shift=int(shift), address=int(name, 16), bit=int(bit), bits=int(bits))
+    length = lengths[name]
+    return Source(shift=int(shift), field=name, bit=int(bit or 0), bits=int(bits or length))
+
+
+def split_comment(comment: str) -> tuple[tuple[str, ...], str]:
+    """Separate `[ALT NAMES] description` into the names and the description."""
+    found = _ALT_NAMES.match(comment)
+    if not found:
+        return (), comment
+    return tuple(found[1].split()), comment[found.end() :]
+
+
+def parse_custom_table(text: str, *, file: str) -> tuple[CustomRow, ...]:
+    """Read a table given with --extend-efuse-table, fields in the order of the file.
+
+    Raises ChipDataError, which names file, line and column.
+    """
+    rows = list(_custom_rows(text, file))
+    written = [row.written for row in rows]
+    count: dict[str, int] = {}
+    named: list[CustomRow] = []
+    for row in rows:
+        if written.count(row.written) > 1:
+            part = count.get(row.written, 0)
+            count[row.written] = part + 1
+            alt_names = tuple(f"{name}_{part}" for name in row.alt_names)
+            row = replace(row, name=f"{row.name}_{part}", alt_names=alt_names)
+        named.append(row)
+    _refuse_doubles(named)
+    return tuple(named)
+
+
+def _custom_rows(text: str, file: str) -> Iterator[CustomRow]:
+    last: CustomRow | None = None
+    started: set[str] = set()
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        row = _CustomLine(line, f"{file}:{number}").row(last)
+        if row.written in started and line.split(",")[0].strip():
+            raise ChipDataError(
+                f"the name {row.written} is already used",
+                where=row.where,
+                hint="A field in several parts has its name in its first row only; leave it out in the next.",
+            )
+        started.add(row.written)
+        yield row
+        last = row
+
+
+class _CustomLine:
+    """One line of a custom table, cut into cells that know their columns."""
+
+    def __init__(self, line: str, where: str) -> None:
+        self.where = where
+        self.columns: list[int] = []
+        self.cells: list[str] = []
+        position = 0
+        for cell in line.split(","):
+            self.columns.append(position + len(cell) - len(cell.lstrip()) + 1)
+            self.cells.append(cell.strip())
+            position += len(cell) + 1
+        missing = 5 - len(self.cells)
+        self.cells += [""] * missing
+        self.columns += [position] * missing
+
+    def row(self, last: CustomRow | None) -> CustomRow:
+        """The line as a field; `last` is the row before it."""
+        block = self.block()
+        start = (
+            self.number(2, "bit_start") if self.cells[2] else last.end if last and last.block == block else 0
+        )
+        bits = BLOCK_BITS if self.cells[3] == "MAX_BLK_LEN" else self.number(3, "bit_count")
+        if bits == 0:
+            self.refuse(3, "bit_count is 0: the field would be empty")
+        if start + bits > BLOCK_BITS:
+            self.refuse(
+                2, f"bits {start} to {start + bits - 1} are outside of the block, which ends with 255"
+            )
+        written = self.name(last)
+        alt_names, description = split_comment(self.cells[4].rstrip("\\").rstrip())
+        for name in alt_names:
+            if not _NAME.match(name):
+                self.refuse(4, f"{name!r} cannot be an alternative name")
+        return CustomRow(
+            name=written.replace(".", "_"),
+            written=written,
+            block=block,
+            start=start,
+            bits=bits,
+            alt_names=tuple(name.replace(".", "_") for name in alt_names),
+            description=description,
+            where=f"{self.where}:{self.columns[0]}",
+        )
+
+    def name(self, last: CustomRow | None) -> str:
+        name = self.cells[0]
+        if not name:
+            if last is None:
+                self.refuse(0, "the first row has no field name")
+            return last.written
+        if not _NAME.match(name):
+            self.refuse(0, f"{name!r} cannot be a field name")
+        return name
+
+    def block(self) -> int:
+        found = _BLOCK.match(self.cells[1])
+        if not found:
+            self.refuse(1, f"{self.cells[1]!r} is no block; write EFUSE_BLK3 or 3")
+        return int(found[1], 16 if found[1][:2] in ("0x", "0X") else 10)
+
+    def number(self, cell: int, what: str) -> int:
+        text = self.cells[cell]
+        try:
+            value = int(text, 0)
+        except ValueError:
+            value = -1
+        if value < 0:
+            self.refuse(
+                cell, f"{what} is missing" if not text else f"{what} {text!r} is not a number from 0 on"
+            )
+        return value
+
+    def refuse(self, cell: int, message: str) -> NoReturn:
+        raise ChipDataError(message, where=f"{self.where}:{self.columns[cell]}")
+
+
+def _refuse_doubles(rows: Sequence[CustomRow]) -> None:
+    seen: set[str] = set()
+    for row in rows:
+        for name in (row.name, *row.alt_names):
+            if name in seen:
+                raise ChipDataError(f"the name {name} is already used in this table", where=row.where)
+            seen.add(name)
+
+
+def extend_chip(chip: Chip, rows: Sequence[CustomRow]) -> Chip:
+    """The chip with the fields of a custom table added; protections are those of the blocks.
+
+    Raises ChipDataError: a block that the chip lacks, a name already taken, fields over each other.
+    """
+    blocks = {block.index: block for block in chip.blocks}
+    for at, row in enumerate(rows):
+        block = blocks.get(row.block)
+        if block is None:
+            raise ChipDataError(f"{chip.title} has no block {row.block}", where=row.where)
+        if row.end > 32 * block.words:
+            raise ChipDataError(
+                f"{row.written} ends with bit {row.end - 1}, {block.name} with bit {32 * block.words - 1}",
+                where=row.where,
+            )
+        for name in (row.name, *row.alt_names):
+            if name in chip.field_by_name or name in chip.block_by_name:
+                raise ChipDataError(f"{chip.title} already has a field or block {name}", where=row.where)
+        for other in rows[:at]:
+            _refuse_overlap(row, other)
+    extended = replace(chip, fields=(*chip.fields, *(_custom_field(row, blocks[row.block]) for row in rows)))
+    validate(extended)
+    return extended
+
+
+def _refuse_overlap(row: CustomRow, other: CustomRow) -> None:
+    if row.block != other.block or row.end <= other.start or other.end <= row.start:
+        return
+    for part, whole in ((row, other), (other, row)):
+        if part.is_part_of(whole):
+            if whole.start <= part.start and part.end <= whole.end:
+                return
+            raise ChipDataError(f"{part.written} is not inside {whole.written}", where=part.where)
+    raise ChipDataError(f"{row.written} lies over {other.written} ({other.where})", where=row.where)
+
+
+def _custom_field(row: CustomRow, block: Block) -> Field:
+    return Field(
+        name=row.name,
+        block=row.block,
+        start=row.start,
+        bits=row.bits,
+        kind=kind_of(row.bits),
+        wr_dis=block.wr_dis,
+        rd_dis=block.rd_dis,
+        alt_names=row.alt_names,
+        category="User",
+        description=row.description,
+        custom=True,
+    )

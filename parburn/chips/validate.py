@@ -1,0 +1,286 @@
+"""Checks that a chip row is sound. Pure: looks at the row and raises, repairs nothing.
+
+Each check is a small function whose name says what must hold; it yields a sentence for every breach.
+`validate` runs them all. The tests run it over every chip and every overlay, and `extend_chip` over a chip
+with a custom table: a slip in the data would burn wrong bits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import combinations
+
+from parburn.chips.model import Block, Chip, Condition, Field
+from parburn.errors import ChipDataError
+
+CODECS = frozenset(
+    (
+        "",
+        "adc_tp",
+        "bitcount",
+        "composed",
+        "custom_mac",
+        "custom_mac_crc",
+        "keyblock",
+        "keypurpose",
+        "mac",
+        "mac_crc",
+        "mac_eui64",
+        "spipin",
+        "temp_sensor",
+        "vref",
+    )
+)
+CATEGORIES = frozenset(
+    (
+        "config",
+        "flash",
+        "identity",
+        "jtag",
+        "security",
+        "spi pad",
+        "vdd",
+        "usb",
+        "wdt",
+        "calibration",
+        "MAC",
+        "User",
+    )
+)
+LINK_ENDS = frozenset(("secure-download", "no-download", "next-reset"))
+REGISTERS = {
+    "classic": frozenset(("CONF", "CMD", "DATE", "DEC_STATUS")),
+    "pgm": frozenset(("CONF", "CMD", "DATE", "PGM_DATA0", "CHECK_VALUE0", "STATUS")),
+}
+
+Breaches = Iterator[str]
+
+
+def validate(chip: Chip) -> None:
+    """Raise ChipDataError with every breach of a rule, each with the name of its check."""
+    breaches = [f"{check.__name__}: {text}" for check in CHECKS for text in check(chip)]
+    if breaches:
+        raise ChipDataError(f"the data of {chip.title} break a rule. " + "; ".join(breaches), where=chip.name)
+
+
+def _exists(chip: Chip, *names: str | None) -> Breaches:
+    for name in names:
+        if name is not None and name not in chip.field_by_name:
+            yield f"there is no field {name}"
+
+
+def _field_bits(chip: Chip, name: str) -> int:
+    return chip.field_by_name[name][0].bits
+
+
+def _width(chip: Chip, name: str) -> int:
+    """Bits of a field's value with the part that stands elsewhere; without the field, none."""
+    for one in chip.field_by_name.get(name, ()):
+        return max((source.shift + source.bits for source in one.sources), default=one.bits)
+    return 0
+
+
+def _exclude_each_other(chip: Chip, one: Field, other: Field) -> bool:
+    """Tell whether the two fields can never exist at the same time."""
+    first, second = chip.conditions.get(one.shown_when), chip.conditions.get(other.shown_when)
+    if first is None or second is None or one.on_request or other.on_request:
+        return False
+    return first.field == second.field and not set(first.values) & set(second.values)
+
+
+def controller_is_known(chip: Chip) -> Breaches:
+    needed = REGISTERS.get(chip.controller)
+    if needed is None:
+        yield f"{chip.controller} is no controller"
+    elif missing := needed - chip.registers.keys():
+        yield f"registers {', '.join(sorted(missing))} are missing"
+
+
+def coding_is_known(chip: Chip) -> Breaches:
+    if chip.coding != "rs":
+        yield from _exists(chip, chip.coding)
+
+
+def blocks_are_numbered(chip: Chip) -> Breaches:
+    if [block.index for block in chip.blocks] != list(range(len(chip.blocks))):
+        yield "the indexes are not 0, 1, 2 ..."
+
+
+def block_names_are_unique(chip: Chip) -> Breaches:
+    names = Counter(name for block in chip.blocks for name in block.names)
+    yield from (f"{name} is used twice" for name, count in names.items() if count > 1)
+
+
+def read_registers_of_blocks_are_apart(chip: Chip) -> Breaches:
+    for one, other in combinations(sorted(chip.blocks, key=lambda block: block.read_address), 2):
+        if one.read_address + 4 * one.words > other.read_address:
+            yield f"{one.name} reaches into {other.name}"
+
+
+def protection_bits_exist(chip: Chip) -> Breaches:
+    limits = {name: _field_bits(chip, name) for name in ("WR_DIS", "RD_DIS") if name in chip.field_by_name}
+    protected: tuple[Block | Field, ...] = (*chip.blocks, *chip.fields)
+    for what in protected:
+        if what.wr_dis is not None and not 0 <= what.wr_dis < limits.get("WR_DIS", 0):
+            yield f"{what.name}: WR_DIS has no bit {what.wr_dis}"
+        if any(not 0 <= bit < limits.get("RD_DIS", 0) for bit in what.rd_dis):
+            yield f"{what.name}: RD_DIS does not have all of {what.rd_dis}"
+
+
+def block_errors_are_read(chip: Chip) -> Breaches:
+    for block in chip.blocks:
+        if block.errors is not None:
+            for address in (block.errors.address, block.errors.fail_address):
+                if address is not None and address not in chip.error_registers:
+                    yield f"{block.name}: {address:#x} is not among the error registers"
+    if not set(chip.block0_errors) <= set(chip.error_registers):
+        yield "the registers of block 0 are not among the error registers"
+
+
+def field_names_are_unique(chip: Chip) -> Breaches:
+    for name, fields in chip.field_by_name.items():
+        for one, other in combinations(fields, 2):
+            if not _exclude_each_other(chip, one, other):
+                yield f"{name} is used twice"
+
+
+def fields_fit_into_their_blocks(chip: Chip) -> Breaches:
+    for one in chip.fields:
+        if not 0 <= one.block < len(chip.blocks):
+            yield f"{one.name}: there is no block {one.block}"
+        elif one.bits < 1 or (one.start is not None and one.mask & ~chip.blocks[one.block].mask):
+            yield f"{one.name} does not fit into block {one.block}"
+
+
+def fields_are_apart_or_inside(chip: Chip) -> Breaches:
+    placed = [one for one in chip.fields if one.start is not None and not one.custom]
+    for one, other in combinations(sorted(placed, key=lambda field: (field.block, field.start or 0)), 2):
+        common = one.mask & other.mask if one.block == other.block else 0
+        if common and common not in (one.mask, other.mask):
+            yield f"{one.name} and {other.name} share some bits"
+
+
+def codecs_and_categories_are_known(chip: Chip) -> Breaches:
+    for one in chip.fields:
+        if one.codec not in CODECS:
+            yield f"{one.name}: there is no codec {one.codec}"
+        if one.category not in CATEGORIES:
+            yield f"{one.name}: there is no category {one.category}"
+
+
+def composed_fields_have_sources(chip: Chip) -> Breaches:
+    for one in chip.fields:
+        if one.start is None and not one.sources:
+            yield f"{one.name} has neither a place nor sources"
+        if one.start is not None and any(source.shift < one.bits for source in one.sources):
+            yield f"{one.name}: a source stands where its own bits are"
+        for source in one.sources:
+            if source.address is None:
+                yield from _exists(chip, source.field)
+            elif source.address not in chip.extra_registers:
+                yield f"{one.name}: {source.address:#x} is not among the extra registers"
+
+
+def conditions_are_about_fields(chip: Chip) -> Breaches:
+    for condition in chip.conditions.values():
+        now: Condition | None = condition
+        while now:
+            yield from _exists(chip, now.field)
+            if not now.values and now.at_least is None:
+                yield f"a condition on {now.field} can never hold"
+            now = now.or_else
+    used = {one.shown_when for one in chip.fields if one.shown_when} | set(chip.packages_when)
+    yield from (f"there is no condition {name}" for name in used - chip.conditions.keys())
+
+
+def key_purposes_are_sound(chip: Chip) -> Breaches:
+    names = Counter(purpose.name for purpose in chip.key_purposes)
+    yield from (f"{name} is used twice" for name, count in names.items() if count > 1)
+    widths = [_width(chip, block.key_purpose) for block in chip.blocks if block.key_purpose]
+    for purpose in chip.key_purposes:
+        if (purpose.code < 0) != bool(purpose.split_into):
+            yield f"{purpose.name}: exactly the virtual purposes are split"
+        if any(purpose.code >> width for width in widths if purpose.code >= 0):
+            yield f"{purpose.name}: code {purpose.code} does not fit into the purpose fields"
+        yield from (f"{purpose.name}: no purpose {half}" for half in purpose.split_into if half not in names)
+        for block in purpose.not_in_blocks:
+            if block not in chip.block_by_name:
+                yield f"{purpose.name}: there is no block {block}"
+
+
+def key_blocks_have_purpose_fields(chip: Chip) -> Breaches:
+    for block in chip.blocks:
+        yield from _exists(chip, block.key_purpose)
+
+
+def burned_last_is_in_block0(chip: Chip) -> Breaches:
+    yield from _exists(chip, *chip.burned_last)
+    for name in chip.burned_last:
+        if any(one.block != 0 or one.start is None for one in chip.field_by_name.get(name, ())):
+            yield f"{name} is not in block 0"
+    for name in ("WR_DIS", "RD_DIS"):
+        if name not in chip.burned_last:
+            yield f"{name} is missing"
+
+
+def link_ends_are_burned_last(chip: Chip) -> Breaches:
+    for end in chip.link_ends:
+        if end.field not in chip.burned_last:
+            yield f"{end.field} is not burned last"
+        if end.kind not in LINK_ENDS:
+            yield f"{end.kind} is no kind of link end"
+
+
+def every_crystal_has_timing(chip: Chip) -> Breaches:
+    crystal = chip.crystal
+    if not (crystal.fixed_mhz or crystal.clkdiv_address or crystal.address):
+        yield "nothing tells the crystal"
+    for mhz in (crystal.fixed_mhz, *crystal.choices, *crystal.by_value.values()):
+        if mhz is not None and mhz not in chip.timing:
+            yield f"there is no timing for {mhz} MHz"
+
+
+def timing_writes_stay_in_the_controller(chip: Chip) -> Breaches:
+    for write in (write for writes in chip.timing.values() for write in writes):
+        if not 0 <= write.address - chip.efuse_base < 0x1000 or write.value & ~write.mask:
+            yield f"{write} leaves the controller or its mask"
+
+
+def named_fields_exist(chip: Chip) -> Breaches:
+    yield from _exists(chip, chip.mac_field, chip.unique_id_field, chip.package_field)
+    yield from _exists(chip, *(name or None for name in chip.revision_fields), *chip.revision_zero_when)
+    for feature in (*chip.more_features, *chip.name_parts):
+        yield from _exists(chip, feature.detail_field, *feature.fields)
+
+
+def limits_of_the_line_are_sane(chip: Chip) -> Breaches:
+    if not 18 <= chip.ring_bytes <= 0xFFFF or not 1 <= chip.entries_per_write <= 511:
+        yield f"ring of {chip.ring_bytes} bytes, {chip.entries_per_write} entries a packet"
+    if not chip.dummy_register:
+        yield "there is no dummy register"
+
+
+CHECKS: tuple[Callable[[Chip], Breaches], ...] = (
+    controller_is_known,
+    coding_is_known,
+    blocks_are_numbered,
+    block_names_are_unique,
+    read_registers_of_blocks_are_apart,
+    protection_bits_exist,
+    block_errors_are_read,
+    field_names_are_unique,
+    fields_fit_into_their_blocks,
+    fields_are_apart_or_inside,
+    codecs_and_categories_are_known,
+    composed_fields_have_sources,
+    conditions_are_about_fields,
+    key_purposes_are_sound,
+    key_blocks_have_purpose_fields,
+    burned_last_is_in_block0,
+    link_ends_are_burned_last,
+    every_crystal_has_timing,
+    timing_writes_stay_in_the_controller,
+    named_fields_exist,
+    limits_of_the_line_are_sane,
+)
