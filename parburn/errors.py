@@ -36,6 +36,7 @@
     |   +-- LedgerUnusable           missing, foreign, damaged, too new, not writable
     |   +-- OutOfIndexes             no index left in --index A-B
     |   +-- UniqueValueTaken         this value already belongs to another chip
+    |   +-- BatchRefused             the config files do not fit the batch, or belong to another one
     |   +-- UnitRefused              the record of this unit forbids this job
     |   +-- UnitQuarantined          the record of this unit says: do not touch
     +-- NotConfirmed                 the operator did not confirm
@@ -208,6 +209,10 @@ class OutOfIndexes(LedgerError):
 
 class UniqueValueTaken(LedgerError):
     """This value already belongs to another chip."""
+
+
+class BatchRefused(LedgerError):
+    """The config files do not fit what the ledger knows of this batch, or belong to another batch."""
 
 
 class UnitRefused(LedgerError):

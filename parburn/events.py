@@ -139,7 +139,6 @@ class DeviceReport:
     blocks_done: int = 0
     blocks_total: int = 0
     retries: int = 0
-    error_kind: str = ""  # class name of the error, such as OutOfIndexes; the exit code asks for it
 
 
 @dataclass(frozen=True, slots=True)

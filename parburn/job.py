@@ -43,3 +43,4 @@ class Job:
     trace: Path | None = None
     debug: bool = False
     simulated: bool = False
+    overrides: frozenset[str] = frozenset()  # refusals of the ledger taken on, as "allow-shared-records"

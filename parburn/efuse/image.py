@@ -1,0 +1,160 @@
+"""EfuseImage: the bits that a chip shows now, and what follows from them. A value; it never reads a chip.
+
+Blocks that were not read are not guessed: asking for one raises BlockNotRead with its index, and the caller
+reads it and tries again with the image that has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from parburn.chips.model import Block, Chip, Condition, Field
+from parburn.coding import CodingScheme
+from parburn.efuse.layout import layout_of
+from parburn.errors import EfuseError, UnknownName
+
+_CLASSIC_SCHEMES = {
+    0: CodingScheme.NONE,
+    1: CodingScheme.THREE_QUARTERS,
+    3: CodingScheme.NONE,  # NONE_RECOVERY: read and burned like NONE
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BlockStatus:
+    """What the controller reports of a block's coding: corrected errors, and whether that failed."""
+
+    errors: int = 0
+    fail: bool = False
+
+
+GOOD = BlockStatus()
+
+
+class BlockNotRead(LookupError):  # noqa: N818 - it asks the caller for a block; it is no failure
+    """A block was asked for that is not in the image. `index` is its number."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"block {index} has not been read")
+        self.index = index
+
+
+@dataclass(frozen=True)
+class EfuseImage:
+    """What a chip shows. `blocks` holds the blocks that were read, as ints with word 0 low.
+
+    `status` is by block index, `block0_errors` the error bits in BLOCK0's own layout, `registers` the values
+    of `chip.extra_registers` by address.
+    """
+
+    chip: Chip = field(repr=False)
+    blocks: Mapping[int, int] = field(repr=False)
+    status: Mapping[int, BlockStatus] = field(default_factory=dict)
+    block0_errors: int = 0
+    registers: Mapping[int, int] = field(default_factory=dict)
+
+    def block(self, index: int) -> int:
+        """Return the bits of a block. Raises BlockNotRead."""
+        try:
+            return self.blocks[index]
+        except KeyError:
+            raise BlockNotRead(index) from None
+
+    def scheme(self, index: int) -> CodingScheme:
+        """Return the coding scheme of a block. BLOCK0 has none of its own.
+
+        Raises EfuseError for the scheme REPEAT of the classic controller, which nothing supports.
+        """
+        if index == 0:
+            return CodingScheme.NONE
+        if self.chip.coding == "rs":
+            return CodingScheme.RS
+        value = self.field_bits(self.chip.field_by_name[self.chip.coding][0])
+        if value not in _CLASSIC_SCHEMES:
+            raise EfuseError(
+                f"this chip's {self.chip.coding} is {value}, and blocks in that coding scheme cannot be used",
+                hint="only chips with the coding schemes None and 3/4 can be burned",
+            )
+        return _CLASSIC_SCHEMES[value]
+
+    def block_bits(self, index: int) -> int:
+        """Return how many bits a block holds for its user: 192 under 3/4 coding, else all of its words."""
+        bits = 32 * layout_of(self.chip).blocks[index].words
+        return bits * 3 // 4 if self.scheme(index) is CodingScheme.THREE_QUARTERS else bits
+
+    def condition(self, name: str) -> bool:
+        """Tell whether a condition of the chip row holds."""
+        condition: Condition | None = self.chip.conditions[name]
+        while condition is not None:
+            if condition.holds(self.field_bits(self.chip.field_by_name[condition.field][0])):
+                return True
+            condition = condition.or_else
+        return False
+
+    def is_shown(self, f: Field) -> bool:
+        """Tell whether a field belongs in a listing of this chip."""
+        return not f.shown_when or self.condition(f.shown_when)
+
+    def fields(self) -> tuple[Field, ...]:
+        """Return the fields shown now, in the order of the table."""
+        return tuple(f for f in self.chip.fields if self.is_shown(f))
+
+    def field_named(self, name: str) -> Field:
+        """Return the field of a name or alternative name. Raises UnknownName with the nearest names."""
+        candidates = self.chip.field_by_name.get(name, ())
+        for candidate in candidates:
+            if self.is_shown(candidate):
+                return candidate
+        for candidate in candidates:
+            if candidate.on_request:
+                return candidate
+        raise UnknownName(f"{self.chip.title} has no eFuse named {name!r}", hint=_nearest(self.chip, name))
+
+    def field_bits(self, f: Field) -> int:
+        """Return a field's bits as an int; a composed field is put together from its sources."""
+        if f.start is not None:
+            return self.block(f.block) >> f.start & ((1 << f.bits) - 1)
+        value = 0
+        for source in f.sources:
+            if source.field is not None:
+                part = self.field_bits(self.chip.field_by_name[source.field][0]) >> source.bit
+            else:
+                part = self.registers.get(source.address or 0, 0) >> source.bit
+            value |= (part & ((1 << source.bits) - 1)) << source.shift
+        return f.value_map.get(value, 0) if f.value_map else value
+
+    def is_readable(self, what: Field | Block, part: int | None = None) -> bool:
+        """Tell whether software can read a field or block; `part` picks one of its RD_DIS bits."""
+        bits = what.rd_dis if part is None else what.rd_dis[part : part + 1]
+        if not bits:
+            return True
+        rd_dis = self.field_bits(layout_of(self.chip).rd_dis)
+        return not any(rd_dis >> bit & 1 for bit in bits)
+
+    def is_writeable(self, what: Field | Block) -> bool:
+        """Tell whether a field or block can still be burned."""
+        if what.wr_dis is None:
+            return True
+        return not self.field_bits(layout_of(self.chip).wr_dis) >> what.wr_dis & 1
+
+    def with_blocks(
+        self,
+        blocks: Mapping[int, int],
+        status: Mapping[int, BlockStatus] | None = None,
+        block0_errors: int | None = None,
+    ) -> EfuseImage:
+        """Return an image in which these blocks are read anew; what is not given stays."""
+        return replace(
+            self,
+            blocks={**self.blocks, **blocks},
+            status=self.status if status is None else {**self.status, **status},
+            block0_errors=self.block0_errors if block0_errors is None else block0_errors,
+        )
+
+
+def _nearest(chip: Chip, name: str) -> str:
+    from difflib import get_close_matches  # here: only a mistyped name needs it
+
+    near = get_close_matches(name.upper(), chip.field_by_name, n=3)
+    return f"did you mean {' or '.join(near)}?" if near else "`summary` lists all names"

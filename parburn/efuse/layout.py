@@ -1,0 +1,110 @@
+"""Masks derived once from a chip row, so that staging and planning are a few int operations. Knows no bits.
+
+A `Layout` holds, for the blocks of one chip: what a set bit of WR_DIS protects, what a set bit of RD_DIS
+hides, and which bits of BLOCK0 lock the chip or end the link.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parburn.chips.model import Block, Chip, Field
+
+WR_DIS = "WR_DIS"
+RD_DIS = "RD_DIS"
+ENDS_ANSWERS = ("secure-download", "no-download")  # kinds of link end after which nothing can be read
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """See the module docstring. `protects` and `hides` map a bit number to (block index, mask) pairs."""
+
+    chip: Chip
+    blocks: dict[int, Block]
+    wr_dis: Field
+    rd_dis: Field
+    protects: dict[int, tuple[tuple[int, int], ...]]
+    hides: dict[int, tuple[tuple[int, int], ...]]
+    locks: int  # bits of BLOCK0 that are burned last
+    link_ends: tuple[tuple[int, str], ...]  # (mask in BLOCK0, kind)
+    fields: dict[int, tuple[tuple[int, Field], ...]]  # block index -> (mask, field), places only
+
+    def names(self, index: int, bits: int) -> tuple[str, ...]:
+        """Return the names of the block's fields that have any of `bits`, each once, in table order."""
+        return tuple(dict.fromkeys(field.name for mask, field in self.fields[index] if mask & bits))
+
+    def protected(self, index: int, wr_dis: int) -> int:
+        """Return the bits of a block that a value of WR_DIS keeps from being burned."""
+        return _covered(self.protects, index, wr_dis)
+
+    def hidden(self, index: int, rd_dis: int) -> int:
+        """Return the bits of a block that a value of RD_DIS makes read as 0."""
+        return _covered(self.hides, index, rd_dis)
+
+
+def _covered(table: dict[int, tuple[tuple[int, int], ...]], index: int, bits: int) -> int:
+    mask = 0
+    while bits:
+        low = bits & -bits
+        for block, covered in table.get(low.bit_length() - 1, ()):
+            if block == index:
+                mask |= covered
+        bits ^= low
+    return mask
+
+
+def _parts(mask_bits: int, protection: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Split `mask_bits` bits evenly over the protection bits, the lowest part to the first."""
+    size = mask_bits // max(len(protection), 1)
+    return [(bit, ((1 << size) - 1) << (size * part)) for part, bit in enumerate(protection)]
+
+
+def _build(chip: Chip) -> Layout:
+    protects: dict[int, list[tuple[int, int]]] = {}
+    hides: dict[int, list[tuple[int, int]]] = {}
+    fields: dict[int, list[tuple[int, Field]]] = {block.index: [] for block in chip.blocks}
+    for block in chip.blocks:
+        if block.wr_dis is not None:
+            protects.setdefault(block.wr_dis, []).append((block.index, block.mask))
+        for bit, mask in _parts(32 * block.words, block.rd_dis):
+            hides.setdefault(bit, []).append((block.index, mask))
+    for field in chip.fields:
+        if field.start is None:
+            continue
+        fields[field.block].append((field.mask, field))
+        if field.wr_dis is not None:
+            protects.setdefault(field.wr_dis, []).append((field.block, field.mask))
+        for bit, mask in _parts(field.bits, field.rd_dis):
+            hides.setdefault(bit, []).append((field.block, mask << field.start))
+    locks = 0
+    for name in chip.burned_last:
+        locks |= chip.field_by_name[name][0].mask
+    return Layout(
+        chip=chip,
+        blocks={block.index: block for block in chip.blocks},
+        wr_dis=chip.field_by_name[WR_DIS][0],
+        rd_dis=chip.field_by_name[RD_DIS][0],
+        protects={bit: _merged(pairs) for bit, pairs in protects.items()},
+        hides={bit: _merged(pairs) for bit, pairs in hides.items()},
+        locks=locks,
+        link_ends=tuple((chip.field_by_name[end.field][0].mask, end.kind) for end in chip.link_ends),
+        fields={index: tuple(pairs) for index, pairs in fields.items()},
+    )
+
+
+def _merged(pairs: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    by_block: dict[int, int] = {}
+    for block, mask in pairs:
+        by_block[block] = by_block.get(block, 0) | mask
+    return tuple(by_block.items())
+
+
+_layouts: dict[int, Layout] = {}  # by id of the chip row, which the layout keeps alive
+
+
+def layout_of(chip: Chip) -> Layout:
+    """Return the chip's masks, derived at first use. Every chip row has the fields WR_DIS and RD_DIS."""
+    layout = _layouts.get(id(chip))
+    if layout is None:
+        layout = _layouts[id(chip)] = _build(chip)
+    return layout

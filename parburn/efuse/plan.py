@@ -1,0 +1,310 @@
+"""plan_burns: from what a chip shows and what is staged to a BurnPlan, or a PlanError. Pure; burns nothing.
+
+A plan is a value: it can be shown, compared, and applied to an image, which is what a dry run does. All
+checks come before it exists, so a plan that exists breaks no rule that is known.
+
+Order of the steps, each one program command:
+
+1. the blocks from the highest down to BLOCK1 (the classic controller burns all of them with one command);
+2. BLOCK0 without the fields that lock or cut;
+3. the locks of BLOCK0 (`chip.burned_last`): by now all they could hide or freeze has been verified;
+4. fields after which the chip answers no more, so that the locks too are verified before. Bits of WR_DIS that
+   would keep such a field from being burned go with it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from parburn.chips.model import Block, Chip
+from parburn.coding import CodingScheme, encode_rs, encode_three_quarters
+from parburn.efuse import rules
+from parburn.efuse.image import GOOD, EfuseImage
+from parburn.efuse.layout import ENDS_ANSWERS, Layout, layout_of
+from parburn.efuse.staged import StagedBurns
+from parburn.errors import PlanError
+from parburn.events import PlannedBlock
+
+FORCE_HINT = "--force-write-always skips this check, and may spoil the block"
+_PGM_BYTES = 32  # data registers of the PGM controllers
+_NO_CHECK = (0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockWrite:
+    """What one program command does to one block.
+
+    `want` is the bits to burn as they will be read. `words` is what the programming registers hold: 8 data
+    and 3 check words for the PGM controllers, the block's WDATA words for the classic one. `again` marks bits
+    that are there and are burned once more, to mend a coding error.
+    """
+
+    block: Block
+    want: int = field(repr=False)
+    words: tuple[int, ...] = field(repr=False)
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BurnStep:
+    """One program command. `locks`: burns fields of `chip.burned_last`. `ends_link`: the kind, or empty."""
+
+    writes: tuple[BlockWrite, ...]
+    label: str
+    fields: tuple[str, ...]
+    locks: bool = False
+    ends_link: str = ""
+
+
+@dataclass(frozen=True)
+class BurnPlan:
+    """The steps of a burn, in order. Empty (false) when nothing is to be burned."""
+
+    chip: Chip = field(repr=False, compare=False)
+    steps: tuple[BurnStep, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.steps)
+
+    def want(self, block_index: int) -> int:
+        """Return all bits that the plan burns in a block."""
+        bits = 0
+        for step in self.steps:
+            for write in step.writes:
+                if write.block.index == block_index:
+                    bits |= write.want
+        return bits
+
+    def apply(self, image: EfuseImage) -> EfuseImage:
+        """Return what the chip shows after the burn: WR_DIS holds bits back, RD_DIS hides them."""
+        layout = layout_of(self.chip)
+        for step in self.steps:
+            blocks = {}
+            status = {}
+            for write in step.writes:
+                index = write.block.index
+                burned = write.want & ~rules.protected_bits(image, write.block)
+                blocks[index] = image.block(index) | burned
+                if write.again and index in image.status:
+                    status[index] = GOOD
+            mended = 0 if any(write.again and write.block.index == 0 for write in step.writes) else None
+            image = image.with_blocks(_recoded(image, blocks), status, mended)
+        rd_dis = image.field_bits(layout.rd_dis)
+        return image.with_blocks({n: bits & ~layout.hidden(n, rd_dis) for n, bits in image.blocks.items()})
+
+    def keyed_digest(self, key: bytes) -> str:
+        """Return an HMAC-SHA256 over chip, order and bits; equal plans have equal digests."""
+        import hmac  # here: only a run with a ledger needs it
+
+        lines = [self.chip.name]
+        for step in self.steps:
+            lines.append(f"step {step.label} {step.ends_link}")
+            lines += (f"{write.block.index} {write.want:x} {write.again:d}" for write in step.writes)
+        return hmac.digest(key, "\n".join(lines).encode(), "sha256").hex()
+
+    def describe(self) -> tuple[PlannedBlock, ...]:
+        """Return the plan as an operator sees it: a row per block and step, never key material."""
+        layout = layout_of(self.chip)
+        return tuple(
+            PlannedBlock(
+                block=step.label if len(step.writes) == 1 else write.block.name,
+                bits=write.want.bit_count(),
+                fields=layout.names(write.block.index, write.want),
+                locks=step.locks,
+                ends_link=step.ends_link,
+            )
+            for step in self.steps
+            for write in step.writes
+        )
+
+
+def needed_blocks(image_chip: Chip, staged: StagedBurns) -> frozenset[int]:
+    """Return the indexes of the blocks that must have been read to plan these burns."""
+    return frozenset((0, *staged.blocks(), *staged.recovering))
+
+
+def plan_burns(image: EfuseImage, staged: StagedBurns) -> BurnPlan:
+    """Return the plan that burns what is staged, without what the chip holds already.
+
+    Raises PlanError for whatever the hardware's rules forbid, BlockNotRead for a block that is needed.
+    """
+    layout = layout_of(image.chip)
+    _refuse(
+        rules.broken_rule(image, staged), staged.force or staged.ignored_rules, "--force skips this check"
+    )
+    wants: dict[int, int] = {}
+    for index, bits in staged.blocks().items():
+        want = _checked(image, layout.blocks[index], bits, staged.force)
+        if want:
+            wants[index] = want
+    again = {index: image.block(index) for index in staged.recovering}
+    writes = [
+        _write(image, layout.blocks[index], again.get(index, 0) | wants.get(index, 0), again=index in again)
+        for index in sorted({*wants, *again} - {0}, reverse=True)
+    ]
+    steps = _block_steps(layout, writes)
+    if 0 in again:
+        steps += _block0_steps(image, layout, again[0] & ~wants.get(0, 0), again=True)
+    steps += _block0_steps(image, layout, wants.get(0, 0))
+    return BurnPlan(image.chip, tuple(steps))
+
+
+def _refuse(reason: str | None, allowed: bool, hint: str = FORCE_HINT) -> None:
+    if reason is not None and not allowed:
+        raise PlanError(reason, hint=hint)
+
+
+def _checked(image: EfuseImage, block: Block, bits: int, force: bool) -> int:
+    """Return the bits of one block to burn, 0 for none. The order of the checks is the original's."""
+    if bits >> image.block_bits(block.index):
+        raise PlanError(f"what is staged for {block.name} does not fit into it")
+    _refuse(rules.read_protected(image, block), force)
+    _refuse(rules.write_protected(image, block), force)
+    have = image.block(block.index)
+    missing = bits & ~have
+    if not missing:
+        return 0
+    scheme = image.scheme(block.index)
+    _refuse(rules.second_write(scheme, block, have, bits), force)
+    if image.is_writeable(block):
+        _refuse(rules.write_protected_fields(image, block, missing), force)
+        bits &= have | ~rules.protected_bits(image, block)  # forced: what cannot land is not waited for
+    if scheme is CodingScheme.NONE:
+        return bits & ~have
+    return rules.chunks_missing(have, bits) if scheme is CodingScheme.THREE_QUARTERS else bits
+
+
+def _write(image: EfuseImage, block: Block, want: int, *, again: bool = False) -> BlockWrite:
+    return BlockWrite(block, want, _words(image.chip, image.scheme(block.index), block, want), again)
+
+
+def _words(chip: Chip, scheme: CodingScheme, block: Block, want: int) -> tuple[int, ...]:
+    if chip.controller == "classic":
+        if scheme is CodingScheme.THREE_QUARTERS:
+            return struct.unpack("<8I", encode_three_quarters(want.to_bytes(24, "little")))
+        return struct.unpack(f"<{block.words}I", want.to_bytes(4 * block.words, "little"))
+    data = want.to_bytes(_PGM_BYTES, "little")  # a block of six words is filled up with zeros
+    if scheme is CodingScheme.RS:
+        return struct.unpack("<11I", encode_rs(data))
+    return (*struct.unpack("<8I", data), *_NO_CHECK)
+
+
+def _block_steps(layout: Layout, writes: list[BlockWrite]) -> list[BurnStep]:
+    """Group the writes of all blocks but BLOCK0 into program commands."""
+    if layout.chip.controller == "classic" and writes:
+        return [_step(layout, writes, "+".join(write.block.name for write in writes))]
+    return [_step(layout, (write,), write.block.name) for write in writes]
+
+
+def _step(
+    layout: Layout, writes: Iterable[BlockWrite], label: str, locks: bool = False, ends_link: str = ""
+) -> BurnStep:
+    writes = tuple(writes)
+    names = (name for write in writes for name in layout.names(write.block.index, write.want))
+    return BurnStep(writes, label, tuple(names), locks, ends_link)
+
+
+def _block0_steps(image: EfuseImage, layout: Layout, want: int, *, again: bool = False) -> list[BurnStep]:
+    """Split BLOCK0: ordinary fields, then locks, then what the chip answers no more after."""
+    locks = want & layout.locks
+    last = 0
+    for mask, kind in layout.link_ends:
+        if kind in ENDS_ANSWERS:
+            last |= want & mask
+    if last:
+        last |= _locks_of(layout, locks, last)
+    block = layout.blocks[0]
+    parts = (
+        (want & ~locks & ~last, block.name, False),
+        (locks & ~last, f"{block.name} locks", True),
+        (last, f"{block.name} link end", True),
+    )
+    return [
+        _step(
+            layout,
+            (_write(image, block, bits, again=again),),
+            f"{label} again" if again else label,
+            is_lock,
+            _link_end(layout, bits),
+        )
+        for bits, label, is_lock in parts
+        if bits
+    ]
+
+
+def _locks_of(layout: Layout, locks: int, fields: int) -> int:
+    """Return those bits of WR_DIS among `locks` that would write-protect any of `fields` of BLOCK0."""
+    wr_dis = layout.wr_dis
+    start = wr_dis.start or 0
+    found = 0
+    for bit in range(wr_dis.bits):
+        if locks >> start + bit & 1 and layout.protected(0, 1 << bit) & fields:
+            found |= 1 << start + bit
+    return found
+
+
+def _link_end(layout: Layout, bits: int) -> str:
+    """Return the kind of link end that burning these bits of BLOCK0 brings; the hardest one wins."""
+    kinds = {kind for mask, kind in layout.link_ends if mask & bits}
+    return next((kind for kind in ("no-download", "secure-download", "next-reset") if kind in kinds), "")
+
+
+def _recoded(image: EfuseImage, blocks: dict[int, int]) -> dict[int, int]:
+    """Add what the other blocks show once a burn of BLOCK0 turned their coding to 3/4: only data bytes."""
+    chip = image.chip
+    if chip.coding == "rs" or 0 not in blocks:
+        return blocks
+    after = image.with_blocks({0: blocks[0]})
+    f = chip.field_by_name[chip.coding][0]
+    if image.field_bits(f) == 1 or after.field_bits(f) != 1:
+        return blocks
+    chunk = (1 << 48) - 1
+    for index, raw in image.blocks.items():
+        if index:
+            blocks[index] = sum((raw >> 64 * n & chunk) << 48 * n for n in range(4))
+    return blocks
+
+
+def remaining(plan: BurnPlan, image: EfuseImage, *, verified: frozenset[int] = frozenset()) -> BurnPlan:
+    """Return the part of a plan that the chip still lacks.
+
+    `verified` names the blocks that a record says were read back good before they were hidden: bits that read
+    protection hides count as burned only there. A coded block with anything missing is burned whole, with the
+    same data as before. Raises PlanError when what is missing cannot be known or cannot be burned.
+    """
+    steps = []
+    layout = layout_of(plan.chip)
+    for step in plan.steps:
+        writes = [_left(write, image, layout, verified) for write in step.writes]
+        left = tuple(write for write in writes if write is not None)
+        if left:
+            label = step.label if len(step.writes) == 1 else "+".join(write.block.name for write in left)
+            steps.append(_step(layout, left, label, step.locks, step.ends_link))
+    return BurnPlan(plan.chip, tuple(steps))
+
+
+def _left(
+    write: BlockWrite, image: EfuseImage, layout: Layout, verified: frozenset[int]
+) -> BlockWrite | None:
+    block = write.block
+    hidden = layout.hidden(block.index, image.field_bits(layout.rd_dis))
+    if write.want & hidden and block.index not in verified:
+        raise PlanError(
+            f"{block.name} is read-protected, and no record says that it was verified before",
+            hint="whether it holds its data cannot be known; set this chip aside",
+        )
+    missing = write.want & ~hidden & ~image.block(block.index)
+    status = image.status.get(block.index, GOOD)
+    bad = image.block0_errors > 0 if block.index == 0 else status.errors > 0 or status.fail
+    if not missing and not (write.again and bad):
+        return None
+    if missing & rules.protected_bits(image, block):
+        raise PlanError(
+            f"{block.name} is write-protected and lacks bits that this plan burned before it was",
+            hint="this is not the chip that the plan was made for",
+        )
+    if write.again or image.scheme(block.index) is not CodingScheme.NONE:
+        return write
+    return _write(image, block, missing)

@@ -1,0 +1,148 @@
+"""Properties that hold for every chip, whatever is burned and whatever is asked for."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from parburn.chips.model import Chip, Field
+from parburn.chips.registry import chip_named, chip_names
+from parburn.efuse import rules, staging, values
+from parburn.efuse.image import EfuseImage
+from parburn.efuse.layout import layout_of
+from parburn.efuse.plan import plan_burns, remaining
+from parburn.efuse.staged import StagedBurns
+from parburn.errors import EfuseError
+from tests.efuse.images import blank
+
+CHIPS = chip_names()
+
+
+@cache
+def askable(name: str) -> tuple[Field, ...]:
+    """The fields of a chip that can be asked for on a blank one."""
+    image = blank(name)
+    return tuple(f for f in image.fields() if not values.is_fixed(f))
+
+
+def sparse(bits: int) -> st.SearchStrategy[int]:
+    """An int of `bits` bits, mostly few of them set."""
+    few = st.sets(st.integers(0, bits - 1), max_size=4).map(lambda at: sum(1 << bit for bit in at))
+    return st.one_of(few, st.integers(0, (1 << bits) - 1))
+
+
+@st.composite
+def images(draw: st.DrawFn, chip: Chip) -> EfuseImage:
+    """A chip with some bits burned, in a usable coding scheme, hidden where RD_DIS says so."""
+    image = blank(chip.name)
+    for block in chip.blocks:
+        if draw(st.booleans()):
+            image = image.with_blocks({block.index: draw(sparse(32 * block.words))})
+    if chip.coding != "rs":
+        f = chip.field_by_name[chip.coding][0]
+        scheme = draw(st.sampled_from([0, 1, 3])) << (f.start or 0)
+        image = image.with_blocks({0: image.block(0) & ~f.mask | scheme})
+    fit = {b.index: image.block(b.index) & ((1 << image.block_bits(b.index)) - 1) for b in chip.blocks}
+    layout = layout_of(chip)
+    rd_dis = image.field_bits(layout.rd_dis)
+    return image.with_blocks({n: bits & ~layout.hidden(n, rd_dis) for n, bits in fit.items()})
+
+
+@st.composite
+def requests(draw: st.DrawFn, chip: Chip, image: EfuseImage) -> StagedBurns:
+    """Several fields and bits asked for, refusals left out."""
+    staged = StagedBurns()
+    for f in draw(st.lists(st.sampled_from(askable(chip.name)), max_size=5)):
+        try:
+            staging.stage_field(image, staged, f, draw(sparse(f.bits)))
+        except EfuseError:
+            continue
+    for block in draw(st.lists(st.sampled_from(chip.blocks), max_size=2)):
+        staging.stage_bits(image, staged, block, [draw(st.integers(0, image.block_bits(block.index) - 1))])
+    return staged
+
+
+def scheme_value(image: EfuseImage) -> int:
+    """The coding scheme's field, 0 where a chip has none."""
+    chip = image.chip
+    return 0 if chip.coding == "rs" else image.field_bits(chip.field_by_name[chip.coding][0])
+
+
+@pytest.mark.parametrize("name", CHIPS)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_plans(name: str, data: st.DataObject) -> None:
+    chip = chip_named(name)
+    image = data.draw(images(chip))
+    staged = data.draw(requests(chip, image))
+    try:
+        plan = plan_burns(image, staged)
+    except EfuseError:
+        return
+    after = plan.apply(image)
+    assume(scheme_value(after) == scheme_value(image))  # else the blocks are read in another way
+    rd_dis = after.field_bits(layout_of(chip).rd_dis)
+    for block in chip.blocks:
+        want, hidden = plan.want(block.index), layout_of(chip).hidden(block.index, rd_dis)
+        # a plan never clears a bit, and burns nothing that was not asked for
+        assert image.block(block.index) & ~hidden & ~after.block(block.index) == 0
+        assert want & ~staged.block(block.index) == 0
+        # what was asked for is there, unless read protection hides it
+        assert after.block(block.index) == (image.block(block.index) | want) & ~hidden
+        assert staged.block(block.index) & ~hidden & ~after.block(block.index) == 0
+        # no bit goes to a place that the chip would not burn
+        assert want & rules.protected_bits(image, block) == 0
+    # locks come last, and everything else has been verified by then
+    assert [step.locks for step in plan.steps] == sorted(step.locks for step in plan.steps)
+    # what is burned is not planned again
+    assert not remaining(plan, after, verified=frozenset(range(len(chip.blocks))))
+    again = StagedBurns()
+    for index, bits in staged.blocks().items():
+        block = chip.blocks[index]
+        if after.is_readable(block) and after.is_writeable(block):
+            again.add(index, bits & after.block(index))
+    again.ignored_rules = True
+    assert not plan_burns(after, again)
+
+
+@pytest.mark.parametrize("name", CHIPS)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_refusal_leaves_what_is_staged_alone(name: str, data: st.DataObject) -> None:
+    chip = chip_named(name)
+    image = data.draw(images(chip))
+    staged = data.draw(requests(chip, image))
+    before = staged.copy()
+    f = data.draw(st.sampled_from(chip.fields))
+    try:
+        added = staging.stage_field(image, staged, f, data.draw(sparse(f.bits)), force=data.draw(st.none()))
+    except EfuseError:
+        assert staged == before
+        return
+    assert added == (staged != before)
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_accepted_texts_round_trip(name: str) -> None:
+    """What a field shows after a burn, typed in again, means the same bits."""
+    image = blank(name)
+    for f in askable(name):
+        if f.codec in ("adc_tp", "temp_sensor"):
+            continue  # shown in mV and degrees, typed in as raw numbers
+        for bits in {1, (1 << f.bits) - 2 or 1, 1 << (f.bits - 1)}:
+            shown = str(values.get(image, f, bits))
+            if f.kind == "bool":
+                text = str(int(shown == "True"))
+            elif f.codec == values.CUSTOM_MAC:
+                text = shown.split()[0]
+            else:
+                text = shown.replace(" ", "") if f.kind == "bytes" else shown
+            try:
+                parsed = values.parse(image, StagedBurns(), f, text)
+            except EfuseError:
+                assert f.codec in ("keypurpose", values.CUSTOM_MAC), f"{f.name} refuses {text}"
+                continue
+            assert values.get(image, f, parsed) == values.get(image, f, bits)
