@@ -1,0 +1,233 @@
+"""The ROM loader's commands as values, `to_bytes` and `parse` side by side. No I/O, no escapes, no chips.
+
+A request packet is ``00 opcode size(16) checksum(32) data``, an answer ``01 opcode size(16) value(32) data
+status(4)``, all little-endian ("Serial Protocol" in the esptool documentation). The checksum is 0 for all
+commands here; the ROM ignores it. An answer's opcode is no proof of what it answers: an error carries the
+opcode of the command before, so answers are told apart by their order alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from struct import Struct
+from typing import Final
+
+from parburn.protocol import slip
+
+SYNC: Final = 0x08
+WRITE_REG: Final = 0x09
+READ_REG: Final = 0x0A
+CHANGE_BAUDRATE: Final = 0x0F
+FLASH_DEFL_END: Final = 0x12
+GET_SECURITY_INFO: Final = 0x14
+
+COMMAND_NAMES: Final = {
+    SYNC: "SYNC",
+    WRITE_REG: "WRITE_REG",
+    READ_REG: "READ_REG",
+    CHANGE_BAUDRATE: "CHANGE_BAUDRATE",
+    FLASH_DEFL_END: "FLASH_DEFL_END",
+    GET_SECURITY_INFO: "GET_SECURITY_INFO",
+}
+
+SYNC_REPLIES: Final = 8  # to each SYNC, and to a refused command right after one
+STATUS_BYTES: Final = 4
+REPLY_BYTES: Final = 14  # of a register command's answer on the line, escapes apart
+
+_HEADER = Struct("<BBHI")
+_WORD = Struct("<I")
+_TWO_WORDS = Struct("<II")
+_ENTRY = Struct("<IIII")
+_SYNC_DATA = bytes((0x07, 0x07, 0x12, 0x20)) + b"\x55" * 32
+
+WriteEntry = tuple[int, int, int, int]  # address, value, mask, delay in microseconds (before the write)
+
+
+def _request(opcode: int, data: bytes) -> bytes:
+    return _HEADER.pack(0, opcode, len(data), 0) + data
+
+
+def _request_data(packet: bytes, opcode: int) -> bytes:
+    if len(packet) < _HEADER.size:
+        raise ValueError("the packet is shorter than a header")
+    direction, found, size, _checksum = _HEADER.unpack_from(packet)
+    data = packet[_HEADER.size :]
+    if direction != 0 or found != opcode or size != len(data):
+        raise ValueError(f"the packet is no {COMMAND_NAMES[opcode]} request")
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """SYNC: lets the ROM measure the baud rate. Answered eight times."""
+
+    def to_bytes(self) -> bytes:
+        """Return the request packet."""
+        return _request(SYNC, _SYNC_DATA)
+
+    @classmethod
+    def parse(cls, packet: bytes) -> Sync:
+        """Read a request packet. Raises ValueError."""
+        if _request_data(packet, SYNC) != _SYNC_DATA:
+            raise ValueError("the SYNC pattern is damaged")
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReg:
+    """READ_REG: one 32-bit word."""
+
+    address: int
+
+    def to_bytes(self) -> bytes:
+        """Return the request packet."""
+        return _request(READ_REG, _WORD.pack(self.address))
+
+    @classmethod
+    def parse(cls, packet: bytes) -> ReadReg:
+        """Read a request packet. Raises ValueError."""
+        data = _request_data(packet, READ_REG)
+        if len(data) != _WORD.size:
+            raise ValueError("READ_REG takes one address")
+        return cls(_WORD.unpack(data)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReg:
+    """WRITE_REG: masked writes, executed in order, with one answer for all. Entries may hold key words."""
+
+    entries: tuple[WriteEntry, ...] = field(repr=False)
+
+    def to_bytes(self) -> bytes:
+        """Return the request packet."""
+        return _request(WRITE_REG, b"".join([_ENTRY.pack(*entry) for entry in self.entries]))
+
+    @classmethod
+    def parse(cls, packet: bytes) -> WriteReg:
+        """Read a request packet. Raises ValueError."""
+        data = _request_data(packet, WRITE_REG)
+        if not data or len(data) % _ENTRY.size:
+            raise ValueError("WRITE_REG takes whole entries of 16 bytes")
+        entries: Iterable[WriteEntry] = _ENTRY.iter_unpack(data)
+        return cls(tuple(entries))
+
+
+@dataclass(frozen=True, slots=True)
+class GetSecurityInfo:
+    """GET_SECURITY_INFO: works in secure download mode too; some ROMs do not have it."""
+
+    def to_bytes(self) -> bytes:
+        """Return the request packet."""
+        return _request(GET_SECURITY_INFO, b"")
+
+    @classmethod
+    def parse(cls, packet: bytes) -> GetSecurityInfo:
+        """Read a request packet. Raises ValueError."""
+        if _request_data(packet, GET_SECURITY_INFO):
+            raise ValueError("GET_SECURITY_INFO takes no data")
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeBaudrate:
+    """CHANGE_BAUDRATE: answered at the old rate, then two extra END bytes. The second word is 0 in a ROM."""
+
+    new: int
+    old: int = 0
+
+    def to_bytes(self) -> bytes:
+        """Return the request packet."""
+        return _request(CHANGE_BAUDRATE, _TWO_WORDS.pack(self.new, self.old))
+
+    @classmethod
+    def parse(cls, packet: bytes) -> ChangeBaudrate:
+        """Read a request packet. Raises ValueError."""
+        data = _request_data(packet, CHANGE_BAUDRATE)
+        if len(data) != _TWO_WORDS.size:
+            raise ValueError("CHANGE_BAUDRATE takes two rates")
+        return cls(*_TWO_WORDS.unpack(data))
+
+
+Command = Sync | ReadReg | WriteReg | GetSecurityInfo | ChangeBaudrate
+
+_BY_OPCODE: Final[dict[int, type[Command]]] = {
+    SYNC: Sync,
+    READ_REG: ReadReg,
+    WRITE_REG: WriteReg,
+    GET_SECURITY_INFO: GetSecurityInfo,
+    CHANGE_BAUDRATE: ChangeBaudrate,
+}
+
+
+def parse_command(packet: bytes) -> Command | None:
+    """Read any request packet; None when it is none of the commands here."""
+    command = _BY_OPCODE.get(packet[1]) if len(packet) >= _HEADER.size else None
+    if command is None:
+        return None
+    try:
+        return command.parse(packet)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer. `value` is stale (whatever the ROM read last) but after READ_REG and SYNC."""
+
+    opcode: int
+    value: int = field(repr=False)
+    data: bytes = field(repr=False)
+    status: int
+    code: int
+
+    def to_bytes(self) -> bytes:
+        """Return the answer packet."""
+        size = len(self.data) + STATUS_BYTES
+        tail = bytes((self.status, self.code, 0, 0))
+        return _HEADER.pack(1, self.opcode, size, self.value) + self.data + tail
+
+    @classmethod
+    def parse(cls, packet: bytes) -> Reply:
+        """Read an answer packet. Raises ValueError when it is none."""
+        if len(packet) < _HEADER.size + STATUS_BYTES:
+            raise ValueError("shorter than an answer")
+        direction, opcode, size, value = _HEADER.unpack_from(packet)
+        if direction != 1 or size != len(packet) - _HEADER.size:
+            raise ValueError("not an answer")
+        status, code = packet[-4], packet[-3]
+        return cls(opcode, value, packet[_HEADER.size : -STATUS_BYTES], status, code)
+
+
+@lru_cache(maxsize=8192)
+def read_reg_frame(address: int) -> bytes:
+    """Return the encoded READ_REG request of an address, built once per process."""
+    return slip.encode(ReadReg(address).to_bytes())
+
+
+def write_reg_frames(entries: tuple[WriteEntry, ...], *, per_packet: int, longest: int) -> list[bytes]:
+    """Return encoded WRITE_REG requests that execute the entries in order.
+
+    No packet has more than `per_packet` entries or more than `longest` bytes on the line: escapes can double
+    a packet, and one that laps the ROM's ring is lost with everything else in it.
+    """
+    frames: list[bytes] = []
+    for start in range(0, len(entries), per_packet):
+        _split(entries[start : start + per_packet], longest, frames)
+    return frames
+
+
+def _split(entries: tuple[WriteEntry, ...], longest: int, frames: list[bytes]) -> None:
+    frame = slip.encode(WriteReg(entries).to_bytes())
+    if len(frame) <= longest or len(entries) == 1:
+        frames.append(frame)
+        return
+    middle = len(entries) // 2
+    _split(entries[:middle], longest, frames)
+    _split(entries[middle:], longest, frames)
+
+
+SYNC_FRAME: Final = slip.encode(Sync().to_bytes())
+SECURITY_INFO_FRAME: Final = slip.encode(GetSecurityInfo().to_bytes())
+REBOOT_FRAME: Final = slip.encode(_request(FLASH_DEFL_END, b""))  # without data: answered, then the ROM restarts

@@ -1,0 +1,369 @@
+"""RomLoader: LoaderProtocol + ByteStream + deadlines. Knows commands, no eFuses; opens no port.
+
+A burst is one future: the data callback feeds the protocol, refills the window and resolves the future when
+the last answer is in, so a burst of 200 registers wakes its task once. Frames go to the stream whole. A burst
+that was broken off (deadline, garbage, cancellation) leaves answers on their way, so the loader is then
+`broken`: the next burst is refused until `sync()` has found the ROM in step again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Final
+
+from parburn.chips.model import RegisterWrite
+from parburn.errors import CommandRefused, GarbledAnswer, LinkError, NoAnswer
+from parburn.protocol import commands, slip
+from parburn.protocol.commands import ChangeBaudrate, read_reg_frame, write_reg_frames
+from parburn.protocol.loader import SAFE_RING_BYTES, LoaderProtocol
+from parburn.protocol.trace import Trace
+from parburn.rom_search import RomSearch
+from parburn.transport.stream import ByteStream
+
+MAGIC_ADDRESS: Final = 0x4000_1000  # a word of every ROM that tells the older chips apart
+
+_SAFE_ENTRIES: Final = 15  # of WRITE_REG in one packet, where the ring is 256 bytes
+_FLOOR_S: Final = 3.0  # silence is judged after this much more than the line itself needs
+_LINE_SLACK: Final = 1.5
+_BAUD_SETTLE_S: Final = 0.05  # after a change of rate, until both sides are quiet
+_LAST_ENDS_S: Final = 0.005  # for the two ENDs that follow the answer to CHANGE_BAUDRATE
+
+_INFO_LONG = Struct("<IB7sII")
+_INFO_SHORT = Struct("<IB7s")
+_SECURE_DOWNLOAD: Final = 1 << 2
+_NO_DELAYS: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRegs:
+    """Read these registers, in this order."""
+
+    addresses: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRegs:
+    """Execute these writes, in this order. Never shares a packet with the operation after it."""
+
+    writes: tuple[RegisterWrite, ...] = field(repr=False)  # may hold key words
+
+
+@dataclass(slots=True)
+class LinkCounters:
+    """What a conversation cost. A turn is a burst: the host waits with nothing left to send."""
+
+    turns: int = 0
+    frames: int = 0
+    tx_bytes: int = 0
+    rx_bytes: int = 0
+    retries: int = 0  # SYNCs sent again
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityInfo:
+    """The answer to GET_SECURITY_INFO. The oldest ROMs that have it give no chip id."""
+
+    flags: int
+    crypt_count: int
+    key_purposes: bytes
+    chip_id: int | None
+    eco: int | None
+
+    @property
+    def secure_download(self) -> bool:
+        """Whether registers cannot be reached."""
+        return bool(self.flags & _SECURE_DOWNLOAD)
+
+    @classmethod
+    def parse(cls, data: bytes) -> SecurityInfo:
+        """Read the answer's data. Raises GarbledAnswer."""
+        if len(data) == _INFO_LONG.size:
+            return cls(*_INFO_LONG.unpack(data))
+        if len(data) == _INFO_SHORT.size:
+            flags, crypt_count, purposes = _INFO_SHORT.unpack(data)
+            return cls(flags, crypt_count, purposes, None, None)
+        raise GarbledAnswer(f"GET_SECURITY_INFO was answered with {len(data)} bytes")
+
+
+class RomLoader:
+    """The ROM loader of one chip. One burst at a time; everything runs on the event loop."""
+
+    def __init__(self, stream: ByteStream, *, baud: int = 115200, trace: Trace | None = None) -> None:
+        self.stream = stream
+        self.baud = baud
+        self.counters = LinkCounters()
+        self.magic: int | None = None  # word at MAGIC_ADDRESS, once security_info() could read it
+        self.broken = False  # a burst was broken off: sync() first
+        self.lost: Exception | None = None
+        self.trace = trace
+        self._protocol = LoaderProtocol()
+        self._entries_per_write = _SAFE_ENTRIES
+        self._waiter: asyncio.Future[None] | None = None
+        self._deadline: asyncio.TimerHandle
+        self._loop = asyncio.get_running_loop()
+        self._search = RomSearch(stream, self._protocol, self._write, self.counters)
+        if trace is not None:
+            self._protocol.observer = trace.answered
+        stream.attach(self._on_data, self._on_lost)
+
+    @classmethod
+    async def connect(
+        cls,
+        stream: ByteStream,
+        *,
+        before: str = "default-reset",
+        attempts: int = 7,
+        baud: int = 115200,
+        on_attempt: Callable[[int], None] | None = None,
+        trace: Trace | None = None,
+    ) -> RomLoader:
+        """Reset the chip into its loader and get in step with it; `on_attempt` gets 1, 2, ..
+
+        Raises NoAnswer, GarbledAnswer, PortGone; UsageError for an unknown mode.
+        """
+        rom = cls(stream, baud=baud, trace=trace)
+        if before != "no-reset-no-sync":
+            await rom._in_search(rom._search.connect(before, attempts, on_attempt))
+        return rom
+
+    def set_limits(
+        self, *, ring_bytes: int = SAFE_RING_BYTES, entries_per_write: int = _SAFE_ENTRIES
+    ) -> None:
+        """Set what this chip's ROM takes: unanswered bytes on the line, WRITE_REG entries in a packet."""
+        self._protocol.ring_bytes = ring_bytes
+        self._entries_per_write = entries_per_write
+
+    # --- registers
+
+    async def burst(self, *ops: ReadRegs | WriteRegs, timeout_s: float | None = None) -> list[int]:
+        """Send all operations back to back and await all answers once; return the words read, in order.
+
+        The deadline follows from the bytes on the line, the rate and the entries' delays, unless given; it is
+        renewed as long as answers come.
+        Raises CommandRefused (after all answers: still in step), NoAnswer, GarbledAnswer, PortGone.
+        """
+        frames: list[bytes] = []
+        opcodes = bytearray()
+        delay_us = _NO_DELAYS
+        for op in ops:
+            if isinstance(op, ReadRegs):
+                frames.extend(map(read_reg_frame, op.addresses))
+                opcodes += bytes((commands.READ_REG,)) * len(op.addresses)
+            else:
+                entries = tuple((one.address, one.value, one.mask, one.delay_us) for one in op.writes)
+                packets = write_reg_frames(
+                    entries, per_packet=self._entries_per_write, longest=self._protocol.ring_bytes
+                )
+                frames += packets
+                opcodes += bytes((commands.WRITE_REG,)) * len(packets)
+                delay_us += sum(entry[3] for entry in entries)
+        await self._exchange(frames, bytes(opcodes), timeout_s, delay_us)
+        self._raise_refused()
+        return self._protocol.values
+
+    async def read_regs(self, addresses: Sequence[int]) -> list[int]:
+        """Read registers; one turn."""
+        return await self.burst(ReadRegs(tuple(addresses)))
+
+    async def write_regs(self, writes: Sequence[RegisterWrite]) -> None:
+        """Write registers; one turn."""
+        await self.burst(WriteRegs(tuple(writes)))
+
+    # --- other commands
+
+    async def security_info(self) -> SecurityInfo | None:
+        """Ask for flags, key purposes and chip id; None when this ROM has no such command.
+
+        A READ_REG of the magic word goes first, in the same turn, and `magic` keeps it: a command that is
+        refused right after SYNC is refused eight times, and a READ_REG ends that.
+        """
+        frames = [read_reg_frame(MAGIC_ADDRESS), commands.SECURITY_INFO_FRAME]
+        await self._exchange(frames, bytes((commands.READ_REG, commands.GET_SECURITY_INFO)))
+        protocol = self._protocol
+        self.magic = None if 0 in protocol.refused else protocol.values[0]
+        if 1 in protocol.refused:
+            return None
+        try:
+            return SecurityInfo.parse(protocol.replies[0].data)
+        except GarbledAnswer:
+            self._break_off()
+            raise
+
+    async def change_baud(self, baud: int, *, tell: int | None = None) -> None:
+        """Change the rate of chip and port, and see that they understand each other.
+
+        `tell` is the rate to ask the ROM for where its idea of the crystal is wrong. Over a plain socket
+        nothing happens: `baud` then stays what it was. Raises NoAnswer or GarbledAnswer when the line does
+        not carry the new rate.
+        """
+        if self.stream.fixed_baud or baud == self.baud:
+            return
+        frame = slip.encode(ChangeBaudrate(tell or baud).to_bytes())
+        await self._exchange([frame], bytes((commands.CHANGE_BAUDRATE,)))
+        self._raise_refused()
+        await asyncio.sleep(_LAST_ENDS_S)
+        try:
+            await self.stream.set_baud(baud)
+            self.baud = baud
+            await asyncio.sleep(_BAUD_SETTLE_S)
+        except BaseException:
+            self._break_off()
+            raise
+        self.stream.discard_input()
+        self._protocol.forget()
+        try:
+            # In secure download mode this is refused, which is an answer too.
+            await self._exchange([read_reg_frame(MAGIC_ADDRESS)], bytes((commands.READ_REG,)))
+        except (NoAnswer, GarbledAnswer) as error:
+            error.hint = f"the line does not carry {baud} baud: choose a lower --baud"
+            raise
+
+    async def reboot(self) -> None:
+        """Let the ROM answer once more and restart; whatever its boot pins say comes next."""
+        await self._exchange([commands.REBOOT_FRAME], bytes((commands.FLASH_DEFL_END,)))
+        self._raise_refused()
+
+    async def sync(self) -> None:
+        """Get in step again: let the line fall silent, drop what comes, SYNC. Raises NoAnswer, PortGone."""
+        await self._in_search(self._search.sync_again())
+
+    async def aclose(self) -> None:
+        """Close the port. What was written leaves first, so no frame is cut off."""
+        if self.trace is not None:
+            self.trace.flush()
+        await self.stream.aclose()
+
+    # --- one exchange
+
+    async def _exchange(
+        self, frames: list[bytes], opcodes: bytes, timeout_s: float | None = None, delay_us: int = _NO_DELAYS
+    ) -> None:
+        self._check_usable()
+        protocol = self._protocol
+        protocol.begin(frames, opcodes)
+        if not frames:
+            return
+        if timeout_s is None:
+            size = sum(map(len, frames)) + commands.REPLY_BYTES * len(frames)
+            timeout_s = _FLOOR_S + size * 10 / self.baud * _LINE_SLACK + delay_us * 2e-6
+        self.counters.frames += len(frames)
+        self._waiter = waiter = self._loop.create_future()
+        self._deadline = self._loop.call_later(timeout_s, self._on_deadline, timeout_s, 0)
+        try:
+            self._pump()
+            await waiter
+        except BaseException:
+            self._break_off()
+            raise
+        finally:
+            self._deadline.cancel()
+            self._waiter = None
+
+    def _check_free(self) -> None:
+        if self._waiter is not None:
+            raise RuntimeError("one burst at a time")
+        if self.lost is not None:
+            raise self.lost
+
+    def _check_usable(self) -> None:
+        self._check_free()
+        if self._protocol.strays:
+            self._break_off()
+            raise GarbledAnswer(
+                f"{self.stream.port}: the chip sent more answers than it was asked for",
+                hint="another program may be using the port, or the line is noisy",
+            )
+        if self.broken:
+            raise LinkError(f"{self.stream.port}: the last exchange was broken off; sync first")
+
+    def _raise_refused(self) -> None:
+        for number, reply in self._protocol.refused.items():
+            name = commands.COMMAND_NAMES[self._protocol.opcode_of(number)]
+            raise CommandRefused(
+                f"{self.stream.port}: the chip refuses {name} (error {reply.status:02x} {reply.code:02x})",
+                status=reply.status,
+                code=reply.code,
+                hint="registers cannot be reached in secure download mode" if reply.code == 5 else "",
+            )
+
+    def _break_off(self) -> None:
+        """Stop sending; what still comes is nobody's. Frames already handed to the port go out whole."""
+        self._protocol.forget()
+        self.broken = True
+
+    def _write(self, data: bytes) -> None:
+        self.counters.tx_bytes += len(data)
+        if self.trace is not None:
+            self.trace.sent(data)
+        self.stream.write(data)
+
+    def _pump(self) -> None:
+        data = self._protocol.data_to_send()
+        if data:
+            self._write(data)
+            if self._protocol.all_sent:
+                self.counters.turns += 1
+
+    def _on_data(self, data: bytes) -> None:
+        self.counters.rx_bytes += len(data)
+        protocol, waiter = self._protocol, self._waiter
+        try:
+            protocol.receive_data(data)
+        except GarbledAnswer as error:
+            self._fail(
+                GarbledAnswer(
+                    f"{self.stream.port}: {error}",
+                    hint="a noisy line, a wrong rate, or another chip's program",
+                )
+            )
+            return
+        if waiter is None:
+            self._search.on_progress()
+        elif protocol.complete:
+            if not waiter.done():
+                waiter.set_result(None)
+        elif not protocol.all_sent:
+            self._pump()
+
+    def _fail(self, error: Exception) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
+
+    def _on_deadline(self, timeout_s: float, seen: int) -> None:
+        protocol, waiter = self._protocol, self._waiter
+        if waiter is None or waiter.done():
+            return
+        if protocol.only_repeats_missing:  # a ROM that does not repeat its errors
+            waiter.set_result(None)
+            return
+        if protocol.answered > seen:  # slow (a busy machine, a far bridge), not silent
+            again = self._loop.call_later(timeout_s, self._on_deadline, timeout_s, protocol.answered)
+            self._deadline = again
+            return
+        waiter.set_exception(
+            NoAnswer(
+                f"{self.stream.port}: the chip did not answer within {timeout_s:.1f} s "
+                f"({protocol.answered} of {protocol.asked} answers came)",
+                hint="it may have been reset or lost its supply",
+            )
+        )
+
+    def _on_lost(self, error: Exception) -> None:
+        self.lost = error
+        self._search.on_lost(error)
+        self._fail(error)
+
+    async def _in_search(self, search: Coroutine[None, None, None]) -> None:
+        try:
+            self._check_free()
+            await search
+        except BaseException:
+            search.close()
+            if self._waiter is None:
+                self._break_off()
+            raise
+        self._protocol.forget()
+        self.broken = False

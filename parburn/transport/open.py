@@ -1,0 +1,23 @@
+"""The one place where a port is opened, by its name's scheme. Heavy modules load when they are needed."""
+
+from __future__ import annotations
+
+from parburn.transport.stream import ByteStream
+
+
+async def open_stream(port: str, *, baud: int = 115200) -> ByteStream:
+    """Open a tty, pty, `socket://host:port` or `rfc2217://host:port`, locked where that means something.
+
+    Raises PortBusy, PortDenied, PortGone (each with a hint), UsageError for an address that is none.
+    """
+    if port.startswith("socket://"):
+        from parburn.transport.tcp import open_tcp
+
+        return await open_tcp(port, baud=baud)
+    if port.startswith("rfc2217://"):
+        from parburn.transport.rfc2217 import open_rfc2217
+
+        return await open_rfc2217(port, baud=baud)
+    from parburn.transport.serial import open_tty
+
+    return await open_tty(port, baud=baud)

@@ -1,0 +1,113 @@
+"""What the rest of parburn sees of a port: bytes by callback, two control lines, a rate. Opens nothing.
+
+Data arrive by callback and not by an awaited `receive`, because waking a task for every chunk costs more than
+all the parsing. `CallbackStream` is the part that all transports share: it keeps what arrives before anyone
+is attached, and reports a loss once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from parburn.errors import PortGone
+
+USB_SERIAL_JTAG = (0x303A, 0x1001)  # vendor and product id of the peripheral inside the chips
+
+OnData = Callable[[bytes], None]
+OnLost = Callable[[Exception], None]
+
+
+class ByteStream(Protocol):
+    """One open port."""
+
+    port: str
+    is_pty: bool
+    has_lines: bool  # whether DTR and RTS reach anything: not on a pty, not over a plain socket
+    fixed_baud: bool  # the rate cannot be set from here
+    usb_vid_pid: tuple[int, int] | None
+
+    def attach(self, on_data: OnData, on_lost: OnLost) -> None:
+        """Hand every byte to `on_data`, beginning with those that came before; `on_lost` is called once."""
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes for the line. Never blocks; a failure shows as a loss."""
+
+    def set_lines(self, dtr: bool, rts: bool) -> None:
+        """Set both control lines, at once where the OS can. Raises PortGone."""
+
+    async def set_baud(self, baud: int) -> None:
+        """Change the rate of the port. Raises PortGone."""
+
+    def discard_input(self) -> None:
+        """Throw away what has arrived and was not handed on yet."""
+
+    async def aclose(self) -> None:
+        """Let what was written reach the line, then close. Never raises for a port that is gone."""
+
+
+class CallbackStream:
+    """Keeps early data, reports a loss once, and knows until when the line is busy with what was written."""
+
+    is_pty = False
+    has_lines = True
+    fixed_baud = False
+    usb_vid_pid: tuple[int, int] | None = None
+
+    def __init__(self, port: str, baud: int) -> None:
+        self.port = port
+        self.baud = baud
+        self.lost: Exception | None = None
+        self._on_data: OnData | None = None
+        self._on_lost: OnLost | None = None
+        self._early: list[bytes] = []
+        self._closing = False
+        self._line_busy_until = 0.0  # loop time
+
+    def attach(self, on_data: OnData, on_lost: OnLost) -> None:
+        """Hand over all bytes, those that came before first; a loss that came before is reported now."""
+        self._on_data, self._on_lost = on_data, on_lost
+        early, self._early = self._early, []
+        for data in early:
+            on_data(data)
+        if self.lost is not None:
+            on_lost(self.lost)
+
+    def discard_input(self) -> None:
+        """Throw away what nobody has taken yet."""
+        self._early.clear()
+
+    def _deliver(self, data: bytes) -> None:
+        if self._on_data is not None:
+            self._on_data(data)
+        else:
+            self._early.append(data)
+
+    def _lose(self, error: Exception | None) -> None:
+        """Report once that the port is gone; a loss after aclose() is no news."""
+        if self.lost is not None or self._closing:
+            return
+        self.lost = self.gone(error)
+        if self._on_lost is not None:
+            self._on_lost(self.lost)
+
+    def gone(self, error: Exception | None) -> PortGone:
+        """Return the error for a port that vanished."""
+        gone = PortGone(
+            f"{self.port} is gone",
+            hint="unplugged, or the chip's USB went away; check cable and hub, then run again",
+        )
+        gone.__cause__ = error
+        return gone
+
+    def _note_written(self, size: int, now: float) -> None:
+        """Reckon with `size` more bytes of 10 bits each on the line."""
+        self._line_busy_until = max(self._line_busy_until, now) + size * 10 / self.baud
+
+    async def _line_idle(self) -> None:
+        """Wait until what was written has left an adapter's buffer too: half a frame must never be cut off,
+        the ROM would execute it on what its buffer still holds."""
+        rest = self._line_busy_until - asyncio.get_running_loop().time()
+        if rest > 0 and self.lost is None:
+            await asyncio.sleep(min(rest, 2.0))

@@ -1,0 +1,141 @@
+"""Port names: patterns, doubles, order, slots, candidates."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serial.tools import list_ports
+
+from parburn.errors import UsageError
+from parburn.transport import ports
+from parburn.transport.ports import expand_ports, list_candidates, natural_key, slot_of
+
+
+@pytest.fixture
+def devices(tmp_path: Path) -> Path:
+    """Twelve plain files named like ports."""
+    for number in range(12):
+        (tmp_path / f"ttyUSB{number}").touch()
+    return tmp_path
+
+
+def test_patterns_sort_naturally(devices: Path) -> None:
+    found = expand_ports([str(devices / "ttyUSB*")])
+    assert [Path(port).name for port in found] == [f"ttyUSB{number}" for number in range(12)]
+    found = expand_ports([str(devices / "ttyUSB[13]"), str(devices / "ttyUSB2")])
+    assert [Path(port).name for port in found] == ["ttyUSB1", "ttyUSB2", "ttyUSB3"]
+
+
+def test_relative_patterns(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(devices)
+    assert expand_ports(["ttyUSB1?"]) == ("ttyUSB10", "ttyUSB11")
+
+
+def test_two_paths_to_one_node_are_one_port(devices: Path) -> None:
+    link = devices / "by-path-of-3"
+    link.symlink_to(devices / "ttyUSB3")
+    assert expand_ports([str(link), str(devices / "ttyUSB3"), str(devices / "ttyUSB3")]) == (str(link),)
+    assert expand_ports([str(devices / "ttyUSB3"), str(link)]) == (str(devices / "ttyUSB3"),)
+
+
+def test_two_nodes_with_one_device_number_are_one_port(tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    try:
+        name = os.ttyname(slave)
+        (tmp_path / "ttyUSB0").symlink_to(name)
+        assert expand_ports([name, str(tmp_path / "ttyUSB0")]) == (name,)
+        assert slot_of(str(tmp_path / "ttyUSB0")) == "ttyUSB0"
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    absent = str(tmp_path / "ttyUSB5")
+    assert expand_ports([absent]) == (absent,)
+    with pytest.raises(UsageError, match="no port matches") as caught:
+        expand_ports([str(tmp_path / "ttyUSB*")])
+    assert caught.value.hint
+
+
+def test_a_name_with_magic_characters_that_exists(tmp_path: Path) -> None:
+    odd = tmp_path / "tty[1]"
+    odd.touch()
+    assert expand_ports([str(odd)]) == (str(odd),)
+
+
+def test_addresses_pass_through() -> None:
+    found = expand_ports(["socket://b:2", "rfc2217://a:1", "socket://B:2", "socket://b:10"])
+    assert found == ("rfc2217://a:1", "socket://b:2", "socket://b:10")
+    assert slot_of("socket://b:2") == "b:2"
+
+
+@given(st.lists(st.integers(0, 2000), unique=True))
+def test_natural_order_is_numeric(numbers: list[int]) -> None:
+    names = [f"/dev/ttyUSB{number}" for number in numbers]
+    assert sorted(names, key=natural_key) == [f"/dev/ttyUSB{number}" for number in sorted(numbers)]
+
+
+@given(st.lists(st.text("ab1２²/-", max_size=6)))
+def test_any_names_can_be_sorted(names: list[str]) -> None:
+    keys = [natural_key(name) for name in sorted(names, key=natural_key)]
+    assert all(one <= other for one, other in pairwise(keys))
+
+
+def test_slot_is_the_by_path_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = os.openpty()
+    try:
+        (tmp_path / "pci-0000:00:14.0-usb-0:2.3:1.0-port0").symlink_to(os.ttyname(slave))
+        (tmp_path / "another").symlink_to("/dev/null")
+        (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+        monkeypatch.setattr(ports, "_BY_PATH", tmp_path)
+        assert slot_of(os.ttyname(slave)) == "pci-0000:00:14.0-usb-0:2.3:1.0-port0"
+        assert slot_of("/dev/ttyUSB77") == "ttyUSB77"
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_candidates_are_usb_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    def port(device: str, vid: int | None, pid: int | None = None) -> SimpleNamespace:
+        return SimpleNamespace(device=device, vid=vid, pid=pid, description=f"on {device}")
+
+    some = [port("/dev/ttyUSB10", 0x10C4, 0xEA60), port("/dev/ttyS0", None), port("/dev/ttyUSB9", 0x1234, 1)]
+    monkeypatch.setattr(list_ports, "comports", lambda: some)
+    found = list_candidates()
+    assert [(info.port, info.vid, info.pid, info.known_bridge) for info in found] == [
+        ("/dev/ttyUSB9", 0x1234, 1, False),
+        ("/dev/ttyUSB10", 0x10C4, 0xEA60, True),
+    ]
+    assert found[1].slot == "ttyUSB10"
+
+
+def test_a_holder_is_named(tmp_path: Path) -> None:
+    held = tmp_path / "ttyUSB0"
+    held.touch()
+    assert ports.holder_of(str(held)) == ""
+    code = f"import time; f = open({str(held)!r}); print('open', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            assert str(process.pid) in ports.holder_of(str(held))
+        finally:
+            process.kill()
+
+
+def test_names_cost_no_heavy_import() -> None:
+    code = (
+        "import sys, parburn.transport.ports, parburn.transport.open; "
+        "print([name for name in ('serial', 'serial_asyncio', 'asyncio') if name in sys.modules])"
+    )
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "serial" not in outcome.stdout
