@@ -1,0 +1,269 @@
+"""The rig: many simulated boards on pseudo-terminals, served by one loop. `parburn sim` starts here.
+
+The loop sleeps until bytes come or until a board says that something of its is due; nothing is polled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import os
+import random
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from parburn.errors import ParburnError, UsageError
+from parburn.sim.board import BOOT_S, Board
+from parburn.sim.faults import parse_faults
+from parburn.sim.pty_port import PtyPort
+from parburn.sim.state_file import describe, open_board, read_board
+
+_EDGE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLET
+_NEVER = float("inf")
+
+
+class Rig:
+    """Ports, one loop, and the files of their boards."""
+
+    def __init__(self, ports: Sequence[PtyPort], *, stay_powered: bool) -> None:
+        self.ports = list(ports)
+        self.stay_powered = stay_powered
+        self._epoll = select.epoll()
+        self._by_fd: dict[int, PtyPort] = {}
+        self._due: list[tuple[float, int, PtyPort]] = []
+        self._stops: set[int] = set()
+        self._events: list[tuple[int, int]] = []
+
+    def open(self) -> None:
+        """Put every board on its port."""
+        for port in self.ports:
+            self._plug_in(port)
+
+    def close(self) -> None:
+        """Take every port away."""
+        for port in self.ports:
+            port.close()
+        self._epoll.close()
+
+    def stop_on(self, fd: int) -> None:
+        """Let `serve` return when this descriptor becomes readable."""
+        self._stops.add(fd)
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def serve(self) -> None:
+        """Serve until a descriptor given to `stop_on` becomes readable."""
+        while True:
+            wait_s = self._due[0][0] - time.monotonic() if self._due else None
+            select.select([self._epoll], [], [], None if wait_s is None else max(0.0, wait_s))
+            self._events += self._epoll.poll(0)
+            while self._events:
+                fd, event = self._events.pop(0)
+                if fd in self._stops:
+                    return
+                port = self._by_fd.get(fd)
+                if port is not None:
+                    self._on_event(port, event)
+            self._run_due()
+
+    def _plug_in(self, port: PtyPort) -> None:
+        port.open()
+        self._by_fd[port.master] = port
+        self._epoll.register(port.master, _EDGE)
+        self._forget_hang_up(port)
+
+    def _forget_hang_up(self, port: PtyPort) -> None:
+        """We have just had this port open ourselves: take that event out, and keep all others."""
+        for fd, event in self._epoll.poll(0):
+            self._events.append((fd, event & ~select.EPOLLHUP if fd == port.master else event))
+
+    def _unplug(self, port: PtyPort) -> None:
+        del self._by_fd[port.master]
+        port.close()
+
+    def _on_event(self, port: PtyPort, event: int) -> None:
+        now = time.monotonic()
+        data = port.read() if event & select.EPOLLIN else b""
+        if data:
+            port.attached = True
+            port.board.receive(data, now, port.host_baud())
+        if event & select.EPOLLHUP:
+            self._on_hang_up(port, now)
+        self._attend(port, now)
+
+    def _on_hang_up(self, port: PtyPort, now: float) -> None:
+        if port.attached and not self.stay_powered:
+            port.board.power_cycle(now)
+        port.attached = False
+        if port.sweep():
+            self._forget_hang_up(port)
+        else:
+            self._unplug(port)
+            self._plug_in(port)
+
+    def _attend(self, port: PtyPort, now: float) -> None:
+        """Bring a board up to now, hand over what it has to say, and note when it wants to be seen again."""
+        board = port.board
+        board.advance(now)
+        port.write(board.take_output(now))
+        if board.unplugged and port.master >= 0:
+            self._vanish(port, now)
+        wake_at = min(board.next_event(), port.comes_back_at)
+        if wake_at != port.wake_at:
+            port.wake_at = wake_at
+            if wake_at != _NEVER:
+                heapq.heappush(self._due, (wake_at, id(port), port))
+
+    def _run_due(self) -> None:
+        now = time.monotonic()
+        while self._due and self._due[0][0] <= now:
+            wake_at, _, port = heapq.heappop(self._due)
+            if wake_at != port.wake_at:
+                continue  # it has been seen to since
+            port.wake_at = _NEVER
+            if now >= port.comes_back_at:
+                port.comes_back_at = _NEVER
+                self._plug_in(port)
+            self._attend(port, now)
+
+    def _vanish(self, port: PtyPort, now: float) -> None:
+        what, port.board.unplugged = port.board.unplugged, None
+        self._unplug(port)
+        port.board.to_chip.clear()
+        port.board.power_cycle(now)
+        if what and what.name:
+            port.link = port.link.with_name(what.name)
+            port.comes_back_at = now + what.after_s
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="parburn sim", description="Simulated boards on pseudo-terminals, to play with and to test on."
+    )
+    parser.add_argument("--chip", help="chip of the boards, or a mix: CHIP:3,OTHER:2")
+    parser.add_argument("--count", type=int, help="number of boards (default 1)")
+    parser.add_argument("--dir", type=Path, help="folder for the links ttyUSB0, ttyUSB1, ...")
+    parser.add_argument("--state", type=Path, help="folder for the boards' files (default: DIR/state)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="for new boards: coding=3/4, revision=0.3, crystal=26, or FIELD=VALUE",
+    )
+    parser.add_argument(
+        "--baud-limit", type=int, default=0, metavar="N", help="pace the line: at most N baud"
+    )
+    parser.add_argument(
+        "--usb-latency-ms", type=float, default=0.0, metavar="N", help="answers arrive in USB frames of N ms"
+    )
+    parser.add_argument(
+        "--stay-powered", action="store_true", help="closing a port does not switch the board off and on"
+    )
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="SENTENCE", help="what goes wrong, in words"
+    )
+    parser.add_argument("--seed", type=int, help="draw MAC addresses and random faults from this number")
+    parser.add_argument(
+        "--with-parent", action="store_true", help="end when the process that started us ends"
+    )
+    parser.add_argument("--show", type=Path, metavar="FILE", help="print the file of a board, and end")
+    given = parser.parse_args(argv)
+    if not given.show and not (given.chip and given.dir):
+        parser.error("--chip and --dir are needed (or --show FILE)")
+    return given
+
+
+def chips_of(text: str, count: int | None) -> list[str]:
+    """Chip names, one a board: `NAME` with a count, or `NAME:3,OTHER:2`. Raises UsageError."""
+    found: list[str] = []
+    for part in text.split(","):
+        name, colon, number = part.partition(":")
+        if colon and not number.isdecimal():
+            raise UsageError(f"--chip {text}: {number!r} is no number of boards")
+        found += [name.strip()] * (int(number) if colon else count or 1)
+    if ":" in text and count is not None and count != len(found):
+        raise UsageError(f"--chip {text} makes {len(found)} boards, but --count says {count}")
+    return found
+
+
+def _make_ports(given: argparse.Namespace) -> list[PtyPort]:
+    settings = {}
+    for text in given.set:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: it reads KEY=VALUE")
+        settings[key.strip()] = value.strip()
+    state: Path = given.state or given.dir / "state"
+    given.dir.mkdir(parents=True, exist_ok=True)
+    state.mkdir(parents=True, exist_ok=True)
+    seed = random.randrange(1 << 32) if given.seed is None else given.seed
+    ports = []
+    for number, chip in enumerate(chips_of(given.chip, given.count)):
+        rng = random.Random(f"{seed}:{number}")
+        kept, new = open_board(state / f"ttyUSB{number}.json", chip, settings=settings, rng=rng)
+        if settings and not new:
+            sys.stderr.write(f"{kept.path} is kept as it is: --set is for new boards\n")
+        faults = parse_faults(given.fault, board=number, seed=given.seed or 0)
+        board = Board(
+            kept.product.memory,
+            crystal_mhz=kept.product.crystal_mhz,
+            registers=kept.product.registers,
+            faults=faults if faults else None,
+            baud_limit=given.baud_limit,
+            usb_frame_s=given.usb_latency_ms / 1000,
+            on_burn=kept.record,
+            now=time.monotonic() - BOOT_S,  # it is up already
+        )
+        board.to_host.clear()  # nobody has the port open to see the first boot log
+        ports.append(PtyPort(board, given.dir / f"ttyUSB{number}"))
+    return ports
+
+
+@contextmanager
+def _stop_signals(rig: Rig, *, with_parent: bool) -> Iterator[None]:
+    """SIGINT, SIGTERM, SIGHUP and, if asked, the end of the parent let the rig's loop return."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    rig.stop_on(ours.fileno())
+    old_fd = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    parent = os.pidfd_open(os.getppid()) if with_parent else -1
+    if with_parent:
+        rig.stop_on(parent)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(old_fd)
+        ours.close()
+        theirs.close()
+        if with_parent:
+            os.close(parent)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `parburn sim`. Returns the exit code: 0 when it was told to end, 2 for bad input."""
+    given = _parse(argv)
+    try:
+        if given.show:
+            sys.stdout.write(describe(read_board(given.show)))
+            return 0
+        rig = Rig(_make_ports(given), stay_powered=given.stay_powered)
+        try:
+            with _stop_signals(rig, with_parent=given.with_parent):
+                rig.open()
+                sys.stdout.write(f"ready: {len(rig.ports)} boards in {given.dir}\n")
+                sys.stdout.flush()
+                rig.serve()
+        finally:
+            rig.close()
+    except ParburnError as error:
+        sys.stderr.write(f"parburn sim: {error}\n" + (f"  {error.hint}\n" if error.hint else ""))
+        return 2
+    return 0

@@ -1,0 +1,164 @@
+"""Each sentence of the fault language does what it says, and the same again with the same seed."""
+
+from __future__ import annotations
+
+import pytest
+
+from parburn.errors import UsageError
+from parburn.sim.faults import SENTENCES, parse_faults
+from tests.sim.boards import SYNC, Host, answers, make_board, read_reg, write_reg
+from tests.sim.test_efuse_controller import KEY, as_int, block0, code_word, errors_of
+
+ADDRESS = 0x60008800
+READ = read_reg(ADDRESS)
+
+
+def host_with(*faults: str) -> Host:
+    host = Host(make_board("esp32c3", faults=faults))
+    host.set_timing()
+    return host
+
+
+def test_every_example_is_understood_and_unknown_ones_name_them() -> None:
+    for _, kind, example in SENTENCES:
+        (fault,) = parse_faults([example], board=0, seed=1).all
+        assert type(fault) is kind
+    with pytest.raises(UsageError, match="no fault reads 'it rains'") as caught:
+        parse_faults(["it rains"], board=0, seed=1)
+    assert "refuses to burn" in caught.value.hint
+
+
+def test_sentences_are_joined_and_aimed_at_boards() -> None:
+    text = "on boards 1-2: the ROM reboots at packet 3; byte 5 to the host is lost"
+    assert [len(parse_faults([text], board=board, seed=1).all) for board in range(4)] == [0, 2, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "sent"),
+    [
+        ("byte 2 from the host is lost", READ[:1] + READ[2:]),
+        ("byte 2 from the host is doubled", READ[:2] + READ[1:]),
+        ("byte 10 from the host is flipped in bit 3", READ[:9] + bytes([READ[9] ^ 8]) + READ[10:]),
+    ],
+)
+def test_bytes_from_the_host(sentence: str, sent: bytes) -> None:
+    faults = parse_faults([sentence], board=0, seed=1)
+    assert faults.from_host(READ[:4], 1) + faults.from_host(READ[4:], 5) == sent
+    assert faults.from_host(READ, 1) == READ  # once only
+
+
+@pytest.mark.parametrize("how", ["lost", "doubled", "flipped"])
+def test_bytes_to_the_host(how: str) -> None:
+    faults = parse_faults([f"byte 3 to the host is {how}"], board=0, seed=1)
+    changed, late_s = faults.to_host(b"abcdef", 1)
+    assert (changed != b"abcdef", late_s) == (True, 0.0)
+    assert len(changed) == {"lost": 5, "doubled": 7, "flipped": 6}[how]
+
+
+def test_noise_is_the_same_for_the_same_seed_and_board() -> None:
+    def noise(seed: int, board: int) -> bytes:
+        text = "one byte in 20 to the host is flipped"
+        return parse_faults([text], board=board, seed=seed).to_host(bytes(1000), 1)[0]
+
+    assert noise(1, 0) == noise(1, 0)
+    assert len({noise(1, 0), noise(2, 0), noise(1, 1)}) == 3
+    assert 20 < sum(map(bool, noise(1, 0))) < 100
+
+
+def sent_so_far(host: Host) -> int:
+    return host.board.sent
+
+
+def test_a_late_answer_is_late() -> None:
+    first = sent_so_far(host_with())
+    host = host_with(f"byte {first + 3} to the host is late by 250 ms")
+    assert host.ask(READ, wait_s=0.24) == b""
+    assert len(answers(host.wait(0.02))) == 1
+
+
+def test_garbage_before_an_answer() -> None:
+    host = Host(make_board("esp32c3", faults=["9 bytes of garbage come before answer 2"]))
+    assert len(host.ask(READ)) == 14 + 9  # answer 1 was the boot log
+    assert len(host.ask(READ)) == 14
+
+
+def test_a_silent_link_comes_back() -> None:
+    received = host_with().board.received
+    host = host_with(f"the link is silent after {received + 5} bytes for 300 ms")
+    assert host.ask(READ, wait_s=0.29) == b""
+    assert host.ask(READ) == b""
+    host.wait(0.02)
+    assert len(answers(host.ask(READ))) == 1
+
+
+def test_a_vanishing_port_says_where_it_comes_back() -> None:
+    host = Host(
+        make_board(
+            "esp32c3", faults=["the port vanishes after 20 bytes and comes back as ttyUSB9 after 50 ms"]
+        )
+    )
+    assert len(answers(host.ask(READ))) == 1
+    host.ask(READ)
+    assert host.board.unplugged is not None
+    assert (host.board.unplugged.name, host.board.unplugged.after_s) == ("ttyUSB9", 0.05)
+
+
+def test_a_reboot_of_the_rom() -> None:
+    packets = host_with().board.packets
+    host = host_with(f"the ROM reboots at packet {packets + 2}")
+    assert len(answers(host.ask(READ))) == 1
+    assert b"waiting for download" in host.ask(READ)
+    host.wait(0.1)
+    assert len(answers(host.ask(SYNC))) == 8
+
+
+def test_a_controller_that_never_becomes_idle() -> None:
+    host = host_with("the controller never becomes idle after program 2")
+    cmd = host.board.chip.registers["CMD"]
+    host.program(code_word(host, KEY), 4)
+    assert host.read(cmd) & 3 == 0
+    host.program(code_word(host, KEY), 5)
+    host.wait(100.0)
+    assert host.read(cmd) & 3 == 2
+    assert host.board.memory.reading(5).bits == as_int(KEY)
+
+
+def test_a_brown_out_burns_a_part_and_resets() -> None:
+    host = host_with("the supply browns out in program 1 leaving 30 percent of the bits")
+    resets = host.board.resets
+    host.write(*code_word(host, KEY).items())
+    host.ask(
+        write_reg((host.board.chip.registers["CONF"], 0x5A5A), (host.board.chip.registers["CMD"], 2 | 4 << 2))
+    )
+    host.wait(0.1)
+    wanted = host_with()
+    wanted.program(code_word(wanted, KEY), 4)
+    whole, burned = wanted.board.memory.cells[4], host.board.memory.cells[4]
+    assert host.board.resets == resets + 1
+    assert burned & ~whole == 0
+    assert burned.bit_count() == int(whole.bit_count() * 0.3)
+
+
+def test_a_stubborn_bit() -> None:
+    host = host_with("bit 0 of BLOCK_KEY0 refuses to burn the first time", "bit 33 of BLOCK0 refuses to burn")
+    host.program(code_word(host, KEY), 4)
+    assert errors_of(host, 4) == (1, False)
+    host.program(code_word(host, KEY), 4)
+    assert errors_of(host, 4) == (0, False)
+    for _ in range(2):
+        host.program(block0(host, "RD_DIS", 3))
+        assert host.board.memory.field_bits("RD_DIS") == 1
+
+
+def test_a_bit_that_burns_its_neighbour() -> None:
+    host = host_with("bit 32 of BLOCK0 burns its neighbour too")
+    host.program(block0(host, "RD_DIS", 1))
+    assert host.board.memory.field_bits("RD_DIS") == 3
+
+
+@pytest.mark.parametrize(("count", "fail"), [(2, False), (9, True)])
+def test_bytes_that_burn_wrong_are_a_coding_error(count: int, fail: bool) -> None:
+    host = host_with(f"{count} bytes of BLOCK4 burn wrong")
+    host.program(code_word(host, KEY), 4)
+    errors, failed = errors_of(host, 4)
+    assert (errors == min(count, 7) or fail, failed) == (True, fail)
