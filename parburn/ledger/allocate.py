@@ -1,0 +1,378 @@
+"""Who gets which index: all chips of a barrier at once, in their order, within one transaction.
+
+A chip that the batch knows keeps its index. The others get the lowest free ones; an index is free unless a
+unit holds it. Everything is decided before anything is written.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuarantined, UnitRefused
+from parburn.ledger import units
+from parburn.ledger.base import UNTOUCHED, Attempt, Identity, State, check_transition
+from parburn.ledger.batches import Batch, Override, refuse_foreign_records
+from parburn.ledger.units import Held
+from parburn.ledger.writer import Transaction
+
+_FULL_STEP = 64  # the start of the search is moved when so many more indexes are spent
+
+IsAlive = Callable[[int, str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A claim as the database knows it."""
+
+    held: Held
+    known: bool
+    state: State
+    passed_jobs: frozenset[str] = frozenset()
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(slots=True)
+class Allocation:
+    """The answer: per chip a claim or why not, and sentences for the operator."""
+
+    outcomes: list[Granted | LedgerError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A row of `units` for an identity that is to be claimed."""
+
+    id: int
+    batch: int
+    batch_name: str
+    index: int | None
+    state: State
+    run: int | None
+    spent: bool
+
+
+def end_dead_runs(transaction: Transaction, is_alive: IsAlive) -> list[str]:
+    """Let go of what dead processes hold. Sentences for the operator."""
+    notes = []
+    for run, process in transaction.connection.execute(
+        "SELECT id, process FROM runs WHERE ended IS NULL"
+    ).fetchall():
+        if run == transaction.run or is_alive(run, process):
+            continue
+        left = units.end_run(transaction, run, "the process of that run is gone")
+        if left:
+            notes.append(
+                f"An earlier run (number {run}) was cut off with {left} boards at work; they can go on."
+            )
+    return notes
+
+
+def claim_all(
+    transaction: Transaction,
+    batch: Batch,
+    identities: Sequence[Identity],
+    *,
+    first: int,
+    last: int | None,
+    job: str,
+) -> Allocation:
+    """Claims in the order of `identities`."""
+    allocation = Allocation()
+    times = Counter(identities)
+    rows = [_units_of(transaction.connection, identity) for identity in identities]
+    outcomes: list[LedgerError | None] = [
+        _doubled(identity) if times[identity] > 1 else _refusal(transaction, batch, identity, found)
+        for identity, found in zip(identities, rows, strict=True)
+    ]
+    own = [next((unit for unit in found if unit.batch == batch.id), None) for found in rows]
+    newcomers = [
+        n for n, unit in enumerate(own) if outcomes[n] is None and (unit is None or unit.index is None)
+    ]
+    chosen = _choose(transaction, batch, [rows[n] for n in newcomers], first, last, job, allocation.notes)
+    indexes = dict(zip(newcomers, chosen, strict=True))
+    for n, identity in enumerate(identities):
+        refused, unit, index = outcomes[n], own[n], indexes.get(n)
+        if refused is not None:
+            allocation.outcomes.append(refused)
+        elif isinstance(index, LedgerError):
+            allocation.outcomes.append(index)
+        elif index is not None:
+            allocation.outcomes.append(_grant_new(transaction, batch, identity, unit, index, job))
+        else:
+            assert unit is not None
+            allocation.outcomes.append(_grant_known(transaction, batch, identity, unit, job))
+    return allocation
+
+
+def _units_of(connection: sqlite3.Connection, identity: Identity) -> list[_Unit]:
+    return [
+        _Unit(row[0], row[1], row[2], row[3], State(row[4]), row[5], bool(row[6]))
+        for row in connection.execute(
+            "SELECT units.id, batch, name, idx, state, run, spent FROM units"
+            " JOIN batches ON batches.id = batch WHERE mac = ? AND chip = ? AND unique_id = ?",
+            (identity.mac, identity.chip, identity.unique_id),
+        )
+    ]
+
+
+# Who is refused -------------------------------------------------------------------------------------
+
+
+def _doubled(identity: Identity) -> LedgerError:
+    return UnitRefused(
+        f"{identity} stands at two ports of this run.",
+        hint="One board behind two ports, or two chips with one identity: sort it out, then run again.",
+    )
+
+
+def _refusal(
+    transaction: Transaction, batch: Batch, identity: Identity, found: Sequence[_Unit]
+) -> LedgerError | None:
+    """Why a chip may not be touched, whatever index it would get."""
+    for unit in found:
+        elsewhere = "" if unit.batch == batch.id else f" of the batch {unit.batch_name}"
+        if unit.state is State.QUARANTINED:
+            (reason,) = transaction.connection.execute(
+                "SELECT reason FROM units WHERE id = ?", (unit.id,)
+            ).fetchone()
+            return UnitQuarantined(
+                f"{identity}, index {unit.index}{elsewhere}, is quarantined: {reason}",
+                hint="Do not use this chip. After it was examined: "
+                f"parburn ledger release {identity.mac} --why REASON.",
+            )
+        if unit.run is not None:
+            who = "this run" if unit.run == transaction.run else f"another parburn, run {unit.run}"
+            return UnitRefused(
+                f"{identity} is held by {who} already.", hint="Wait until that has ended, then run again."
+            )
+        if elsewhere and unit.state not in UNTOUCHED and unit.state is not State.PASS:
+            return UnitRefused(
+                f"{identity} was begun as index {unit.index}{elsewhere} and is not whole.",
+                hint=f"It can be continued with that identity only: --batch {unit.batch_name} and its files.",
+            )
+    return None
+
+
+def _carries_other(connection: sqlite3.Connection, batch: Batch, found: Sequence[_Unit]) -> _Unit | None:
+    """The unit of another batch whose records this chip carries."""
+    if Override.OTHER_BATCH in batch.overrides:
+        return None
+    for unit in found:
+        if unit.batch != batch.id and unit.spent:
+            row = connection.execute("SELECT 1 FROM records WHERE unit = ? LIMIT 1", (unit.id,)).fetchone()
+            if row is not None:
+                return unit
+    return None
+
+
+# Which index ----------------------------------------------------------------------------------------
+
+
+def _choose(
+    transaction: Transaction,
+    batch: Batch,
+    newcomers: Sequence[Sequence[_Unit]],
+    first: int,
+    last: int | None,
+    job: str,
+    notes: list[str],
+) -> list[int | LedgerError]:
+    """An index for each newcomer, or why not. One record that is not theirs to have refuses them all."""
+    if not newcomers:
+        return []
+    connection = transaction.connection
+    chosen: list[int | LedgerError] = []
+    free = _usable(transaction, batch, first, last, job, notes)
+    index = next(free, None)
+    given: set[str] = set()  # whole records of this call
+    for found in newcomers:
+        other = _carries_other(connection, batch, found)
+        if index is None:
+            chosen.append(_out_of_indexes(first, last))
+            continue
+        records = batch.records(index)
+        if other is not None and records:
+            chosen.append(
+                UnitRefused(
+                    f"This chip carries index {other.index} of the batch {other.batch_name}.",
+                    hint=f"Work on it with --batch {other.batch_name}, so that it keeps its index. "
+                    "If it is to get a record of this batch too: --allow-other-batch.",
+                )
+            )
+            continue
+        refused = refuse_foreign_records(connection, batch, index)
+        if refused is None and records and records[-1] in given and not _shares(batch):
+            refused = BatchRefused(
+                f"The config files say for index {index} what they say for another index.",
+                hint="Mend the config files. If chips are to share records: --allow-shared-records.",
+            )
+        if refused is not None:
+            return [refused] * len(newcomers)
+        given.update(records[-1:])
+        chosen.append(index)
+        index = next(free, None)
+    return chosen
+
+
+def _shares(batch: Batch) -> bool:
+    return Override.SHARED_RECORDS in batch.overrides
+
+
+def _out_of_indexes(first: int, last: int | None) -> OutOfIndexes:
+    return OutOfIndexes(
+        f"No index is left from {first} to {last}.",
+        hint="Widen --index A-B, if the config files have more records.",
+    )
+
+
+def _usable(
+    transaction: Transaction, batch: Batch, first: int, last: int | None, job: str, notes: list[str]
+) -> Iterator[int]:
+    """Free indexes from `first` to `last` without those that are set aside."""
+    for index in _free(transaction.connection, batch.id, first):
+        if last is not None and index > last:
+            return
+        if units.is_set_aside(transaction, batch.id, index, record_job(job, batch, index)):
+            notes.append(
+                f"Index {index} is set aside: the script failed with its record on "
+                f"{units.FAILURES_THAT_SET_ASIDE} chips. It comes back when the script or the record changes."
+            )
+            continue
+        yield index
+
+
+def record_job(job: str, batch: Batch, index: int) -> str:
+    """By what failures of the script are counted: the job with this index's record."""
+    return " ".join((job, *batch.records(index)[-1:]))
+
+
+def _free(connection: sqlite3.Connection, batch: int, first: int) -> Iterator[int]:
+    """Indexes from `first` on that no unit holds, without end."""
+    full_from, full_to = connection.execute(
+        "SELECT full_from, full_to FROM batches WHERE id = ?", (batch,)
+    ).fetchone()
+    candidate = full_to + 1 if full_from <= first <= full_to else first
+    rows = connection.execute(
+        "SELECT idx FROM units WHERE batch = ? AND idx >= ? ORDER BY idx", (batch, candidate)
+    )
+    for (taken,) in rows:
+        yield from range(candidate, taken)
+        candidate = taken + 1
+    while True:
+        yield candidate
+        candidate += 1
+
+
+def remember_full(transaction: Transaction, batch: int, first: int) -> None:
+    """Move the start of the search for free indexes behind those that are spent for ever."""
+    connection = transaction.connection
+    full_from, full_to = connection.execute(
+        "SELECT full_from, full_to FROM batches WHERE id = ?", (batch,)
+    ).fetchone()
+    if not full_from <= first <= full_to + 1:
+        full_from, full_to = first, first - 1
+    end = full_to
+    for index, spent in connection.execute(
+        "SELECT idx, spent FROM units WHERE batch = ? AND idx > ? ORDER BY idx", (batch, full_to)
+    ):
+        if index != end + 1 or not spent:
+            break
+        end = index
+    if end - full_to >= _FULL_STEP:
+        connection.execute(
+            "UPDATE batches SET full_from = ?, full_to = ? WHERE id = ?", (full_from, end, batch)
+        )
+
+
+# Writing it down ------------------------------------------------------------------------------------
+
+
+def _held(unit: int, batch: Batch, identity: Identity, index: int, job: str) -> Held:
+    return Held(
+        id=unit,
+        batch=batch.id,
+        identity=identity,
+        index=index,
+        records=batch.records(index),
+        job=record_job(job, batch, index),
+        shares=_shares(batch),
+    )
+
+
+def _grant_new(
+    transaction: Transaction, batch: Batch, identity: Identity, unit: _Unit | None, index: int, job: str
+) -> Granted:
+    connection = transaction.connection
+    if unit is not None:
+        check_transition(unit.state, State.CLAIMED)
+        connection.execute(
+            "UPDATE units SET idx = ?, state = ?, run = ?, reason = '', changed = ? WHERE id = ?",
+            (index, State.CLAIMED.value, transaction.run, transaction.at, unit.id),
+        )
+        number = unit.id
+    else:
+        made = connection.execute(
+            "INSERT INTO units (batch, chip, mac, unique_id, idx, state, run, changed)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                batch.id,
+                identity.chip,
+                identity.mac,
+                identity.unique_id,
+                index,
+                State.CLAIMED.value,
+                transaction.run,
+                transaction.at,
+            ),
+        ).lastrowid
+        assert made is not None
+        number = made
+    transaction.history.append(
+        "claimed",
+        unit=number,
+        state=State.CLAIMED,
+        index=index,
+        batch=batch.name,
+        chip=identity.chip,
+        mac=identity.mac,
+        unique_id=identity.unique_id,
+    )
+    return Granted(_held(number, batch, identity, index, job), known=False, state=State.CLAIMED)
+
+
+def _grant_known(
+    transaction: Transaction, batch: Batch, identity: Identity, unit: _Unit, job: str
+) -> Granted:
+    connection = transaction.connection
+    assert unit.index is not None
+    state = State.CLAIMED if unit.state in UNTOUCHED else unit.state
+    connection.execute(
+        "UPDATE units SET state = ?, run = ? WHERE id = ?", (state.value, transaction.run, unit.id)
+    )
+    transaction.history.append("claimed-again", unit=unit.id, state=state, index=unit.index)
+    jobs = connection.execute("SELECT job FROM passes WHERE unit = ?", (unit.id,)).fetchall()
+    return Granted(
+        _held(unit.id, batch, identity, unit.index, job),
+        known=True,
+        state=state,
+        passed_jobs=frozenset(job for (job,) in jobs),
+        attempts=_open_attempts(connection, unit.id),
+    )
+
+
+def _open_attempts(connection: sqlite3.Connection, unit: int) -> tuple[Attempt, ...]:
+    attempts = []
+    for number, plan, image, steps in connection.execute(
+        "SELECT id, plan_digest, image_before, steps FROM attempts WHERE unit = ? AND closed = 0 ORDER BY id",
+        (unit,),
+    ).fetchall():
+        done = connection.execute("SELECT label, state FROM attempt_steps WHERE attempt = ?", (number,))
+        attempts.append(
+            Attempt(plan, image, tuple(json.loads(steps)), {label: State(state) for label, state in done})
+        )
+    return tuple(attempts)

@@ -1,0 +1,268 @@
+"""What a ledger is: identities, the states of a unit and their one transition table, claims. No storage here.
+
+A *unit* is one chip within one batch. What it went through is written down before it happens:
+
+- an index is claimed before the script runs, and spent for ever at BURN_ATTEMPTED;
+- nothing that was attempted ever looks unattempted again: a unit that is INCOMPLETE stays so through a new
+  claim and a new plan until it is attempted anew, passes, or is quarantined;
+- FAILED_CLEAN means that no program command was ever sent in this unit's name.
+
+`TRANSITIONS` is the only place that says what may follow what; `diagram()` draws it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Protocol
+
+from parburn.errors import LedgerError
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which chip this is. `mac` is the factory MAC as aa:bb:cc:dd:ee:ff; `unique_id` hex, or empty where
+    the chip has none."""
+
+    chip: str
+    mac: str
+    unique_id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.chip} {self.mac}"
+
+
+class State(Enum):
+    """How far a unit has come."""
+
+    IDENTIFIED = "identified"
+    CLAIMED = "claimed"
+    PLANNED = "planned"
+    BURN_ATTEMPTED = "burn-attempted"
+    BURNED = "burned"
+    VERIFIED = "verified"
+    LOCKED = "locked"
+    PASS = "pass"
+    FAILED_CLEAN = "failed-clean"
+    INCOMPLETE = "incomplete"
+    QUARANTINED = "quarantined"
+
+
+# from -> {to: why}. The words are those of the diagram.
+TRANSITIONS: Mapping[State, Mapping[State, str]] = MappingProxyType(
+    {
+        State.IDENTIFIED: {State.CLAIMED: "gets an index", State.FAILED_CLEAN: "refused"},
+        State.CLAIMED: {
+            State.PLANNED: "the script asked for burns",
+            State.FAILED_CLEAN: "failed before its plan",
+            State.IDENTIFIED: "nothing was asked for, or the run died",
+        },
+        State.PLANNED: {
+            State.PLANNED: "the next burn of the script",
+            State.BURN_ATTEMPTED: "about to burn",
+            State.PASS: "all of it is in the chip already",
+            State.FAILED_CLEAN: "refused or not confirmed",
+            State.IDENTIFIED: "the run died",
+        },
+        State.FAILED_CLEAN: {State.CLAIMED: "is tried again"},
+        State.BURN_ATTEMPTED: {
+            State.BURNED: "a block is burned",
+            State.VERIFIED: "a block is burned and verified",
+            State.LOCKED: "locks only",
+            State.INCOMPLETE: "interrupted",
+            State.QUARANTINED: "its bits are wrong",
+        },
+        State.BURNED: {
+            State.BURNED: "the next block",
+            State.VERIFIED: "reads as planned",
+            State.LOCKED: "a lock reads as planned",
+            State.INCOMPLETE: "interrupted",
+            State.QUARANTINED: "its bits are wrong",
+        },
+        State.VERIFIED: {
+            State.BURNED: "the next block",
+            State.VERIFIED: "the next block",
+            State.LOCKED: "locks burned",
+            State.BURN_ATTEMPTED: "the next burn of the script",
+            State.PASS: "nothing to lock",
+            State.INCOMPLETE: "interrupted",
+            State.QUARANTINED: "its bits are wrong",
+        },
+        State.LOCKED: {
+            State.BURNED: "the next lock",
+            State.LOCKED: "the next lock",
+            State.VERIFIED: "the next block",
+            State.BURN_ATTEMPTED: "the next burn of the script",
+            State.PASS: "all done",
+            State.INCOMPLETE: "interrupted",
+            State.QUARANTINED: "its bits are wrong",
+        },
+        State.INCOMPLETE: {
+            State.INCOMPLETE: "still not whole",
+            State.BURN_ATTEMPTED: "goes on with its own index",
+            State.PASS: "nothing was missing",
+            State.QUARANTINED: "is not what was recorded",
+        },
+        State.QUARANTINED: {State.INCOMPLETE: "released by hand, with its own index"},
+        State.PASS: {
+            State.PASS: "another job, nothing to burn",
+            State.BURN_ATTEMPTED: "another job",
+            State.QUARANTINED: "is not what was recorded",
+        },
+    }
+)
+
+# No program command was ever sent: an index may still go back.
+UNTOUCHED = frozenset({State.IDENTIFIED, State.CLAIMED, State.PLANNED, State.FAILED_CLEAN})
+
+# A program command may be under way: what a dead process leaves here is INCOMPLETE.
+UNDER_WAY = frozenset({State.BURN_ATTEMPTED, State.BURNED, State.VERIFIED, State.LOCKED})
+
+
+def check_transition(before: State, after: State) -> None:
+    """Raise LedgerError unless `after` may follow `before`."""
+    if after not in TRANSITIONS[before]:
+        raise LedgerError(f"A unit that is {before.value} cannot become {after.value}.")
+
+
+def diagram() -> str:
+    """The transition table as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", f"    [*] --> {State.IDENTIFIED.name}"]
+    for before, followers in TRANSITIONS.items():
+        lines += [f"    {before.name} --> {after.name}: {why}" for after, why in followers.items()]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSpec:
+    """One index space: `name`, or without it the content of its config files.
+
+    `config_digest` is of all config files whatever their names; empty when there are none. `entries(index)`
+    gives the digests of what the files say for that index, separated by spaces, one per file, empty when they
+    say nothing; it is called from the ledger's thread and must only read.
+    """
+
+    name: str | None
+    config_digest: str
+    entries: Callable[[int], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One commit as written down before its first program command.
+
+    `image_before` is text without key material (keyed digests stand for key blocks); `steps` are the labels
+    of the plan's steps in order. `done` comes back from the ledger: how far each step got.
+    """
+
+    plan_digest: str
+    image_before: str
+    steps: tuple[str, ...]
+    done: Mapping[str, State] = field(default_factory=dict)
+
+    @property
+    def remaining(self) -> tuple[str, ...]:
+        """Steps that were never recorded as verified or locked."""
+        return tuple(s for s in self.steps if self.done.get(s) not in (State.VERIFIED, State.LOCKED))
+
+
+class Claim(Protocol):
+    """One chip's hold on its index for the time of a run. Every method returns once its entry is on disk."""
+
+    @property
+    def identity(self) -> Identity:
+        """Whose claim this is."""
+
+    @property
+    def index(self) -> int:
+        """The unit's index."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the chip had this index before this run."""
+
+    @property
+    def state(self) -> State:
+        """How far the unit has come."""
+
+    @property
+    def passed_jobs(self) -> frozenset[str]:
+        """Digests of the jobs that this unit has passed."""
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """What was attempted since the last pass, in order: one per burn of the script."""
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The first of `attempts`: its `image_before` is what a resumed script must see. None: nothing to
+        resume."""
+
+    async def planned(self, plan_digest: str, unique_values: Mapping[str, str]) -> None:
+        """Write down a plan, also one that is empty because the values are in the chip already.
+
+        Raises:
+            UniqueValueTaken: another chip has one of the values, or plans it in this very moment.
+        """
+
+    async def burn_attempted(self, attempt: Attempt) -> None:
+        """Spend the index for ever. Only after this has returned may a program command be sent.
+
+        An attempt with the plan digest of an open one continues that one: its first image is kept.
+
+        Raises:
+            UniqueValueTaken: another plan holds the same value; neither may burn.
+            UnitRefused: a config record of this index belongs to another chip.
+        """
+
+    async def step_done(self, label: str, state: State) -> None:
+        """A step of the current attempt is BURNED, VERIFIED or LOCKED."""
+
+    async def passed(self, job_digest: str) -> None:
+        """The unit holds what the job wants. Without any plan before it the index goes back instead."""
+
+    async def failed_clean(self, reason: str, *, release: bool, script_failed: bool = False) -> None:
+        """Nothing was attempted. `release` gives the index back when the run ends (the script staged nothing,
+        or failed before its plan); `script_failed` counts against this index's record.
+
+        A unit that was attempted in an earlier run keeps its state and index whatever is asked here.
+        """
+
+    async def incomplete(self, reason: str) -> None:
+        """Something was attempted and not all of it is verified."""
+
+    async def quarantined(self, reason: str) -> None:
+        """The bits are not what they should be: the unit must not be touched again."""
+
+
+class Ledger(Protocol):
+    """The record of one batch, open for one run."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the operator, such as that this is a new ledger."""
+
+    @property
+    def batch(self) -> str:
+        """The batch's name; found by the config files' content when none was given."""
+
+    def keyed_digest_key(self) -> bytes:
+        """The key under which key material may be digested: random, one per ledger."""
+
+    async def claim_all(
+        self, identities: Sequence[Identity], *, first: int, last: int | None, job_digest: str
+    ) -> list[Claim | LedgerError]:
+        """Claims for all chips of the barrier, in their order, in one transaction.
+
+        A known chip keeps its index; the others get the lowest free one from `first` to `last` (None: no
+        end).
+        """
+
+    async def aclose(self) -> None:
+        """End the run: indexes that were released go back; all that was written is on disk.
+
+        Raises:
+            LedgerUnusable: it could not be written, or did not end within its deadline.
+        """

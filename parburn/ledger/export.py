@@ -1,0 +1,247 @@
+"""The actions of `parburn ledger`, each a function that gives its text. What is here changes nothing.
+
+`init`, `adopt`, `release` and `import_used` are handed on from `upkeep`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from parburn.errors import LedgerUnusable, UsageError
+from parburn.ledger import history, schema
+from parburn.ledger.place import default_path
+from parburn.ledger.replay import find_differences
+from parburn.ledger.units import FAILURES_THAT_SET_ASIDE
+from parburn.ledger.upkeep import adopt, import_used, init, release
+from parburn.ledger.witness import Witness, read_witness
+
+__all__ = ["adopt", "export", "import_used", "init", "release", "show", "verify"]
+
+EXPORT_SCHEMA = 1
+HISTORY_COLUMNS = ("sequence", "at", "run", "unit", "event", "state", "index", "detail", "hash")
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRecord:
+    """All that the ledger says of one unit, in the order of the CSV's columns.
+
+    `remaining_steps` are steps of open attempts that were never verified: what a resume has to do.
+    """
+
+    batch: str
+    index: int | None
+    chip: str
+    mac: str
+    unique_id: str
+    state: str
+    spent: bool
+    unique_values: dict[str, str]
+    passed_jobs: list[str]
+    remaining_steps: list[str]
+    changed: str
+    reason: str
+
+
+def show(path: Path | None) -> str:
+    """The units as a table of plain text, a line each, then what stands out."""
+    with _reading(path) as (connection, place):
+        units = list(_units(connection))
+        aside = _set_aside(connection)
+    if not units:
+        return f"The ledger {place} has no units yet.\n"
+    rows = [
+        (
+            unit.batch,
+            "-" if unit.index is None else str(unit.index),
+            unit.chip or "-",
+            unit.mac or "-",
+            unit.state,
+            _cell(unit.unique_values),
+            unit.changed[:19].replace("T", " "),
+            unit.reason,
+        )
+        for unit in units
+    ]
+    header = ("BATCH", "INDEX", "CHIP", "MAC", "STATE", "UNIQUE VALUES", "CHANGED (UTC)", "REASON")
+    text = _columns([header, *rows])
+    held = sum(1 for unit in units if unit.index is not None)
+    return f"{text}{aside}{len(units)} units, {held} with an index. Ledger: {place}\n"
+
+
+def _set_aside(connection: sqlite3.Connection) -> str:
+    """A line for each free index whose record failed on several chips."""
+    rows = connection.execute(
+        "SELECT name, idx, count(*) FROM clean_failures JOIN batches ON batches.id = batch"
+        " WHERE NOT EXISTS (SELECT 1 FROM units WHERE units.batch = batches.id AND idx = clean_failures.idx)"
+        " GROUP BY batch, idx, job HAVING count(*) >= ? ORDER BY name, idx",
+        (FAILURES_THAT_SET_ASIDE,),
+    )
+    return "".join(
+        f"Set aside: index {index} of {batch}, whose record failed on {chips} chips.\n"
+        for batch, index, chips in rows
+    )
+
+
+def export(path: Path | None, form: str = "json") -> str:
+    """The record for other programs: `json` (units, batches, history) or `csv` (units).
+
+    Raises:
+        UsageError: another form.
+    """
+    with _reading(path) as (connection, _place):
+        if form == "json":
+            return _json(connection)
+        if form == "csv":
+            return _csv(connection)
+    raise UsageError(f"A ledger is exported as json or csv, not as {form}.")
+
+
+def verify(path: Path | None) -> str:
+    """Check the whole chain, the units against it, and the witness.
+
+    Raises:
+        LedgerUnusable: something was changed, removed or cut; the message names the first places.
+    """
+    witness = _witness_before(path)
+    with _reading(path) as (connection, place):
+        breaks = [found.what for found in (*history.find_breaks(connection), *find_differences(connection))]
+        (uuid,) = connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()
+        (entries,) = connection.execute("SELECT count(*) FROM history").fetchone()
+        try:
+            if isinstance(witness, LedgerUnusable):
+                raise witness
+            schema.compare_with_witness(connection, place, witness, uuid)
+        except LedgerUnusable as refused:
+            breaks.append(str(refused))
+    if breaks:
+        more = f" And {len(breaks) - 5} more." if len(breaks) > 5 else ""
+        raise LedgerUnusable(
+            f"The ledger {place} does not verify. {' '.join(breaks[:5])}{more}",
+            hint="Put a good copy back from a backup; do not burn with this one.",
+        )
+    return f"The ledger {place} verifies: {entries} entries, its units and its witness agree.\n"
+
+
+def _witness_before(path: Path | None) -> Witness | LedgerUnusable | None:
+    """The witness, read before the ledger: a run at work may replace it, and it must not be ahead of us."""
+    try:
+        return read_witness((path or default_path()).resolve())
+    except LedgerUnusable as damaged:
+        return damaged
+
+
+@contextlib.contextmanager
+def _reading(path: Path | None) -> Iterator[tuple[sqlite3.Connection, Path]]:
+    place = (path or default_path()).resolve()
+    if not place.is_file():
+        witness = read_witness(place)
+        was = f" Its witness knows of one with {witness.sequence} entries." if witness else ""
+        raise LedgerUnusable(
+            f"There is no ledger at {place}.{was}", hint="Name its file with --ledger, or burn a first board."
+        )
+    try:
+        with contextlib.closing(schema.connect_to_read(place)) as connection:
+            schema.check_version(connection, place)
+            yield connection, place
+    except (sqlite3.Error, ValueError, TypeError, KeyError) as error:  # the latter: rows that are not ours
+        raise schema.translate(error, place) from error
+
+
+def _units(connection: sqlite3.Connection) -> Iterator[UnitRecord]:
+    values: dict[int, dict[str, str]] = {}
+    for unit, name, value in connection.execute(
+        "SELECT unit, name, value FROM unique_values WHERE bound = 1 ORDER BY unit, name"
+    ):
+        values.setdefault(unit, {})[name] = value
+    jobs: dict[int, list[str]] = {}
+    for unit, job in connection.execute("SELECT unit, job FROM passes ORDER BY unit, job"):
+        jobs.setdefault(unit, []).append(job)
+    remaining = _remaining(connection)
+    rows = connection.execute(
+        "SELECT units.id, name, idx, chip, mac, unique_id, state, spent, changed, reason FROM units"
+        " JOIN batches ON batches.id = batch ORDER BY name, idx IS NULL, idx, mac"
+    )
+    for unit, batch, index, chip, mac, unique_id, state, spent, changed, reason in rows:
+        yield UnitRecord(
+            batch=batch,
+            index=index,
+            chip=chip,
+            mac=mac,
+            unique_id=unique_id,
+            state=state,
+            spent=bool(spent),
+            unique_values=values.get(unit, {}),
+            passed_jobs=jobs.get(unit, []),
+            remaining_steps=remaining.get(unit, []),
+            changed=changed,
+            reason=reason,
+        )
+
+
+def _remaining(connection: sqlite3.Connection) -> dict[int, list[str]]:
+    """Per unit the steps of open attempts that were never verified, postponed locks among them."""
+    done = {
+        (attempt, label)
+        for attempt, label in connection.execute(
+            "SELECT attempt, label FROM attempt_steps WHERE state IN ('verified', 'locked')"
+        )
+    }
+    remaining: dict[int, list[str]] = {}
+    for attempt, unit, steps in connection.execute(
+        "SELECT id, unit, steps FROM attempts WHERE closed = 0 ORDER BY id"
+    ):
+        labels = [label for label in json.loads(steps) if (attempt, label) not in done]
+        remaining.setdefault(unit, []).extend(labels)
+    return remaining
+
+
+def _json(connection: sqlite3.Connection) -> str:
+    (uuid,) = connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()
+    entries = [
+        dict(zip(HISTORY_COLUMNS, (*row[:7], json.loads(row[7] or "{}"), row[8]), strict=True))
+        for row in history.walk(connection)
+    ]
+    record = {
+        "schema": EXPORT_SCHEMA,
+        "uuid": uuid,
+        "batches": [name for (name,) in connection.execute("SELECT name FROM batches ORDER BY id")],
+        "units": [asdict(unit) for unit in _units(connection)],
+        "history": entries,
+    }
+    return json.dumps(record, indent=1) + "\n"
+
+
+def _csv(connection: sqlite3.Connection) -> str:
+    file = io.StringIO()
+    table = csv.DictWriter(file, [one.name for one in fields(UnitRecord)], lineterminator="\n")
+    table.writeheader()
+    for unit in _units(connection):
+        table.writerow({name: _cell(value) for name, value in asdict(unit).items()})
+    return file.getvalue()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return " ".join(f"{name}={one}" for name, one in value.items())
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _columns(rows: Sequence[Sequence[object]]) -> str:
+    """Text in columns; what is no printable character cannot move a terminal's cursor."""
+    texts = [["".join(c if c.isprintable() else "?" for c in str(cell)) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*texts, strict=True)]
+    return "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
+        for row in texts
+    )

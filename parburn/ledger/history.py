@@ -1,0 +1,91 @@
+"""The append-only history as a hash chain: one entry for every change of a unit, a batch or the ledger.
+
+An entry's hash is SHA-256 over the hash before it and the entry's own columns, so that a changed, removed or
+cut entry shows. Only appends and checks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from parburn.ledger.base import State
+
+GENESIS = ""  # the hash before the first entry
+_COLUMNS = "seq, at, run, unit, event, state, idx, detail, hash"
+_INSERT = f"INSERT INTO history ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
+Row = tuple[int, str, int | None, int | None, str, str, int | None, str, str]
+
+
+def entry_hash(before: str, columns: tuple[object, ...]) -> str:
+    """The hash of an entry: `columns` are all but the hash itself, in the table's order."""
+    body = _encode(columns)
+    return hashlib.sha256((before + body).encode("ascii")).hexdigest()
+
+
+class History:
+    """The end of the chain within one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, *, at: str, run: int | None) -> None:
+        self._connection = connection
+        self._at = at
+        self._run = run
+        last = connection.execute("SELECT seq, hash FROM history ORDER BY seq DESC LIMIT 1").fetchone()
+        self.sequence: int = last[0] if last else 0
+        self.head: str = last[1] if last else GENESIS
+        self.pending: list[Row] = []
+
+    def append(
+        self,
+        event: str,
+        *,
+        unit: int | None = None,
+        state: State | None = None,
+        index: int | None = None,
+        **detail: object,
+    ) -> None:
+        """Add an entry; it is stored by `flush()`. `state` and `index` are the unit's after the event."""
+        self.sequence += 1
+        text = _encode(detail) if detail else ""
+        columns = (self.sequence, self._at, self._run, unit, event, state.value if state else "", index, text)
+        self.head = entry_hash(self.head, columns)
+        self.pending.append((*columns, self.head))
+
+    def flush(self) -> None:
+        """Store what was appended."""
+        if self.pending:
+            self._connection.executemany(_INSERT, self.pending)
+            self.pending.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Where the chain or what hangs on it is broken: the entry's number (0: no single one), a sentence."""
+
+    sequence: int
+    what: str
+
+
+def walk(connection: sqlite3.Connection) -> Iterator[Row]:
+    """All entries in order."""
+    yield from connection.execute(f"SELECT {_COLUMNS} FROM history ORDER BY seq")
+
+
+def find_breaks(connection: sqlite3.Connection) -> list[Break]:
+    """Check every entry against the one before it."""
+    breaks: list[Break] = []
+    expected, before = 1, GENESIS
+    for row in walk(connection):
+        sequence, stored = row[0], row[8]
+        if sequence != expected:
+            missing = f"{expected}" if sequence == expected + 1 else f"{expected} to {sequence - 1}"
+            breaks.append(Break(expected, f"Entry {missing} is missing."))
+        elif entry_hash(before, row[:8]) != stored:
+            breaks.append(Break(sequence, f"Entry {sequence} was changed."))
+        expected, before = sequence + 1, stored
+    return breaks

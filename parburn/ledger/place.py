@@ -1,0 +1,161 @@
+"""Where a ledger file may live: the default place, the kind of file system, room on it, its mode.
+
+Looks and makes folders; never opens a ledger.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from pathlib import Path
+
+from parburn.errors import LedgerUnusable
+
+FILE_NAME = "ledger.sqlite3"
+SCRATCH_IS_STALE_S = 3600.0  # nobody needs that long to replace a file
+LEAST_ROOM = 16 << 20  # bytes; a run of a thousand boards writes about 3 MB
+
+# File systems whose locks or syncs reach other machines late or never.
+NETWORK_TYPES = frozenset(
+    (
+        *(
+            "nfs",
+            "nfs4",
+            "cifs",
+            "smb",
+            "smb2",
+            "smb3",
+            "smbfs",
+            "ncpfs",
+            "9p",
+            "afs",
+            "coda",
+            "ceph",
+            "lustre",
+        ),
+        *("gfs", "gfs2", "ocfs2", "beegfs", "davfs", "davfs2", "vboxsf", "fuse.sshfs", "fuse.glusterfs"),
+        *("fuse.ceph", "fuse.ceph-fuse", "fuse.davfs2", "fuse.rclone", "fuse.s3fs", "fuse.gcsfuse"),
+        *("fuse.mergerfs", "fuse.smbnetfs"),
+    )
+)
+
+
+def default_path() -> Path:
+    """The ledger of this user: in the state folder, which survives clean-ups of caches."""
+    from platformdirs import user_state_path
+
+    return user_state_path("parburn", appauthor=False) / FILE_NAME
+
+
+def witness_path(ledger: Path) -> Path:
+    """The witness beside a ledger."""
+    return ledger.with_name(ledger.name + ".witness")
+
+
+def runs_path(ledger: Path) -> Path:
+    """The file whose byte locks show which runs are alive."""
+    return ledger.with_name(ledger.name + ".runs")
+
+
+def file_system_type(path: Path, mounts: str) -> str:
+    """The type of the file system that holds `path`, from the text of /proc/self/mounts; empty if unknown."""
+    best, kind = -1, ""
+    for line in mounts.splitlines():
+        columns = line.split(" ")
+        if len(columns) < 3:
+            continue
+        point = Path(columns[1].replace("\\040", " ").replace("\\011", "\t"))
+        # The longest mount point wins, and of equal ones the one mounted last.
+        if path.is_relative_to(point) and len(point.parts) >= best:
+            best, kind = len(point.parts), columns[2]
+    return kind
+
+
+def check_place(path: Path, *, mounts: str | None = None) -> None:
+    """Make the ledger's folder if need be, and refuse a place where a ledger is not safe.
+
+    Raises:
+        LedgerUnusable: no such folder and none can be made, a network file system, no rights, or no room.
+    """
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise LedgerUnusable(
+            f"The ledger's folder {folder} cannot be made: {error.strerror}.",
+            hint="Choose one with --ledger.",
+        ) from error
+    if mounts is None:
+        mounts = _read_mounts()
+    kind = file_system_type(folder.resolve(), mounts)
+    if kind in NETWORK_TYPES:
+        raise LedgerUnusable(
+            f"The ledger {path} would be on a network file system ({kind}), where locks cannot be trusted.",
+            hint="Keep the ledger on a local disk: --ledger PATH.",
+        )
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise LedgerUnusable(f"The ledger {path} is not a file.", hint="Choose a file with --ledger.")
+    if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise LedgerUnusable(
+            f"The ledger {path} cannot be written: no rights, or a read-only disk.",
+            hint="Nothing is burned without a record. Mend the rights, or choose another --ledger.",
+        )
+    room = os.statvfs(folder)
+    if room.f_bavail * room.f_frsize < LEAST_ROOM:
+        raise LedgerUnusable(
+            f"The disk of the ledger {path} is full: less than {LEAST_ROOM >> 20} MiB are free.",
+            hint="Nothing is burned without a record. Make room, then start again.",
+        )
+
+
+def _read_mounts() -> str:
+    try:
+        return Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def leftovers(ledger: Path) -> tuple[Path, ...]:
+    """Files of SQLite's that belong to a ledger whose own file is gone."""
+    sides = (ledger.with_name(ledger.name + suffix) for suffix in ("-wal", "-shm", "-journal"))
+    return tuple(side for side in sides if side.exists())
+
+
+def sweep(ledger: Path) -> None:
+    """Remove scratch files that a process left when it was killed in the middle of replacing one."""
+    for pattern in (f"{ledger.name}.witness.*", f"{ledger.name}.new-*"):
+        for scratch in ledger.parent.glob(pattern):
+            with contextlib.suppress(OSError):
+                if time.time() - scratch.stat().st_mtime > SCRATCH_IS_STALE_S:
+                    scratch.unlink()
+
+
+def refuse_leftovers(ledger: Path) -> None:
+    """A new ledger must not be given the write-ahead log of a lost one. Raises LedgerUnusable."""
+    found = leftovers(ledger)
+    if found:
+        raise LedgerUnusable(
+            f"The ledger {ledger} is missing, but {found[0].name} shows that there was one.",
+            hint="Put the file back, or if it is lost for good: "
+            f"parburn ledger init --ledger {ledger} --why REASON",
+        )
+
+
+def make_private(path: Path) -> bool:
+    """Take the rights of others from a ledger file. True when there were any."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & 0o077:
+        return False
+    path.chmod(mode & 0o700)
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or a new name in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,248 @@
+"""The ledger's tables, their versions, and how a ledger file is made and opened. No rules of indexes here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from parburn.errors import LedgerUnusable
+from parburn.ledger.history import History
+from parburn.ledger.place import sync_folder
+from parburn.ledger.witness import Witness, check_witness, read_witness
+
+APPLICATION_ID = 0x50425552  # "PBUR": tells a ledger from any other SQLite file
+BUSY_TIMEOUT_S = 10.0  # how long another parburn may hold the ledger before we give up
+
+# One text per version; a ledger of version n has had the first n applied.
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY, batch INTEGER NOT NULL, started TEXT NOT NULL, process TEXT NOT NULL,
+        ended TEXT
+    );
+    CREATE INDEX runs_open ON runs (id) WHERE ended IS NULL;
+    -- Every index from full_from to full_to is spent: the search for a free one starts behind.
+    CREATE TABLE batches (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, full_from INTEGER NOT NULL DEFAULT 1,
+        full_to INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE TABLE batch_configs (
+        batch INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (batch, digest)
+    ) WITHOUT ROWID;
+    CREATE INDEX batch_configs_digest ON batch_configs (digest);
+    -- run: the run that holds the unit now. spent: its index was burned or attempted, or is bound to it.
+    -- going_back: the index is free again when that run ends.
+    CREATE TABLE units (
+        id INTEGER PRIMARY KEY, batch INTEGER NOT NULL, chip TEXT NOT NULL, mac TEXT NOT NULL,
+        unique_id TEXT NOT NULL, idx INTEGER, state TEXT NOT NULL, run INTEGER,
+        spent INTEGER NOT NULL DEFAULT 0, going_back INTEGER NOT NULL DEFAULT 0,
+        reason TEXT NOT NULL DEFAULT '', changed TEXT NOT NULL,
+        UNIQUE (mac, chip, unique_id, batch)
+    );
+    -- The promise, held by the database itself: an index is never on two chips of a batch.
+    CREATE UNIQUE INDEX units_idx ON units (batch, idx) WHERE idx IS NOT NULL;
+    CREATE INDEX units_run ON units (run) WHERE run IS NOT NULL;
+    -- What a config record says (its digest) belongs to the chip that it was spent on.
+    CREATE TABLE records (
+        digest TEXT NOT NULL, unit INTEGER NOT NULL, PRIMARY KEY (digest, unit)
+    ) WITHOUT ROWID;
+    CREATE INDEX records_unit ON records (unit);
+    -- bound 0: planned, 1: attempted. conflict: planned by two chips at once, neither may burn.
+    CREATE TABLE unique_values (
+        unit INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, bound INTEGER NOT NULL,
+        conflict INTEGER NOT NULL, PRIMARY KEY (unit, name, value)
+    ) WITHOUT ROWID;
+    CREATE INDEX unique_values_value ON unique_values (name, value);
+    CREATE UNIQUE INDEX unique_values_bound ON unique_values (name, value) WHERE bound = 1;
+    CREATE TABLE attempts (
+        id INTEGER PRIMARY KEY, unit INTEGER NOT NULL, plan_digest TEXT NOT NULL, image_before TEXT NOT NULL,
+        steps TEXT NOT NULL, closed INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX attempts_unit ON attempts (unit);
+    CREATE TABLE attempt_steps (
+        attempt INTEGER NOT NULL, label TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (attempt, label)
+    ) WITHOUT ROWID;
+    CREATE TABLE passes (unit INTEGER NOT NULL, job TEXT NOT NULL, PRIMARY KEY (unit, job)) WITHOUT ROWID;
+    CREATE TABLE clean_failures (
+        batch INTEGER NOT NULL, idx INTEGER NOT NULL, job TEXT NOT NULL, unit INTEGER NOT NULL,
+        PRIMARY KEY (batch, idx, job, unit)
+    ) WITHOUT ROWID;
+    CREATE TABLE history (
+        seq INTEGER PRIMARY KEY, at TEXT NOT NULL, run INTEGER, unit INTEGER, event TEXT NOT NULL,
+        state TEXT NOT NULL, idx INTEGER, detail TEXT NOT NULL, hash TEXT NOT NULL
+    );
+    CREATE TRIGGER history_stays BEFORE UPDATE ON history
+        BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;
+    CREATE TRIGGER history_is_kept BEFORE DELETE ON history
+        BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;
+    """,
+)
+VERSION = len(MIGRATIONS)
+
+
+def now() -> str:
+    """The time as the ledger writes it: UTC, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def translate(error: Exception, path: Path) -> LedgerUnusable:
+    """What a failure of the database means to an operator."""
+    text = str(error)
+    hint = "Nothing is burned without a record."
+    if "full" in text or "No space" in text:
+        return LedgerUnusable(
+            f"The disk of the ledger {path} is full.", hint=f"{hint} Make room, start again."
+        )
+    if "locked" in text or "busy" in text:
+        return LedgerUnusable(
+            f"Another program held the ledger {path} for more than {BUSY_TIMEOUT_S:.0f} s.",
+            hint="End it, then start again.",
+        )
+    if "readonly" in text or "unable to open" in text or "Permission" in text or "Read-only" in text:
+        return LedgerUnusable(
+            f"The ledger {path} cannot be written: {text}.", hint=f"{hint} Mend its rights."
+        )
+    # What a row holds is of another type or encoding than this program ever writes: ValueError and its kin.
+    damaged = not isinstance(error, (sqlite3.Error, OSError))
+    if damaged or "malformed" in text or "not a database" in text:
+        return LedgerUnusable(
+            f"The ledger {path} is damaged or not a ledger: {text}.",
+            hint="Put a good copy back from a backup.",
+        )
+    return LedgerUnusable(f"The ledger {path} failed: {text}.", hint=hint)
+
+
+def connect(path: Path, *, durable: bool = True) -> sqlite3.Connection:
+    """Open an existing ledger file for one thread. Raises sqlite3.Error."""
+    connection = sqlite3.connect(
+        f"file:{_quoted(path)}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
+    )
+    try:
+        check_version(connection, path)  # before the first pragma that writes
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+        connection.execute("PRAGMA foreign_keys=OFF")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a ledger for looking only. Raises sqlite3.Error."""
+    connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)
+    connection.execute("PRAGMA query_only=ON")
+    connection.execute("BEGIN")  # all that is read is of one moment
+    return connection
+
+
+def _quoted(path: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(str(path.absolute()))
+
+
+def check_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The ledger's version.
+
+    Raises:
+        LedgerUnusable: not a ledger, or made by a newer parburn.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID or version < 1:
+        raise LedgerUnusable(
+            f"{path} is not a ledger of parburn.", hint="Choose the right file with --ledger."
+        )
+    if version > VERSION:
+        raise LedgerUnusable(
+            f"The ledger {path} is of a newer parburn (version {version}, this one knows {VERSION}).",
+            hint="Use the newer parburn.",
+        )
+    return int(version)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring a ledger to this version, in one transaction."""
+    if check_version(connection, path) == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = check_version(connection, path)  # another process may have been faster
+        apply_migrations(connection, version)
+        history = History(connection, at=now(), run=None)
+        history.append("migrated", before=version, after=VERSION)
+        history.flush()
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def apply_migrations(connection: sqlite3.Connection, version: int) -> None:
+    """Run the statements from `version` on, within the caller's transaction."""
+    for script in MIGRATIONS[version:]:
+        statement = ""
+        for line in script.splitlines(keepends=True):  # executescript() would commit in between
+            statement += line
+            if sqlite3.complete_statement(statement):
+                connection.execute(statement)
+                statement = ""
+    connection.execute(f"PRAGMA user_version={VERSION}")
+
+
+def make(path: Path, *, why: str, replaces: str = "") -> bool:
+    """Make a new ledger file whole or not at all. False when another process has just made one.
+
+    Raises:
+        LedgerUnusable: it cannot be written.
+    """
+    scratch = path.with_name(f"{path.name}.new-{secrets.token_hex(4)}")
+    try:
+        os.close(os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        with contextlib.closing(sqlite3.connect(scratch, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute("BEGIN IMMEDIATE")
+            apply_migrations(connection, 0)
+            name = str(uuid.uuid4())
+            connection.executemany(
+                "INSERT INTO meta VALUES (?, ?)", [("uuid", name), ("digest_key", secrets.token_bytes(32))]
+            )
+            history = History(connection, at=now(), run=None)
+            history.append("made", why=why, replaces=replaces, uuid=name)
+            history.flush()
+            connection.execute("COMMIT")
+        try:
+            os.link(scratch, path)  # unlike a rename it never replaces a ledger
+        except FileExistsError:
+            return False
+        sync_folder(path.parent)
+    except (sqlite3.Error, OSError) as error:
+        raise translate(error, path) from error
+    finally:
+        scratch.unlink(missing_ok=True)
+    return True
+
+
+def compare_with_witness(
+    connection: sqlite3.Connection, path: Path, witness: Witness | None, uuid: str
+) -> None:
+    """Raise LedgerUnusable when an open ledger is not the one its witness knows, or is older.
+
+    `witness` was read before the ledger was opened.
+    """
+    (sequence,) = connection.execute("SELECT coalesce(max(seq), 0) FROM history").fetchone()
+    row = None
+    if witness is None and sequence > 1:
+        # Another process may have made the ledger meanwhile. It wrote the witness before its second entry.
+        witness = read_witness(path)
+        (sequence,) = connection.execute("SELECT max(seq) FROM history").fetchone()
+    if witness is not None:
+        row = connection.execute("SELECT hash FROM history WHERE seq = ?", (witness.sequence,)).fetchone()
+    check_witness(path, witness, uuid=uuid, sequence=sequence, head_at_witness=row[0] if row else None)

@@ -1,0 +1,285 @@
+"""The ledger in a SQLite file: opens it, hands out claims, ends the run. The rules are in its neighbours:
+`allocate`, `batches`, `units`; the thread is in `writer`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from parburn.errors import LedgerError, LedgerUnusable
+from parburn.ledger import allocate, schema, units
+from parburn.ledger.base import Attempt, BatchSpec, Claim, Identity, State
+from parburn.ledger.batches import Batch, Override, find_batch
+from parburn.ledger.liveness import Process, RunLocks
+from parburn.ledger.place import FILE_NAME, check_place, default_path, make_private, refuse_leftovers, sweep
+from parburn.ledger.witness import Witness, missing_ledger, read_witness, write_witness
+from parburn.ledger.writer import Transaction, Writer
+
+WITNESS_EVERY_S = 0.25  # of a run that commits all the time
+
+
+async def open_ledger(
+    path: Path | None,
+    batch: BatchSpec,
+    *,
+    throw_away: bool = False,
+    overrides: Collection[Override] = frozenset(),
+) -> SqliteLedger:
+    """Open the ledger at `path` (None: the user's own) for one run. The first run on a machine makes it.
+
+    `throw_away` makes one in a folder of its own that is deleted at the end: for simulated boards.
+
+    Raises:
+        LedgerUnusable: missing, older, foreign, damaged, too new, or not writable.
+        BatchRefused: the config files do not fit the batch, or belong to another one.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="parburn-")) if throw_away else None
+    place = folder / FILE_NAME if folder is not None else (path or default_path()).resolve()
+    ledger = SqliteLedger(place, folder)
+    try:
+        await ledger._begin(batch, frozenset(overrides))
+    except BaseException:
+        await ledger._abandon()
+        raise
+    return ledger
+
+
+class SqliteClaim:
+    """One unit held by this run."""
+
+    __slots__ = ("_attempt", "_held", "_ledger", "_writer", "attempts", "known", "passed_jobs", "state")
+
+    def __init__(self, ledger: SqliteLedger, writer: Writer, granted: allocate.Granted) -> None:
+        self._ledger = ledger
+        self._writer = writer
+        self._held = granted.held
+        self._attempt: int | None = None
+        self.known = granted.known
+        self.state = granted.state
+        self.passed_jobs = granted.passed_jobs
+        self.attempts = granted.attempts
+
+    @property
+    def identity(self) -> Identity:
+        return self._held.identity
+
+    @property
+    def index(self) -> int:
+        return self._held.index
+
+    @property
+    def attempt(self) -> Attempt | None:
+        return self.attempts[0] if self.attempts else None
+
+    async def planned(self, plan_digest: str, unique_values: Mapping[str, str]) -> None:
+        held = self._held
+        answer = await self._writer.call(lambda t: units.planned(t, held, plan_digest, unique_values))
+        if isinstance(answer, LedgerError):
+            self.state = State.PLANNED if self.state is State.CLAIMED else self.state
+            raise answer
+        self.state = answer
+
+    async def burn_attempted(self, attempt: Attempt) -> None:
+        held = self._held
+        self.state, self._attempt = await self._writer.call(lambda t: units.burn_attempted(t, held, attempt))
+
+    async def step_done(self, label: str, state: State) -> None:
+        held, attempt = self._held, self._attempt
+        if attempt is None:
+            raise LedgerError("A step was done without an attempt.")
+        self.state = await self._writer.call(lambda t: units.step_done(t, held, attempt, label, state))
+
+    async def passed(self, job_digest: str) -> None:
+        held = self._held
+        self.state = await self._writer.call(lambda t: units.passed(t, held, job_digest))
+
+    async def failed_clean(self, reason: str, *, release: bool, script_failed: bool = False) -> None:
+        work = partial(
+            units.failed_clean, unit=self._held, reason=reason, release=release, script_failed=script_failed
+        )
+        self.state, set_aside = await self._writer.call(work)
+        if set_aside:
+            self._ledger.add_note(
+                f"Index {self.index} is set aside from now on: the script failed with its record on "
+                f"{units.FAILURES_THAT_SET_ASIDE} chips. It comes back when the script or the record changes."
+            )
+
+    async def incomplete(self, reason: str) -> None:
+        await self._ended_badly(State.INCOMPLETE, reason)
+
+    async def quarantined(self, reason: str) -> None:
+        await self._ended_badly(State.QUARANTINED, reason)
+
+    async def _ended_badly(self, state: State, reason: str) -> None:
+        held = self._held
+        self.state = await self._writer.call(lambda t: units.ended_badly(t, held, state, reason))
+
+
+class SqliteLedger:
+    """The ledger of one run."""
+
+    def __init__(self, path: Path, folder: Path | None) -> None:
+        self.path = path
+        self._folder = folder  # of a throw-away ledger
+        self._notes: list[str] = []
+        self._batch: Batch | None = None
+        self._uuid = ""
+        self._digest_key = b""
+        self._locks: RunLocks | None = None
+        self._witness_at: float | None = None
+        self._closed = False
+        self._writer = Writer(path, self._connect, self._after_commit)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(self._notes)
+
+    @property
+    def batch(self) -> str:
+        return self._opened.name
+
+    @property
+    def commits(self) -> int:
+        """How many times the disk was waited for."""
+        return self._writer.commits
+
+    @property
+    def _opened(self) -> Batch:
+        if self._batch is None:
+            raise LedgerUnusable("The ledger is not open.")
+        return self._batch
+
+    def add_note(self, text: str) -> None:
+        """Keep a sentence for the operator."""
+        if text not in self._notes:
+            self._notes.append(text)
+
+    def keyed_digest_key(self) -> bytes:
+        return self._digest_key
+
+    async def claim_all(
+        self, identities: Sequence[Identity], *, first: int, last: int | None, job_digest: str
+    ) -> list[Claim | LedgerError]:
+        batch = self._opened
+
+        def work(transaction: Transaction) -> allocate.Allocation:
+            notes = allocate.end_dead_runs(transaction, self._is_alive)
+            allocate.remember_full(transaction, batch.id, first)
+            allocation = allocate.claim_all(
+                transaction, batch, identities, first=first, last=last, job=job_digest
+            )
+            allocation.notes[:0] = notes
+            return allocation
+
+        allocation = await self._writer.call(work)
+        for note in allocation.notes:
+            self.add_note(note)
+        return [
+            outcome if isinstance(outcome, LedgerError) else SqliteClaim(self, self._writer, outcome)
+            for outcome in allocation.outcomes
+        ]
+
+    async def aclose(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            run = self._writer.run
+            if run is not None:
+                await self._writer.call(partial(units.end_run, run=run, why="the run ended"))
+        finally:
+            await self._abandon()
+
+    async def _begin(self, spec: BatchSpec, overrides: frozenset[Override]) -> None:
+        def work(transaction: Transaction) -> tuple[Batch, int, list[str]]:
+            notes = allocate.end_dead_runs(transaction, self._is_alive)
+            batch = find_batch(transaction, spec, overrides)
+            run = transaction.connection.execute(
+                "INSERT INTO runs (batch, started, process) VALUES (?, ?, ?)",
+                (batch.id, transaction.at, str(Process.current())),
+            ).lastrowid
+            assert run is not None
+            assert self._locks is not None
+            self._locks.hold(run)  # before the commit that shows the run to others
+            transaction.history.append(
+                "run", number=run, batch=batch.name, overrides=sorted(one.value for one in overrides)
+            )
+            return batch, run, notes
+
+        self._batch, self._writer.run, notes = await self._writer.call(work)
+        for note in notes:
+            self.add_note(note)
+
+    async def _abandon(self) -> None:
+        try:
+            await self._writer.aclose()
+        finally:
+            if self._locks is not None:
+                self._locks.close()
+                self._locks = None
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    # ---- in the writer's thread
+
+    def _connect(self) -> sqlite3.Connection:
+        check_place(self.path)
+        sweep(self.path)
+        witness = read_witness(self.path)
+        if not self.path.exists():
+            if witness is not None:
+                raise missing_ledger(self.path, witness)
+            refuse_leftovers(self.path)
+            if schema.make(self.path, why="first run") and self._folder is None:
+                self.add_note(
+                    f"A new ledger was made: {self.path}. It knows of no index that was used before."
+                )
+        if make_private(self.path):
+            self.add_note(f"Others could read the ledger {self.path}: its rights were mended.")
+        connection = schema.connect(self.path, durable=self._folder is None)
+        try:
+            schema.migrate(connection, self.path)
+            meta = dict(connection.execute("SELECT name, value FROM meta"))
+            self._uuid, self._digest_key = meta["uuid"], meta["digest_key"]
+            schema.compare_with_witness(connection, self.path, witness, self._uuid)
+            if witness is None and self._folder is None:
+                self._first_witness(connection)
+            self._locks = RunLocks(self.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _first_witness(self, connection: sqlite3.Connection) -> None:
+        """A ledger that was just made gets its witness before its second entry."""
+        if read_witness(self.path) is None:
+            row = connection.execute("SELECT seq, hash FROM history WHERE seq = 1").fetchone()
+            write_witness(self.path, Witness(self._uuid, *row))
+
+    def _after_commit(self, sequence: int, head: str, last: bool) -> None:
+        if self._folder is not None:
+            return
+        now = time.monotonic()
+        if not last and self._witness_at is not None and now - self._witness_at < WITNESS_EVERY_S:
+            return
+        self._witness_at = now
+        try:
+            before = read_witness(self.path)
+            if before is None or before.uuid != self._uuid or before.sequence < sequence:
+                write_witness(self.path, Witness(self._uuid, sequence, head))
+        except OSError as error:
+            if last:
+                raise LedgerUnusable(f"The witness of {self.path} cannot be written: {error}.") from error
+        except LedgerUnusable:
+            if last:
+                raise
+
+    def _is_alive(self, run: int, process: str) -> bool:
+        assert self._locks is not None
+        return self._locks.is_held(run) or Process.parse(process).is_visible()

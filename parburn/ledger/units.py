@@ -1,0 +1,284 @@
+"""One unit's way through its states: each function is one work of the writer, and checks before it writes.
+
+The allocation of indexes is in `allocate`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from parburn.errors import LedgerError, UniqueValueTaken, UnitRefused
+from parburn.ledger.base import UNDER_WAY, UNTOUCHED, Attempt, Identity, State, check_transition
+from parburn.ledger.writer import Transaction
+
+FAILURES_THAT_SET_ASIDE = 2  # chips on which the script failed clean with one and the same record
+_REASON_AT_MOST = 1000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A unit as the run that holds it knows it: what does not change within the run."""
+
+    id: int
+    batch: int
+    identity: Identity
+    index: int
+    records: tuple[str, ...]
+    job: str  # by which failures of the script are counted
+    shares: bool  # the operator allowed shared records
+
+
+def current(transaction: Transaction, unit: Held) -> State:
+    """The unit's state. Raises UnitRefused when this run holds it no more."""
+    state, run = transaction.connection.execute(
+        "SELECT state, run FROM units WHERE id = ?", (unit.id,)
+    ).fetchone()
+    if run != transaction.run:
+        raise UnitRefused(
+            f"The ledger no longer counts {unit.identity} to this run.",
+            hint="Somebody worked on the ledger meanwhile. Run again.",
+        )
+    return State(state)
+
+
+def _move(
+    transaction: Transaction, unit: Held, state: State, event: str, *, reason: str = "", **detail: Any
+) -> State:
+    if reason:
+        # Text of scripts and systems: what is no character must not keep the entry from being written.
+        reason = reason[:_REASON_AT_MOST].encode("utf-8", "backslashreplace").decode("utf-8")
+    transaction.connection.execute(
+        "UPDATE units SET state = ?, reason = ?, changed = ? WHERE id = ?",
+        (state.value, reason, transaction.at, unit.id),
+    )
+    if reason:
+        detail["reason"] = reason
+    transaction.history.append(event, unit=unit.id, state=state, index=unit.index, **detail)
+    return state
+
+
+def planned(
+    transaction: Transaction, unit: Held, plan_digest: str, values: Mapping[str, str]
+) -> State | LedgerError:
+    """Write down a plan and its unique values. A refusal that must itself be written down is returned."""
+    before = current(transaction, unit)
+    connection = transaction.connection
+    doubles: list[tuple[str, str, int, str, int]] = []
+    for name, value in values.items():
+        doubles += [
+            (name, value, *row)
+            for row in connection.execute(
+                "SELECT unit, units.mac, bound FROM unique_values JOIN units ON units.id = unit"
+                " WHERE name = ? AND value = ? AND unit != ?",
+                (name, value, unit.id),
+            )
+        ]
+    for name, value, _other, mac, bound in doubles:
+        if bound:
+            raise UniqueValueTaken(
+                f"{name} {value} belongs to the chip {mac} already.", hint="Two chips must not share it."
+            )
+    after = State.PLANNED if before in UNTOUCHED else before
+    if before is not after:
+        check_transition(before, after)
+    connection.executemany(
+        "INSERT OR IGNORE INTO unique_values VALUES (?, ?, ?, 0, 0)",
+        [(unit.id, name, value) for name, value in values.items()],
+    )
+    refused: LedgerError | None = None
+    for name, value, other, mac, _bound in doubles:
+        connection.execute(
+            "UPDATE unique_values SET conflict = 1 WHERE name = ? AND value = ? AND unit IN (?, ?)",
+            (name, value, unit.id, other),
+        )
+        refused = UniqueValueTaken(
+            f"{name} {value} is planned for the chip {mac} too: neither is burned.",
+            hint="See why the script gives two boards one value.",
+        )
+    _move(
+        transaction, unit, after, "planned", plan=plan_digest, values=dict(values), refused=str(refused or "")
+    )
+    return refused or after
+
+
+def burn_attempted(transaction: Transaction, unit: Held, attempt: Attempt) -> tuple[State, int]:
+    """Spend the index, bind records and values, store the attempt. Gives the state and the attempt's id."""
+    check_transition(current(transaction, unit), State.BURN_ATTEMPTED)
+    connection = transaction.connection
+    _check_values(transaction, unit)
+    _check_records(transaction, unit)
+    bound = _bind(transaction, unit)
+    image = ""
+    row = connection.execute(
+        "SELECT id FROM attempts WHERE unit = ? AND closed = 0 AND plan_digest = ?",
+        (unit.id, attempt.plan_digest),
+    ).fetchone()
+    if row is not None:  # goes on; its first image stays
+        number = int(row[0])
+    else:
+        stored = connection.execute(
+            "INSERT INTO attempts (unit, plan_digest, image_before, steps) VALUES (?, ?, ?, ?)",
+            (unit.id, attempt.plan_digest, attempt.image_before, json.dumps(attempt.steps)),
+        ).lastrowid
+        assert stored is not None
+        number, image = stored, text_digest(attempt.image_before)
+    state = _move(
+        transaction,
+        unit,
+        State.BURN_ATTEMPTED,
+        "burn-attempted",
+        attempt=number,
+        plan=attempt.plan_digest,
+        steps=attempt.steps,
+        image=image,
+        **bound,
+    )
+    return state, number
+
+
+def text_digest(text: str) -> str:
+    """The short form in which the history knows a stored image."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_values(transaction: Transaction, unit: Held) -> None:
+    row = transaction.connection.execute(
+        "SELECT name, value FROM unique_values WHERE unit = ? AND conflict = 1 LIMIT 1", (unit.id,)
+    ).fetchone()
+    if row is not None:
+        raise UniqueValueTaken(
+            f"{row[0]} {row[1]} is planned for another chip too: neither is burned.",
+            hint="See why the script gives two boards one value.",
+        )
+
+
+def _check_records(transaction: Transaction, unit: Held) -> None:
+    """Between claim and burn another process may have given the same record to its chip."""
+    if not unit.records or unit.shares:
+        return
+    row = transaction.connection.execute(
+        "SELECT mac FROM records JOIN units ON units.id = unit WHERE digest = ? AND unit != ? LIMIT 1",
+        (unit.records[-1], unit.id),
+    ).fetchone()
+    if row is not None:
+        raise UnitRefused(
+            f"What the config files say for index {unit.index} was given to the chip {row[0]} meanwhile.",
+            hint="Two chips must not share it. Mend the config files, or allow it: --allow-shared-records.",
+        )
+
+
+def _bind(transaction: Transaction, unit: Held) -> dict[str, Any]:
+    """Give the unit its index, records and planned values for ever; what of it is new, for the history."""
+    connection = transaction.connection
+    bound: dict[str, Any] = {}
+    connection.execute("UPDATE units SET spent = 1, going_back = 0 WHERE id = ? AND spent = 0", (unit.id,))
+    values = connection.execute(
+        "SELECT name, value FROM unique_values WHERE unit = ? AND bound = 0", (unit.id,)
+    ).fetchall()
+    if values:
+        connection.execute("UPDATE unique_values SET bound = 1 WHERE unit = ? AND bound = 0", (unit.id,))
+        bound["bound_values"] = values
+    if unit.records:
+        rows = [(digest, unit.id) for digest in unit.records]
+        if connection.executemany("INSERT OR IGNORE INTO records VALUES (?, ?)", rows).rowcount:
+            bound["bound_records"] = unit.records
+    return bound
+
+
+def step_done(transaction: Transaction, unit: Held, attempt: int, label: str, state: State) -> State:
+    """One step of an attempt got as far as `state`."""
+    check_transition(current(transaction, unit), state)
+    if state not in UNDER_WAY or state is State.BURN_ATTEMPTED:
+        raise LedgerError(f"A step is burned, verified or locked, not {state.value}.")
+    transaction.connection.execute(
+        "INSERT INTO attempt_steps VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state",
+        (attempt, label, state.value),
+    )
+    return _move(transaction, unit, state, "step", attempt=attempt, label=label)
+
+
+def passed(transaction: Transaction, unit: Held, job_digest: str) -> State:
+    """The job is in the chip. Where there was no plan at all, the index goes back when the run ends."""
+    before = current(transaction, unit)
+    connection = transaction.connection
+    if before is State.CLAIMED:
+        connection.execute("UPDATE units SET going_back = 1 WHERE id = ?", (unit.id,))
+        return _move(transaction, unit, State.IDENTIFIED, "nothing-asked", job=job_digest)
+    check_transition(before, State.PASS)
+    _check_values(transaction, unit)
+    _check_records(transaction, unit)
+    bound = _bind(transaction, unit)
+    connection.execute("INSERT OR IGNORE INTO passes VALUES (?, ?)", (unit.id, job_digest))
+    connection.execute("UPDATE attempts SET closed = 1 WHERE unit = ? AND closed = 0", (unit.id,))
+    return _move(transaction, unit, State.PASS, "passed", job=job_digest, **bound)
+
+
+def failed_clean(
+    transaction: Transaction, unit: Held, reason: str, *, release: bool, script_failed: bool
+) -> tuple[State, bool]:
+    """Nothing was attempted now. The second of the answer: this index is set aside from now on."""
+    before = current(transaction, unit)
+    connection = transaction.connection
+    after = State.FAILED_CLEAN if before in UNTOUCHED else before
+    if before in UNDER_WAY:
+        raise LedgerError(f"A unit that is {before.value} cannot have failed clean.")
+    connection.execute("DELETE FROM unique_values WHERE unit = ? AND bound = 0", (unit.id,))
+    connection.execute("UPDATE units SET going_back = ? WHERE id = ? AND spent = 0", (int(release), unit.id))
+    set_aside = False
+    if script_failed and after is State.FAILED_CLEAN:
+        connection.execute(
+            "INSERT OR IGNORE INTO clean_failures VALUES (?, ?, ?, ?)",
+            (unit.batch, unit.index, unit.job, unit.id),
+        )
+        set_aside = is_set_aside(transaction, unit.batch, unit.index, unit.job)
+    _move(transaction, unit, after, "failed-clean", reason=reason, release=release, set_aside=set_aside)
+    return after, set_aside
+
+
+def is_set_aside(transaction: Transaction, batch: int, index: int, job: str) -> bool:
+    """Whether the script of this job failed with this index's record on enough different chips."""
+    (chips,) = transaction.connection.execute(
+        "SELECT count(*) FROM clean_failures WHERE batch = ? AND idx = ? AND job = ?", (batch, index, job)
+    ).fetchone()
+    return bool(chips >= FAILURES_THAT_SET_ASIDE)
+
+
+def ended_badly(transaction: Transaction, unit: Held, state: State, reason: str) -> State:
+    """INCOMPLETE or QUARANTINED, with the reason."""
+    check_transition(current(transaction, unit), state)
+    return _move(transaction, unit, state, state.value, reason=reason)
+
+
+def end_run(transaction: Transaction, run: int, why: str) -> int:
+    """Let go of all that a run holds, alive or dead: indexes of untouched units go back, burns under way are
+    INCOMPLETE. Gives the number of units that it left unfinished."""
+    connection, history = transaction.connection, transaction.history
+    left = 0
+    connection.execute(
+        "DELETE FROM unique_values WHERE bound = 0 AND unit IN (SELECT id FROM units WHERE run = ?)", (run,)
+    )
+    rows = connection.execute(
+        "SELECT id, idx, state, spent, going_back FROM units WHERE run = ?", (run,)
+    ).fetchall()
+    for unit, index, name, spent, going_back in rows:
+        before = after = State(name)
+        if before in UNDER_WAY:
+            after, left = State.INCOMPLETE, left + 1
+        elif before in (State.CLAIMED, State.PLANNED):
+            after, going_back, left = State.IDENTIFIED, True, left + 1  # nothing was attempted
+        freed = going_back and not spent
+        if after is not before or freed:
+            index = None if freed else index
+            reason = ", reason = ?" if after is not before else ""
+            connection.execute(
+                f"UPDATE units SET state = ?, idx = ?, changed = ?{reason} WHERE id = ?",
+                (after.value, index, transaction.at, *([why] if reason else []), unit),
+            )
+            history.append("run-ended", unit=unit, state=after, index=index, why=why, of=run)
+    connection.execute("UPDATE units SET run = NULL, going_back = 0 WHERE run = ?", (run,))
+    connection.execute("UPDATE runs SET ended = ? WHERE id = ?", (transaction.at, run))
+    return left

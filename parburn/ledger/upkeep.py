@@ -1,0 +1,257 @@
+"""What `parburn ledger init`, `adopt`, `release` and `import-used` do, each with a reason that is kept.
+
+None of them frees an index, or takes anything from the record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import re
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from parburn.errors import LedgerUnusable, UnitRefused, UsageError
+from parburn.ledger import history, schema
+from parburn.ledger.allocate import end_dead_runs
+from parburn.ledger.base import State, check_transition
+from parburn.ledger.batches import WITHOUT_CONFIG
+from parburn.ledger.liveness import Process, RunLocks
+from parburn.ledger.place import check_place, default_path, leftovers
+from parburn.ledger.replay import find_differences
+from parburn.ledger.witness import Witness, read_witness, write_witness
+from parburn.ledger.writer import Transaction
+
+_MAC = re.compile(r"(?:[0-9a-f]{2}:){5,7}[0-9a-f]{2}")
+
+
+def init(path: Path | None, why: str) -> str:
+    """Begin a new ledger where none is, also where one was lost.
+
+    Raises:
+        LedgerUnusable: there is one.
+    """
+    place = _place(path, why)
+    check_place(place)
+    if place.exists():
+        raise LedgerUnusable(
+            f"There is a ledger at {place}.",
+            hint="It is never overwritten. Move it away, or choose another place.",
+        )
+    try:
+        lost = read_witness(place)
+        replaces = f"{lost.uuid}, {lost.sequence} entries" if lost else ""
+    except LedgerUnusable:
+        replaces = "a ledger whose witness is damaged"
+    for stale in leftovers(place):
+        stale.rename(stale.with_name(stale.name + ".lost"))
+    if not schema.make(place, why=why, replaces=replaces):
+        raise LedgerUnusable(f"Another parburn has just made a ledger at {place}.", hint="Use that one.")
+    with _changing(place, trusted=False):  # writes the witness
+        pass
+    after = (
+        " It knows nothing of the indexes that the lost one gave out: see ledger import-used."
+        if replaces
+        else ""
+    )
+    return f"A new ledger was made: {place}.{after}\n"
+
+
+def adopt(path: Path | None, why: str) -> str:
+    """Accept a ledger that its witness does not know: older, foreign, or without a witness.
+
+    Raises:
+        LedgerUnusable: none is there, or its own history is broken.
+    """
+    place = _place(path, why)
+    with _changing(place, trusted=False) as transaction:
+        breaks = history.find_breaks(transaction.connection)
+        breaks += find_differences(transaction.connection)
+        if breaks:
+            raise LedgerUnusable(
+                f"The ledger {place} cannot be adopted: {breaks[0].what}", hint="Put a good copy back."
+            )
+        try:
+            before = read_witness(place)
+            witness = f"{before.uuid}, {before.sequence} entries" if before else "none"
+        except LedgerUnusable:
+            witness = "damaged"
+        transaction.history.append("adopted", why=why, witness=witness)
+    return (
+        f"The ledger {place} was adopted; its witness was: {witness}. "
+        "Indexes that were given out after this copy was made are not known to it: see ledger import-used.\n"
+    )
+
+
+def release(path: Path | None, mac: str, why: str) -> str:
+    """Let a quarantined unit be tried again with its own index.
+
+    Raises:
+        UsageError: no unit has this MAC. UnitRefused: it is not quarantined, or held by a run.
+    """
+    place = _place(path, why)
+    wanted = mac.lower().replace("-", ":")
+    with _changing(place) as transaction:
+        rows = transaction.connection.execute(
+            "SELECT units.id, name, idx, state, run FROM units JOIN batches ON batches.id = batch"
+            " WHERE mac = ?",
+            (wanted,),
+        ).fetchall()
+        if not rows:
+            raise UsageError(f"The ledger knows no chip {mac}.", hint="See parburn ledger show.")
+        quarantined = [row for row in rows if State(row[3]) is State.QUARANTINED]
+        if not quarantined:
+            raise UnitRefused(
+                f"The chip {wanted} is {rows[0][3]}, not quarantined: it can be tried again as it is."
+            )
+        if any(row[4] is not None for row in quarantined):
+            raise UnitRefused(f"The chip {wanted} is held by a run.", hint="Wait until that has ended.")
+        for unit, _batch, index, state, _run in quarantined:
+            check_transition(State(state), State.INCOMPLETE)
+            transaction.connection.execute(
+                "UPDATE units SET state = ?, reason = ?, changed = ? WHERE id = ?",
+                (State.INCOMPLETE.value, f"released: {why}", transaction.at, unit),
+            )
+            transaction.history.append("released", unit=unit, state=State.INCOMPLETE, index=index, why=why)
+    places = ", ".join(f"index {row[2]} of {row[1]}" for row in quarantined)
+    return f"The chip {wanted} may be tried again with its own identity: {places}.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    line: int
+    first: int
+    last: int
+    chip: str = ""
+    mac: str = ""
+
+
+def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = None) -> str:
+    """Mark indexes as used that were given out before this ledger.
+
+    `file` has a line for each: `N`, `A-B`, or `N,CHIP,MAC` (that chip then keeps the index); `#` comments.
+
+    Raises:
+        UsageError: a line that cannot be understood. UnitRefused: an index that is another chip's already.
+    """
+    place = _place(path, why)
+    used = _read_used(file)
+    name = batch or WITHOUT_CONFIG
+    with _changing(place) as transaction:
+        connection = transaction.connection
+        connection.execute("INSERT OR IGNORE INTO batches (name) VALUES (?)", (name,))
+        (number,) = connection.execute("SELECT id FROM batches WHERE name = ?", (name,)).fetchone()
+        count = 0
+        for entry in used:
+            for index in range(entry.first, entry.last + 1):
+                count += _mark_used(transaction, number, name, index, entry, file)
+        transaction.history.append("imported", why=why, batch=name, indexes=count)
+    return f"{count} indexes of the batch {name} are marked as used.\n"
+
+
+def _mark_used(
+    transaction: Transaction, batch: int, batch_name: str, index: int, entry: _Used, file: Path
+) -> int:
+    connection = transaction.connection
+    unique_id = "" if entry.mac else f"imported-{index}"
+    taken = connection.execute(
+        "SELECT chip, mac, spent FROM units WHERE batch = ? AND idx = ?", (batch, index)
+    ).fetchone()
+    if taken is not None:
+        if taken[2] and (not entry.mac or taken[:2] == (entry.chip, entry.mac)):
+            return 0  # known as used
+        raise UnitRefused(
+            f"{file}:{entry.line}: index {index} is held by the chip {taken[1] or 'of an import'}."
+        )
+    known = connection.execute(
+        "SELECT idx FROM units WHERE batch = ? AND chip = ? AND mac = ? AND unique_id = ?",
+        (batch, entry.chip, entry.mac, unique_id),
+    ).fetchone()
+    if known is not None:
+        raise UnitRefused(
+            f"{file}:{entry.line}: the chip {entry.mac} has a record already (index {known[0]})."
+        )
+    unit = connection.execute(
+        "INSERT INTO units (batch, chip, mac, unique_id, idx, state, spent, reason, changed)"
+        " VALUES (?, ?, ?, ?, ?, ?, 1, 'used before this ledger', ?)",
+        (batch, entry.chip, entry.mac, unique_id, index, State.PASS.value, transaction.at),
+    ).lastrowid
+    transaction.history.append(
+        "imported",
+        unit=unit,
+        state=State.PASS,
+        index=index,
+        batch=batch_name,
+        chip=entry.chip,
+        mac=entry.mac,
+        unique_id=unique_id,
+    )
+    return 1
+
+
+def _read_used(file: Path) -> list[_Used]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}.") from error
+    used = []
+    for line, row in enumerate(csv.reader(text.splitlines()), 1):
+        cells = [cell.strip() for cell in row]
+        if not any(cells) or cells[0].startswith("#"):
+            continue
+        first, dash, last = cells[0].partition("-")
+        numbers = [first, last] if dash else [first, first]
+        if not all(re.fullmatch(r"[0-9]{1,9}", number) for number in numbers) or len(cells) not in (1, 3):
+            raise UsageError(f"{file}:{line}: expected N, A-B, or N,CHIP,MAC.")
+        chip, mac = (cells[1].lower().replace("-", ""), cells[2].lower()) if len(cells) == 3 else ("", "")
+        if int(numbers[1]) < int(numbers[0]) or (mac and (dash or not _MAC.fullmatch(mac))):
+            raise UsageError(
+                f"{file}:{line}: expected N, A-B, or N,CHIP,MAC with the MAC as aa:bb:cc:dd:ee:ff."
+            )
+        used.append(_Used(line, int(numbers[0]), int(numbers[1]), chip, mac))
+    return used
+
+
+def _place(path: Path | None, why: str) -> Path:
+    if not why.strip():
+        raise UsageError("A reason is needed.", hint="--why REASON; it stays in the history.")
+    return (path or default_path()).resolve()
+
+
+@contextlib.contextmanager
+def _changing(place: Path, *, trusted: bool = True) -> Iterator[Transaction]:
+    """One transaction on an existing ledger, then its witness. `trusted`: its witness must know it."""
+    check_place(place)
+    if not place.exists():
+        raise LedgerUnusable(f"There is no ledger at {place}.", hint="Name its file with --ledger.")
+    try:
+        with contextlib.closing(schema.connect(place)) as connection:
+            schema.migrate(connection, place)
+            (uuid,) = connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                if trusted:
+                    schema.compare_with_witness(connection, place, read_witness(place), uuid)
+                transaction = _transaction(connection, place)
+                yield transaction
+                transaction.history.flush()
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            write_witness(place, Witness(uuid, transaction.history.sequence, transaction.history.head))
+    except (sqlite3.Error, OSError, ValueError, TypeError, KeyError) as error:  # the latter: damaged rows
+        raise schema.translate(error, place) from error
+
+
+def _transaction(connection: sqlite3.Connection, place: Path) -> Transaction:
+    at = schema.now()
+    transaction = Transaction(connection, history.History(connection, at=at, run=None), at, None)
+    locks = RunLocks(place)
+    try:
+        end_dead_runs(transaction, lambda run, who: locks.is_held(run) or Process.parse(who).is_visible())
+    finally:
+        locks.close()
+    return transaction

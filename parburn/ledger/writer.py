@@ -1,0 +1,263 @@
+"""The one thread that writes a ledger: callers await, commits are grouped.
+
+Everything asked for in one turn of the event loop travels to the thread together; everything that has arrived
+there when a commit starts is in that commit. 128 boards that are about to burn cost one or two syncs of the
+disk, not 128. A caller goes on only after the commit that holds its entry. It knows no rule of the ledger.
+
+Work runs in the thread with a `Transaction` and checks before it writes: a LedgerError raised before anything
+was written is its answer and harms nobody in the same commit. Anything else undoes the whole group, and each
+work is then done again in a transaction of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from parburn.errors import LedgerError, LedgerUnusable
+from parburn.ledger.history import History
+from parburn.ledger.schema import BUSY_TIMEOUT_S, now, translate
+
+ANSWER_DEADLINE_S = 3 * BUSY_TIMEOUT_S  # a disk that takes longer is given up
+_COMMIT_AT_MOST = 1024  # works in one commit
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What work may use: it is open, and holds the end of the history."""
+
+    connection: sqlite3.Connection
+    history: History
+    at: str
+    run: int | None
+
+
+Work = Callable[[Transaction], T]
+
+
+class _Request:
+    """One work and whoever awaits it."""
+
+    __slots__ = ("answer", "deadline", "error", "future", "work")
+
+    def __init__(self, work: Work[Any], future: asyncio.Future[Any]) -> None:
+        self.work = work
+        self.future = future
+        self.answer: Any = None
+        self.error: BaseException | None = None
+        self.deadline: asyncio.TimerHandle | None = None  # held by the first of what was sent together
+
+    def resolve(self) -> None:
+        if self.deadline is not None:
+            self.deadline.cancel()
+        if self.future.done():  # cancelled, or given up at the deadline: what was written stays written
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.answer)
+
+
+class Writer:
+    """Owns the connection and its thread. Used from one event loop.
+
+    `connect` and `after_commit(sequence, head, last)` run in the thread; the latter after every commit and,
+    with `last` true, once before the end. `run` is written into every history entry.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        connect: Callable[[], sqlite3.Connection],
+        after_commit: Callable[[int, str, bool], None],
+    ) -> None:
+        self.run: int | None = None
+        self.commits = 0
+        self._path = path
+        self._connect = connect
+        self._after_commit = after_commit
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[list[_Request] | None] = queue.SimpleQueue()
+        self._gathered: list[_Request] = []
+        self._closing = False
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._end: tuple[int, str] | None = None  # of the history after the last commit
+        # A daemon: a disk that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._main, name="parburn-ledger", daemon=True)
+        self._thread.start()
+
+    def call(self, work: Work[T]) -> asyncio.Future[T]:
+        """Have `work` done; the future ends once its commit is on disk.
+
+        Raises (through the future):
+            LedgerError: the work's own answer. LedgerUnusable: it could not be written, or took too long.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        if self._closing:
+            future.set_exception(LedgerUnusable("The ledger is closed."))
+            return future
+        if not self._gathered:
+            self._loop.call_soon(self._send)
+        self._gathered.append(_Request(work, future))
+        return future
+
+    def _send(self) -> None:
+        requests, self._gathered = self._gathered, []
+        if requests:
+            requests[0].deadline = self._loop.call_later(ANSWER_DEADLINE_S, self._give_up, requests)
+            self._queue.put(requests)
+
+    def _give_up(self, requests: list[_Request]) -> None:
+        for request in requests:
+            if not request.future.done():
+                request.future.set_exception(
+                    LedgerUnusable(f"The ledger {self._path} gave no answer for {ANSWER_DEADLINE_S:.0f} s.")
+                )
+
+    async def aclose(self) -> None:
+        """Write what is waiting, then end the thread.
+
+        Raises:
+            LedgerUnusable: it did not end within its deadline, or its last write failed.
+        """
+        if not self._closing:
+            self._closing = True
+            self._send()
+            self._queue.put(None)
+        try:
+            async with asyncio.timeout(ANSWER_DEADLINE_S):
+                await asyncio.shield(self._ended)
+        except TimeoutError:
+            raise LedgerUnusable(
+                f"The ledger {self._path} did not close within {ANSWER_DEADLINE_S:.0f} s."
+            ) from None
+        self._thread.join(1.0)
+
+    # ---- in the thread
+
+    def _main(self) -> None:
+        error: BaseException | None = None
+        connection: sqlite3.Connection | None = None
+        try:
+            try:
+                connection = self._connect()
+            except Exception as failed:
+                error = self._translated(failed)
+            while (requests := self._next()) is not None:
+                if connection is None:
+                    for request in requests:
+                        request.error = error
+                else:
+                    self._commit(connection, requests)
+                self._tell(requests)
+                if self._end is not None and connection is not None:
+                    self._after_commit(*self._end, False)
+        except BaseException as failed:  # must reach the caller
+            error = failed
+        self._finish(connection, error)
+
+    def _next(self) -> list[_Request] | None:
+        """All that has arrived, waiting for the first; None at the end."""
+        requests = self._queue.get()  # idle until there is work; aclose() ends it
+        while requests is not None and len(requests) < _COMMIT_AT_MOST:
+            try:
+                more = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if more is None:
+                self._queue.put(None)  # write these first
+                break
+            requests = requests + more
+        return requests
+
+    def _commit(self, connection: sqlite3.Connection, requests: list[_Request]) -> None:
+        try:
+            self._transact(connection, requests)
+        except Exception as failed:
+            if len(requests) == 1:
+                requests[0].error = self._translated(failed)
+                return
+            for request in requests:
+                self._commit(connection, [request])
+
+    def _transact(self, connection: sqlite3.Connection, requests: list[_Request]) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            at = now()
+            transaction = Transaction(connection, History(connection, at=at, run=self.run), at, self.run)
+            history = transaction.history
+            for request in requests:
+                written = connection.total_changes + history.sequence
+                request.answer = request.error = None
+                try:
+                    request.answer = request.work(transaction)
+                except LedgerError as refused:
+                    if connection.total_changes + history.sequence != written:
+                        raise
+                    request.error = refused
+            history.flush()
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                connection.execute("ROLLBACK")
+            raise
+        self.commits += 1
+        self._end = history.sequence, history.head
+
+    def _translated(self, error: Exception) -> LedgerError:
+        """Whatever fails in the thread reaches a board as the ledger's failure: it must not burn then."""
+        if isinstance(error, LedgerError):
+            return error
+        translated = translate(error, self._path)
+        translated.__cause__ = error
+        return translated
+
+    def _tell(self, requests: list[_Request]) -> None:
+        def resolve() -> None:
+            for request in requests:
+                request.resolve()
+
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and with it whoever waited
+            self._loop.call_soon_threadsafe(resolve)
+
+    def _refuse_the_rest(self, error: BaseException | None) -> None:
+        """Whoever came too late, or after this thread broke, must not wait for the deadline."""
+        refused = LedgerUnusable(f"The ledger {self._path} is closed{f': {error}' if error else ''}.")
+        with contextlib.suppress(queue.Empty):
+            while True:
+                late = self._queue.get_nowait() or []
+                for request in late:
+                    request.error = refused
+                self._tell(late)
+
+    def _finish(self, connection: sqlite3.Connection | None, error: BaseException | None) -> None:
+        if connection is not None:
+            try:
+                if self._end is not None:
+                    self._after_commit(*self._end, True)
+                connection.close()
+            except Exception as failed:
+                error = error or self._translated(failed)
+
+        self._refuse_the_rest(error)
+
+        def resolve() -> None:
+            self._closing = True
+            if self._ended.done():
+                return
+            if connection is not None and error is not None:
+                self._ended.set_exception(error)
+            else:
+                self._ended.set_result(None)
+
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(resolve)

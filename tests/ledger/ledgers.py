@@ -1,0 +1,98 @@
+"""Short ways to ledgers, chips and claims for the tests of this folder. Runs one event loop per call."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from parburn.errors import LedgerError
+from parburn.ledger.base import Attempt, BatchSpec, Claim, Identity, State
+from parburn.ledger.batches import Override
+from parburn.ledger.sqlite import SqliteLedger, open_ledger
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run with a deadline: a ledger that hangs fails its test."""
+
+    async def limited() -> T:
+        async with asyncio.timeout(60):
+            return await work
+
+    return asyncio.run(limited())
+
+
+def chip(number: int, name: str = "chip") -> Identity:
+    return Identity(name, f"aa:bb:cc:00:{number >> 8:02x}:{number & 255:02x}")
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def batch(
+    records: Mapping[int, str] | None = None, *, name: str | None = None, config: str = ""
+) -> BatchSpec:
+    """A batch whose records are digested from `records`; spaces separate what several files say."""
+    said = records or {}
+    content = config or (repr(sorted(said.items())) if said else "")
+    return BatchSpec(
+        name=name,
+        config_digest=digest(content) if content else "",
+        entries=lambda index: " ".join(digest(word) for word in said.get(index, "").split()),
+    )
+
+
+@asynccontextmanager
+async def opened(
+    path: Path, spec: BatchSpec | None = None, *, overrides: Collection[Override] = ()
+) -> AsyncIterator[SqliteLedger]:
+    ledger = await open_ledger(path, spec or batch(), overrides=overrides)
+    try:
+        yield ledger
+    finally:
+        await ledger.aclose()
+
+
+async def claims_of(
+    ledger: SqliteLedger,
+    chips: Sequence[Identity],
+    *,
+    first: int = 1,
+    last: int | None = None,
+    job: str = "job",
+) -> list[Claim | LedgerError]:
+    return await ledger.claim_all(chips, first=first, last=last, job_digest=job)
+
+
+async def claim_of(ledger: SqliteLedger, one: Identity, **options: Any) -> Claim:
+    (claim,) = await claims_of(ledger, [one], **options)
+    if isinstance(claim, LedgerError):
+        raise claim
+    return claim
+
+
+def attempt(plan: str = "plan", *, image: str = "{}", steps: tuple[str, ...] = ("KEY0", "BLOCK0")) -> Attempt:
+    return Attempt(plan, image, steps)
+
+
+async def burn(claim: Claim, *, plan: str = "plan", values: Mapping[str, str] | None = None) -> None:
+    """From the claim to PASS."""
+    await claim.planned(plan, values or {})
+    await claim.burn_attempted(attempt(plan))
+    await claim.step_done("KEY0", State.VERIFIED)
+    await claim.step_done("BLOCK0", State.LOCKED)
+    await claim.passed("job")
+
+
+async def burn_on(path: Path, one: Identity, spec: BatchSpec | None = None, **values: str) -> int:
+    """A whole run with one chip; its index."""
+    async with opened(path, spec) as ledger:
+        claim = await claim_of(ledger, one)
+        await burn(claim, values=values)
+        return claim.index

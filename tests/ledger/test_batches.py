@@ -1,0 +1,178 @@
+"""What one index's record says is never given to a second chip, whatever batch or files are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from parburn.errors import BatchRefused, LedgerError, UnitRefused
+from parburn.ledger.base import BatchSpec
+from parburn.ledger.batches import Override
+
+from .ledgers import attempt, batch, burn, burn_on, chip, claim_of, claims_of, opened, run
+
+IDS = {1: "one", 2: "two", 3: "three", 4: "four"}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite3"
+
+
+async def name_of(path: Path, spec: BatchSpec) -> str:
+    async with opened(path, spec) as ledger:
+        return ledger.batch
+
+
+def test_a_batch_without_name_is_known_by_its_content(path: Path) -> None:
+    async def work() -> None:
+        assert await name_of(path, batch()) == "default"
+        first = await name_of(path, batch(IDS))
+        assert first.startswith("config-")
+        assert await name_of(path, batch(dict(IDS))) == first
+        assert await name_of(path, batch({**IDS, 5: "five"})) != first
+        assert await burn_on(path, chip(1), batch(IDS)) == 1
+        assert await burn_on(path, chip(2), batch(IDS)) == 2
+
+    run(work())
+
+
+def test_the_same_content_under_another_name_is_refused(path: Path) -> None:
+    async def work() -> None:
+        await burn_on(path, chip(1), batch(IDS, name="monday"))
+        with pytest.raises(BatchRefused, match="belong to the batch monday") as refused:
+            await burn_on(path, chip(2), batch(IDS, name="tuesday"))
+        assert "--batch monday" in refused.value.hint
+        assert await name_of(path, batch(IDS)) == "monday"  # without a name: found by its content
+        assert await burn_on(path, chip(2), batch(IDS)) == 2
+        async with opened(path, batch(IDS, name="tuesday"), overrides=[Override.SHARED_RECORDS]) as ledger:
+            claim = await claim_of(ledger, chip(3))
+            assert claim.index == 1
+            await burn(claim)
+        with pytest.raises(BatchRefused, match="more than one batch: monday, tuesday"):
+            await name_of(path, batch(IDS))
+
+    run(work())
+
+
+def test_the_same_content_elsewhere_is_fine_when_it_has_no_records(path: Path) -> None:
+    async def work() -> None:
+        await burn_on(path, chip(1), batch(config="wifi settings", name="monday"))
+        assert await burn_on(path, chip(2), batch(config="wifi settings", name="tuesday")) == 1
+
+    run(work())
+
+
+def test_added_records_are_fine_changed_ones_are_not(path: Path) -> None:
+    async def work() -> None:
+        await burn_on(path, chip(1), batch(IDS, name="A"))
+        assert await burn_on(path, chip(2), batch({**IDS, 5: "five"}, name="A")) == 2
+        assert await burn_on(path, chip(3), batch({**IDS, 3: "free to change"}, name="A")) == 3
+        for records in ({**IDS, 1: "other"}, {2: "two", 3: "free to change"}):
+            with pytest.raises(BatchRefused, match="something else for index 1") as refused:
+                await burn_on(path, chip(4), batch(records, name="A"))
+            assert "--allow-changed-config" in refused.value.hint
+        changed = batch({**IDS, 1: "other"}, name="A")
+        async with opened(path, changed, overrides=[Override.CHANGED_CONFIG]) as ledger:
+            assert (await claim_of(ledger, chip(4))).index == 4
+
+    run(work())
+
+
+def test_a_second_station_adds_its_file_under_the_same_name(path: Path) -> None:
+    async def work() -> None:
+        await burn_on(path, chip(1), batch({1: "mac1", 2: "mac2"}, name="A"))
+        both = batch({1: "mac1 key1", 2: "mac2 key2"}, name="A")
+        assert await burn_on(path, chip(1), both) == 1
+        with pytest.raises(BatchRefused, match="something else for index 1"):
+            await burn_on(path, chip(1), batch({1: "key1", 2: "key2"}, name="A"))
+
+    run(work())
+
+
+def test_files_that_share_a_record_with_another_batch_are_refused(path: Path) -> None:
+    async def work() -> None:
+        await burn_on(path, chip(1), batch(IDS, name="A"))
+        shifted = batch({7: "one", 8: "eight"}, name="B")
+        async with opened(path, shifted) as ledger:
+            claims = await claims_of(ledger, [chip(2), chip(3)], first=7)
+            assert [type(c) for c in claims] == [BatchRefused, BatchRefused]
+            assert "index 1 of the batch A" in str(claims[0])
+        async with opened(path, shifted) as ledger:
+            assert (await claim_of(ledger, chip(2), first=8)).index == 8
+        async with opened(path, batch({9: "one more"}, name="C")) as ledger:  # one of two files is shared
+            with pytest.raises(BatchRefused):
+                await claim_of(ledger, chip(5), first=9)
+        async with opened(path, shifted, overrides=[Override.SHARED_RECORDS]) as ledger:
+            claim = await claim_of(ledger, chip(3), first=7)
+            await burn(claim)
+
+    run(work())
+
+
+def test_added_records_without_a_name_name_the_batch_to_go_on_with(path: Path) -> None:
+    async def work() -> None:
+        first = await name_of(path, batch(IDS))
+        await burn_on(path, chip(1), batch(IDS))
+        grown = {**IDS, 5: "five"}
+        with pytest.raises(BatchRefused) as refused:
+            await burn_on(path, chip(2), batch(grown))
+        assert f"--batch {first}" in refused.value.hint
+        assert await burn_on(path, chip(2), batch(grown, name=first)) == 2
+
+    run(work())
+
+
+def test_one_record_under_two_indexes_is_refused(path: Path) -> None:
+    async def work() -> None:
+        doubled = batch({1: "same", 2: "same", 3: "other"})
+        async with opened(path, doubled) as ledger:
+            claims = await claims_of(ledger, [chip(1), chip(2)])
+            assert [type(c) for c in claims] == [BatchRefused, BatchRefused]
+            await burn(await claim_of(ledger, chip(1)))
+        async with opened(path, doubled) as ledger:
+            with pytest.raises(BatchRefused, match="as index 1"):
+                await claim_of(ledger, chip(2))
+
+    run(work())
+
+
+def test_a_part_of_a_record_may_be_equal_within_a_batch(path: Path) -> None:
+    async def work() -> None:
+        coloured = batch({1: "mac1 red", 2: "mac2 red"})
+        assert await burn_on(path, chip(1), coloured) == 1
+        assert await burn_on(path, chip(2), coloured) == 2
+
+    run(work())
+
+
+def test_a_chip_with_an_identity_gets_no_record_of_another_batch(path: Path) -> None:
+    async def work() -> None:
+        other = batch({1: "uno", 2: "due"}, name="B")
+        await burn_on(path, chip(1), batch(IDS, name="A"))
+        async with opened(path, other) as ledger:
+            claims = await claims_of(ledger, [chip(1), chip(2)])
+            assert isinstance(claims[0], UnitRefused)
+            assert "carries index 1 of the batch A" in str(claims[0])
+            assert not isinstance(claims[1], LedgerError)
+            assert claims[1].index == 1
+        assert await burn_on(path, chip(1), batch()) == 1  # without records: a plain job
+        async with opened(path, other, overrides=[Override.OTHER_BATCH]) as ledger:
+            assert (await claim_of(ledger, chip(1))).index == 1
+
+    run(work())
+
+
+def test_a_record_that_another_run_spent_meanwhile_is_not_burned_again(path: Path) -> None:
+    async def work() -> None:
+        spec_a, spec_b = batch(IDS, name="A"), batch(IDS, name="B")
+        async with opened(path, spec_a) as one, opened(path, spec_b) as other:
+            first, second = await claim_of(one, chip(1)), await claim_of(other, chip(2))
+            assert first.index == second.index == 1
+            await burn(first)
+            await second.planned("plan", {})
+            with pytest.raises(UnitRefused, match="given to the chip aa:bb:cc:00:00:01 meanwhile"):
+                await second.burn_attempted(attempt())
+
+    run(work())

@@ -1,0 +1,276 @@
+"""`parburn ledger show|export|verify|init|adopt|release|import-used`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from parburn.errors import LedgerUnusable, UnitQuarantined, UnitRefused, UsageError
+from parburn.ledger import export, upkeep
+from parburn.ledger.base import Attempt, Identity, State
+from parburn.ledger.place import witness_path
+
+from .ledgers import attempt, batch, burn, burn_on, chip, claim_of, claims_of, opened, run
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite3"
+
+
+async def quarantine(path: Path) -> None:
+    async with opened(path) as ledger:
+        claim = await claim_of(ledger, chip(1))
+        await claim.planned("plan", {})
+        await claim.burn_attempted(attempt())
+        await claim.quarantined("a bit too many\x1b[2J in KEY0")
+
+
+def event_of(path: Path, event: str) -> dict[str, object]:
+    (entry,) = [one for one in json.loads(export.export(path))["history"] if one["event"] == event]
+    detail = entry["detail"]
+    assert isinstance(detail, dict)
+    return detail
+
+
+@pytest.fixture
+def used(path: Path) -> Path:
+    async def work() -> None:
+        async with opened(path, batch(name="A")) as ledger:
+            await burn(await claim_of(ledger, chip(1)), values={"CUSTOM_MAC": "02:00:00:00:00:01"})
+            claim = await claim_of(ledger, chip(2))
+            await claim.planned("plan", {})
+            await claim.burn_attempted(Attempt("plan", "{}", ("KEY0", "BLOCK0", "LOCK")))
+            await claim.step_done("KEY0", State.VERIFIED)
+            await claim.incomplete("=unplugged")
+        async with opened(path, batch(name="A")) as ledger:
+            await (await claim_of(ledger, chip(3))).failed_clean("the script raised", release=True)
+
+    run(work())
+    return path
+
+
+def test_show(used: Path) -> None:
+    lines = export.show(used).splitlines()
+    assert lines[0].startswith("BATCH  INDEX  CHIP  MAC                STATE         UNIQUE VALUES")
+    assert lines[1].split()[:6] == ["A", "1", "chip", chip(1).mac, "pass", "CUSTOM_MAC=02:00:00:00:00:01"]
+    assert lines[2].split()[1:5] == ["2", "chip", chip(2).mac, "incomplete"]
+    assert lines[3].split()[1:5] == ["-", "chip", chip(3).mac, "failed-clean"]
+    assert lines[3].endswith("the script raised")
+    assert lines[4] == f"3 units, 2 with an index. Ledger: {used}"
+
+
+def test_show_of_an_empty_ledger(path: Path) -> None:
+    upkeep.init(path, why="a new line")
+    assert export.show(path) == f"The ledger {path} has no units yet.\n"
+
+
+def test_show_moves_no_cursor(path: Path) -> None:
+    run(quarantine(path))
+    assert "\x1b" not in export.show(path)
+
+
+def test_export_json(used: Path) -> None:
+    record = json.loads(export.export(used))
+    assert record["schema"] == 1
+    assert record["batches"] == ["A"]
+    first, second, third = record["units"]
+    assert first["unique_values"] == {"CUSTOM_MAC": "02:00:00:00:00:01"}
+    assert first["passed_jobs"] == ["job"]
+    assert (second["state"], second["remaining_steps"]) == ("incomplete", ["BLOCK0", "LOCK"])
+    assert (third["index"], third["spent"]) == (None, False)
+    assert [one["sequence"] for one in record["history"]] == list(range(1, len(record["history"]) + 1))
+    assert record["history"][0]["event"] == "made"
+    events = [one["event"] for one in record["history"] if one["unit"] == 1]
+    assert events == ["claimed", "planned", "burn-attempted", "step", "step", "passed"]
+
+
+def test_export_csv(used: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(export.export(used, "csv"))))
+    assert [row["index"] for row in rows] == ["1", "2", ""]
+    assert [row["spent"] for row in rows] == ["yes", "yes", "no"]
+    assert rows[1]["remaining_steps"] == "BLOCK0 LOCK"
+    with pytest.raises(UsageError, match="not as xml"):
+        export.export(used, "xml")
+
+
+def test_keys_are_nowhere_in_what_is_shown(used: Path) -> None:
+    async def key() -> bytes:
+        async with opened(used) as ledger:
+            return ledger.keyed_digest_key()
+
+    secret = run(key())
+    for text in (export.show(used), export.export(used), export.export(used, "csv")):
+        assert secret.hex() not in text
+
+
+def test_looking_changes_nothing(used: Path) -> None:
+    before = used.read_bytes()
+    export.show(used)
+    export.export(used)
+    assert "verifies" in export.verify(used)
+    assert used.read_bytes() == before
+
+
+@pytest.mark.parametrize("look", [export.show, export.export, export.verify])
+def test_looking_at_no_ledger_makes_none(path: Path, look: object) -> None:
+    assert callable(look)
+    with pytest.raises(LedgerUnusable, match="There is no ledger at"):
+        look(path)
+    assert not path.exists()
+
+
+def test_looking_while_a_run_is_at_work(path: Path) -> None:
+    async def work() -> None:
+        async with opened(path) as ledger:
+            await burn(await claim_of(ledger, chip(1)))
+            await claim_of(ledger, chip(2))
+            assert "claimed" in export.show(path)
+            assert "verifies" in export.verify(path)
+
+    run(work())
+
+
+def test_init_is_needed_after_a_loss_and_says_why(used: Path) -> None:
+    with pytest.raises(LedgerUnusable, match="There is a ledger"):
+        upkeep.init(used, why="a try")
+    used.unlink()
+    with pytest.raises(UsageError, match="reason"):
+        upkeep.init(used, why=" ")
+    assert "import-used" in upkeep.init(used, why="the disk died")
+    assert run(burn_on(used, chip(1))) == 1
+    made = event_of(used, "made")
+    assert made["why"] == "the disk died"
+    assert "entries" in str(made["replaces"])
+    assert "verifies" in export.verify(used)
+
+
+def test_init_puts_the_log_of_the_lost_ledger_aside(path: Path) -> None:
+    path.with_name(path.name + "-wal").write_bytes(b"log")
+    upkeep.init(path, why="lost")
+    assert path.with_name(path.name + "-wal.lost").read_bytes() == b"log"
+    assert "verifies" in export.verify(path)
+
+
+def test_adopt_an_older_copy(path: Path) -> None:
+    run(burn_on(path, chip(1)))
+    shutil.copy(path, path.with_name("copy"))
+    run(burn_on(path, chip(2)))
+    shutil.copy(path.with_name("copy"), path)
+    with pytest.raises(LedgerUnusable, match="older"):
+        run(burn_on(path, chip(3)))
+    assert "adopted" in upkeep.adopt(path, why="restored from backup")
+    assert event_of(path, "adopted")["why"] == "restored from backup"
+    assert run(burn_on(path, chip(3))) == 2
+    assert "verifies" in export.verify(path)
+
+
+def test_adopt_without_a_witness_and_with_a_damaged_one(path: Path) -> None:
+    run(burn_on(path, chip(1)))
+    witness_path(path).unlink()
+    assert "was: none" in upkeep.adopt(path, why="moved from the old machine")
+    witness_path(path).write_text("junk")
+    assert "was: damaged" in upkeep.adopt(path, why="again")
+    assert run(burn_on(path, chip(2))) == 2
+
+
+def test_adopt_refuses_a_changed_ledger(path: Path) -> None:
+    import sqlite3
+
+    run(burn_on(path, chip(1)))
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE units SET spent = 0")
+    connection.commit()
+    connection.close()
+    with pytest.raises(LedgerUnusable, match=r"cannot be adopted: .* whether its index is spent"):
+        upkeep.adopt(path, why="I did nothing")
+
+
+def test_release_lets_a_unit_go_on_with_its_own_index(path: Path) -> None:
+    async def go_on() -> None:
+        async with opened(path) as ledger:
+            claim = await claim_of(ledger, chip(1))
+            assert (claim.index, claim.state) == (1, State.INCOMPLETE)
+            assert claim.attempt is not None
+            assert (await claim_of(ledger, chip(2))).index == 2
+
+    run(quarantine(path))
+    with pytest.raises(UnitQuarantined):
+        run(burn_on(path, chip(1)))
+    with pytest.raises(UsageError, match="no chip"):
+        upkeep.release(path, "00:00:00:00:00:00", why="x")
+    assert "index 1 of default" in upkeep.release(
+        path, chip(1).mac.upper().replace(":", "-"), why="bench says fine"
+    )
+    run(go_on())
+    assert event_of(path, "released")["why"] == "bench says fine"
+    with pytest.raises(UnitRefused, match="is incomplete, not quarantined"):
+        upkeep.release(path, chip(1).mac, why="again")
+    assert "verifies" in export.verify(path)
+
+
+def test_release_waits_for_a_run_at_work(path: Path) -> None:
+    async def work() -> None:
+        async with opened(path) as ledger:
+            claim = await claim_of(ledger, chip(1))
+            await claim.planned("plan", {})
+            await claim.burn_attempted(attempt())
+            await claim.quarantined("odd")
+            with pytest.raises(UnitRefused, match="held by a run"):
+                upkeep.release(path, chip(1).mac, why="hurry")
+
+    run(work())
+
+
+def test_import_used(path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "used.csv"
+    file.write_text("# from the old sheet\n1-3\n5\n7, ESP32-C3, AA:BB:CC:00:00:07\n\n")
+
+    async def work() -> None:
+        async with opened(path) as ledger:
+            kept = Identity("esp32c3", "aa:bb:cc:00:00:07")
+            claims = await claims_of(ledger, [chip(1), chip(2), kept, chip(3)])
+            assert [getattr(claim, "index", claim) for claim in claims] == [4, 6, 7, 8]
+
+    upkeep.init(path, why="new machine")
+    assert "5 indexes" in upkeep.import_used(path, file, why="old sheet")
+    assert "0 indexes" in upkeep.import_used(path, file, why="twice")
+    run(work())
+    assert "verifies" in export.verify(path)
+
+
+@pytest.mark.parametrize(
+    "line", ["x", "3-1", "1,2", "1-2,esp32,aa:bb:cc:dd:ee:ff", "1,esp32,nonsense", "-5", "1e3"]
+)
+def test_import_used_names_the_line(path: Path, tmp_path: Path, line: str) -> None:
+    upkeep.init(path, why="new")
+    file = tmp_path / "used.csv"
+    file.write_text(f"# head\n{line}\n")
+    with pytest.raises(UsageError, match=r"used\.csv:2: expected N"):
+        upkeep.import_used(path, file, why="x")
+
+
+def test_import_used_takes_nothing_from_a_chip(path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "used.csv"
+    file.write_text("9\n1,chip,aa:bb:cc:00:00:09\n")
+    run(burn_on(path, chip(1)))
+    with pytest.raises(UnitRefused, match=r"used\.csv:2: index 1 is held by"):
+        upkeep.import_used(path, file, why="x")
+    file.write_text("8,chip,aa:bb:cc:00:00:01\n")
+    with pytest.raises(UnitRefused, match="has a record already"):
+        upkeep.import_used(path, file, why="x")
+    assert "1 units" in export.show(path)
+
+
+def test_keeping_up_needs_the_right_ledger(path: Path) -> None:
+    with pytest.raises(LedgerUnusable, match="There is no ledger"):
+        upkeep.release(path, chip(1).mac, why="x")
+    run(burn_on(path, chip(1)))
+    witness_path(path).unlink()
+    with pytest.raises(LedgerUnusable, match="witness"):
+        upkeep.release(path, chip(1).mac, why="x")

@@ -1,0 +1,174 @@
+"""Any order of runs, crashes and ends of boards, two runs at once: no index on two chips, none lost.
+
+The model knows which chip must keep which index and says which index a new chip must get: the lowest that no
+chip holds. A crash closes nothing; this process stands in for several, so it is taken as not visible.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from parburn.errors import LedgerError, UnitQuarantined, UnitRefused
+from parburn.ledger.base import Claim, Identity, State
+from parburn.ledger.export import verify
+from parburn.ledger.liveness import Process
+from parburn.ledger.sqlite import SqliteLedger, open_ledger
+
+from .ledgers import attempt, batch, chip
+
+T = TypeVar("T")
+CHIPS = 6
+RUNS = st.integers(0, 1)
+
+
+class Run:
+    """One run at work and the claims it holds."""
+
+    def __init__(self, ledger: SqliteLedger) -> None:
+        self.ledger = ledger
+        self.claims: dict[Identity, Claim] = {}
+        self.goes_back: set[Identity] = set()
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "ledger.sqlite3"
+        self.loop = asyncio.new_event_loop()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(Process, "is_visible", lambda _self: False)
+        self.runs: dict[int, Run] = {}
+        self.spent: dict[Identity, int] = {}  # for ever
+        self.held: dict[Identity, int] = {}  # for now, or kept by the chip
+        self.quarantined: set[Identity] = set()
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(asyncio.wait_for(work, 30))
+
+    def holder(self, one: Identity) -> Run | None:
+        return next((run for run in self.runs.values() if one in run.claims), None)
+
+    @rule(which=RUNS)
+    def start(self, which: int) -> None:
+        if which not in self.runs:
+            self.runs[which] = Run(self.do(open_ledger(self.path, batch())))
+
+    @precondition(lambda self: self.runs)
+    @rule(which=RUNS, numbers=st.lists(st.integers(0, CHIPS - 1), unique=True, max_size=CHIPS))
+    def claim(self, which: int, numbers: list[int]) -> None:
+        run = self.runs.get(which)
+        if run is None:
+            return
+        chips = [chip(number) for number in numbers]
+        outcomes = self.do(run.ledger.claim_all(chips, first=1, last=None, job_digest="job"))
+        for one, outcome in zip(chips, outcomes, strict=True):
+            if one in self.quarantined:
+                assert isinstance(outcome, UnitQuarantined)
+            elif self.holder(one) is not None:
+                assert isinstance(outcome, UnitRefused)
+            else:
+                assert not isinstance(outcome, LedgerError), outcome
+                taken = {*self.spent.values(), *self.held.values()}
+                expected = self.spent.get(one, self.held.get(one))
+                lowest = next(n for n in range(1, 100) if n not in taken)
+                assert outcome.index == (lowest if expected is None else expected)
+                assert outcome.known == (expected is not None)
+                run.claims[one] = outcome
+                self.held[one] = outcome.index
+
+    @precondition(lambda self: any(run.claims for run in self.runs.values()))
+    @rule(data=st.data())
+    def board_goes_on(self, data: st.DataObject) -> None:
+        pairs = [(run, one) for run in self.runs.values() for one in run.claims]
+        run, one = data.draw(st.sampled_from(pairs))
+        claim = run.claims[one]
+        can = {
+            State.CLAIMED: ["plan", "fail", "fail_released", "pass_unasked"],
+            State.PLANNED: ["attempt", "pass", "fail", "plan"],
+            State.BURN_ATTEMPTED: ["step", "incomplete", "quarantine"],
+            State.VERIFIED: ["attempt", "pass", "step", "incomplete", "quarantine", "plan"],
+            State.INCOMPLETE: ["attempt", "pass", "fail_released", "quarantine", "plan"],
+            State.PASS: ["attempt", "fail_released", "plan", "quarantine"],
+        }.get(claim.state, [])
+        if can:
+            self.do(self._act(run, one, claim, data.draw(st.sampled_from(can))))
+
+    async def _act(self, run: Run, one: Identity, claim: Claim, action: str) -> None:
+        if action == "plan":
+            await claim.planned("plan", {"CUSTOM_MAC": one.mac})
+        elif action == "attempt":
+            await claim.burn_attempted(attempt())
+            self.spent[one] = claim.index
+        elif action == "step":
+            await claim.step_done("KEY0", State.VERIFIED)
+        elif action == "pass":
+            await claim.passed("job")
+            self.spent[one] = claim.index
+        elif action == "pass_unasked":
+            await claim.passed("job")
+            run.goes_back.add(one)
+        elif action.startswith("fail"):
+            release = action == "fail_released"
+            await claim.failed_clean("script", release=release)
+            if release:
+                run.goes_back.add(one)
+        elif action == "incomplete":
+            await claim.incomplete("unplugged")
+        else:
+            await claim.quarantined("odd bit")
+            self.quarantined.add(one)
+
+    @precondition(lambda self: self.runs)
+    @rule(which=RUNS)
+    def end(self, which: int) -> None:
+        run = self.runs.pop(which, None)
+        if run is not None:
+            self.do(run.ledger.aclose())
+            self._forget(run)
+
+    @precondition(lambda self: self.runs)
+    @rule(which=RUNS)
+    def crash(self, which: int) -> None:
+        run = self.runs.pop(which, None)
+        if run is not None:
+            self.do(run.ledger._abandon())  # without its last word
+            self._forget(run)
+
+    def _forget(self, run: Run) -> None:
+        for one, claim in run.claims.items():
+            if one in run.goes_back or claim.state in (State.CLAIMED, State.PLANNED):
+                self.held.pop(one)
+
+    @invariant()
+    def promise(self) -> None:
+        if not self.spent or not self.path.exists():
+            return
+        assert len(set(self.spent.values())) == len(self.spent)
+        assert "verifies" in verify(self.path)
+
+    def teardown(self) -> None:
+        for run in self.runs.values():
+            self.do(run.ledger.aclose())
+        if hasattr(self, "loop"):
+            self.loop.close()
+            self.patch.undo()
+            self.folder.cleanup()
+
+
+TestLedgerMachine = LedgerMachine.TestCase
+TestLedgerMachine.settings = settings(
+    max_examples=25,
+    stateful_step_count=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
