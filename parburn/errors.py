@@ -25,7 +25,7 @@
     |   +-- BadValue                 text or size that does not fit the field
     |   +-- PlanError                the hardware's rules forbid this burn
     +-- BurnError                    a burn that was attempted and did not end well
-    |   +-- StagingMismatch          the programming registers read back differ; nothing was burned by this step
+    |   +-- StagingMismatch          the programming registers read back differ; no bit was burned by it
     |   +-- VerifyFailed             after the burn the chip shows other bits than planned
     |   +-- PartialBurn              some steps are done, the rest is in `remaining`
     +-- ScriptError                  blame: the user's script

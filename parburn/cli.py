@@ -1,0 +1,87 @@
+"""The console script: from a command line to an exit code. Light: each command imports what it needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from parburn.command_line import build_parser, parse
+
+INTERNAL_ERROR = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code and never raises."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    try:
+        if "_ARGCOMPLETE" in os.environ:
+            return _complete()
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except SystemExit as done:  # argparse: help, version, a mistake
+        return done.code if isinstance(done.code, int) else 0 if done.code is None else 2
+    except KeyboardInterrupt:
+        sys.stderr.write("parburn: interrupted\n")
+        return 130
+    except BrokenPipeError:
+        _silence_stdout()
+        return 0
+    except Exception as error:
+        return _explain(error, debug=debug)
+
+
+def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["sim"]:
+        from parburn.sim.rig import main as sim
+
+        return sim(words[1:])
+    options = parse(words)
+    if options.command in (None, "run"):
+        from parburn.cli_run import run
+
+        return run(options, words)
+    from parburn import cli_commands
+
+    commands = {
+        "ports": cli_commands.ports,
+        "ledger": cli_commands.ledger,
+        "completion": cli_commands.completion,
+    }
+    return commands[options.command](options)
+
+
+def _complete() -> int:
+    import argcomplete
+
+    argcomplete.autocomplete(build_parser())
+    return 0
+
+
+def _explain(error: Exception, *, debug: bool) -> int:
+    """One sentence and a hint; the traceback only where it was asked for."""
+    from parburn.cli_exit import exit_code_of
+    from parburn.errors import ParburnError
+    from parburn.ui.view import error_text
+
+    if isinstance(error, ParburnError):
+        text, code = error_text(str(error), error.hint), exit_code_of(error)
+    else:
+        text = error_text(
+            f"an error inside parburn: {type(error).__name__}: {error}",
+            "Run again with --debug and report what it shows.",
+        )
+        code = INTERNAL_ERROR
+    sys.stderr.write(text + "\n")
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    return code
+
+
+def _silence_stdout() -> None:
+    """Let Python's own flush at the end not stumble over the pipe again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

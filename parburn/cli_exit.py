@@ -1,0 +1,86 @@
+"""The exit code of a run, as a pure function of how its boards ended. It prints and decides nothing else.
+
+=====  ==================================================================================
+130    the operator interrupted the run
+5      a unit was quarantined
+4      no index was left for a board
+2      fewer boards than --expect were identified
+1      a board failed, did not answer or is incomplete, or was refused while others passed
+3      every board was refused, or the burn was not confirmed: nothing was burned
+2      the command line or an input file is wrong, or the ledger cannot be used
+0      all boards passed, or had passed before
+=====  ==================================================================================
+
+Where several hold, the upper one wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from parburn.errors import (
+    Interrupted,
+    LedgerUnusable,
+    OutOfIndexes,
+    ParburnError,
+    TooFewBoards,
+    UnitQuarantined,
+    UsageError,
+)
+from parburn.events import DeviceReport, Result
+
+PASSED = 0
+SOME_FAILED = 1
+BAD_INPUT = 2
+REFUSED = 3
+OUT_OF_INDEXES = 4
+QUARANTINED = 5
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class RunFlags:
+    """What the boards' reports do not say."""
+
+    interrupted: bool = False
+    error: ParburnError | None = None  # the whole run was refused
+
+
+def exit_code(reports: Sequence[DeviceReport], flags: RunFlags) -> int:
+    """The exit code of a run, by the table above."""
+    results = [report.result for report in reports]
+    kinds = {report.error_kind for report in reports}
+    refused = None if flags.error is None else exit_code_of(flags.error)
+    if flags.interrupted or Interrupted.__name__ in kinds or refused == INTERRUPTED:
+        return INTERRUPTED
+    if Result.QUARANTINED in results or refused == QUARANTINED:
+        return QUARANTINED
+    if OutOfIndexes.__name__ in kinds or refused == OUT_OF_INDEXES:
+        return OUT_OF_INDEXES
+    if TooFewBoards.__name__ in kinds:
+        return BAD_INPUT
+    if refused is not None:
+        return refused
+    if all(result.passed for result in results):
+        return PASSED
+    if all(result in (Result.REFUSED, Result.ALREADY_PASS) for result in results):
+        return REFUSED
+    return SOME_FAILED
+
+
+def exit_code_of(error: ParburnError) -> int:
+    """The exit code of an error that ended the whole run."""
+    match error:
+        case Interrupted():
+            return INTERRUPTED
+        case UnitQuarantined():
+            return QUARANTINED
+        case OutOfIndexes():
+            return OUT_OF_INDEXES
+        case UsageError() | LedgerUnusable():
+            return BAD_INPUT
+        case _ if type(error) is ParburnError:  # a defect of our own: what was burned is not known here
+            return SOME_FAILED
+        case _:
+            return REFUSED

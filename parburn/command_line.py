@@ -1,0 +1,306 @@
+"""The command line as argparse sees it: names, types and help. It checks no file and imports nothing heavy.
+
+The bare form and `parburn run` share one table of options. In the `run` parser they have no defaults of their
+own, so that `parburn --debug run ...` keeps what was said before the word `run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from parburn import __version__
+
+BEFORE_MODES = ("default-reset", "usb-reset", "no-reset", "no-reset-no-sync")
+AFTER_MODES = ("no-reset", "hard-reset", "soft-reset", "watchdog-reset")
+OVERRIDES = {
+    "allow-shared-records": "burn records of the config files although another batch has used them",
+    "allow-changed-config": "go on although a record that a chip has got says something else now",
+    "allow-other-batch": "burn a chip that carries an identity of another batch",
+}
+SHELLS = ("bash", "zsh", "fish")
+
+EPILOG = """\
+Burning is irreversible. Without --do-not-confirm the plans are shown and you are asked to type BURN.
+Try it without hardware:  parburn --sim esp32s3:8 --scripts burn.py --configfiles ids.json --do-not-confirm
+Exit codes: 0 all passed, 1 some boards failed, 2 bad input, 3 refused or not confirmed, 4 out of indexes,
+5 a unit is quarantined, 130 interrupted.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that colours its help on a terminal only, and answers mistakes in one sentence."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("allow_abbrev", False)  # other programs call us: a new option must not change them
+        super().__init__(**options)
+
+    def print_help(self, file: IO[str] | None = None) -> None:  # type: ignore[override]  # typeshed says SupportsWrite
+        """Print the help, by rich-argparse when it goes to a terminal (rich costs 60 ms of import)."""
+        out = sys.stdout if file is None else file
+        if out.isatty():
+            from rich_argparse import RawDescriptionRichHelpFormatter
+
+            self.formatter_class = RawDescriptionRichHelpFormatter
+        super().print_help(out)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is; exit 2."""
+        self.exit(2, f"parburn: {message}\n  hint: see `{self.prog} --help`\n")
+
+
+def build_parser() -> Parser:
+    """The whole tree of parsers."""
+    parser = Parser(
+        prog="parburn",
+        description="Burn the eFuses of many Espressif chips at once, from the scripts you already have.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="parburn [run] --ports P [P ...] --scripts S [S ...] [--configfiles F [F ...]] [options]",
+    )
+    parser.add_argument("--version", action="version", version=f"parburn {__version__}")
+    _add_run_options(parser, suppress=False)
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND", prog="parburn")
+    run = commands.add_parser(
+        "run", help="burn boards (the same as giving no command)", description="Burn boards."
+    )
+    _add_run_options(run, suppress=True)
+    # `parburn sim` hands everything on to the rig's own parser; this entry is for help and completion.
+    commands.add_parser("sim", help="simulated boards on ptys, to play with", add_help=False)
+    _add_ports(commands.add_parser("ports", help="list the ports that may hold a chip"))
+    _add_ledger(commands.add_parser("ledger", help="show, export and mend the record of what was burned"))
+    completion = commands.add_parser("completion", help="print the completion script of a shell")
+    completion.add_argument("shell", choices=SHELLS)
+    return parser
+
+
+def _add_run_options(parser: Parser, *, suppress: bool) -> None:
+    def add(group: argparse._ArgumentGroup, *names: str, **options: Any) -> argparse.Action:
+        if suppress:
+            options["default"] = argparse.SUPPRESS
+        return group.add_argument(*names, **options)
+
+    boards = parser.add_argument_group("boards")
+    ports = add(
+        boards, "--ports", "--port", "-p", nargs="+", action="extend", metavar="P",
+        help="serial ports, quoted patterns, socket://host:port or rfc2217://host:port",
+    )  # fmt: skip
+    ports.completer = _complete_ports  # type: ignore[attr-defined]  # argcomplete reads this attribute
+    add(
+        boards,
+        "--sim",
+        metavar="CHIP:N,...",
+        help="burn simulated boards instead, as in esp32s3:8 or esp32:3,esp32c3:3",
+    )
+    chip = add(boards, "--chip", default="auto", metavar="CHIP",
+               help="the only chip to burn; others are left untouched (default: auto)")  # fmt: skip
+    chip.completer = _complete_chips  # type: ignore[attr-defined]  # argcomplete reads this attribute
+    add(
+        boards,
+        "--expect",
+        type=_count,
+        metavar="N",
+        help="burn nothing unless N boards or more are identified",
+    )
+    add(
+        boards,
+        "--baud",
+        type=_count,
+        default=115200,
+        metavar="N",
+        help="raise the baud rate to N once connected",
+    )
+    add(boards, "--before", type=_dashed, choices=BEFORE_MODES, default="default-reset",
+        help="how to reach the ROM loader (default: default-reset)")  # fmt: skip
+    add(boards, "--after", type=_dashed, choices=AFTER_MODES, default="no-reset",
+        help="what to do with a board that passed (default: no-reset)")  # fmt: skip
+    add(
+        boards,
+        "--connect-attempts",
+        type=_count,
+        default=7,
+        metavar="N",
+        help="tries to connect (default: 7)",
+    )
+    add(boards, "--max-burning", type=_count, metavar="N",
+        help="boards that burn at one time, for weak hub supplies (default: all)")  # fmt: skip
+
+    work = parser.add_argument_group("what to burn")
+    add(work, "--scripts", nargs="+", action="extend", type=Path, metavar="S",
+        help="scripts of `espefuse.py execute_scripts`, run once a board, in this order")  # fmt: skip
+    add(work, "--configfiles", nargs="+", action="extend", type=Path, metavar="F",
+        help="files that the scripts read as args.configfiles")  # fmt: skip
+    add(work, "--index", type=index_range, default=(1, None), metavar="A[-B]",
+        help="lowest and highest index to give out (default: 1, no end)")  # fmt: skip
+    add(work, "--extend-efuse-table", action="append", metavar="[CHIP=]CSV",
+        help="custom eFuse table, for one chip or for all")  # fmt: skip
+    add(work, "--script-timeout", type=_seconds, default=60.0, metavar="S",
+        help="seconds a script may run (default: 60)")  # fmt: skip
+    add(work, "--allow-fixed-index", action="store_true",
+        help="let a nested execute_scripts name an index of its own on several boards")  # fmt: skip
+
+    safety = parser.add_argument_group("safety and record")
+    add(
+        safety,
+        "--dry-run",
+        action="store_true",
+        help="show what would be burned; burn nothing, spend no index",
+    )
+    add(safety, "--do-not-confirm", action="store_true", help="do not ask before burning")
+    add(
+        safety,
+        "--ledger",
+        type=Path,
+        metavar="PATH",
+        help="the record of what was burned (default: your state folder)",
+    )
+    add(
+        safety,
+        "--batch",
+        metavar="NAME",
+        help="name of the index space (default: the content of the config files)",
+    )
+    for name, text in OVERRIDES.items():
+        add(safety, f"--{name}", dest="overrides", action="append_const", const=name, help=text)
+    add(safety, "--report", type=Path, metavar="FILE", help="write a row per board to FILE.csv or FILE.json")
+    add(
+        safety,
+        "--trace",
+        type=Path,
+        metavar="FILE",
+        help="write the bytes of each conversation, key words masked",
+    )
+
+    shown = parser.add_argument_group("what is shown")
+    add(shown, "--json", action="store_true", help="one JSON object a line on stdout, nothing else there")
+    add(shown, "--quiet", "-q", action="store_true", help="only warnings, results and the summary")
+    add(
+        shown,
+        "--show-output",
+        action="store_true",
+        help="show what the scripts print (else only for failed boards)",
+    )
+    add(
+        shown,
+        "--show-sensitive-info",
+        action="store_true",
+        help="let commands of a script print key material",
+    )
+    add(
+        shown,
+        "--debug",
+        action="store_true",
+        help="tracebacks, and one line for each step instead of the table",
+    )
+
+
+def _add_ports(parser: Parser) -> None:
+    parser.description = "List the ports that may hold a chip, with their slots and USB ids."
+    parser.add_argument(
+        "port_names", nargs="*", metavar="P", help="only these ports or patterns (default: USB ports)"
+    )
+    parser.add_argument("--before", type=_dashed, choices=BEFORE_MODES, default=argparse.SUPPRESS,
+                        help="how to reach the ROM loader when probing")  # fmt: skip
+    parser.add_argument(
+        "--probe", action="store_true", help="identify the chips; resets them, writes no eFuse"
+    )
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object a line"
+    )
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="tracebacks")
+
+
+def _add_ledger(parser: Parser) -> None:
+    parser.description = (
+        "Look at the record of what was burned, and mend it when the world around it changed."
+    )
+    parser.add_argument(
+        "--ledger", type=Path, default=argparse.SUPPRESS, metavar="PATH", help="the ledger's file"
+    )
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="tracebacks")
+    actions = parser.add_subparsers(
+        dest="ledger_command", metavar="ACTION", required=True, prog="parburn ledger"
+    )
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        sub = actions.add_parser(name, help=text, description=text)
+        sub.add_argument(
+            "--ledger", type=Path, default=argparse.SUPPRESS, metavar="PATH", help="the ledger's file"
+        )
+        sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="tracebacks")
+        return sub
+
+    def because(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--why", required=True, metavar="TEXT", help="the reason, kept in the record")
+
+    action("show", "Print units, indexes and states.")
+    export = action("export", "Print the record for other programs.")
+    export.add_argument("--format", choices=("json", "csv"), default="json", help="default: json")
+    export.add_argument("--output", "-o", type=Path, metavar="FILE", help="write to FILE instead of stdout")
+    action("verify", "Check the chain of history against its witness.")
+    because(action("init", "Begin a new, empty ledger."))
+    because(action("adopt", "Accept a ledger that is older, moved or foreign."))
+    release = action("release", "Let a unit be tried again with its own index.")
+    release.add_argument("mac", metavar="MAC")
+    because(release)
+    used = action("import-used", "Mark indexes as used that another tool gave out.")
+    used.add_argument("file", type=Path, metavar="FILE", help="lines of N, A-B or N,CHIP,MAC")
+    used.add_argument("--batch", default=argparse.SUPPRESS, metavar="NAME", help="of which index space")
+    because(used)
+
+
+def index_range(text: str) -> tuple[int, int | None]:
+    """`A` or `A-B` as (first, last). Raises argparse.ArgumentTypeError."""
+    first, dash, last = text.partition("-")
+    if not _digits(first) or (dash and not _digits(last)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no index range; write 5 or 5-20")
+    a, b = int(first), int(last) if dash else None
+    if a < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: indexes begin at 1")
+    if b is not None and b < a:
+        raise argparse.ArgumentTypeError(f"{text!r}: the range ends before it begins")
+    return a, b
+
+
+def _digits(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 12
+
+
+def _count(text: str) -> int:
+    if not _digits(text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 86400 * 7:  # also refuses nan
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return value
+
+
+def _dashed(text: str) -> str:
+    return text.replace("_", "-")  # esptool 4.x wrote default_reset
+
+
+def _complete_ports(**_: object) -> list[str]:
+    from parburn.transport.ports import list_candidates
+
+    return [info.port for info in list_candidates()]
+
+
+def _complete_chips(**_: object) -> list[str]:
+    from parburn.chips.registry import chip_names
+
+    return ["auto", *chip_names()]
+
+
+def parse(argv: Sequence[str], *, parser_of: Callable[[], Parser] = build_parser) -> argparse.Namespace:
+    """The command line as a namespace. Exits by SystemExit for --help, --version (0) and mistakes (2)."""
+    return parser_of().parse_args(list(argv))

@@ -1,0 +1,253 @@
+"""Burns a plan, step by step, and believes only what it reads back. The rules are those of SAFETY, "Commit".
+
+`commit` is the only function of parburn that makes a chip burn. Its caller has made the attempt durable in
+the ledger by the time `attempted` returns; everything after that is shielded from cancellation, and stops
+only between steps.
+
+What can go wrong after a program command, and what is done:
+
+* bits are missing, or the decoder reports errors: the very same bits are programmed again, at most
+  `PROGRAM_ATTEMPTS` times in all;
+* a bit is set that nobody asked for: two more readings, then `VerifyFailed`; such a chip is never burned
+  again;
+* no answer, or garbage: the loader is synchronised again without a reset, the identity is read again, and
+  the bits decide whether the command was executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from anyio import CancelScope
+
+from parburn.controller import Controller
+from parburn.efuse.image import EfuseImage
+from parburn.efuse.plan import BurnPlan, BurnStep
+from parburn.errors import (
+    BoardSwapped,
+    CommandRefused,
+    GarbledAnswer,
+    Interrupted,
+    LinkError,
+    NoAnswer,
+    ParburnError,
+    PartialBurn,
+    PortGone,
+    VerifyFailed,
+)
+
+PROGRAM_ATTEMPTS = 3
+CONFIRMING_READS = 2
+SECURE_DOWNLOAD_FLAG = 1 << 2
+
+
+@dataclass(frozen=True, slots=True)
+class CommitHooks:
+    """What the caller does at the points where its books must be right.
+
+    `identity` lists registers that tell this chip from every other, `same_board` raises BoardSwapped when
+    their values are not those of the chip that was planned for. `attempted` makes the attempt durable;
+    `burned` is told of each verified step; `may_go_on` is asked between steps.
+    """
+
+    identity: Sequence[int]
+    same_board: Callable[[Sequence[int]], None]
+    attempted: Callable[[], Awaitable[None]]
+    burned: Callable[[BurnStep, int], Awaitable[None]]
+    may_go_on: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """What the chip shows after the last step; `unread` names fields that could not be read back."""
+
+    image: EfuseImage
+    unread: tuple[str, ...] = ()
+
+
+async def commit(
+    plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks
+) -> CommitResult:
+    """Burn every step of `plan` and verify each.
+
+    Raises BoardSwapped, StagingMismatch or LinkError while nothing has been burned; after the first program
+    command VerifyFailed (permanent damage), or PartialBurn for everything that can be continued.
+    """
+    await _stage_first(plan, controller, image, hooks)
+    unread: tuple[str, ...] = ()
+    with CancelScope(shield=True):
+        await hooks.attempted()
+        staged = True
+        for number, step in enumerate(plan.steps):
+            if not hooks.may_go_on():
+                raise PartialBurn(
+                    "stopped by the operator between two blocks", remaining=len(plan.steps) - number
+                ) from Interrupted("stopped by the operator")
+            following = plan.steps[number + 1] if number + 1 < len(plan.steps) else None
+            try:
+                if step.ends_link in ENDINGS:
+                    image, unread = await _burn_link_end(step, controller, image, staged)
+                else:
+                    image, staged = await _burn_step(step, controller, image, following, hooks, staged)
+            except (VerifyFailed, BoardSwapped):
+                raise
+            except ParburnError as error:
+                raise PartialBurn(
+                    f"{step.label} was not finished: {error}",
+                    remaining=len(plan.steps) - number,
+                    hint=error.hint,
+                ) from error
+            await hooks.burned(step, number + 1)
+    return CommitResult(image, unread)
+
+
+async def _stage_first(plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks) -> None:
+    """Stage the first step; in the same burst read again who the chip is and what it holds."""
+    touched = sorted({write.block.index for step in plan.steps for write in step.writes} | {0})
+    addresses = controller.addresses(touched)
+    reading = await controller.stage(plan.steps[0], (*hooks.identity, *addresses))
+    hooks.same_board([reading[a] for a in hooks.identity])
+    now = controller.image_of(reading, touched, image)
+    changed = [
+        image.chip.blocks[i].name for i in touched if i in image.blocks and now.block(i) != image.block(i)
+    ]
+    if changed:
+        raise BoardSwapped(
+            f"the bits of {', '.join(changed)} are not those that were read at the start",
+            hint="Was the board changed? Nothing was burned by this command; run again.",
+        )
+
+
+def _verify(step: BurnStep, before: EfuseImage, now: EfuseImage) -> tuple[int, int, str]:
+    """Bits missing (or coding errors), bits too many, and a sentence; (0, 0, "") when all is well."""
+    expected = BurnPlan(before.chip, (step,)).apply(before)
+    missing = extra = 0
+    words: list[str] = []
+    for index in _shown_by(step, before):
+        want, got = expected.block(index), now.block(index)
+        lacks, adds = want & ~got, got & ~want
+        missing += lacks.bit_count()
+        extra += adds.bit_count()
+        if lacks or adds:
+            name = before.chip.blocks[index].name
+            words.append(f"{name} lacks {lacks.bit_count()} bits and has {adds.bit_count()} too many")
+    for write in step.writes:
+        status, old = now.status.get(write.block.index), before.status.get(write.block.index)
+        known = old.errors if old else 0
+        if status and (status.errors > known or (status.fail and not (old and old.fail))):
+            missing += 1  # a weak bit may take another pulse of the same word
+            words.append(f"{write.block.name} reports {status.errors} coding errors")
+    return missing, extra, "; ".join(words)
+
+
+def _shown_by(step: BurnStep, before: EfuseImage) -> tuple[int, ...]:
+    """Blocks to read after this step: those it burns, and known ones that look different after it."""
+    burned = {write.block.index for write in step.writes}
+    if 0 not in burned:
+        return tuple(sorted(burned))
+    after = BurnPlan(before.chip, (step,)).apply(before)
+    return tuple(sorted(burned | {n for n in before.blocks if after.block(n) != before.block(n)}))
+
+
+async def _burn_step(
+    step: BurnStep,
+    controller: Controller,
+    before: EfuseImage,
+    following: BurnStep | None,
+    hooks: CommitHooks,
+    staged: bool,
+) -> tuple[EfuseImage, bool]:
+    """Burn one step until it reads back whole. Returns the image, and whether `following` is staged.
+
+    Raises VerifyFailed; link errors that a new SYNC did not mend.
+    """
+    blocks = _shown_by(step, before)
+    words = ""
+    following_may_be_staged = following if following is None or not following.ends_link else None
+    for attempt in range(PROGRAM_ATTEMPTS):
+        if attempt:
+            controller.rom.counters.retries += 1
+        following_staged = False
+        try:
+            if not staged:
+                await controller.stage(step)
+            await controller.program(step)
+            now, following_staged = await controller.reload(blocks, before, following_may_be_staged)
+        except (NoAnswer, GarbledAnswer, CommandRefused):
+            await _recover(controller, hooks)
+            now, _ = await controller.reload(blocks, before, None)
+        missing, extra, words = _verify(step, before, now)
+        for _ in range(CONFIRMING_READS):
+            if not extra:
+                break
+            # An answer has no checksum: an extra bit must be seen three times before it is believed.
+            now = await controller.read_blocks(blocks, now)
+            missing, extra, words = _verify(step, before, now)
+        if extra:
+            break
+        if not missing:
+            return now, following_staged
+        staged = False
+    raise VerifyFailed(
+        f"{step.label} did not burn as planned: {words}",
+        hint="Take the board out of the line and mark it: it must not ship.",
+    )
+
+
+async def _recover(controller: Controller, hooks: CommitHooks) -> None:
+    """After silence or garbage: synchronise without a reset, and make sure it is still the same chip."""
+    await controller.rom.sync()
+    controller.forget()
+    hooks.same_board(await controller.rom.read_regs(tuple(hooks.identity)))
+
+
+async def _burn_link_end(
+    step: BurnStep, controller: Controller, before: EfuseImage, staged: bool
+) -> tuple[EfuseImage, tuple[str, ...]]:
+    """Burn the step after which the chip answers no more, or only a few commands.
+
+    Returns the image by plan, and the names of fields that could not be read back. Silence alone is no
+    success: the ending must show in the way its kind shows.
+    """
+    if not staged:
+        await controller.stage(step)
+    await controller.program(step)
+    try:
+        await controller.reload_unanswered()
+    except PortGone:
+        raise
+    except (LinkError, CommandRefused):
+        pass  # expected: the ROM resets itself when these bits become effective
+    expected = BurnPlan(before.chip, (step,)).apply(before)
+    return expected, await ENDINGS[step.ends_link](step, controller, before)
+
+
+async def _secure_download(step: BurnStep, controller: Controller, before: EfuseImage) -> tuple[str, ...]:
+    """SYNC and GET_SECURITY_INFO still work; flag bit 2 must be set."""
+    await controller.rom.sync()
+    info = await controller.rom.security_info()
+    if info is None or not info.flags & SECURE_DOWNLOAD_FLAG:
+        raise VerifyFailed("secure download mode was burned and is not in force", permanent=False)
+    return step.fields
+
+
+async def _no_download(step: BurnStep, controller: Controller, before: EfuseImage) -> tuple[str, ...]:
+    """The chip must not answer any more while its port is still there; an unplug is no success."""
+    try:
+        await controller.rom.sync()
+    except PortGone:
+        raise
+    except LinkError:
+        return step.fields
+    now, _ = await controller.reload(_shown_by(step, before), before, None)
+    missing, extra, words = _verify(step, before, now)
+    if missing or extra:
+        raise VerifyFailed(f"{step.label} did not burn as planned: {words}", permanent=bool(extra))
+    return ()
+
+
+ENDINGS: dict[str, Callable[[BurnStep, Controller, EfuseImage], Awaitable[tuple[str, ...]]]] = {
+    "secure-download": _secure_download,
+    "no-download": _no_download,
+}

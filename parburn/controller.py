@@ -1,0 +1,318 @@
+"""The eFuse controllers: turns one step of a plan into register bursts. Knows nothing of scripts or ledgers.
+
+Two kinds of hardware exist (TRM, chapter eFuse Controller):
+
+* `PgmController`: every block is written through the shared PGM_DATA0..7 and CHECK_VALUE0..2 registers; the
+  block number goes into CMD.
+* `ClassicController` (first generation): each block has WDATA registers of its own, and one program command
+  burns all four sets at once.
+
+The line has no checksum and the ROM executes what it gets, so the order of SAFETY is kept here:
+
+1. *stage*: load the programming registers and read all of them back, with timing and block number;
+2. compare; only then *program*: CONF and CMD in a packet of their own, then poll until idle;
+3. *reload*: CONF and CMD with the read command in a packet of the same layout (a truncated frame then finds
+   no stale program entry in the ROM's buffer), poll idle, read the blocks and the error registers, and in
+   the same burst stage the next step.
+
+That is two turns a step, and one for the first staging.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from parburn.chips.model import Block, Chip, RegisterWrite
+from parburn.efuse.image import BlockStatus, EfuseImage
+from parburn.efuse.plan import BurnStep
+from parburn.errors import ControllerStuck, StagingMismatch
+from parburn.rom import ReadRegs, RomLoader, WriteRegs
+
+CONF_PROGRAM = 0x5A5A
+CONF_READ = 0x5AA5
+CMD_READ = 0x1
+CMD_PROGRAM = 0x2
+CMD_BUSY = CMD_READ | CMD_PROGRAM
+BLOCK_NUMBER_SHIFT = 2
+PGM_WORDS = 8
+CHECK_WORDS = 3
+
+DEC_STATUS_ERRORS = 0xFFF
+
+POLLS = 2  # reads of CMD behind each command; both must show idle
+IDLE_DEADLINE_S = 0.5  # the longest operation in any manual takes 0.1 s
+READ_ATTEMPTS = 2
+
+
+def words_of(block: Block) -> tuple[int, ...]:
+    """Addresses of a block's read registers, word 0 first."""
+    return tuple(block.read_address + 4 * n for n in range(block.words))
+
+
+def join_words(words: Sequence[int]) -> int:
+    """One int of 32-bit words, word 0 in the low bits."""
+    return int.from_bytes(b"".join(word.to_bytes(4, "little") for word in words), "little")
+
+
+class Controller:
+    """What both kinds share: reading, polling, verified staging. Not used by itself.
+
+    `known` mirrors the programming registers as last read back; None where nothing is known.
+    """
+
+    def __init__(self, rom: RomLoader, chip: Chip, timing: Sequence[RegisterWrite]) -> None:
+        self.rom = rom
+        self.chip = chip
+        self._timing = tuple(timing)
+        self._timing_set = False
+        self._known: dict[int, int] = {}
+        self._conf = chip.registers["CONF"]
+        self._cmd = chip.registers["CMD"]
+
+    # What the two kinds differ in -------------------------------------------------------------------
+
+    def _staged_words(self, step: BurnStep) -> dict[int, int]:
+        """Every programming register and what it must hold before this step's program command."""
+        raise AssertionError("a Controller is either classic or pgm")
+
+    def _select(self, step: BurnStep) -> tuple[RegisterWrite, ...]:
+        """Writes that choose the block without starting anything."""
+        return ()
+
+    def _selected(self, step: BurnStep) -> int | None:
+        """What CMD must read as before the program command; None where it has no block number."""
+        return None
+
+    def _error_registers(self, block: Block) -> tuple[int, ...]:
+        """The registers that report this block's coding errors."""
+        raise AssertionError("a Controller is either classic or pgm")
+
+    def block_status(self, reading: Mapping[int, int]) -> tuple[dict[int, BlockStatus], int | None]:
+        """Error reports of the blocks whose registers were read; BLOCK0's error bits in its own layout."""
+        raise AssertionError("a Controller is either classic or pgm")
+
+    # Reading ----------------------------------------------------------------------------------------
+
+    def addresses(self, blocks: Iterable[int]) -> tuple[int, ...]:
+        """Read registers of these blocks, and the error registers that speak of them."""
+        wanted = [self.chip.blocks[index] for index in sorted(set(blocks))]
+        found = [address for block in wanted for address in words_of(block)]
+        return (*found, *dict.fromkeys(a for block in wanted for a in self._error_registers(block)))
+
+    def image_of(self, reading: Mapping[int, int], blocks: Collection[int], base: EfuseImage) -> EfuseImage:
+        """`base` with these blocks and all error reports taken from the reading."""
+        status, block0_errors = self.block_status(reading)
+        bits = {
+            index: join_words([reading[a] for a in words_of(self.chip.blocks[index])])
+            for index in set(blocks)
+        }
+        image = base.with_blocks(bits, status, block0_errors)
+        if self.chip.coding == "rs":
+            return image
+        # Under 3/4 coding the last words of a block hold no data.
+        return image.with_blocks({n: bits[n] & ((1 << image.block_bits(n)) - 1) for n in bits})
+
+    async def read_blocks(self, blocks: Collection[int], base: EfuseImage) -> EfuseImage:
+        """Read these blocks in one burst; they replace what `base` holds of them."""
+        addresses = self.addresses(blocks)
+        values = await self.rom.read_regs(addresses)
+        return self.image_of(dict(zip(addresses, values, strict=True)), blocks, base)
+
+    # Staging ----------------------------------------------------------------------------------------
+
+    def _stage_ops(self, step: BurnStep) -> tuple[WriteRegs | ReadRegs, ...]:
+        """The writes and the read-back that stage a step; only registers that differ are written."""
+        want = self._staged_words(step)
+        writes = [RegisterWrite(a, word) for a, word in want.items() if self._known.get(a) != word]
+        timing = () if self._timing_set else self._timing
+        return (
+            WriteRegs((*timing, *writes, *self._select(step))),
+            ReadRegs(self._staging_addresses(step)),
+        )
+
+    def _staging_addresses(self, step: BurnStep) -> tuple[int, ...]:
+        timing = () if self._timing_set else tuple(dict.fromkeys(w.address for w in self._timing))
+        selected = () if self._selected(step) is None else (self._cmd,)
+        return (*self._staged_words(step), *timing, *selected)
+
+    def _staging_fits(self, step: BurnStep, reading: Mapping[int, int]) -> bool:
+        """Compare what was read back with what the step needs; remember it."""
+        want = self._staged_words(step)
+        self._known = {address: reading[address] for address in want}
+        if self._known != want:
+            return False
+        if not self._timing_set:
+            if any((reading[w.address] ^ w.value) & w.mask for w in self._timing):
+                return False
+            self._timing_set = True
+        selected = self._selected(step)
+        return selected is None or reading[self._cmd] == selected
+
+    async def stage(self, step: BurnStep, also_read: Sequence[int] = ()) -> Mapping[int, int]:
+        """Load the programming registers for this step, verified; read `also_read` in the same burst.
+
+        Raises StagingMismatch when the registers twice do not hold what was written: nothing was burned.
+        """
+        for _ in range(READ_ATTEMPTS):
+            addresses = (*also_read, *self._staging_addresses(step))
+            writes, reads = self._stage_ops(step)
+            values = await self.rom.burst(ReadRegs(tuple(also_read)), writes, reads)
+            extra = dict(zip(also_read, values, strict=False))
+            back = dict(zip(addresses[len(also_read) :], values[len(also_read) :], strict=True))
+            if self._staging_fits(step, back):
+                return extra
+            self.rom.counters.retries += 1
+        raise StagingMismatch(
+            f"the programming registers for {step.label} do not hold what was written to them",
+            hint="The line damages data: use a shorter cable or a lower --baud, then run again.",
+        )
+
+    # Burning ----------------------------------------------------------------------------------------
+
+    def _command(self, conf: int, cmd: int, wait_ms: float) -> WriteRegs:
+        """CONF and CMD in a packet of their own; the ROM then waits at a harmless register.
+
+        CMD is written by mask, so that the block number, which was read back, stays.
+        """
+        return WriteRegs(
+            (
+                RegisterWrite(self._conf, conf),
+                RegisterWrite(self._cmd, cmd, CMD_BUSY),
+                RegisterWrite(self.chip.dummy_register, 0, 0, delay_us=round(wait_ms * 1000)),
+            )
+        )
+
+    async def _wait_idle(self, what: str, polls: Sequence[int]) -> None:
+        """Return once CMD shows idle twice in a row: on the PGM chips one idle reading may be false."""
+        deadline = time.monotonic() + IDLE_DEADLINE_S
+        while any(value & CMD_BUSY for value in polls[-2:]):
+            if time.monotonic() > deadline:
+                raise ControllerStuck(
+                    f"the eFuse controller is still busy {IDLE_DEADLINE_S:g} s after {what}",
+                    hint="Check the board's supply and clock, power-cycle it, then run again.",
+                )
+            polls = await self.rom.read_regs([self._cmd] * POLLS)
+
+    async def program(self, step: BurnStep) -> None:
+        """Burn what `stage` has loaded. Must follow a `stage` or `reload` that returned for this step."""
+        # Whether a burn clears the programming registers differs by chip; a zero stays zero either way.
+        self._known = {address: 0 for address, word in self._known.items() if word == 0}
+        polls = await self.rom.burst(
+            self._command(CONF_PROGRAM, CMD_PROGRAM, self.chip.program_ms),
+            ReadRegs((self._cmd,) * POLLS),
+        )
+        await self._wait_idle("the program command", polls)
+
+    async def reload(
+        self, blocks: Collection[int], base: EfuseImage, following: BurnStep | None
+    ) -> tuple[EfuseImage, bool]:
+        """Make the burned bits visible, read these blocks, and stage the following step.
+
+        Returns the new image, and whether the following step stands staged and verified.
+        """
+        addresses = self.addresses(blocks)
+        command = self._command(CONF_READ, CMD_READ, self.chip.read_ms)
+        polling = ReadRegs((self._cmd,) * POLLS)
+        staging = self._clearing_ops() if following is None else self._stage_ops(following)
+        staging_addresses = () if following is None else self._staging_addresses(following)
+        values = await self.rom.burst(command, polling, ReadRegs(addresses), *staging)
+        polls, values = values[:POLLS], values[POLLS:]
+        idle = not any(value & CMD_BUSY for value in polls[-2:])
+        reading = dict(zip(addresses, values, strict=False))
+        staged = False
+        if not idle:
+            # What was read and written behind the polls met a busy controller: take neither.
+            await self._wait_idle("the read command", polls)
+            self._known.clear()
+            reading = dict(zip(addresses, await self.rom.read_regs(addresses), strict=True))
+        elif following is not None:
+            back = dict(zip(staging_addresses, values[len(addresses) :], strict=True))
+            staged = self._staging_fits(following, back)
+        return self.image_of(reading, blocks, base), staged
+
+    async def reload_unanswered(self) -> None:
+        """Send the read command behind which the chip may stop answering (download mode locked)."""
+        await self.rom.burst(self._command(CONF_READ, CMD_READ, self.chip.read_ms))
+
+    def _clearing_ops(self) -> tuple[WriteRegs, ...]:
+        """Leave no key in the programming registers."""
+        dirty = [a for a in self._programming_addresses() if self._known.get(a) != 0]
+        self._known.clear()
+        return (WriteRegs(tuple(RegisterWrite(a, 0) for a in dirty)),) if dirty else ()
+
+    def forget(self) -> None:
+        """After the ROM may have restarted: nothing is known of any register."""
+        self._known.clear()
+        self._timing_set = False
+
+    def _programming_addresses(self) -> tuple[int, ...]:
+        raise AssertionError("a Controller is either classic or pgm")
+
+
+class PgmController(Controller):
+    """Shared PGM registers with the block number in CMD: every chip since the second generation."""
+
+    def _programming_addresses(self) -> tuple[int, ...]:
+        data, check = self.chip.registers["PGM_DATA0"], self.chip.registers["CHECK_VALUE0"]
+        return (
+            *(data + 4 * n for n in range(PGM_WORDS)),
+            *(check + 4 * n for n in range(CHECK_WORDS)),
+        )
+
+    def _staged_words(self, step: BurnStep) -> dict[int, int]:
+        (write,) = step.writes
+        padded = (*write.words, *(0,) * (PGM_WORDS + CHECK_WORDS - len(write.words)))
+        return dict(zip(self._programming_addresses(), padded, strict=True))
+
+    def _select(self, step: BurnStep) -> tuple[RegisterWrite, ...]:
+        return (RegisterWrite(self._cmd, step.writes[0].block.index << BLOCK_NUMBER_SHIFT),)
+
+    def _selected(self, step: BurnStep) -> int | None:
+        return step.writes[0].block.index << BLOCK_NUMBER_SHIFT
+
+    def _error_registers(self, block: Block) -> tuple[int, ...]:
+        where = block.errors
+        if where is None:
+            return self.chip.block0_errors
+        return (where.address,) if where.fail_address is None else (where.address, where.fail_address)
+
+    def block_status(self, reading: Mapping[int, int]) -> tuple[dict[int, BlockStatus], int | None]:
+        """RS error counts and fail bits; BLOCK0's repeat errors stand in its layout behind WR_DIS."""
+        status: dict[int, BlockStatus] = {}
+        block0_errors = None
+        if self.chip.block0_errors[0] in reading:
+            block0_errors = join_words([0, *(reading[a] for a in self.chip.block0_errors)])
+            status[0] = BlockStatus(errors=block0_errors.bit_count(), fail=block0_errors != 0)
+        for block in self.chip.blocks:
+            if block.errors is not None and all(a in reading for a in self._error_registers(block)):
+                status[block.index] = BlockStatus(*block.errors.read(reading))
+        return status, block0_errors
+
+
+class ClassicController(Controller):
+    """WDATA registers per block; one program command burns all sets, so all are staged and read back."""
+
+    def _programming_addresses(self) -> tuple[int, ...]:
+        return tuple(b.write_address + 4 * n for b in self.chip.blocks for n in range(b.words))
+
+    def _staged_words(self, step: BurnStep) -> dict[int, int]:
+        want = dict.fromkeys(self._programming_addresses(), 0)
+        for write in step.writes:
+            for n, word in enumerate(write.words):
+                want[write.block.write_address + 4 * n] = word
+        return want
+
+    def _error_registers(self, block: Block) -> tuple[int, ...]:
+        return (self.chip.registers["DEC_STATUS"],)
+
+    def block_status(self, reading: Mapping[int, int]) -> tuple[dict[int, BlockStatus], int | None]:
+        """The 3/4 decoder has one common error word for all blocks but BLOCK0."""
+        failed = reading[self.chip.registers["DEC_STATUS"]] & DEC_STATUS_ERRORS != 0
+        status = {
+            block.index: BlockStatus(errors=0, fail=failed and block.index != 0) for block in self.chip.blocks
+        }
+        return status, 0
+
+
+CONTROLLERS: Mapping[str, type[Controller]] = {"classic": ClassicController, "pgm": PgmController}

@@ -1,0 +1,175 @@
+"""Many boards at once: one task per port, and the decisions that need all of them. Burns nothing itself.
+
+All that can be found out without a port is found out first: scripts compile, config files parse, tables load,
+the ledger opens. Then every board starts; the coordinator waits at the two barriers, gives out the indexes,
+and asks for the confirmation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+
+from anyio import CancelScope, create_task_group
+
+from parburn.device import burn_device
+from parburn.errors import IdentityUnclear, NotConfirmed, ParburnError, TooFewBoards, UniqueValueTaken
+from parburn.events import DeviceReport, Emit, Note, RunStarted
+from parburn.identify import Device
+from parburn.job import Job
+from parburn.ledger.base import BatchSpec, Claim, Identity
+from parburn.ledger.sqlite import open_ledger
+from parburn.run import PlanOfBoard, SharedRun, StopRequest
+from parburn.script.config import ConfigFiles, load_config_files
+from parburn.script.runner import compile_scripts
+from parburn.script.session import ScriptOptions
+from parburn.tables import TableSet
+from parburn.transport.ports import slot_of
+
+Confirm = Callable[[tuple[PlanOfBoard, ...]], Awaitable[bool]]
+
+
+async def burn_fleet(
+    job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest | None = None
+) -> tuple[DeviceReport, ...]:
+    """Run the job on all its ports; one report per port, in the job's order.
+
+    `confirm` is asked once, with every plan, unless the job says do_not_confirm or dry_run.
+    Raises UsageError and LedgerError for what forbids the whole run, before any port is opened.
+    """
+    stop = stop or StopRequest()
+    scripts = compile_scripts(job.scripts)
+    config = load_config_files(job.config_files)
+    tables = TableSet(job.tables)
+    batch = BatchSpec(name=job.batch, config_digest=config.digest, entries=config.entry_digest)
+    ledger = await open_ledger(job.ledger, batch, throw_away=job.simulated and job.ledger is None)
+    try:
+        for text in ledger.notes:
+            emit(Note("", text))
+        run = SharedRun(
+            job,
+            emit=emit,
+            ports=job.ports,
+            ledger=ledger,
+            scripts=scripts,
+            script_options=script_options(job, config),
+            stop=stop,
+            tables=tables,
+            config=config,
+        )
+        return await _run_all(run, confirm)
+    finally:
+        with CancelScope(shield=True):
+            await ledger.aclose()
+
+
+def script_options(job: Job, config: ConfigFiles) -> ScriptOptions:
+    """The part of the job that a script sees or feels."""
+    return ScriptOptions(
+        config_files=config,
+        timeout_s=job.script_timeout_s,
+        allow_fixed_index=job.allow_fixed_index,
+        several_devices=len(job.ports) > 1,
+        show_sensitive_info=job.show_sensitive_info,
+        debug=job.debug,
+        do_not_confirm=job.do_not_confirm,
+        baud=job.baud,
+        before=job.before,
+    )
+
+
+async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]:
+    job = run.job
+    slots = {port: slot_of(port) for port in job.ports}
+    run.emit(RunStarted("", job.ports, tuple(slots.values()), simulated=job.simulated, dry_run=job.dry_run))
+    reports: dict[str, DeviceReport] = {}
+
+    async def one(port: str) -> None:
+        reports[port] = await burn_device(run, port, slots[port])
+
+    async with create_task_group() as boards:
+        for port in job.ports:
+            boards.start_soon(one, port)
+        boards.start_soon(_coordinate, run, confirm)
+    return tuple(reports[port] for port in job.ports)
+
+
+async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
+    """Decide at the barriers. Whatever goes wrong here is decided for every board: none waits for ever."""
+    try:
+        devices = await run.claims.complete()
+        run.claims.release(await _admit(run, devices))
+        plans = await run.plans.complete()
+        run.plans.release(await _confirmed(run, plans, confirm))
+    except Exception as error:
+        reason = error if isinstance(error, ParburnError) else _defect(error)
+        run.defect("", error)
+        run.claims.release(dict.fromkeys(run.job.ports, reason))
+        run.plans.release(dict.fromkeys(run.job.ports, reason))
+
+
+def _defect(error: Exception) -> ParburnError:
+    return ParburnError(
+        f"an error inside parburn: {type(error).__name__}: {error}",
+        hint="Run again with --debug and report what it shows.",
+    )
+
+
+async def _admit(run: SharedRun, devices: Mapping[str, Device]) -> Mapping[str, Claim | ParburnError]:
+    """Who may go on past the first barrier, and with which index."""
+    job = run.job
+    if job.expect is not None and len(devices) < job.expect:
+        reason = TooFewBoards(
+            f"{len(devices)} of {job.expect} expected boards were identified: no board is burned",
+            hint="Mend the boards that did not answer, or run with a lower --expect.",
+        )
+        return dict.fromkeys(devices, reason)
+    outcomes: dict[str, Claim | ParburnError] = {}
+    seen = Counter(_identity(device) for device in devices.values())
+    for port, device in devices.items():
+        if seen[_identity(device)] > 1:
+            others = [p for p, d in devices.items() if p != port and _identity(d) == _identity(device)]
+            outcomes[port] = IdentityUnclear(
+                f"the chip {device.identity.mac_text} answers here and on {', '.join(others)}",
+                hint="One board behind two ports, or two chips with one identity: sort it out first.",
+            )
+    admitted = [port for port in job.ports if port in devices and port not in outcomes]
+    claims = await run.ledger.claim_all(
+        [_identity(devices[port]) for port in admitted],
+        first=job.index_first,
+        last=job.index_last,
+        job_digest="",
+    )
+    outcomes.update(zip(admitted, claims, strict=True))
+    return outcomes
+
+
+def _identity(device: Device) -> Identity:
+    return Identity(
+        chip=device.chip.name, mac=device.identity.mac_text, unique_id=device.identity.unique_id.hex()
+    )
+
+
+async def _confirmed(
+    run: SharedRun, plans: Mapping[str, PlanOfBoard], confirm: Confirm
+) -> Mapping[str, ParburnError | None]:
+    """Refuse doubled unique values; then ask once for all boards that have something to burn."""
+    outcomes: dict[str, ParburnError | None] = dict.fromkeys(plans)
+    values = Counter(item for plan in plans.values() for item in plan.unique_values.items())
+    for port, plan in plans.items():
+        doubled = [item for item in plan.unique_values.items() if values[item] > 1]
+        if doubled:
+            name, value = doubled[0]
+            outcomes[port] = UniqueValueTaken(
+                f"{name} {value} is planned for more than one board of this run",
+                hint="Give each index its own value in the config files. None of these boards was burned.",
+            )
+    to_burn = tuple(
+        plans[port]
+        for port in run.job.ports
+        if port in plans and outcomes[port] is None and plans[port].blocks
+    )
+    if to_burn and not (run.job.do_not_confirm or run.job.dry_run) and not await confirm(to_burn):
+        for plan in to_burn:
+            outcomes[plan.port] = NotConfirmed("not confirmed by the operator")
+    return outcomes

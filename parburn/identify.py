@@ -1,0 +1,275 @@
+"""Finds out which chip answers, who it is, and what it holds. Reads only; burns and writes nothing.
+
+Answers carry no checksum, so all that identity and timing rest on is read twice in one burst and must agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from parburn.chips.describe import chip_revision
+from parburn.chips.model import Chip, Crystal, RegisterWrite
+from parburn.chips.registry import chip_named, find_chip
+from parburn.controller import CONTROLLERS, Controller, join_words, words_of
+from parburn.efuse.image import EfuseImage
+from parburn.efuse.values import crc8
+from parburn.errors import BoardSwapped, ChipError, CommandRefused, IdentityUnclear, SecureDownload, WrongChip
+from parburn.rom import ReadRegs, RomLoader, SecurityInfo, WriteRegs
+from parburn.transport.stream import USB_SERIAL_JTAG
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells this chip from every other. `registers` are read again before every burn."""
+
+    mac: bytes
+    unique_id: bytes
+    registers: tuple[int, ...]
+    values: tuple[int, ...] = field(repr=False)
+
+    @property
+    def mac_text(self) -> str:
+        """aa:bb:cc:dd:ee:ff"""
+        return self.mac.hex(":")
+
+    def same_board(self, values: Sequence[int]) -> None:
+        """Raise BoardSwapped unless these are the values of `registers` that were read at the start."""
+        if tuple(values) != self.values:
+            raise BoardSwapped(
+                f"another chip answers where {self.mac_text} was",
+                hint="Put the board back or run again for the new one; nothing was burned into it.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One identified chip on an open line."""
+
+    rom: RomLoader
+    chip: Chip
+    controller: Controller
+    identity: Identity
+    image: EfuseImage
+    major: int
+    minor: int
+    crystal_mhz: int
+    security: SecurityInfo | None
+    usb_jtag: bool
+
+    @property
+    def revision(self) -> str:
+        """v1.2 of major 1, minor 2."""
+        return f"v{self.major}.{self.minor}"
+
+
+async def find_out_chip(rom: RomLoader, wanted: str) -> tuple[Chip, SecurityInfo | None]:
+    """Detect the chip: by GET_SECURITY_INFO's chip id where the ROM has it, by the magic word elsewhere.
+
+    Raises WrongChip, SecureDownload. A port with another chip than `wanted` is left untouched.
+    """
+    security = await rom.security_info()
+    magic = rom.magic
+    chip = None
+    if security is not None and security.chip_id is not None:
+        chip = find_chip(chip_id=security.chip_id)
+    if chip is None and magic is not None:
+        chip = find_chip(magic=magic)
+    if security is not None and security.secure_download:
+        name = chip.title if chip else "a chip"
+        raise SecureDownload(
+            f"{name} in secure download mode: its eFuses can be neither read nor burned over the serial line",
+            hint="This mode is permanent. Take the board out of this station.",
+        )
+    if chip is None:
+        shown = f"chip id {security.chip_id}" if security and security.chip_id is not None else "no chip id"
+        raise WrongChip(
+            f"a chip that parburn does not know ({shown}, magic {magic if magic is None else hex(magic)})",
+            hint="Name the chip with --chip if you are sure, or update parburn.",
+        )
+    if wanted not in ("auto", chip.name):
+        raise WrongChip(
+            f"this is {chip.title}, and --chip {wanted} was asked for",
+            hint="It was left untouched. Check which board sits in this slot.",
+        )
+    return chip, security
+
+
+def crystal_from(crystal: Crystal, reading: Sequence[int], baud: int) -> int:
+    """Crystal frequency in MHz from two readings of its register. Raises IdentityUnclear if they differ."""
+    if crystal.fixed_mhz is not None:
+        return crystal.fixed_mhz
+    first, second = (_crystal_once(crystal, word, baud) for word in reading)
+    if first != second:
+        raise IdentityUnclear(
+            f"two readings of the crystal's frequency differ ({first} and {second} MHz)",
+            hint="Wrong timing is a bad burn. Check the cable and run again.",
+        )
+    return first
+
+
+def _crystal_once(crystal: Crystal, word: int, baud: int) -> int:
+    if crystal.clkdiv_address is None:
+        value = (word & crystal.mask) >> crystal.shift
+        if value not in crystal.by_value:
+            raise IdentityUnclear(f"the crystal's register holds {value}, which means no known frequency")
+        return crystal.by_value[value]
+    estimate = baud * (word & crystal.clkdiv_mask) / 1e6 / crystal.prescale
+    nearest = min(crystal.choices, key=lambda mhz: abs(mhz - estimate))
+    if abs(nearest - estimate) > 0.15 * nearest:
+        raise IdentityUnclear(
+            f"the crystal measures {estimate:.1f} MHz, and this chip takes {crystal.choices} MHz",
+            hint="Wrong timing is a bad burn. Check the board's crystal, power-cycle it and run again.",
+        )
+    return nearest
+
+
+def identity_registers(chip: Chip) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Read registers of the factory MAC (with its CRC, if any), and of the unique id."""
+    mac = chip.field_by_name[chip.mac_field][0]
+    block = chip.blocks[mac.block]
+    unique: tuple[int, ...] = ()
+    if chip.unique_id_field is not None:
+        one = chip.field_by_name[chip.unique_id_field][0]
+        unique = _registers(chip, one.block, one.start or 0, one.bits)
+    return _registers(chip, block.index, mac.start or 0, mac.bits), unique
+
+
+def _registers(chip: Chip, block: int, start: int, bits: int) -> tuple[int, ...]:
+    return words_of(chip.blocks[block])[start // 32 : (start + bits - 1) // 32 + 1]
+
+
+async def identify(
+    rom: RomLoader,
+    *,
+    wanted: str,
+    blocks: Callable[[Chip], Collection[int]],
+    extend: Callable[[Chip], Chip],
+    found: Callable[[Chip], None] = lambda chip: None,
+) -> Device:
+    """Identify the chip and read it: BLOCK0, the identity, and the blocks that `blocks` names for this chip.
+
+    `extend` adds custom eFuse tables; `found` is told of the chip before any of its blocks is read.
+    Raises WrongChip, SecureDownload, IdentityUnclear, LinkError.
+    """
+    chip, security = await find_out_chip(rom, wanted)
+    rom.set_limits(ring_bytes=chip.ring_bytes, entries_per_write=chip.entries_per_write)
+    found(chip)
+    plain = chip
+    chip = extend(chip)
+    controller = CONTROLLERS[chip.controller](rom, chip, ())
+    mac_registers, unique_registers = identity_registers(chip)
+    registers = tuple(dict.fromkeys((*mac_registers, *unique_registers)))
+    crystal_register = _crystal_register(chip.crystal)
+    mac_field = chip.field_by_name[chip.mac_field][0]
+    wanted_blocks = {0, mac_field.block, *blocks(chip)}
+    jtag = _usb_jtag_register(chip)
+    sensed = (*registers, *crystal_register, *chip.extra_registers)
+    read = controller.addresses(wanted_blocks)
+    try:
+        values = await rom.burst(ReadRegs((*jtag, *sensed, *read, *sensed)))
+    except CommandRefused as error:
+        raise ChipError(
+            f"{chip.title} does not let its registers be read: {error}",
+            hint="It may be in secure download mode, which is permanent.",
+        ) from error
+    on_jtag = rom.stream.usb_vid_pid == USB_SERIAL_JTAG
+    if jtag and chip.usb_jtag is not None:
+        on_jtag = values[0] & 0xFF == chip.usb_jtag.buf_no_value
+    values = values[len(jtag) :]
+    first, second = values[: len(sensed)], values[len(sensed) + len(read) :]
+    if first != second:
+        raise IdentityUnclear(
+            "two readings of the chip's identity differ",
+            hint="The line damages data: use a shorter cable or another hub port, then run again.",
+        )
+    seen = dict(zip(sensed, first, strict=True))
+    crystal_mhz = crystal_from(chip.crystal, [seen[a] for a in crystal_register] * 2, rom.baud)
+    reading = dict(zip(read, values[len(sensed) : len(sensed) + len(read)], strict=True))
+    image = controller.image_of(
+        reading, wanted_blocks, EfuseImage(chip, {}, registers={a: seen[a] for a in chip.extra_registers})
+    )
+    major, minor = chip_revision(chip, lambda name: image.field_bits(chip.field_by_name[name][0]))
+    exact = chip_named(chip.name, revision=100 * major + minor)
+    if exact is not plain:
+        chip = extend(exact)
+        controller = CONTROLLERS[chip.controller](rom, chip, ())
+        image = controller.image_of(
+            reading, wanted_blocks, EfuseImage(chip, {}, registers=dict(image.registers))
+        )
+    identity = _identity(chip, image, registers, tuple(seen[a] for a in registers), mac_registers, seen)
+    if on_jtag and chip.usb_jtag is not None:
+        await rom.burst(WriteRegs(chip.usb_jtag.quiet))
+    return Device(
+        rom=rom,
+        chip=chip,
+        controller=CONTROLLERS[chip.controller](rom, chip, timing_for(chip, crystal_mhz)),
+        identity=identity,
+        image=image,
+        major=major,
+        minor=minor,
+        crystal_mhz=crystal_mhz,
+        security=security,
+        usb_jtag=on_jtag,
+    )
+
+
+def timing_for(chip: Chip, crystal_mhz: int) -> tuple[RegisterWrite, ...]:
+    """The timing writes for this crystal. Raises ChipError when the chip cannot burn with it."""
+    if crystal_mhz not in chip.timing:
+        supported = " and ".join(str(mhz) for mhz in chip.timing)
+        raise ChipError(
+            f"{chip.title} burns eFuses with a {supported} MHz crystal only; this one has {crystal_mhz} MHz",
+            hint="Check the board's crystal. Nothing was burned.",
+        )
+    return chip.timing[crystal_mhz]
+
+
+def _usb_jtag_register(chip: Chip) -> tuple[int, ...]:
+    """The ROM's note of the UART it talks over; a chip where its place is not known is told by its USB id."""
+    if chip.usb_jtag is None or chip.usb_jtag.buf_no_address is None:
+        return ()
+    return (chip.usb_jtag.buf_no_address,)
+
+
+def _crystal_register(crystal: Crystal) -> tuple[int, ...]:
+    if crystal.fixed_mhz is not None:
+        return ()
+    address = crystal.clkdiv_address if crystal.clkdiv_address is not None else crystal.address
+    return () if address is None else (address,)
+
+
+def _identity(
+    chip: Chip,
+    image: EfuseImage,
+    registers: tuple[int, ...],
+    values: tuple[int, ...],
+    mac_registers: tuple[int, ...],
+    seen: dict[int, int],
+) -> Identity:
+    """Check the factory MAC (RFC 7042 unicast, CRC where the chip has one) and build the identity."""
+    mac_field = chip.field_by_name[chip.mac_field][0]
+    raw = join_words([seen[a] for a in mac_registers]) >> ((mac_field.start or 0) % 32)
+    mac = (raw & ((1 << mac_field.bits) - 1)).to_bytes(mac_field.bits // 8, "big")
+    if not any(mac):
+        raise IdentityUnclear(
+            "the factory MAC address is all zero: this chip cannot be told from another",
+            hint="It may be an engineering sample or a bad read. It was left untouched.",
+        )
+    if mac[0] & 1:
+        raise IdentityUnclear(f"the factory MAC {mac.hex(':')} is a multicast address: a bad read")
+    crc_field = chip.field_by_name.get("MAC_CRC")
+    if crc_field is not None and mac_field.codec == "mac_crc":
+        stored, computed = image.field_bits(crc_field[0]), crc8(mac)
+        if stored != computed:
+            raise IdentityUnclear(
+                f"the factory MAC {mac.hex(':')} has CRC {stored:#04x}, and {computed:#04x} is right",
+                hint="A bad read or a damaged chip. It was left untouched.",
+            )
+    unique = b""
+    if chip.unique_id_field is not None:
+        one = chip.field_by_name[chip.unique_id_field][0]
+        addresses = _registers(chip, one.block, one.start or 0, one.bits)
+        number = join_words([seen[a] for a in addresses]) >> ((one.start or 0) % 32)
+        unique = (number & ((1 << one.bits) - 1)).to_bytes(one.bits // 8, "little")
+    return Identity(mac=mac, unique_id=unique, registers=registers, values=values)

@@ -1,0 +1,205 @@
+"""What the boards of one run share: the two barriers, the confirmation, the burn slots, the stop request.
+
+Holds no chip and opens nothing. A board either arrives at a barrier or withdraws from it; the barrier is
+complete when every board has done one of both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+from anyio import CancelScope, CapacityLimiter, Event
+
+from parburn.chips.model import Chip
+from parburn.errors import Interrupted, ParburnError
+from parburn.events import Emit, Note, PlannedBlock
+from parburn.identify import Device
+from parburn.job import Job
+from parburn.ledger.base import Claim, Ledger
+from parburn.script.config import ConfigFiles
+from parburn.script.runner import CompiledScripts
+from parburn.script.session import ScriptOptions
+from parburn.tables import TableSet
+from parburn.tracebook import TraceBook
+
+Brought = TypeVar("Brought")
+Taken = TypeVar("Taken")
+
+
+class StopLevel(IntEnum):
+    """How urgently the operator wants the run to end."""
+
+    NONE = 0
+    NO_NEW_COMMITS = 1  # running commits finish
+    BETWEEN_BLOCKS = 2  # running commits stop at the next verified step
+
+
+class StopRequest:
+    """Set by signal handlers, asked by the boards. Each request raises the level by one."""
+
+    def __init__(self) -> None:
+        self.level = StopLevel.NONE
+        self._scopes: list[CancelScope] = []
+
+    def cancels(self, scope: CancelScope) -> None:
+        """Register a scope that the first request cancels. Commits shield themselves from it."""
+        self._scopes.append(scope)
+        if self.level:
+            scope.cancel()
+
+    def request(self) -> None:
+        """One Ctrl-C, SIGTERM or SIGHUP."""
+        self.level = StopLevel(min(self.level + 1, StopLevel.BETWEEN_BLOCKS))
+        for scope in self._scopes:
+            scope.cancel()
+
+    def commits_may_go_on(self) -> bool:
+        """Asked between two steps of a commit."""
+        return self.level < StopLevel.BETWEEN_BLOCKS
+
+    def check(self) -> None:
+        """Raise Interrupted once a stop was requested; asked before a commit starts."""
+        if self.level:
+            raise Interrupted("stopped by the operator before this burn")
+
+
+class Barrier(Generic[Brought, Taken]):
+    """Where all boards meet. Each brings a value, waits, and takes what was decided for it."""
+
+    def __init__(self, ports: Iterable[str]) -> None:
+        self._missing = set(ports)
+        self._brought: dict[str, Brought] = {}
+        self._taken: Mapping[str, Taken | ParburnError] = {}
+        self._complete = Event()
+        self._released = Event()
+        if not self._missing:
+            self._complete.set()
+
+    async def arrive(self, port: str, value: Brought) -> Taken:
+        """Bring a value and wait for the decision; raises the error that was decided for this board."""
+        if port in self._missing:
+            self._brought[port] = value
+            self._out(port)
+        await self._released.wait()
+        taken = self._taken[port]
+        if isinstance(taken, ParburnError):
+            raise taken
+        return taken
+
+    def withdraw(self, port: str) -> None:
+        """This board will not come. Does nothing when it has arrived or withdrawn before."""
+        self._out(port)
+
+    def has_met(self, port: str) -> bool:
+        """Whether the board has arrived or withdrawn."""
+        return port not in self._missing
+
+    async def complete(self) -> Mapping[str, Brought]:
+        """Wait for all boards; what those that came have brought, in the order they came."""
+        await self._complete.wait()
+        return self._brought
+
+    def release(self, taken: Mapping[str, Taken | ParburnError]) -> None:
+        """Let every board go on with what was decided for it."""
+        self._taken = taken
+        self._released.set()
+
+    def _out(self, port: str) -> None:
+        self._missing.discard(port)
+        if not self._missing:
+            self._complete.set()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOfBoard:
+    """What the operator confirms for one board. Never key material."""
+
+    port: str
+    slot: str
+    chip: str
+    mac: str
+    index: int
+    blocks: tuple[PlannedBlock, ...]
+    unique_values: Mapping[str, str] = field(default_factory=dict)
+
+
+class SharedRun:
+    """Everything the boards of one run have in common. Made by `fleet`, handed to each `burn_device`."""
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        emit: Emit,
+        ports: Sequence[str],
+        ledger: Ledger,
+        scripts: CompiledScripts,
+        script_options: ScriptOptions,
+        stop: StopRequest,
+        tables: TableSet,
+        config: ConfigFiles,
+    ) -> None:
+        self.job = job
+        self.emit = emit
+        self.ledger = ledger
+        self.scripts = scripts
+        self.script_options = script_options
+        self.stop = stop
+        self.claims: Barrier[Device, Claim] = Barrier(ports)
+        self.plans: Barrier[PlanOfBoard, None] = Barrier(ports)
+        self.defects: list[tuple[str, Exception]] = []
+        self.traces = TraceBook(job.trace, show_keys=job.show_sensitive_info)
+        self._config = config
+        self._tables = tables
+        self._slots = CapacityLimiter(job.max_burning or max(1, len(ports)))
+        self._job_digest = hashlib.sha256(f"{scripts.digest}\n{tables.digest}".encode()).hexdigest()
+        self._blocks: dict[str, frozenset[int]] = {}
+
+    def burn_slot(self) -> CapacityLimiter:
+        """The right to be in the commit phase (`--max-burning`)."""
+        return self._slots
+
+    def withdraw(self, port: str) -> None:
+        """This board comes to no barrier any more."""
+        self.claims.withdraw(port)
+        self.plans.withdraw(port)
+
+    def job_digest(self, index: int) -> str:
+        """What makes two jobs the same for a unit: scripts, tables, and its own entries of the config."""
+        return hashlib.sha256(f"{self._job_digest}\n{self._config.entry_digest(index)}".encode()).hexdigest()
+
+    def extend(self, chip: Chip) -> Chip:
+        """The chip with the custom eFuse tables of this run."""
+        return self._tables.extend(chip)
+
+    def blocks_in_scripts(self, chip: Chip) -> frozenset[int]:
+        """Blocks that the scripts seem to need, by the names they mention. A wrong guess costs one turn."""
+        found = self._blocks.get(chip.name)
+        if found is None:
+            found = self._blocks[chip.name] = blocks_mentioned(self.extend(chip), self.scripts.mentioned)
+        return found
+
+    def note(self, port: str, text: str, level: str = "info") -> None:
+        """A sentence for the operator."""
+        self.emit(Note(port, text, level))
+
+    def defect(self, port: str, error: Exception) -> None:
+        """Remember an error of our own, for `--debug`."""
+        self.defects.append((port, error))
+
+
+def blocks_mentioned(chip: Chip, words: frozenset[str]) -> frozenset[int]:
+    """Blocks that hold a field, or are a block, that one of these words names; with their key purposes."""
+    found: set[int] = set()
+    for word in words:
+        block = chip.block_by_name.get(word)
+        if block is not None:
+            found.add(block.index)
+        found.update(one.block for one in chip.field_by_name.get(word, ()))
+    if "burn_custom_mac" in words:
+        found.update(one.block for one in chip.field_by_name.get("CUSTOM_MAC", ()))
+    return frozenset(found)

@@ -1,0 +1,172 @@
+"""The commands that burn fields, bits, blocks and protections. Keys have a module of their own.
+
+Each works on a Draft and stages nothing when it raises. None of them prints the bytes that it burns, but for
+fields that are no keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from parburn.chips.model import Block, Field
+from parburn.efuse import rules, staging, values
+from parburn.errors import BadValue, EfuseError, UnknownName
+from parburn.script.session import Draft
+
+Pairs = Sequence[tuple[str, str | int | bytes | bool | None]]
+
+
+def burn_efuse(draft: Draft, pairs: Pairs, *, force: bool = False) -> None:
+    """Burn fields: name and value; None is the bare form, which burns a bool or the next bit of a count."""
+    found = [(draft.image.field_named(name), value) for name, value in pairs]
+    refuse_twice(one.name for one, _ in found)
+    if force:
+        draft.staged.ignored_rules = True
+    for one, value in found:
+        stage_value(draft, one, values.parse(draft.image, draft.staged, one, value))
+    reason = rules.broken_rule(draft.image, draft.staged)
+    if reason is not None and not (draft.staged.ignored_rules or draft.staged.force):
+        raise EfuseError(reason, hint="--force skips this check")
+
+
+def stage_value(draft: Draft, one: Field, bits: int) -> None:
+    """Stage a field's new value and say so."""
+    before = values.get(draft.image, one)
+    if not staging.stage_field(draft.image, draft.staged, one, bits):
+        draft.say(f"{one.name}: nothing to do, this is burned or staged already")
+    elif one.codec == "keyblock":
+        draft.say(f"{one.name}: new bytes are staged")
+    else:
+        draft.say(f"{one.name}: {before} -> {values.get(draft.image, one, bits)}")
+    draft.staged_unique(one, bits)
+
+
+def burn_bit(draft: Draft, block: str, bits: Sequence[int], *, force: bool | None = None) -> None:
+    """Burn single bits of a block, by number."""
+    where = draft.block(block)
+    if not bits:
+        raise BadValue("burn_bit needs at least one bit number")
+    staging.stage_bits(draft.image, draft.staged, where, bits, force=force)
+    draft.say(f"{where.name}: bits {', '.join(map(str, bits))} are staged")
+
+
+def burn_block_data(
+    draft: Draft, parts: Sequence[tuple[str, bytes]], *, offset: int = 0, force: bool | None = None
+) -> None:
+    """Burn bytes into blocks, each filling its block or, a single one, from an offset on."""
+    if not parts:
+        raise BadValue("burn_block_data needs a block and a file")
+    blocks = [draft.block(name) for name, _ in parts]
+    refuse_twice(block.name for block in blocks)
+    if offset and len(parts) > 1:
+        raise BadValue("--offset can be used with a single block only")
+    for block, (_, data) in zip(blocks, parts, strict=True):
+        staging.stage_block_data(draft.image, draft.staged, block, data, offset=offset, force=force)
+        at = f" at byte {offset}" if offset else ""
+        shown = f": {data.hex(' ')}" if draft.session.options.show_sensitive_info else ""
+        draft.say(f"{block.name}: {len(data)} bytes are staged{at}{shown}")
+
+
+def burn_custom_mac(draft: Draft, mac: str | bytes, *, force: bool | None = None) -> None:
+    """Burn a custom MAC address and what the chip keeps beside it."""
+    address = values.custom_mac_bytes(draft.chip, mac)
+    staging.stage_custom_mac(draft.image, draft.staged, address, force=force)
+    draft.unique["CUSTOM_MAC"] = address.hex(":")
+    draft.say(f"CUSTOM_MAC: {address.hex(':')}")
+
+
+def read_protect_efuse(draft: Draft, names: Sequence[str]) -> None:
+    """Read-protect fields and key blocks for ever."""
+    for what in _protectable(draft, names, "read"):
+        if staging.stage_read_protection(draft.image, draft.staged, what):
+            _say_shared(draft, what, "read", lambda one: one.rd_dis)
+        else:
+            draft.say(f"{what.name} is read-protected already")
+
+
+def write_protect_efuse(draft: Draft, names: Sequence[str]) -> None:
+    """Write-protect fields and blocks for ever."""
+    for what in _protectable(draft, names, "write"):
+        if staging.stage_write_protection(draft.image, draft.staged, what):
+            _say_shared(draft, what, "write", lambda one: one.wr_dis)
+        else:
+            draft.say(f"{what.name} is write-protected already")
+
+
+def _protectable(draft: Draft, names: Sequence[str], kind: str) -> list[Field | Block]:
+    if not names:
+        raise BadValue(f"{kind}_protect_efuse needs the name of a field")
+    found = [field_or_block(draft, name) for name in names]
+    refuse_twice(what.name for what in found)
+    for what in found:
+        if (what.wr_dis is None) if kind == "write" else not what.rd_dis:
+            raise EfuseError(f"{what.name} cannot be {kind}-protected")
+    return found
+
+
+def field_or_block(draft: Draft, name: str) -> Field | Block:
+    """What a name means: a field, else a block."""
+    try:
+        return draft.image.field_named(name)
+    except UnknownName:
+        block = draft.chip.block_by_name.get(name)
+        if block is None:
+            raise
+        return block
+
+
+def _say_shared(draft: Draft, what: Field | Block, kind: str, bit: Callable[[Field], object]) -> None:
+    """Name every field that the same protection bit covers: they are protected together."""
+    own = what.rd_dis if kind == "read" else what.wr_dis
+    together = [one.name for one in draft.image.fields() if one.start is not None and bit(one) == own]
+    draft.say(f"{kind} protection is staged for {', '.join(together or [what.name])}")
+
+
+def refuse_twice(names: Iterable[str]) -> None:
+    """Raise BadValue when a name comes twice (aliases resolved)."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise BadValue(f"{name} is named twice")
+        seen.add(name)
+
+
+# The three fields of the flash regulator, by the rule set of the chip row: force, regulator on, 3.3 V.
+_FLASH_VOLTAGE = {
+    "vdd_spi": ("VDD_SPI_FORCE", "VDD_SPI_XPD", "VDD_SPI_TIEH"),
+    "vdd_sdio": ("XPD_SDIO_FORCE", "XPD_SDIO_REG", "XPD_SDIO_TIEH"),
+}
+VOLTAGES = ("1.8V", "3.3V", "OFF")
+
+
+def set_flash_voltage(draft: Draft, voltage: str) -> None:
+    """Fix the voltage of the flash regulator: 1.8V, 3.3V or OFF."""
+    if voltage not in VOLTAGES:
+        raise BadValue(f"the flash voltage is one of {', '.join(VOLTAGES)}, not {voltage!r}")
+    names = _FLASH_VOLTAGE.get(draft.chip.flash_voltage)
+    if names is None:
+        raise EfuseError(f"{draft.chip.title} has no eFuses for the flash voltage")
+    forced, on, high = (draft.image.field_named(name) for name in names)
+    if voltage == "OFF" and draft.image.field_bits(on):
+        raise EfuseError(f"the regulator cannot be set to OFF: {on.name} is burned")
+    if voltage == "1.8V" and draft.image.field_bits(high):
+        raise EfuseError(f"the regulator cannot be set to 1.8V: {high.name} is burned")
+    wanted = {"OFF": (forced,), "1.8V": (forced, on), "3.3V": (forced, on, high)}[voltage]
+    for one in wanted:
+        staging.stage_field(draft.image, draft.staged, one, 1)
+    draft.say(f"flash voltage {voltage}: {', '.join(one.name for one in wanted)}")
+    if voltage != "3.3V":
+        draft.say(f"burning {high.name} later can still raise it to 3.3V")
+
+
+def flash_voltage_words(draft: Draft) -> str:
+    """What the regulator's fields say now; empty where the chip has none."""
+    names = _FLASH_VOLTAGE.get(draft.chip.flash_voltage)
+    if names is None:
+        return ""
+    forced, on, high = (draft.image.field_bits(draft.image.field_named(name)) for name in names)
+    if not forced:
+        return "Flash voltage: chosen by the strapping pin at reset"
+    if not on:
+        return "Flash voltage: the internal regulator is off"
+    return f"Flash voltage: {'3.3 V' if high else '1.8 V'} by eFuse"

@@ -1,0 +1,77 @@
+"""What went wrong in a script, for the operator: a sentence, and a traceback of the script's own frames."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+from parburn.errors import ParburnError, ScriptExited, ScriptFailed, ScriptTimeout
+from parburn.script.compiled import CompiledScripts
+
+_PACKAGE = str(Path(__file__).parent.parent)
+_LONG_HEX = re.compile(r"(?:0x)?[0-9a-fA-F]{32,}")  # a line of a script may hold a key
+
+
+def script_failed(error: BaseException, scripts: CompiledScripts) -> ScriptFailed:
+    """The failure of a script that raised. What parburn refused keeps its words and its hint."""
+    refused = error if isinstance(error, ParburnError) else getattr(error, "error", None)
+    if not isinstance(refused, ParburnError):
+        refused = None
+    place = _place(error.__traceback__, scripts)
+    words = str(refused) if refused is not None else f"{type(error).__name__}: {error}"
+    if refused is None:
+        words = _LONG_HEX.sub("??", words)
+    if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
+        words = f"KeyError: {error.args[0]}"
+    hint = refused.hint if refused is not None else ""
+    failed = ScriptFailed(f"{place}{words}", traceback_text=_text(error, words, scripts), hint=hint)
+    failed.__cause__ = refused
+    return failed
+
+
+def script_exited(error: SystemExit, scripts: CompiledScripts) -> ScriptExited:
+    """A script that called exit()."""
+    place = _place(error.__traceback__, scripts)
+    code = "" if error.code is None else f" with {error.code!r}"
+    return ScriptExited(
+        f"{place}the script called exit(){code}; what it had staged is dropped",
+        traceback_text=_text(error, "SystemExit", scripts),
+        hint="Let a script end by itself: exit() never burns.",
+    )
+
+
+def script_timed_out(
+    timeout_s: float, error: BaseException | None, scripts: CompiledScripts
+) -> ScriptTimeout:
+    """A script past its deadline; `error` is what stopped it, None when it could not be stopped."""
+    place = _place(error.__traceback__, scripts) if error is not None else ""
+    given_up = "" if error is not None else " and could not be stopped; its board is given up"
+    return ScriptTimeout(
+        f"{place}the script ran longer than {timeout_s:g} s{given_up}",
+        traceback_text=_text(error, "past its deadline", scripts) if error is not None else "",
+        hint="--script-timeout gives it more time.",
+    )
+
+
+def _place(trace: TracebackType | None, scripts: CompiledScripts) -> str:
+    """`file:line: ` of the innermost line of a script."""
+    found = ""
+    for frame, line in traceback.walk_tb(trace):
+        if scripts.named(frame.f_code.co_filename) is not None:
+            found = f"{frame.f_code.co_filename}:{line}: "
+    return found
+
+
+def _text(error: BaseException, words: str, scripts: CompiledScripts) -> str:
+    lines = ["Traceback (most recent call last):"]
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        filename = frame.f_code.co_filename
+        if filename.startswith((_PACKAGE, "<frozen")):
+            continue
+        lines.append(f'  File "{filename}", line {line}, in {frame.f_code.co_name}')
+        script = scripts.named(filename)
+        if script is not None and 0 < line <= len(script.lines):
+            lines.append("    " + _LONG_HEX.sub("??", script.lines[line - 1].strip()))
+    return "\n".join([*lines, words]) + "\n"

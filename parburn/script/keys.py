@@ -1,0 +1,217 @@
+"""burn_key and burn_key_digest: whole keys, their purposes and protections, in all forms of the originals.
+
+Key bytes are never printed unless the operator asked for it. What a key block accepts stands in
+`parburn.efuse`; here is how files become key bytes, and which blocks a key of two halves takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from parburn.chips.model import Block, Chip, KeyPurpose
+from parburn.efuse.staging import stage_key
+from parburn.errors import BadValue, EfuseError, UnknownName
+from parburn.script.burning import refuse_twice
+from parburn.script.session import Draft, nearest
+
+DOUBLE_BYTES = 64
+HALF_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOrder:
+    """One key to burn: block name, the file's bytes, purpose name (None: by the block's name)."""
+
+    block: str
+    content: bytes = field(repr=False)
+    purpose: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    block: Block
+    key: bytes = field(repr=False)
+    purpose: KeyPurpose | None
+
+
+def has_purposes(chip: Chip) -> bool:
+    """Whether key blocks of this chip have a purpose that is burned (triples), or only a use (pairs)."""
+    return any(block.key_purpose for block in chip.blocks)
+
+
+def burn_key(
+    draft: Draft,
+    orders: Sequence[KeyOrder],
+    *,
+    no_write_protect: bool = False,
+    no_read_protect: bool = False,
+    show_sensitive_info: bool = False,
+    force: bool | None = None,
+    contents_are_keys: bool = False,
+) -> None:
+    """Burn keys into blocks. `contents_are_keys`: the bytes are final, no PEM to look into."""
+    if not orders:
+        raise BadValue("burn_key needs a block and a key file")
+    refuse_twice(draft.block(order.block).name for order in orders)
+    placed = _place(draft, orders, contents_are_keys)
+    refuse_twice(one.block.name for one in placed)
+    if force is not None:
+        draft.staged.force = force
+    for one in placed:
+        _check_size(draft, one)
+        purpose = one.purpose
+        read_protect = purpose is not None and purpose.read_protect and not no_read_protect
+        stage_key(
+            draft.image,
+            draft.staged,
+            one.block,
+            one.key,
+            purpose.name if purpose is not None else None,
+            write_protect=not no_write_protect,
+            read_protect=read_protect,
+        )
+        _say(draft, one, read_protect, not no_write_protect, show_sensitive_info)
+
+
+def burn_key_digest(
+    draft: Draft,
+    orders: Sequence[KeyOrder],
+    *,
+    no_write_protect: bool = False,
+    no_read_protect: bool = False,
+    show_sensitive_info: bool = False,
+    force: bool | None = None,
+) -> None:
+    """Burn the digest of the public key in a PEM file, for secure boot V2."""
+    from parburn.script.pem import secure_boot_digest  # cryptography: only who needs it waits for it
+
+    if not orders:
+        raise BadValue("burn_key_digest needs a key file in PEM format")
+    digests = []
+    for order in orders:
+        purpose = _digest_purpose(draft, order)
+        block = order.block or _digest_block(draft, purpose)
+        digests.append(KeyOrder(block, secure_boot_digest(order.content), purpose.name))
+    if not has_purposes(draft.chip):
+        _check_secure_boot_v2(draft)
+    burn_key(
+        draft,
+        digests,
+        no_write_protect=no_write_protect,
+        no_read_protect=no_read_protect,
+        show_sensitive_info=show_sensitive_info,
+        force=force,
+        contents_are_keys=True,
+    )
+
+
+def _digest_purpose(draft: Draft, order: KeyOrder) -> KeyPurpose:
+    if order.purpose is None:
+        found = next((purpose for purpose in draft.chip.key_purposes if purpose.digest), None)
+        if found is None:
+            raise EfuseError(f"{draft.chip.title} has no key purpose for a digest")
+        return found
+    purpose = _purpose_named(draft, order.purpose)
+    if not purpose.digest:
+        names = ", ".join(one.name for one in draft.chip.key_purposes if one.digest)
+        raise BadValue(f"{purpose.name} is no purpose for a digest", hint=f"one of {names}")
+    return purpose
+
+
+def _digest_block(draft: Draft, purpose: KeyPurpose) -> str:
+    """The block of the form without a block name: the one named like the purpose, else the only key block."""
+    if purpose.name in draft.chip.block_by_name:
+        return purpose.name
+    return next(block.name for block in draft.chip.blocks if block.for_keys)
+
+
+def _check_secure_boot_v2(draft: Draft) -> None:
+    if "revision_3" in draft.chip.conditions and not draft.image.condition("revision_3"):
+        raise EfuseError(
+            f"secure boot V2 needs {draft.chip.title} v3.0 or later, this chip is "
+            f"v{draft.session.facts.major}.{draft.session.facts.minor}"
+        )
+
+
+# Where keys go --------------------------------------------------------------------------------------
+
+
+def _purpose_named(draft: Draft, name: str) -> KeyPurpose:
+    purpose = draft.chip.purpose_by_name.get(name)
+    if purpose is None:
+        known = draft.chip.purpose_by_name
+        raise UnknownName(f"{draft.chip.title} has no key purpose {name!r}{nearest(name, known)}")
+    return purpose
+
+
+def _place(draft: Draft, orders: Sequence[KeyOrder], contents_are_keys: bool) -> list[_Placed]:
+    """Blocks, bytes and purposes; a purpose of two halves takes its second block from those still free."""
+    placed: list[_Placed] = []
+    taken = {draft.block(order.block).index for order in orders}
+    for order in orders:
+        block = draft.block(order.block)
+        if not block.for_keys:
+            names = ", ".join(one.name for one in draft.chip.blocks if one.for_keys)
+            raise EfuseError(f"{block.name} is no key block", hint=f"key blocks: {names}")
+        if not has_purposes(draft.chip):
+            placed.append(_Placed(block, order.content, draft.chip.purpose_by_name.get(order.block)))
+            continue
+        if order.purpose is None:
+            raise BadValue(f"burn_key {block.name} needs a key purpose")
+        purpose = _purpose_named(draft, order.purpose)
+        key = order.content
+        if purpose.needs_ecdsa and not contents_are_keys:
+            from parburn.script.pem import ecdsa_private_key  # cryptography: as above
+
+            key = ecdsa_private_key(key, double=bool(purpose.split_into))
+        if not purpose.split_into:
+            placed.append(_Placed(block, key, purpose))
+            continue
+        if len(key) != DOUBLE_BYTES:
+            raise BadValue(f"a key for {purpose.name} has {DOUBLE_BYTES} bytes, the file has {len(key)}")
+        second = _free_block(draft, block, purpose, taken)
+        taken.add(second.index)
+        first_half, second_half = (_purpose_named(draft, name) for name in purpose.split_into)
+        placed.append(_Placed(block, key[:HALF_BYTES], first_half))
+        placed.append(_Placed(second, key[HALF_BYTES:], second_half))
+    return placed
+
+
+def _free_block(draft: Draft, first: Block, purpose: KeyPurpose, taken: set[int]) -> Block:
+    """The next key block after `first`, around the end, that is free in the chip and in what is staged."""
+    blocks = [block for block in draft.chip.blocks if block.key_purpose is not None]
+    start = blocks.index(first)
+    for block in blocks[start + 1 :] + blocks[:start]:
+        if block.index not in taken and block.name not in purpose.not_in_blocks and _is_free(draft, block):
+            return block
+    raise EfuseError(f"{purpose.name} needs two free key blocks, and there is no second one")
+
+
+def _is_free(draft: Draft, block: Block) -> bool:
+    image = draft.image
+    use = image.field_named(block.key_purpose or "")
+    return (
+        image.is_readable(block)
+        and image.is_writeable(block)
+        and image.is_writeable(use)
+        and not image.field_bits(use)
+        and not image.block(block.index)
+        and not draft.staged.block(block.index)
+        and not draft.staged.field(use)
+    )
+
+
+def _check_size(draft: Draft, one: _Placed) -> None:
+    size = draft.image.block_bits(one.block.index) // 8
+    if len(one.key) != size:
+        raise BadValue(f"a key for {one.block.name} has {size} bytes, this one has {len(one.key)}")
+
+
+def _say(draft: Draft, one: _Placed, read_protect: bool, write_protect: bool, show: bool) -> None:
+    show = show or draft.session.options.show_sensitive_info
+    shown = one.key.hex(" ") if show else f"{len(one.key)} bytes, not shown"
+    purpose = f" as {one.purpose.name}" if one.purpose is not None else ""
+    protections = [word for word, on in (("read", read_protect), ("write", write_protect)) if on]
+    protected = f"{' and '.join(protections)}-protected" if protections else "left unprotected"
+    draft.say(f"{one.block.name}: key staged{purpose} ({shown}), {protected}")

@@ -1,0 +1,93 @@
+"""The names a script sees: one dict per device, for all its scripts and those that they run."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import traceback
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from parburn.script.config import SCRIPT_JSON, ConfigFile, ConfigHandle
+from parburn.script.esp import Esp
+from parburn.script.fields import Efuses
+from parburn.script.refusal import for_scripts
+from parburn.script.session import Session
+from parburn.script.standins import (
+    ESPSECURE,
+    SCRIPT_OS,
+    SHARED,
+    UTIL,
+    Espefuse,
+    Esptool,
+    ScriptCommands,
+    builtins_for,
+    fields_module,
+)
+from parburn.script.verbs import VERBS, Commands, Nest, run_with_args
+
+
+def make_globals(session: Session, nest: Nest) -> dict[str, Any]:
+    """The globals of a device's scripts. `nest` runs the scripts of a nested execute_scripts."""
+    commands = ScriptCommands(session, nest)
+    esp, efuses = Esp(session), Efuses(session)
+    espefuse = Espefuse(commands, esp, efuses)
+    modules = {"esptool": Esptool(esp), "espsecure": ESPSECURE, "espefuse": espefuse, **SHARED}
+    return {
+        "__name__": "__main__",
+        "__builtins__": builtins_for(modules),
+        "esp": esp,
+        "efuses": efuses,
+        "espefuse": espefuse,
+        "esptool": modules["esptool"],
+        "espsecure": modules["espsecure"],
+        "json": SCRIPT_JSON,
+        "os": SCRIPT_OS,
+        "io": io,
+        "argparse": argparse,
+        "traceback": traceback,
+        "fields": fields_module(session),
+        "util": UTIL,
+        **{name: partial(_call, commands, name) for name in VERBS},
+    }
+
+
+@for_scripts
+def _call(
+    commands: Commands,
+    name: str,
+    esp: object = None,
+    efuses: object = None,
+    args: object = None,
+    **more: Any,
+) -> None:
+    """A command as dialect 4 has it as a function: `burn_efuse(esp, efuses, args)`."""
+    run_with_args(commands, name, args, **more)
+
+
+def make_args(
+    session: Session,
+    *,
+    index: int | None,
+    configfiles: Sequence[ConfigFile] | None,
+    scripts: Sequence[ConfigHandle],
+) -> argparse.Namespace:
+    """`args` for one script: fresh handles at position 0."""
+    options, facts = session.options, session.facts
+    return argparse.Namespace(
+        index=index,
+        configfiles=None if configfiles is None else [one.open() for one in configfiles],
+        scripts=list(scripts),
+        port=facts.port,
+        baud=options.baud,
+        chip=facts.chip.name,
+        before=options.before,
+        debug=options.debug,
+        do_not_confirm=options.do_not_confirm,
+        show_sensitive_info=options.show_sensitive_info,
+        virt=False,
+        path_efuse_file=None,
+        postpone=True,
+        extend_efuse_table=None,
+    )

@@ -1,0 +1,156 @@
+"""Routes what a script prints to its board. The only module that changes names of the whole process.
+
+stdout is one for the process, so it is replaced by a router while any script runs: text written inside a
+script's context goes to that script's `ScriptOutput`, all else where it went before. Threads that a script
+starts inherit its context (`Thread.start` is wrapped meanwhile), `os.chdir` is refused in that context,
+wherever it is called from. All of it is undone when the last script has ended.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TextIO
+
+SINK: contextvars.ContextVar[ScriptOutput | None] = contextvars.ContextVar(
+    "parburn_script_output", default=None
+)
+
+CHDIR_REFUSED = (
+    "os.chdir is refused in a script: the folder belongs to the whole process, and the scripts of all other "
+    "boards would look for their files elsewhere. Use absolute paths."
+)
+SOON_S = 0.05  # text is delivered in lumps: each wakes the loop
+LONGEST = 1_000_000  # characters kept for one board; what a script prints beyond that is dropped, and says so
+
+
+class ScriptOutput:
+    """What one board's script printed, handed on in order and in lumps. Written from the script's threads."""
+
+    def __init__(self, post: Callable[..., None], deliver: Callable[[str], None]) -> None:
+        self._post = post
+        self._deliver = deliver
+        self._pieces: deque[str] = deque()
+        self._scheduled = False
+        self._length = 0
+        self._closed = False
+
+    def close(self) -> None:
+        """Deliver what is waiting, and drop what comes later: the script has ended. On the loop's thread."""
+        self.flush()
+        self._closed = True
+
+    def write(self, text: str) -> None:
+        """Keep the text and have it delivered on the loop soon."""
+        if self._closed or self._length > LONGEST:
+            return
+        self._length += len(text)
+        if self._length > LONGEST:
+            text = "\n[the rest of this script's output is left out]\n"
+        self._pieces.append(text)
+        if not self._scheduled:
+            self._scheduled = True
+            self._post(self.flush, after_s=SOON_S)
+
+    def flush(self) -> None:
+        """Deliver what is waiting. On the loop's thread only."""
+        self._scheduled = False
+        pieces = self._pieces
+        text = "".join(pieces.popleft() for _ in range(len(pieces)))
+        if text and not self._closed:
+            self._deliver(text)
+
+
+class _Router:
+    """Stands in sys.stdout or sys.stderr: a script's text goes to its board, all else to `behind`."""
+
+    def __init__(self, behind: TextIO) -> None:
+        self.behind = behind
+
+    def write(self, text: str) -> int:
+        sink = SINK.get()
+        if sink is None:
+            return self.behind.write(text)
+        sink.write(str(text))
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        if SINK.get() is None:
+            self.behind.flush()
+
+    def isatty(self) -> bool:
+        return SINK.get() is None and self.behind.isatty()
+
+    def close(self) -> None:
+        """A script cannot close the terminal of all boards."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.behind, name)
+
+
+_lock = threading.Lock()
+_users = 0
+_undo: list[Callable[[], None]] = []
+
+
+def route() -> None:
+    """Route the output of scripts until as many `unroute` came. A script's own thread unroutes at its end."""
+    global _users
+    with _lock:
+        _users += 1
+        _install()
+
+
+def unroute() -> None:
+    """Undo one `route`; the last one puts everything back."""
+    global _users
+    with _lock:
+        _users -= 1
+        if _users == 0:
+            while _undo:
+                _undo.pop()()
+
+
+def _install() -> None:
+    """Put the router and the guards in place where they are not (somebody may have replaced them since)."""
+    for name in ("stdout", "stderr"):
+        if not isinstance(getattr(sys, name), _Router):
+            _replace(sys, name, _Router(getattr(sys, name)))
+    chdir, start = os.chdir, threading.Thread.start
+    if getattr(chdir, "for_scripts", False):
+        return
+
+    def guarded_chdir(path: Any) -> None:
+        if SINK.get() is not None:
+            raise PermissionError(CHDIR_REFUSED)
+        chdir(path)
+
+    def start_in_context(thread: threading.Thread) -> None:
+        if SINK.get() is not None:
+            context, run = contextvars.copy_context(), thread.run
+            thread.run = lambda: context.run(run)  # type: ignore[method-assign]  # for this one thread
+            thread.daemon = True  # a script's thread must not keep the process from ending
+        start(thread)
+
+    guarded_chdir.__dict__["for_scripts"] = True
+    _replace(os, "chdir", guarded_chdir)
+    _replace(threading.Thread, "start", start_in_context)
+
+
+def _replace(owner: Any, name: str, value: object) -> None:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+
+    def undo() -> None:
+        if getattr(owner, name) is value:  # somebody else replaced it since: theirs stays
+            setattr(owner, name, before)
+
+    _undo.append(undo)

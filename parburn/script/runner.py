@@ -1,0 +1,190 @@
+"""Runs a device's scripts in a daemon thread of its own, and says how they ended. Burns nothing itself.
+
+The thread runs the script's own code and every command; it crosses to the event loop only through the bridge.
+At the deadline the script gets an exception that `except Exception` does not catch; a script that goes on all
+the same is given up: its bridge is closed, so it reaches no chip, and its thread does not keep the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from anyio import Event, move_on_after, sleep
+from anyio.from_thread import BlockingPortal
+
+from parburn.efuse.image import EfuseImage
+from parburn.errors import EfuseError, ParburnError
+from parburn.script import output
+from parburn.script.bridge import Bridge, ScriptStopped
+from parburn.script.clock import ScriptClock
+from parburn.script.compiled import CompiledScript, CompiledScripts, compile_scripts
+from parburn.script.config import ConfigFile, load_config_files
+from parburn.script.failure import script_exited, script_failed, script_timed_out
+from parburn.script.namespace import make_args, make_globals
+from parburn.script.session import DeviceCalls, DeviceFacts, ScriptOptions, ScriptOutcome, Session
+
+GRACE_S = 1.0  # for a script to end after its deadline's exception
+LOOK_AGAIN_S = 0.25  # while the clock stands still
+
+__all__ = ["CompiledScripts", "compile_scripts", "run_scripts"]
+
+
+async def run_scripts(
+    scripts: CompiledScripts,
+    facts: DeviceFacts,
+    image: EfuseImage,
+    calls: DeviceCalls,
+    options: ScriptOptions,
+    *,
+    on_output: Callable[[str], None],
+) -> ScriptOutcome:
+    """Run all scripts on one device. Never raises but for cancellation; see ScriptOutcome for how they ended.
+
+    `on_output` gets what they print, on the event loop, in order.
+    """
+    given_up = True
+    async with BlockingPortal() as portal:
+        clock = ScriptClock(options.timeout_s)
+        bridge = Bridge(portal, clock)
+        printed = output.ScriptOutput(bridge.post, on_output)
+        bridge.before_crossing = printed.flush
+        session = Session(facts, image, calls, options, bridge, printed.write)
+        run = _Run(scripts, session, bridge)
+        thread = threading.Thread(
+            target=run.in_thread, args=(printed,), name=f"script {facts.port}", daemon=True
+        )
+        output.route()
+        thread.start()
+        try:
+            given_up = not await _ended(run, thread, clock, bridge)
+        finally:
+            bridge.close()
+            if given_up:
+                _raise_in(thread)
+            printed.close()
+    return run.outcome(given_up, options.timeout_s)
+
+
+async def _ended(run: _Run, thread: threading.Thread, clock: ScriptClock, bridge: Bridge) -> bool:
+    """Wait for the thread; at its deadline stop it. False: it could not be stopped."""
+    while not run.done.is_set():
+        left = clock.remaining()
+        if left <= 0 and not clock.is_paused:
+            if not bridge.close_unless_crossing():
+                await sleep(0.001)  # it has just begun to cross
+                continue
+            run.late = True
+            _raise_in(thread)
+            with move_on_after(GRACE_S):
+                await run.done.wait()
+            return run.done.is_set()
+        with move_on_after(max(left, LOOK_AGAIN_S) if clock.is_paused else left):
+            await run.done.wait()
+    return True
+
+
+def _raise_in(thread: threading.Thread) -> None:
+    """Raise ScriptStopped in the thread as soon as it runs Python code again."""
+    if thread.ident is not None and thread.is_alive():
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident), ctypes.py_object(ScriptStopped)
+        )
+
+
+class _Run:
+    """The scripts of one device on their way."""
+
+    def __init__(self, scripts: CompiledScripts, session: Session, bridge: Bridge) -> None:
+        self.done = Event()
+        self.late = False
+        self._scripts = scripts
+        self._session = session
+        self._bridge = bridge
+        self._error: BaseException | None = None
+        self._depth = 0
+
+    # In the thread ------------------------------------------------------------------------------------
+
+    def in_thread(self, printed: output.ScriptOutput) -> None:
+        """The thread's whole life."""
+        output.SINK.set(printed)
+        try:
+            session = self._session
+            session.globals = make_globals(session, self._nested)
+            self._execute(self._scripts.scripts, session.facts.index, session.options.config_files.files)
+        except BaseException as error:
+            self._error = error
+        finally:
+            output.unroute()
+            self._bridge.post(self.done.set)
+
+    def _execute(
+        self, scripts: Sequence[CompiledScript], index: int | None, files: Sequence[ConfigFile] | None
+    ) -> None:
+        names = self._session.globals
+        handles = [script.source.open() for script in scripts]
+        for script, handle in zip(scripts, handles, strict=True):
+            args = make_args(self._session, index=index, configfiles=files, scripts=handles)
+            names.update(args=args, scripts=handles, file=handle, __file__=str(script.path))
+            exec(script.code, names)
+
+    def _nested(self, paths: Sequence[str], index: int | None, config_paths: Sequence[str] | None) -> None:
+        """Run scripts within a script, with their own index and files; the outer ones come back after it."""
+        options, facts = self._session.options, self._session.facts
+        fixed = index is not None and index != facts.index
+        if fixed and options.several_devices and not options.allow_fixed_index:
+            raise EfuseError(
+                f"execute_scripts --index {index} goes around the shared index: every board of this run "
+                "would get the same one",
+                hint="Leave --index out and use args.index, or give --allow-fixed-index.",
+            )
+        if self._depth >= MAX_DEPTH:
+            raise EfuseError(f"execute_scripts is nested more than {MAX_DEPTH} deep")
+        scripts = [self._scripts.script_at(path) for path in paths]
+        files = None
+        if config_paths is not None:
+            files = load_config_files(Path(path) for path in config_paths).files
+        names = self._session.globals
+        outer = {name: names.get(name) for name in _PER_SCRIPT}
+        self._depth += 1
+        try:
+            self._execute(scripts, index, files)
+        finally:
+            self._depth -= 1
+            names.update(outer)
+
+    # Afterwards ---------------------------------------------------------------------------------------
+
+    def outcome(self, given_up: bool, timeout_s: float) -> ScriptOutcome:
+        """How the scripts ended. After an error nothing is staged any more."""
+        session = self._session
+        error = self._failure(given_up, timeout_s)
+        staged = session.staged.copy()
+        if error is not None:
+            staged.clear()
+        return ScriptOutcome(
+            staged=staged,
+            image=session.image,
+            error=error,
+            unique_values=dict(session.unique_values),
+            had_staged=session.had_staged,
+        )
+
+    def _failure(self, given_up: bool, timeout_s: float) -> ParburnError | None:
+        error = self._error
+        if self._session.broken is not None:
+            return self._session.broken  # whatever the script made of it
+        if given_up or self.late:
+            return script_timed_out(timeout_s, None if given_up else error, self._scripts)
+        if error is None:
+            return None
+        if isinstance(error, SystemExit):
+            return script_exited(error, self._scripts)
+        return script_failed(error, self._scripts)
+
+
+MAX_DEPTH = 20
+_PER_SCRIPT = ("args", "scripts", "file", "__file__")

@@ -1,0 +1,285 @@
+"""One device as its script knows it: the image, what is staged, and the way to the chip. Runs in the script's
+thread; only the bridge leaves it.
+
+A command works on a `Draft`, a copy of what is staged, which replaces it when the command succeeds: a refused
+command stages nothing. The pure functions of `parburn.efuse` raise BlockNotRead for a block that was not read
+yet; then it is read and the command starts again on a fresh draft.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from parburn.chips.model import Block, Chip, Field, RegisterWrite
+from parburn.efuse import values
+from parburn.efuse.image import BlockNotRead, EfuseImage
+from parburn.efuse.staging import StagedBurns
+from parburn.errors import ChipError, EfuseError, ParburnError, ScriptError, UnknownName
+from parburn.script.bridge import Bridge
+from parburn.script.config import ConfigFiles
+
+UNIQUE_BITS = 32  # a custom field longer than this is taken for an identity of the unit
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFacts:
+    """What was learnt of the device before its script runs."""
+
+    port: str
+    chip: Chip
+    index: int | None
+    mac: bytes
+    major: int
+    minor: int
+    crystal_mhz: int
+    package: int | None
+    security_flags: int | None
+    secure_download: bool
+    features: tuple[str, ...] = ()
+
+    @property
+    def revision(self) -> int:
+        """major * 100 + minor."""
+        return self.major * 100 + self.minor
+
+
+class DeviceCalls(Protocol):
+    """What a script may ask of its device. Coroutines of the event loop."""
+
+    async def burn(self, staged: StagedBurns, image: EfuseImage) -> EfuseImage:
+        """Plan, confirm, commit; returns what the chip shows then."""
+
+    async def read_blocks(self, indexes: frozenset[int]) -> EfuseImage:
+        """Read blocks that are not known yet; returns an image that has them."""
+
+    async def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
+        """Read any registers."""
+
+    async def write_registers(self, writes: tuple[RegisterWrite, ...]) -> None:
+        """Write registers; those of the eFuse controller were refused before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptOptions:
+    """What the command line says about scripts."""
+
+    config_files: ConfigFiles = field(default_factory=ConfigFiles, repr=False)
+    timeout_s: float = 60.0
+    allow_fixed_index: bool = False
+    several_devices: bool = False
+    show_sensitive_info: bool = False
+    debug: bool = False
+    do_not_confirm: bool = False
+    baud: int = 115200
+    before: str = "default-reset"
+
+
+@dataclass(frozen=True)
+class ScriptOutcome:
+    """How a device's scripts ended.
+
+    `staged` is what is left to burn, empty after an error. `had_staged`: something was staged at some time.
+    `unique_values` are the identities the scripts asked for, by field name.
+    """
+
+    staged: StagedBurns = field(repr=False)
+    image: EfuseImage = field(repr=False)
+    error: ScriptError | ParburnError | None
+    unique_values: Mapping[str, str]
+    had_staged: bool
+
+
+@dataclass(slots=True)
+class Draft:
+    """A command at work: reads `image`, stages into its own copy, says what it will say once it succeeded."""
+
+    session: Session
+    image: EfuseImage
+    staged: StagedBurns
+    said: list[str] = field(default_factory=list)
+    effects: list[Callable[[], None]] = field(default_factory=list)
+    unique: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def chip(self) -> Chip:
+        """The chip row."""
+        return self.image.chip
+
+    def say(self, text: str = "") -> None:
+        """Print a line when the command has succeeded."""
+        self.said.append(text + "\n")
+
+    def block(self, name: str) -> Block:
+        """A block by name or alias. Raises UnknownName with the nearest names."""
+        block = self.chip.block_by_name.get(name)
+        if block is None:
+            raise UnknownName(
+                f"{self.chip.title} has no block named {name!r}{nearest(name, self.chip.block_by_name)}"
+            )
+        return block
+
+    def staged_unique(self, one: Field, bits: int) -> None:
+        """Note a staged value that must be one chip's only: the custom MAC, long fields of custom tables."""
+        if one.codec == values.CUSTOM_MAC or (one.custom and one.bits > UNIQUE_BITS):
+            self.unique[one.name] = str(values.get(self.image, one, bits)).partition(" (")[0]
+
+
+class Session:
+    """See the module docstring."""
+
+    def __init__(
+        self,
+        facts: DeviceFacts,
+        image: EfuseImage,
+        calls: DeviceCalls,
+        options: ScriptOptions,
+        bridge: Bridge,
+        say: Callable[[str], None],
+    ) -> None:
+        self.facts = facts
+        self.image = image
+        self.options = options
+        self.staged = StagedBurns()
+        self.had_staged = False
+        self.unique_values: dict[str, str] = {}
+        self.broken: ParburnError | None = None  # a burn or the line failed: nothing goes on
+        self.say = say
+        self.globals: dict[str, Any] = {}
+        self._calls = calls
+        self._bridge = bridge
+
+    @property
+    def chip(self) -> Chip:
+        """The chip row."""
+        return self.image.chip
+
+    # Reading ------------------------------------------------------------------------------------------
+
+    def read(self, function: Callable[[EfuseImage], T]) -> T:
+        """Apply a pure function to the image, reading blocks as it needs them."""
+        self._check()
+        for _ in range(len(self.chip.blocks) + 1):
+            try:
+                return function(self.image)
+            except BlockNotRead as missing:
+                self._fetch(missing.index)
+        raise ChipError("the same block was asked for again after it had been read")
+
+    def _fetch(self, index: int) -> None:
+        known = self._cross(self._calls.read_blocks, frozenset({index}))
+        status = {index: known.status[index]} if index in known.status else None
+        errors = known.block0_errors if index == 0 else None
+        self.image = self.image.with_blocks({index: known.block(index)}, status, errors)
+
+    def field_named(self, name: str) -> Field:
+        """A field by name or alternative name. Raises UnknownName."""
+        return self.read(lambda image: image.field_named(name))
+
+    def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
+        """Registers of the chip as they are now."""
+        return list(self._cross(self._calls.read_registers, addresses))
+
+    def write_register(self, write: RegisterWrite) -> None:
+        """Write a register that is not the eFuse controller's."""
+        check_register(self.chip, write.address)
+        self._cross(self._calls.write_registers, (write,))
+
+    # Staging and burning ------------------------------------------------------------------------------
+
+    def change(self, command: Callable[[Draft], T]) -> T:
+        """Run a command on a draft and take over what it staged; a command that raises stages nothing."""
+
+        def attempt(image: EfuseImage) -> tuple[Draft, T]:
+            draft = Draft(self, image, self.staged.copy())
+            return draft, command(draft)
+
+        draft, result = self.read(attempt)
+        for effect in draft.effects:
+            effect()
+        self.staged = draft.staged
+        self.had_staged = self.had_staged or bool(draft.staged)
+        self.unique_values.update(draft.unique)
+        if draft.said:
+            self.say("".join(draft.said))
+        return result
+
+    def burn_all(self) -> bool:
+        """Burn what is staged; then the image shows what the chip shows. True, as the original says it."""
+        self._check()
+        if not self.staged:
+            self.say("Nothing to burn.\n")
+            return True
+        self.image = self._cross(self._calls.burn, self.staged, self.image)
+        self.staged = self.staged.copy()  # the burn may still look at what it was given
+        self.staged.clear()
+        return True
+
+    def burn_block(self, index: int) -> bool:
+        """Burn what is staged for one block; the rest stays staged."""
+        rest = self.staged
+        self.staged = StagedBurns()
+        self.staged.force = rest.force
+        self.staged.add(index, rest.block(index))
+        try:
+            done = self.burn_all()
+        except BaseException:
+            self.staged = rest
+            raise
+        for other, bits in rest.blocks().items():
+            if other != index:
+                self.staged.add(other, bits)
+        return done
+
+    # The way out --------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        self._bridge.check()
+        if self.broken is not None:
+            raise self.broken
+
+    def _cross(self, function: Callable[..., Any], *arguments: object) -> Any:
+        self._check()
+        try:
+            return self._bridge.call(function, *arguments)
+        except EfuseError:
+            raise  # refused before its first bit: the script may go on
+        except ParburnError as error:
+            self.broken = error
+            raise
+
+
+def check_register(chip: Chip, address: int) -> None:
+    """Raise EfuseError for a register of the eFuse controller, under any address the bus knows it by.
+
+    The classic chips show peripherals twice, 0x3FF4.... and 0x6000....: the low 18 bits are the same.
+    """
+    window = 0x800
+    base = chip.efuse_base & 0x3FFFF
+    start = base & ~(window - 1)
+    peripheral = address >> 28 in (0x2, 0x5, 0x6) or 0x3F400000 <= address < 0x3FF80000
+    near = start <= (address & 0x3FFFF) < start + window
+    if (near and peripheral) or chip.efuse_base <= address < chip.efuse_base + window:
+        raise EfuseError(
+            f"esp.write_reg to 0x{address:08x} is refused: it is a register of the eFuse controller",
+            hint="Use the burn commands, which check, record and verify what they burn.",
+        )
+
+
+def nearest(name: str, known: Mapping[str, object]) -> str:
+    """A question that names what was perhaps meant, or nothing."""
+    from difflib import get_close_matches  # here: only a mistyped name needs it
+
+    near = get_close_matches(name, known, n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def read_file(path: str | Path) -> bytes:
+    """The bytes of a file a command names. Raises EfuseError with the system's words."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise EfuseError(f"{path} cannot be read: {error.strerror}") from error

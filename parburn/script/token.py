@@ -1,0 +1,97 @@
+"""EFSR tokens: a chip's eFuses as one line of text, compatible with espefuse 5.6. Pure but for `read`.
+
+`EFSR:CHIP:REVISION:BLOCK0:..:BLOCKn:ERRORS:CRC`: every piece is base64url without padding, of the block's
+bytes (byte of the lowest bits first) or the error registers (4 bytes each, little-endian). A piece of zeros
+is left empty. The CRC is CRC-32 over all text before it, its last colon included, as 4 bytes little-endian.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from parburn.chips.model import Chip
+from parburn.efuse.image import EfuseImage
+from parburn.errors import BadValue
+
+MAGICS = ("EFSR", "EFSW", "EFSRW")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a token says. `blocks` are bits by position in the chip row, `errors` the error registers."""
+
+    chip: str
+    revision: int
+    blocks: tuple[int, ...] = field(repr=False)
+    errors: tuple[int, ...] = ()
+
+
+def write_token(image: EfuseImage, revision: int, read: Callable[[tuple[int, ...]], list[int]]) -> str:
+    """The token of an image. `read` reads registers of the chip."""
+    pieces = []
+    for block in image.chip.blocks:
+        size = image.block_bits(block.index) // 8
+        pieces.append(_packed(image.block(block.index) & ((1 << (8 * size)) - 1), size))
+    addresses = image.chip.error_registers
+    errors = read(addresses) if addresses else []
+    joined = b"".join(word.to_bytes(4, "little") for word in errors)
+    errors_piece = _encoded(joined) if any(errors) else ""
+    prefix = f"EFSR:{image.chip.name}:{revision:03d}:{':'.join(pieces)}:{errors_piece}:"
+    return prefix + _crc(prefix)
+
+
+def parse_token(text: str, chips: Callable[[str], Chip]) -> Token:
+    """What a token says. `chips` finds a chip row by name.
+
+    Takes blocks of 24 bytes where the classic controller uses 3/4 coding. Raises BadValue, UnknownName.
+    """
+    text = text.strip()
+    prefix, _, crc = text.rpartition(":")
+    parts = prefix.split(":")
+    if len(parts) < 5 or parts[0] not in MAGICS:
+        raise BadValue("this is no eFuse token: it begins with EFSR: and has the chip, blocks and a checksum")
+    if crc != _crc(prefix + ":"):
+        raise BadValue("the token's checksum is wrong", hint="Copy the whole token again.")
+    chip = chips(parts[1])
+    pieces, errors = parts[3:-1], parts[-1]
+    if len(pieces) != len(chip.blocks):
+        raise BadValue(f"the token has {len(pieces)} blocks, {chip.title} has {len(chip.blocks)}")
+    if not parts[2].isdecimal():
+        raise BadValue(f"{parts[2]!r} is no chip revision")
+    blocks = []
+    for block, piece in zip(chip.blocks, pieces, strict=True):
+        data = _decoded(piece)
+        if len(data) not in (0, 4 * block.words, 3 * block.words):
+            raise BadValue(f"{block.name} of the token has {len(data)} bytes, not {4 * block.words}")
+        blocks.append(int.from_bytes(data, "little"))
+    data = _decoded(errors)
+    words = tuple(int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4))
+    return Token(chip.name, int(parts[2]), tuple(blocks), words)
+
+
+def error_registers(token: Token, chip: Chip) -> Mapping[int, int]:
+    """The token's error registers by address."""
+    return dict(zip(chip.error_registers, token.errors, strict=False))
+
+
+def _packed(bits: int, size: int) -> str:
+    return _encoded(bits.to_bytes(size, "little")) if bits else ""
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _decoded(piece: str) -> bytes:
+    try:
+        return base64.b64decode(piece + "=" * (-len(piece) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise BadValue("a piece of the token is no base64url text") from None
+
+
+def _crc(prefix: str) -> str:
+    return _encoded(crc32(prefix.encode()).to_bytes(4, "little"))

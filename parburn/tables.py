@@ -1,0 +1,44 @@
+"""The custom eFuse tables of a run: read once, joined to each chip's row once. Opens files, no ports."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from parburn.chips.model import Chip
+from parburn.chips.registry import chip_named
+from parburn.chips.table import CustomRow, extend_chip, parse_custom_table
+from parburn.errors import UsageError
+from parburn.job import TableOption
+
+
+class TableSet:
+    """All `--extend-efuse-table` files, parsed; `extend` joins those that are meant for a chip."""
+
+    def __init__(self, options: Sequence[TableOption]) -> None:
+        """Read and parse. Raises UsageError, and ChipDataError with file, line and column."""
+        self._rows: list[tuple[str | None, tuple[CustomRow, ...]]] = []
+        digest = hashlib.sha256()
+        for option in options:
+            try:
+                text = option.path.read_text(encoding="utf-8-sig")
+            except (OSError, UnicodeDecodeError) as error:
+                raise UsageError(f"cannot read the eFuse table {option.path}: {error}") from error
+            name = None if option.chip is None else chip_named(option.chip).name
+            self._rows.append((name, parse_custom_table(text, file=str(option.path))))
+            digest.update(f"{name}\0{text}\0".encode())
+        self.digest = digest.hexdigest() if options else ""
+        self._extended: dict[tuple[str, int], Chip] = {}
+
+    def extend(self, chip: Chip) -> Chip:
+        """The chip with its custom fields; the same object for the same row each time."""
+        if not self._rows:
+            return chip
+        key = (chip.name, id(chip))  # rows are cached for the life of the process
+        if key not in self._extended:
+            extended = chip
+            for name, rows in self._rows:
+                if name in (None, chip.name):
+                    extended = extend_chip(extended, rows)
+            self._extended[key] = extended
+        return self._extended[key]

@@ -1,0 +1,143 @@
+"""One JSON object a line, for other programs. `result` and `summary` are an interface and never change shape.
+
+The first object carries `schema`; a reader that knows another number should stop there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from parburn.events import (
+    BlockBurned,
+    Claimed,
+    DeviceReport,
+    Event,
+    Finished,
+    Identified,
+    Note,
+    Planned,
+    PlannedBlock,
+    RunFinished,
+    RunStarted,
+    ScriptOutput,
+    StepChanged,
+)
+from parburn.ui.outlet import Outlet
+
+SCHEMA = 1
+QUIET_EVENTS = ("start", "error", "result", "summary")
+
+
+class JsonLines:
+    """An observer that writes objects, and nothing else, to stdout."""
+
+    def __init__(self, outlet: Outlet, *, show_output: bool = False, quiet: bool = False) -> None:
+        self._outlet = outlet
+        self._show_output = show_output
+        self._quiet = quiet
+        self._first = True
+
+    def emit(self, event: Event) -> None:
+        """Write the event's objects."""
+        for value in self._objects(event):
+            self.write(value)
+
+    def write(self, value: Mapping[str, Any]) -> None:
+        """Write one object, with the schema's number if it is the first."""
+        if self._quiet and value["event"] not in QUIET_EVENTS and value.get("level") != "warning":
+            return
+        if self._first:
+            self._first = False
+            value = {**value, "schema": SCHEMA}
+        self._outlet.line(json.dumps(value, ensure_ascii=True))
+
+    def error(self, message: str, hint: str) -> None:
+        """Write what ended the whole run."""
+        self.write({"event": "error", "port": "", "error": message, "hint": hint})
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+    def _objects(self, event: Event) -> list[dict[str, Any]]:
+        if isinstance(event, ScriptOutput):
+            return [{"event": "output", "port": event.port, "text": event.text}] if self._show_output else []
+        if isinstance(event, Finished):
+            result = result_object(event.report)
+            output = event.report.output
+            if output and not event.report.result.passed and not self._show_output:
+                return [{"event": "output", "port": event.report.port, "text": output}, result]
+            return [result]
+        if isinstance(event, RunFinished):
+            following = (
+                [{"event": "next", "port": "", "command": event.next_command}] if event.next_command else []
+            )
+            return [*following, summary_object(event)]
+        return [as_object(event)]
+
+
+def result_object(report: DeviceReport) -> dict[str, Any]:
+    """A board's last object."""
+    return {
+        "event": "result",
+        "port": report.port,
+        "slot": report.slot,
+        "chip": report.chip,
+        "mac": report.mac,
+        "index": report.index,
+        "result": report.result.value,
+        "error": report.error,
+        "seconds": round(report.seconds, 3),
+    }
+
+
+def summary_object(event: RunFinished) -> dict[str, Any]:
+    """The last object of all."""
+    return {
+        "event": "summary",
+        "boards": event.boards,
+        "passed": event.passed,
+        "failed": event.failed,
+        "exit": event.exit,
+    }
+
+
+def as_object(event: Event) -> dict[str, Any]:
+    """Every other event as an object."""
+    port = event.port
+    match event:
+        case RunStarted():
+            return {"event": "start", "port": port, "ports": list(event.ports), "slots": list(event.slots),
+                    "simulated": event.simulated, "dry_run": event.dry_run}  # fmt: skip
+        case Note():
+            return {"event": "note", "port": port, "level": event.level, "text": event.text}
+        case StepChanged():
+            return {"event": "step", "port": port, "step": event.step, "detail": event.detail}
+        case Identified():
+            return {"event": "identified", "port": port, "chip": event.chip, "mac": event.mac,
+                    "revision": event.revision, "crystal_mhz": event.crystal_mhz}  # fmt: skip
+        case Claimed():
+            return {"event": "claimed", "port": port, "index": event.index, "known": event.known}
+        case Planned():
+            return {
+                "event": "planned",
+                "port": port,
+                "burn": event.burn,
+                "blocks": [_block(b) for b in event.blocks],
+            }
+        case BlockBurned():
+            return {
+                "event": "burned",
+                "port": port,
+                "block": event.block,
+                "done": event.done,
+                "total": event.total,
+            }
+        case _:
+            return {"event": type(event).__name__.lower(), "port": port}
+
+
+def _block(block: PlannedBlock) -> dict[str, Any]:
+    return {"block": block.block, "bits": block.bits, "fields": list(block.fields), "locks": block.locks,
+            "ends_link": block.ends_link}  # fmt: skip

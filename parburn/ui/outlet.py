@@ -1,0 +1,132 @@
+"""Where observers write. It never blocks its caller and never raises: no reader may stall a burn.
+
+Text for a real file descriptor is written by a thread of its own, so that a terminal stopped by Ctrl-S or
+a pager that does not read holds up only that thread. When the reader is gone, what follows is dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+from typing import IO
+
+CLOSE_DEADLINE_S = 60.0  # how long close() waits for a reader that takes nothing
+
+
+class Outlet:
+    """A text stream's writing end."""
+
+    def __init__(self, stream: IO[str], *, close_deadline_s: float = CLOSE_DEADLINE_S) -> None:
+        self._stream = stream
+        self._close_deadline_s = close_deadline_s
+        self.encoding: str = getattr(stream, "encoding", None) or "utf-8"
+        self._changed = threading.Condition()
+        self._queue: list[bytes] = []
+        self._writing = False
+        self._taken = 0  # bytes that the reader has taken, to see progress
+        self._closing = False
+        self.broken = False  # the reader is gone
+        self._thread: threading.Thread | None = None
+        try:
+            self._fd: int | None = stream.fileno()
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            self._fd = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the reader has not yet taken all: a frame may be left out then."""
+        return bool(self._queue) or self._writing
+
+    def write(self, text: str) -> int:
+        """Hand text over; returns its length, as a file does."""
+        if self.broken or self._closing:
+            return len(text)
+        if self._fd is None:
+            self._write_through(text)
+            return len(text)
+        with self._changed:
+            self._queue.append(text.encode(self.encoding, "replace"))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._pump, name="parburn-output", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+        return len(text)
+
+    def line(self, text: str) -> None:
+        """Write one line."""
+        self.write(text + "\n")
+
+    def flush(self) -> None:
+        """Nothing waits in this object that could be pushed."""
+
+    def drain(self) -> None:
+        """Wait until the reader has taken all, or has taken nothing for the deadline, or is gone."""
+        with self._changed:
+            while self.busy and not self.broken:
+                before = self._taken
+                if not self._changed.wait(self._close_deadline_s) and self._taken == before:
+                    self.broken = True
+
+    def close(self) -> None:
+        """Drain, and take no more text."""
+        self.drain()
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread is not None and not self.broken:
+            self._thread.join(1.0)
+
+    def _write_through(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            self.broken = True
+
+    def _pump(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue and not self._closing:
+                    self._changed.wait(3600)
+                if not self._queue:
+                    return
+                data = b"".join(self._queue)
+                self._queue.clear()
+                self._writing = True
+            try:
+                self._write_all(data)
+            except OSError:
+                self.broken = True
+                self._silence()
+            with self._changed:
+                self._writing = False
+                if self.broken:
+                    self._queue.clear()
+                self._changed.notify_all()
+            if self.broken:
+                return
+
+    def _write_all(self, data: bytes) -> None:
+        assert self._fd is not None
+        rest = memoryview(data)
+        while rest:
+            try:
+                count = os.write(self._fd, rest[:4096])
+            except BlockingIOError:  # somebody made the descriptor non-blocking
+                select.select([], [self._fd], [], 1.0)
+                continue
+            rest = rest[count:]
+            with self._changed:
+                self._taken += count
+                self._changed.notify_all()
+
+    def _silence(self) -> None:
+        """Point the descriptor elsewhere, or Python reports the broken pipe once more when it ends."""
+        assert self._fd is not None
+        with contextlib.suppress(OSError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._fd)
+            os.close(null)

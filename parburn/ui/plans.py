@@ -1,0 +1,54 @@
+"""The plans of a run as the operator confirms them: boards with equal plans are shown together. Pure text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from parburn.events import PlannedBlock
+from parburn.ui.words import one_line, planned_lines, plural
+
+QUESTION = "Type BURN (all capitals) to go on: "
+ANSWER = "BURN"
+WARNING = (
+    "Burning eFuses is IRREVERSIBLE. Your answer is for all boards above, and also covers later burns\n"
+    "that the same scripts ask for in this run."
+)
+
+
+class PlanLike(Protocol):
+    """What is asked of a plan; fleet's PlanOfBoard is one."""
+
+    @property
+    def port(self) -> str: ...
+    @property
+    def chip(self) -> str: ...
+    @property
+    def mac(self) -> str: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def blocks(self) -> tuple[PlannedBlock, ...]: ...
+    @property
+    def unique_values(self) -> Mapping[str, str]: ...
+
+
+def plan_lines(plans: Sequence[PlanLike]) -> list[str]:
+    """What will be burned into which board."""
+    groups: dict[tuple[str, tuple[PlannedBlock, ...]], list[PlanLike]] = {}
+    for plan in plans:
+        groups.setdefault((plan.chip, plan.blocks), []).append(plan)
+    lines: list[str] = []
+    for (chip, blocks), boards in groups.items():
+        lines.append(f"{plural(len(boards), 'board')} {chip}:")
+        lines += [f"    {line}" for line in planned_lines(blocks)]
+        for plan in boards:
+            values = ", ".join(f"{name}={value}" for name, value in plan.unique_values.items())
+            lines.append("  " + one_line(f"{plan.port} {plan.mac} index {plan.index} {values}"))
+    return lines
+
+
+def question_lines(plans: Sequence[PlanLike], *, simulated: bool) -> list[str]:
+    """The plans and the warning; QUESTION comes after them."""
+    lines = ["", "To be burned:", *plan_lines(plans), "", *WARNING.splitlines()]
+    return [*lines, "(These boards are simulated.)"] if simulated else lines

@@ -1,0 +1,54 @@
+"""Asks the operator for one line on the terminal without blocking the event loop.
+
+The descriptor is read by the loop and not in a thread: a thread that waits in a read cannot be ended, and
+would take the first line that is typed for the shell after parburn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import IO, Any
+
+CONFIRM_DEADLINE_S = 3600.0  # nobody is there
+
+
+def can_ask(stdin: IO[str] | None = None, stderr: IO[str] | None = None) -> bool:
+    """Whether there is a terminal to ask on and to answer from."""
+    stdin = sys.stdin if stdin is None else stdin
+    stderr = sys.stderr if stderr is None else stderr
+    try:
+        return stdin is not None and stdin.isatty() and (sys.stdout.isatty() or stderr.isatty())
+    except ValueError:  # closed
+        return False
+
+
+async def read_line(
+    fd: int, stopped: asyncio.Event, *, deadline_s: float = CONFIRM_DEADLINE_S, limit: int = 4096
+) -> str | None:
+    """The next line typed on `fd`; None at the end of input, when `stopped` is set, or at the deadline."""
+    loop = asyncio.get_running_loop()
+    typed: asyncio.Future[str | None] = loop.create_future()
+    text = bytearray()
+
+    def take() -> None:
+        try:
+            data = os.read(fd, 1024)
+        except OSError:
+            data = b""
+        text.extend(data)
+        if not typed.done() and (not data or b"\n" in data or len(text) > limit):
+            loop.remove_reader(fd)  # at once: the next line is not ours
+            typed.set_result(text.decode("utf-8", "replace").partition("\n")[0] if data else None)
+
+    loop.add_reader(fd, take)
+    stop = asyncio.ensure_future(stopped.wait())
+    either: set[asyncio.Future[Any]] = {typed, stop}
+    try:
+        await asyncio.wait(either, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED)
+        return typed.result() if typed.done() and not stopped.is_set() else None
+    finally:
+        loop.remove_reader(fd)
+        typed.cancel()
+        stop.cancel()

@@ -1,0 +1,110 @@
+"""The report file: a row per board, as CSV or JSON. Written whole or not at all; never key material."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import platform
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from parburn import __version__
+from parburn.errors import UsageError
+from parburn.events import DeviceReport
+from parburn.ui.words import one_line
+
+COLUMNS = (
+    "slot", "port", "chip", "mac", "index", "unique_values", "result", "error", "burned", "next_step",
+    "seconds", "blocks_done", "blocks_total", "turns", "tx_bytes", "rx_bytes", "retries",
+    "parburn_version", "python_version", "scripts", "config_files", "tables",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Names and SHA-256 digests of the files that this run was made of."""
+
+    scripts: Mapping[str, str]
+    config_files: Mapping[str, str]
+    tables: Mapping[str, str]
+
+
+def digests_of(paths: Iterable[Path]) -> dict[str, str]:
+    """File name -> SHA-256 in hex, read now. Raises UsageError when a file cannot be read."""
+    digests: dict[str, str] = {}
+    for path in paths:
+        if not path.is_file():  # a pipe can be read only once, and the scripts need it
+            digests[str(path)] = "not a regular file"
+            continue
+        try:
+            digests[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be read: {error.strerror}", hint="Nothing was burned."
+            ) from error
+    return digests
+
+
+def write_report(path: Path, reports: Sequence[DeviceReport], inputs: Inputs) -> None:
+    """Write all rows to `path`; its ending chooses the format. Raises OSError."""
+    rows = [row_of(report, inputs) for report in reports]
+    text = (
+        _as_csv(rows)
+        if path.suffix.lower() == ".csv"
+        else json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    )
+    _replace(path, text)
+
+
+def row_of(report: DeviceReport, inputs: Inputs) -> dict[str, Any]:
+    """One board's row, by column."""
+    values = (
+        report.slot, report.port, report.chip, report.mac, report.index, dict(report.unique_values),
+        report.result.value, report.error, report.burned, report.next_step,
+        round(report.seconds, 3), report.blocks_done, report.blocks_total, report.turns, report.tx_bytes,
+        report.rx_bytes, report.retries,
+        __version__, platform.python_version(), dict(inputs.scripts), dict(inputs.config_files),
+        dict(inputs.tables),
+    )  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _cell(value) for name, value in row.items()})
+    return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}={item}" for name, item in value.items())
+    return one_line(value) if isinstance(value, str) else value
+
+
+def _replace(path: Path, text: str) -> None:
+    """Beside it first, then in its place: a full disk leaves the old report as it was."""
+    if path.exists() and not path.is_file():  # /dev/stderr or a pipe
+        path.write_text(text, encoding="utf-8")
+        return
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as out:
+        part = Path(out.name)
+        try:
+            out.write(text)
+            out.close()
+            part.chmod(0o644)
+            part.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise

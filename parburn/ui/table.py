@@ -1,0 +1,110 @@
+"""The live table on a terminal, by rich. At most eight frames a second, and only when something changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, cast
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from parburn.events import Event, Note, RunFinished, ScriptOutput
+from parburn.ui.boards import Boards
+from parburn.ui.frame import Frame
+from parburn.ui.outlet import Outlet
+from parburn.ui.words import one_line, safe_lines
+
+FRAME_SECONDS = 0.125
+NOTE_STYLES = {"warning": "bold yellow", "hint": "cyan"}
+
+
+class LiveTable:
+    """An observer that keeps one row a board on the screen."""
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        *,
+        show_output: bool = False,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        width: int | None = None,
+        height: int | None = None,
+    ) -> None:
+        self._outlet = outlet
+        self._show_output = show_output
+        self._quiet = quiet
+        self.boards = Boards(clock=clock)
+        self.frame = Frame(self.boards)
+        self.console = Console(
+            file=cast(IO[str], outlet),
+            force_terminal=True,
+            width=width,
+            height=height,
+            highlight=False,
+            markup=False,
+        )
+        self._above: list[Text] = []  # what is to be printed above the table at the next frame
+        self._live: Live | None = None
+        self._paused = False
+
+    def emit(self, event: Event) -> None:
+        """Take one event; nothing is drawn here."""
+        self.boards.apply(event)
+        if isinstance(event, Note):
+            if not self._quiet or event.level == "warning":
+                self._note(event)
+        elif isinstance(event, ScriptOutput) and self._show_output:
+            self._above += [Text(f"{event.port} | {line}") for line in safe_lines(event.text)]
+        elif isinstance(event, RunFinished):
+            self.draw(force=True)
+
+    def draw(self, *, force: bool = False) -> bool:
+        """Draw a frame if there is something new and the terminal has taken the last one."""
+        if self._paused or (self._outlet.busy and not force):
+            return False
+        size = self.console.size
+        if not (force or self._above or self.frame.stale(size.width, size.height)):
+            return False
+        if self._live is None:
+            self._start()
+        if self._above:
+            above, self._above = self._above, []
+            self.console.print(Text("\n").join(above), soft_wrap=True)  # prints the frame below it, too
+        elif self._live is not None:
+            self._live.refresh()
+        return True
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the table off the screen, for a question to the operator."""
+        if self._live is not None:
+            self._live.transient = True
+            self._live.stop()
+            self._live = None
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+
+    def close(self) -> None:
+        """Leave the last frame on the screen and give the cursor back."""
+        if self.boards.all:
+            self.draw(force=True)
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _start(self) -> None:
+        self._live = Live(
+            self.frame, console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
+        self._live.start()
+
+    def _note(self, event: Note) -> None:
+        where = f"{event.port}: " if event.port else ""
+        self._above.append(Text(where + one_line(event.text), style=NOTE_STYLES.get(event.level, "")))

@@ -1,0 +1,78 @@
+"""How values are written for people: short names, safe text, counts. Pure functions on text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+
+from parburn.events import DeviceReport, PlannedBlock
+
+_SAFE: dict[int, None] = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)))  # control characters
+_SAFE_LINES = {code: value for code, value in _SAFE.items() if chr(code) not in "\n\t"}
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and control characters: what a script raised must not steer the terminal."""
+    return " ".join(text.split()).translate(_SAFE)
+
+
+def safe_lines(text: str) -> list[str]:
+    """The lines of a text without control characters. A lone carriage return begins a new line."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_SAFE_LINES).expandtabs(4).splitlines()
+
+
+def shortened(names: Sequence[str], *, separators: str = "/") -> dict[str, str]:
+    """Each name without what all have in common, cut at a separator. One name keeps its last part."""
+    distinct = list(dict.fromkeys(names))
+    if not distinct:
+        return {}
+    first, last = min(distinct), max(distinct)  # what these two share, all share
+    common = next((first[:at] for at, mark in enumerate(first) if last[at : at + 1] != mark), first)
+    cut = 1 + max(common.rfind(mark) for mark in separators)
+    short = {name: name[cut:] for name in distinct}
+    return short if all(short.values()) else {name: name for name in distinct}
+
+
+def short_ports(ports: Sequence[str]) -> dict[str, str]:
+    """Ports without their common folder."""
+    return shortened(ports)
+
+
+def short_slots(slots: Sequence[str]) -> dict[str, str]:
+    """by-path names without the host controller that all share; a single one stays whole."""
+    return shortened(slots, separators="/-") if len(set(slots)) > 1 else {slot: slot for slot in slots}
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """`1 board`, `3 boards`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def seconds(value: float) -> str:
+    """`0.4 s`, `12 s`."""
+    return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+
+
+def board(report: DeviceReport) -> str:
+    """One board's name in a sentence: port, slot when it says more, chip, MAC, index."""
+    parts = [report.port]
+    if report.slot and report.slot not in (report.port, PurePath(report.port).name):
+        parts.append(f"({report.slot})")
+    parts += [text for text in (report.chip, report.mac) if text]
+    if report.index is not None:
+        parts.append(f"index {report.index}")
+    return " ".join(parts)
+
+
+def planned_lines(blocks: Iterable[PlannedBlock]) -> list[str]:
+    """The plan of one board, a line a block."""
+    lines = []
+    for block in blocks:
+        what = ", ".join(block.fields)
+        line = f"{block.block}: {plural(block.bits, 'bit')}" + (f"  {what}" if what else "")
+        if block.locks:
+            line += "  [locks, burned last]"
+        if block.ends_link:
+            line += f"  [ends the link: {block.ends_link}]"
+        lines.append(one_line(line) if "\n" in line else line)
+    return lines or ["nothing to burn"]

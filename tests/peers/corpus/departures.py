@@ -1,0 +1,102 @@
+"""Cases in which parburn does otherwise on purpose. Each hits an entry of `tests.peers.differences`."""
+
+from __future__ import annotations
+
+import json
+
+from tests.peers.case import Case, bits, commands, key, scripts
+
+BOTH = (4, 5)
+KEYS = {"one.bin": key("one"), "long.bin": key("long", 64), "one two.bin": key("one two")}
+INDEXED = json.dumps({"1": "aa:bb:cc:dd:ee:88"})
+
+DEPARTURES = (
+    Case("hyphenated commands", "esp32", (commands("burn-efuse JTAG_DISABLE 1"),)),
+    Case(
+        "words in quotes",
+        "esp32s3",
+        (commands("burn_key BLOCK_KEY0 'one two.bin' HMAC_UP"),),
+        files=KEYS,
+    ),
+    Case("a bit counted from the end", "esp32c3", (commands("burn_bit BLOCK3 -1"),)),
+    Case(
+        "an offset before the start",
+        "esp32",
+        (commands("burn_block_data --offset=-4 BLOCK3 one.bin"),),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "a 512-bit key by the block's other name",
+        "esp32s3",
+        (commands("burn_key BLOCK5 long.bin XTS_AES_256_KEY"),),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "a second key block that is staged already",
+        "esp32s3",
+        (commands("burn_key BLOCK_KEY1 one.bin HMAC_UP", "burn_key BLOCK_KEY0 long.bin XTS_AES_256_KEY"),),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "single bits of protected fields",
+        "esp32c3",
+        (commands("burn_bit BLOCK0 40"),),
+        start={0: bits(2)},  # WR_DIS of the group that bit 40 (DIS_ICACHE) belongs to
+        peers=BOTH,
+    ),
+    Case(
+        "a helper sees the script's names",
+        "esp32",
+        (scripts("burn.py"),),
+        files={
+            "burn.py": """
+name = "JTAG_DISABLE"
+def burn():
+    espefuse(esp, efuses, args, "burn_efuse " + name)
+burn()
+"""
+        },
+    ),
+    Case(
+        "each script has its files from the start",
+        "esp32",
+        (scripts("one.py", "two.py", index=1, configs=("macs.json",)),),
+        files={
+            "macs.json": INDEXED,
+            "one.py": """
+macs = json.load(args.configfiles[0])
+espefuse(esp, efuses, args, "burn_custom_mac " + macs["1"])
+""",
+            "two.py": 'print("::", json.load(args.configfiles[0])["1"])\n',
+        },
+    ),
+    Case(
+        "several files after one --configfiles",
+        "esp32",
+        (scripts("outer.py"),),
+        files={
+            "a.json": "{}",
+            "b.json": "{}",
+            "outer.py": """
+espefuse(esp, efuses, args, "execute_scripts inner.py --index 1 --configfiles a.json b.json")
+""",
+            "inner.py": 'espefuse(esp, efuses, args, "burn_efuse JTAG_DISABLE")\n',
+        },
+    ),
+    Case(
+        "blocks by name",
+        "esp32c3",
+        (scripts("look.py"),),
+        files={"look.py": 'print("::", efuses["BLOCK4"].is_readable())\n'},
+    ),
+    Case(
+        "the eFuse controller is not for scripts",
+        "esp32c3",
+        (scripts("write.py"),),
+        files={"write.py": "esp.write_reg(0x60008800, 1)\n"},
+    ),
+    Case("scripts stay in their folder", "esp32", (scripts("go.py"),), files={"go.py": 'os.chdir("..")\n'}),
+)

@@ -1,0 +1,192 @@
+"""The table of deliberate differences: where parburn is stricter or kinder than a peer, or the peer is wrong.
+
+Each entry is narrow: it names the peers, the kind of mismatch and what it is about, and says why. A mismatch
+that no entry covers fails its test; an entry that the corpus never hits fails the table's own test. Where
+nothing is said to the contrary the reason is a line of the dialect's definition (dialect 4 is judged against
+4.12, dialect 5 against 5.6).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tests.peers.compare import Mismatch
+
+Cover = Callable[[Mismatch], bool]
+BOTH = frozenset({4, 5})
+CALIBRATION = re.compile(r"ADC|LDO|DBIAS|_HVT")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One deliberate difference. `covers` decides; it is asked only for mismatches with one of `peers`."""
+
+    name: str
+    reason: str
+    covers: Cover
+    peers: frozenset[int] = BOTH
+
+
+def accepted_here(pattern: str, because: str) -> Cover:
+    """The peer refuses a step whose text matches, with a message that matches; parburn carries it out."""
+    step, message = re.compile(pattern), re.compile(because)
+    return lambda one: (
+        one.kind == "verdict"
+        and one.theirs == "refused"
+        and bool(step.search(one.subject))
+        and bool(message.search(one.message))
+    )
+
+
+def refused_here(pattern: str, because: str) -> Cover:
+    """The peer carries out a step whose text matches; parburn refuses it with a message that matches."""
+    step, message = re.compile(pattern), re.compile(because)
+    return lambda one: (
+        one.kind == "verdict"
+        and one.theirs == "accepted"
+        and bool(step.search(one.subject))
+        and bool(message.search(one.message))
+    )
+
+
+def in_case(name: str, cover: Cover) -> Cover:
+    """Only in the case of this name: for scripts, whose text is not at hand here."""
+    return lambda one: one.case == name and cover(one)
+
+
+def calibration_value(one: Mismatch) -> bool:
+    """`get`, `get_meaning` or the summary's value of a calibration field: here the plain number."""
+    if one.kind not in ("get", "meaning", "summary") or not CALIBRATION.search(one.subject):
+        return False
+    if one.kind == "summary" and not one.subject.endswith(".value"):
+        return False
+    if not isinstance(one.ours, int) or not isinstance(one.theirs, int) or one.theirs % 4:
+        return False
+    sign = one.ours - abs(one.theirs) // 4  # what is left of the plain number is the sign's bit
+    return sign == 0 if one.theirs > 0 else sign.bit_count() == 1
+
+
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference(
+        "a refused command stages nothing",
+        "the originals leave it half staged: a caught refusal still burns a part of it",
+        lambda one: one.kind == "half-staged",
+    ),
+    Difference(
+        "the bare counter of ESP32",
+        "`burn_efuse FLASH_CRYPT_CNT` is documented, and refused by the originals: it burns the next bit",
+        accepted_here(r"burn_efuse (--force )?FLASH_CRYPT_CNT(;|$)", "New value required"),
+    ),
+    Difference(
+        "hyphens in command names",
+        "`burn-efuse` is the name of 5.x and taken in both dialects",
+        accepted_here(r"(^|; )[a-z]+-", "incorrect command"),
+        frozenset({4}),
+    ),
+    Difference(
+        "quotes in commands",
+        "commands are split like a shell does; the original splits at every space",
+        accepted_here("['\"]", "incorrect command"),
+        frozenset({4}),
+    ),
+    Difference(
+        "bits counted from the end",
+        "`burn_bit BLOCK -1` is refused here, as by 5.6",
+        refused_here(r"burn_bit \S+ (\d+ )*-\d", "-1|negative"),
+        frozenset({4}),
+    ),
+    Difference(
+        "negative offsets",
+        "the originals take a negative `--offset` as 0 and burn elsewhere than asked",
+        refused_here(r"burn_block_data .*--offset=-\d", "offset"),
+    ),
+    Difference(
+        "512-bit keys by a block's alias",
+        "the originals pick the same block twice",
+        accepted_here(r"burn_key .*BLOCK\d \S+ XTS_AES_256_KEY", "cannot be cleared|repeated"),
+    ),
+    Difference(
+        "512-bit keys look at what is staged",
+        "the originals' search for the second block ignores it, and runs into the key that is staged there",
+        accepted_here(r"burn_key .*; burn_key BLOCK_KEY\d \S+ XTS_AES_256_KEY", "cannot be cleared"),
+    ),
+    Difference(
+        "single bits of protected fields",
+        "the originals report such bits as burned, and they are not",
+        refused_here(r"burn_bit|burn_block_data", "write-protected fields"),
+    ),
+    Difference(
+        "calibration values",
+        "4.12 shows them as sign-magnitude times 4; the plain number, as 5.6 has it, is right",
+        calibration_value,
+        frozenset({4}),
+    ),
+    Difference(
+        "helpers see the script's names",
+        "one globals dict serves all scripts of a device; in the original a `def` sees none of it",
+        in_case("a helper sees the script's names", accepted_here("", "NameError")),
+        frozenset({4}),
+    ),
+    Difference(
+        "fresh config files",
+        "each script on each device reads its config files from their start; the original shares one handle",
+        in_case("each script has its files from the start", accepted_here("", "JSONDecodeError")),
+        frozenset({4}),
+    ),
+    Difference(
+        "several files after --configfiles",
+        "documented, and refused by the original",
+        in_case("several files after one --configfiles", accepted_here("", "incorrect command")),
+        frozenset({4}),
+    ),
+    Difference(
+        "blocks by name",
+        "`efuses[block]` takes block names and aliases too",
+        in_case("blocks by name", accepted_here("", "KeyError")),
+        frozenset({4}),
+    ),
+    Difference(
+        "writes to the eFuse controller",
+        "everything that burns goes through plan, ledger and commit, so esp.write_reg to it is refused",
+        in_case("the eFuse controller is not for scripts", refused_here("", "eFuse controller")),
+        frozenset({4}),
+    ),
+    Difference(
+        "os.chdir",
+        "one process serves all boards: a script must not move the others' folder",
+        in_case("scripts stay in their folder", refused_here("", "chdir")),
+        frozenset({4}),
+    ),
+)
+
+
+def difference_of(one: Mismatch) -> Difference | None:
+    """The first entry that covers a mismatch."""
+    for difference in DIFFERENCES:
+        if one.peer in difference.peers and difference.covers(one):
+            return difference
+    return None
+
+
+@dataclass
+class Hits:
+    """Which entries a run of the corpus came across."""
+
+    names: set[str] = field(default_factory=set)
+
+    def unexplained(self, found: Iterable[Mismatch]) -> list[Mismatch]:
+        """Note the entries that were hit; return the mismatches that none of them covers."""
+        left = []
+        for one in found:
+            difference = difference_of(one)
+            if difference is None:
+                left.append(one)
+            else:
+                self.names.add(difference.name)
+        return left
+
+    def never_hit(self) -> list[str]:
+        """Entries that the run did not come across: stale, or the corpus lacks their case."""
+        return [one.name for one in DIFFERENCES if one.name not in self.names]

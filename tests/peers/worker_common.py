@@ -1,0 +1,161 @@
+"""What the two peer workers share: the conversation over stdin/stdout and the chip's memory.
+
+Runs in the peer's own Python, never in ours. A request is one JSON line, its answer is one JSON line; all
+that the original prints in between is caught. Each request starts from a fresh chip, so nothing is carried
+over from one sequence to the next.
+
+Request: ``{"chip", "start": {block: hex}, "steps": [step], "table": text or null, "folder": path, "go_on"}``.
+A step is ``{"commands": [line]}`` or ``{"scripts": [path], "index": n or null, "configs": [path]}``; each
+step ends with a burn. Answer: ``{"start": state, "steps": [{"accepted", "where", "message", "crash",
+"half_staged", "says": [line], "state"}]}``; a state: ``{"blocks": {index: hex}, "fields": {name: field},
+"summary": {name: entry}}``.
+"""
+
+import contextlib
+import functools
+import importlib
+import io
+import json
+import os
+import sys
+import traceback
+from typing import Any, Protocol
+
+SAID = "::"  # a script's lines that begin so are compared with ours
+
+
+class Session(Protocol):
+    """One chip from its start bits to the end of its sequence, as each version of the original does it."""
+
+    def commands(self, lines: list[str]) -> dict[str, Any]:
+        """Stage the commands, then burn."""
+        ...
+
+    def scripts(self, paths: list[str], index: int | None, configs: list[str]) -> dict[str, Any]:
+        """Run scripts as the original's execute_scripts does, then burn."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """All read registers and what every field shows."""
+        ...
+
+
+class OpenSession(Protocol):
+    """Makes a session."""
+
+    def __call__(self, chip: str, start: dict[int, int], table: str | None) -> Session:
+        """Start bits by block, and the text of a custom eFuse table or None."""
+        ...
+
+
+def serve(open_session: OpenSession) -> None:
+    """Answer requests until stdin ends."""
+    parse_tables_once()
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # nothing but answers may reach the other end
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = run(open_session, request)
+        except Exception:
+            answer = {"broken": traceback.format_exc()}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def run(open_session: OpenSession, request: dict[str, Any]) -> dict[str, Any]:
+    """One sequence from a fresh chip."""
+    os.chdir(request["folder"])
+    start = {int(index): int(bits, 16) for index, bits in request["start"].items()}
+    with caught_output():
+        session = open_session(request["chip"], start, request["table"])
+        answer: dict[str, Any] = {"start": session.state(), "steps": []}
+    for step in request["steps"]:
+        with caught_output() as printed:
+            if "commands" in step:
+                outcome = session.commands(step["commands"])
+            else:
+                outcome = session.scripts(step["scripts"], step["index"], step["configs"])
+        outcome["says"] = [one for one in printed.getvalue().splitlines() if one.startswith(SAID)]
+        with caught_output():
+            outcome["state"] = session.state()
+        answer["steps"].append(outcome)
+        if not outcome["accepted"] and not request["go_on"]:
+            break
+    return answer
+
+
+@contextlib.contextmanager
+def caught_output() -> Any:
+    """Keep what the original prints."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+        yield printed
+
+
+def refused(error: BaseException, where: str, half_staged: bool) -> dict[str, Any]:
+    """The outcome of a step that the original did not carry out."""
+    crash = "" if type(error).__name__ in ("FatalError", "SystemExit") else type(error).__name__
+    return {
+        "accepted": False,
+        "where": where,
+        "message": str(error) or type(error).__name__,
+        "crash": crash,
+        "half_staged": half_staged,
+    }
+
+
+def accepted(half_staged: bool = False) -> dict[str, Any]:
+    """The outcome of a step that was burned."""
+    return {"accepted": True, "where": "", "message": "", "crash": "", "half_staged": half_staged}
+
+
+def parse_tables_once() -> None:
+    """The originals parse a chip's YAML anew for every object: once is enough for thousands of runs."""
+    yaml: Any = importlib.import_module("yaml")
+    parse = functools.cache(yaml.safe_load)
+    yaml.safe_load = lambda stream: parse(stream if isinstance(stream, str) else stream.read())
+
+
+class Kept(io.StringIO):
+    """A summary's file: has a name, and its text can still be read after it was closed."""
+
+    name = "summary"
+    text = ""
+
+    def close(self) -> None:
+        """Keep the text."""
+        self.text = self.getvalue()
+        super().close()
+
+
+def put_bits(esp: Any, bitstream: Any, start: dict[int, int]) -> None:
+    """Set the read registers of the virtual chip directly, as a chip that was burned before has them."""
+    for row in esp.Blocks.BLOCKS:
+        block = esp.Blocks.get(row)
+        bits = start.get(block.id, 0)
+        length = esp.get_bitlen_of_block(block)
+        place = esp.mem.length - ((block.rd_addr - esp.REGS.DR_REG_EFUSE_BASE) * 8 + length)
+        esp.mem.overwrite(bitstream(bytes=bits.to_bytes(length // 8, "big")), place)
+
+
+def read_blocks(esp: Any) -> dict[str, str]:
+    """All read registers, as a reader of the chip sees them."""
+    return {
+        str(esp.Blocks.get(row).id): hex(esp.read_block(esp.Blocks.get(row).id).uint)
+        for row in esp.Blocks.BLOCKS
+    }
+
+
+def read_fields(efuses: Any) -> dict[str, Any]:
+    """What every field that the original lists now shows."""
+    return {
+        field.name: {
+            "get": field.get(),
+            "meaning": field.get_meaning(),
+            "bits": hex(field.get_bitstring().uint),
+            "readable": field.is_readable(),
+            "writeable": field.is_writeable(),
+        }
+        for field in efuses
+    }

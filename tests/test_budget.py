@@ -1,0 +1,94 @@
+"""What a board may cost: turns and bytes asserted exactly enough to see a change, CPU and wall by ratios."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import COMMAND, environment
+from tests.rig import start_rig
+
+BOARDS = 32
+CPU_MS_PER_BOARD = 6.0
+WALL_RATIO = 1.5
+TRIES = 3  # a busy neighbour may spoil a measurement; a slow parburn is slow three times
+
+SCRIPTS = {
+    "esp32c3": """\
+espefuse(esp, efuses, args, 'burn_custom_mac aa:cd:ef:00:01:{:02x}'.format(args.index))
+espefuse(esp, efuses, args, 'burn_key BLOCK_KEY0 KEY XTS_AES_128_KEY')
+espefuse(esp, efuses, args, 'burn_efuse DIS_DIRECT_BOOT 1')
+""",
+    "esp32": """\
+espefuse(esp, efuses, args, 'burn_custom_mac aa:cd:ef:00:01:{:02x}'.format(args.index))
+espefuse(esp, efuses, args, 'burn_key flash_encryption KEY')
+espefuse(esp, efuses, args, 'burn_efuse JTAG_DISABLE 1')
+""",
+}
+# Turns and bytes of one board: key (read- and write-protected), custom MAC and one BLOCK0 bit, all verified.
+MOST = {"esp32c3": (13, 4200, 3200), "esp32": (11, 4200, 3400)}
+
+
+@dataclass(frozen=True)
+class Cost:
+    wall_s: float
+    cpu_s: float
+    rows: list[dict[str, Any]]
+
+
+def run(chip: str, ports: list[str], folder: Path, name: str) -> Cost:
+    key = folder / "key.bin"
+    key.write_bytes(bytes(range(1, 33)))
+    script = folder / "provision.py"
+    script.write_text(SCRIPTS[chip].replace(" KEY", f" {key}"))
+    report = folder / f"{name}.json"
+    assert COMMAND
+    process = subprocess.Popen(
+        [COMMAND, "--ports", *ports, "--scripts", script, "--do-not-confirm", "--report", report, "--quiet"],
+        env=environment(folder / f"state-{name}"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.stderr is not None
+    with process.stderr:
+        said = process.stderr.read().decode()
+    assert process.returncode == 0, said
+    rows = json.loads(report.read_text())
+    return Cost(max(row["seconds"] for row in rows), usage.ru_utime + usage.ru_stime, rows)
+
+
+@pytest.mark.parametrize("chip", ["esp32c3", "esp32"])
+def test_turns_and_bytes_of_one_board(chip: str, tmp_path: Path) -> None:
+    with start_rig(chip, tmp_path=tmp_path) as rig:
+        (row,) = run(chip, rig.ports, tmp_path, "one").rows
+    turns, tx, rx = MOST[chip]
+    assert row["turns"] <= turns
+    assert row["tx_bytes"] <= tx
+    assert row["rx_bytes"] <= rx
+
+
+def test_thirty_two_boards_cost_little_more_than_one(tmp_path: Path) -> None:
+    seen = []
+    for attempt in range(TRIES):
+        folder = tmp_path / str(attempt)
+        with start_rig("esp32c3", BOARDS + 1, tmp_path=folder, baud_limit=115200, usb_latency_ms=1) as rig:
+            one = run("esp32c3", rig.ports[:1], folder, "one")
+            many = run("esp32c3", rig.ports[1:], folder, "many")
+        ratio = many.wall_s / one.wall_s
+        cpu_ms = (many.cpu_s - one.cpu_s) / (BOARDS - 1) * 1000
+        seen.append(
+            f"wall {one.wall_s:.2f} s -> {many.wall_s:.2f} s ({ratio:.2f}x), {cpu_ms:.1f} ms CPU a board"
+        )
+        if ratio <= WALL_RATIO and cpu_ms <= CPU_MS_PER_BOARD:
+            return
+        time.sleep(1)
+    pytest.fail("; ".join(seen))
