@@ -42,7 +42,9 @@ async def burn_fleet(
     config = load_config_files(job.config_files)
     tables = TableSet(job.tables)
     batch = BatchSpec(name=job.batch, config_digest=config.digest, entries=config.entry_digest)
-    ledger = await open_ledger(job.ledger, batch, throw_away=job.simulated and job.ledger is None)
+    ledger = await open_ledger(
+        job.ledger, batch, throw_away=job.simulated and job.ledger is None, overrides=job.overrides
+    )
     try:
         for text in ledger.notes:
             emit(Note("", text))

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -51,9 +51,7 @@ class SimulatedBoards:
             deadline = time.monotonic() + READY_DEADLINE_S
             for rig in self._rigs:
                 _wait_ready(rig, deadline)
-            self.ports = tuple(
-                str(rig.folder / f"ttyUSB{number}") for rig in self._rigs for number in range(rig.count)
-            )
+            self.ports = tuple(self._number_ports())
         except BaseException:
             self.stop()
             raise
@@ -80,6 +78,14 @@ class SimulatedBoards:
                     pipe.close()
         self._rigs.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _number_ports(self) -> Iterator[str]:
+        """One name after the other for the ports of all processes: a slot's name is used once."""
+        each = (rig.folder / f"ttyUSB{number}" for rig in self._rigs for number in range(rig.count))
+        for number, port in enumerate(each):
+            link = self._folder / f"ttyUSB{number}"
+            link.symlink_to(port)
+            yield str(link)
 
     def _start(self, chip: str, count: int) -> _Rig:
         folder = self._folder / chip

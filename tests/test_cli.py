@@ -10,7 +10,6 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +86,9 @@ def test_defaults(files: Path) -> None:
 
 def test_every_option_reaches_the_job(files: Path) -> None:
     made = job(
-        "--ports", "ttyUSB1", "--scripts", "s.py", "--index", "3", "--dry-run", "--expect", "1", "--chip", "ESP32-S3",
-        "--baud", "921600", "--before", "usb_reset", "--after", "hard_reset", "--extend-efuse-table", "table.csv",
+        "--ports", "ttyUSB1", "--scripts", "s.py", "--index", "3", "--dry-run", "--expect", "1",
+        "--chip", "ESP32-S3", "--baud", "921600", "--before", "usb_reset", "--after", "hard_reset",
+        "--extend-efuse-table", "table.csv",
         "--extend-efuse-table", "esp32c3=table.csv", "--ledger", "l.db", "--batch", "order 7",
         "--connect-attempts", "3", "--max-burning", "4", "--script-timeout", "2.5", "--allow-fixed-index",
         "--show-sensitive-info", "--show-output", "--report", "r.csv", "--trace", "t.txt", "--debug",
@@ -306,7 +306,13 @@ def test_exit_codes(results: str, flags: RunFlags, code: int) -> None:
 # Help and the rest ------------------------------------------------------------------------------------
 
 HEAVY = ("rich", "serial", "bitstring", "asyncio", "anyio", "sqlite3", "cryptography", "reedsolo", "tomllib")
-SEE = "import sys\nfrom parburn.cli import main\ncode = main({words})\nsys.stderr.write(' '.join(sys.modules))\nsys.exit(code)"
+SEE = """\
+import sys
+from parburn.cli import main
+code = main({words})
+sys.stderr.write(' '.join(sys.modules))
+sys.exit(code)
+"""
 
 
 @pytest.mark.parametrize(
@@ -377,10 +383,18 @@ def test_help_on_a_terminal_is_coloured_and_says_the_same() -> None:
         assert option in plain
 
 
+OPTIONS = (
+    "--ports", "--scripts", "--configfiles", "--index", "--do-not-confirm", "--dry-run", "--expect", "--chip",
+    "--baud", "--before", "--after", "--extend-efuse-table", "--ledger", "--batch", "--connect-attempts",
+    "--max-burning", "--script-timeout", "--sim", "--show-sensitive-info", "--show-output", "--report",
+    "--json", "--quiet", "--debug", "--trace", "--version",
+)  # fmt: skip
+
+
 def test_help_names_every_option_of_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
-    for option in ["--ports", "--scripts", "--configfiles", "--index", "--do-not-confirm", "--dry-run", "--expect", "--chip", "--baud", "--before", "--after", "--extend-efuse-table", "--ledger", "--batch", "--connect-attempts", "--max-burning", "--script-timeout", "--sim", "--show-sensitive-info", "--show-output", "--report", "--json", "--quiet", "--debug", "--trace", "--version"]:
+    for option in OPTIONS:
         assert re.search(rf"{option}\b", said), option
 
 
@@ -426,10 +440,10 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 
 @pytest.fixture
-def ledger_file(tmp_path: Path) -> Iterator[Path]:
+def ledger_file(tmp_path: Path) -> Path:
     path = tmp_path / "ledger.db"
     assert main(["ledger", "init", "--ledger", str(path), "--why", "a test"]) == 0
-    yield path
+    return path
 
 
 def test_ledger_actions_reach_the_ledger(

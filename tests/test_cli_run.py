@@ -1,4 +1,4 @@
-"""The run around the fleet: question, signals, views, report and exit code. The fleet is a stand-in that tells a story.
+"""The run around the fleet: question, signals, views, report, exit code. The fleet is a stand-in.
 
 The stand-in fleet runs in a process of its own, so that terminals, signals and broken pipes are real ones.
 """
@@ -96,8 +96,12 @@ async def slowly_passing(job: Job, emit: Emit, *, confirm: Confirm, stop: StopRe
     for number in range(40):
         emit(Note("", f"line {number} " + "x" * 2000))
         await asyncio.sleep(0.005)
-    Path("ended").write_text("yes")
+    _leave_mark()
     return await all_passing(job, emit, confirm=confirm, stop=stop)
+
+
+def _leave_mark() -> None:
+    Path("ended").write_text("yes")
 
 
 async def breaking(job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest) -> Reports:

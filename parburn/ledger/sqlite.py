@@ -29,10 +29,11 @@ async def open_ledger(
     batch: BatchSpec,
     *,
     throw_away: bool = False,
-    overrides: Collection[Override] = frozenset(),
+    overrides: Collection[Override | str] = frozenset(),
 ) -> SqliteLedger:
     """Open the ledger at `path` (None: the user's own) for one run. The first run on a machine makes it.
 
+    `overrides` are refusals that the operator takes upon himself, also by their words on the command line.
     `throw_away` makes one in a folder of its own that is deleted at the end: for simulated boards.
 
     Raises:
@@ -43,7 +44,7 @@ async def open_ledger(
     place = folder / FILE_NAME if folder is not None else (path or default_path()).resolve()
     ledger = SqliteLedger(place, folder)
     try:
-        await ledger._begin(batch, frozenset(overrides))
+        await ledger._begin(batch, frozenset(map(Override, overrides)))
     except BaseException:
         await ledger._abandon()
         raise

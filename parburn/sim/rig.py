@@ -59,8 +59,8 @@ class Rig:
     def serve(self) -> None:
         """Serve until a descriptor given to `stop_on` becomes readable."""
         while True:
-            wait_s = self._due[0][0] - time.monotonic() if self._due else None
-            select.select([self._epoll], [], [], None if wait_s is None else max(0.0, wait_s))
+            wait_s = max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
+            select.select([self._epoll], [], [], 0.0 if self._events else wait_s)
             self._events += self._epoll.poll(0)
             while self._events:
                 fd, event = self._events.pop(0)

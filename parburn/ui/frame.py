@@ -7,6 +7,7 @@ is three segments that stay the same objects until their board changes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -105,13 +106,11 @@ class Frame:
                 "blocks": 6, "time": 6, "result": STATE_WIDTH, "state": STATE_WIDTH}  # fmt: skip
 
     def _width_of(self, columns: tuple[str, ...]) -> int:
-        if "slot" in columns and all(slot in ("", port) for port, slot in self._names()):
+        if "slot" in columns and all(
+            board.slot in ("", PurePath(port).name) for port, board in self._boards.all.items()
+        ):
             return 1 << 30  # a slot that only repeats the port is no column
         return sum(self._widths[name] for name in columns) + len(GAP) * (len(columns) - 1)
-
-    def _names(self) -> Iterator[tuple[str, str]]:
-        for board in self._boards.all.values():
-            yield self._ports[board.port], self._slots.get(board.slot, board.slot)
 
     def _header(self, width: int) -> list[Segment]:
         assert self._columns is not None

@@ -1,8 +1,9 @@
-"""The plans of a run as the operator confirms them: boards with equal plans are shown together. Pure text."""
+"""The plans of a run as the operator confirms them: boards with plans of one shape together. Pure text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from parburn.events import PlannedBlock
@@ -37,11 +38,12 @@ def plan_lines(plans: Sequence[PlanLike]) -> list[str]:
     """What will be burned into which board."""
     groups: dict[tuple[str, tuple[PlannedBlock, ...]], list[PlanLike]] = {}
     for plan in plans:
-        groups.setdefault((plan.chip, plan.blocks), []).append(plan)
+        shape = tuple(replace(block, bits=0) for block in plan.blocks)  # values of their own differ in bits
+        groups.setdefault((plan.chip, shape), []).append(plan)
     lines: list[str] = []
-    for (chip, blocks), boards in groups.items():
+    for (chip, _), boards in groups.items():
         lines.append(f"{plural(len(boards), 'board')} {chip}:")
-        lines += [f"    {line}" for line in planned_lines(blocks)]
+        lines += [f"    {line}" for line in planned_lines(*(plan.blocks for plan in boards))]
         for plan in boards:
             values = ", ".join(f"{name}={value}" for name, value in plan.unique_values.items())
             lines.append("  " + one_line(f"{plan.port} {plan.mac} index {plan.index} {values}"))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from parburn.events import Event, Note, RunFinished, ScriptOutput
+from parburn.events import Event, Note, ScriptOutput
 from parburn.ui.boards import Boards
 from parburn.ui.frame import Frame
 from parburn.ui.outlet import Outlet
@@ -59,21 +59,19 @@ class LiveTable:
                 self._note(event)
         elif isinstance(event, ScriptOutput) and self._show_output:
             self._above += [Text(f"{event.port} | {line}") for line in safe_lines(event.text)]
-        elif isinstance(event, RunFinished):
-            self.draw(force=True)
 
     def draw(self, *, force: bool = False) -> bool:
         """Draw a frame if there is something new and the terminal has taken the last one."""
-        if self._paused or (self._outlet.busy and not force):
+        if self._paused or not (self.boards.all or self._above) or (self._outlet.busy and not force):
             return False
         size = self.console.size
         if not (force or self._above or self.frame.stale(size.width, size.height)):
             return False
-        if self._live is None:
+        if self._live is None and self.boards.all:
             self._start()
         if self._above:
             above, self._above = self._above, []
-            self.console.print(Text("\n").join(above), soft_wrap=True)  # prints the frame below it, too
+            self.console.print(Text("\n").join(above), soft_wrap=True)  # draws the frame below it, too
         elif self._live is not None:
             self._live.refresh()
         return True
@@ -93,10 +91,10 @@ class LiveTable:
 
     def close(self) -> None:
         """Leave the last frame on the screen and give the cursor back."""
-        if self.boards.all:
+        if self._above or self._live is None:
             self.draw(force=True)
         if self._live is not None:
-            self._live.stop()
+            self._live.stop()  # draws once more
             self._live = None
 
     def _start(self) -> None:

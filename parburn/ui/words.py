@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from parburn.events import DeviceReport, PlannedBlock
@@ -64,15 +64,18 @@ def board(report: DeviceReport) -> str:
     return " ".join(parts)
 
 
-def planned_lines(blocks: Iterable[PlannedBlock]) -> list[str]:
-    """The plan of one board, a line a block."""
+def planned_lines(*plans: Sequence[PlannedBlock]) -> list[str]:
+    """A plan, a line a block; of several plans of one shape together, with the range of their bits."""
     lines = []
-    for block in blocks:
+    for same in zip(*plans, strict=True):
+        block = same[0]
+        fewest, most = min(one.bits for one in same), max(one.bits for one in same)
+        bits = plural(most, "bit") if fewest == most else f"{fewest} to {most} bits"
         what = ", ".join(block.fields)
-        line = f"{block.block}: {plural(block.bits, 'bit')}" + (f"  {what}" if what else "")
+        line = f"{block.block}: {bits}" + (f"  {what}" if what else "")
         if block.locks:
             line += "  [locks, burned last]"
         if block.ends_link:
             line += f"  [ends the link: {block.ends_link}]"
-        lines.append(one_line(line) if "\n" in line else line)
+        lines.append(line.translate(_SAFE))
     return lines or ["nothing to burn"]

@@ -158,7 +158,7 @@ def test_a_chip_with_an_identity_gets_no_record_of_another_batch(path: Path) -> 
             assert not isinstance(claims[1], LedgerError)
             assert claims[1].index == 1
         assert await burn_on(path, chip(1), batch()) == 1  # without records: a plain job
-        async with opened(path, other, overrides=[Override.OTHER_BATCH]) as ledger:
+        async with opened(path, other, overrides=["allow-other-batch"]) as ledger:
             assert (await claim_of(ledger, chip(1))).index == 1
 
     run(work())

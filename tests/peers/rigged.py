@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from parburn.chips.registry import chip_named
 from parburn.sim.factory import make_product
 from parburn.sim.state_file import BoardFile, read_board
 from tests.command import Outcome as CommandOutcome
@@ -147,7 +148,10 @@ def _together(
         lines = (
             list(asked.lines) if isinstance(asked, Commands) else [f"execute_scripts {' '.join(asked.names)}"]
         )
-        plan[boards[n].mac.hex()] = {"lines": lines, "probe": PROBE.format(file=f"state{n}.json")}
+        ends = chip_named(boards[n].case.chip).link_end_by_field
+        cut = any(name in line for line in lines for name in ends)  # afterwards it cannot be asked any more
+        probe = "" if cut else PROBE.format(file=f"state{n}.json")
+        plan[boards[n].mac.hex()] = {"lines": lines, "probe": probe}
     (folder / "plan.json").write_text(json.dumps(plan))
     (folder / "dispatch.py").write_text(DISPATCH)
     ports = [rig.ports[n] for n in taking]

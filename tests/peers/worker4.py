@@ -28,7 +28,7 @@ class Session4:
         # BLOCK0 first: on ESP32 it says how long the others are.
         common.put_bits(self.esp, bitstring.BitStream, {0: start.get(0, 0)})
         common.put_bits(self.esp, bitstring.BitStream, start)
-        self.efuses, self.operations = self.look()
+        self.look()
         self.operations.json = json  # the documented example uses it
         self.half_staged = False
         self.original = self.operations.espefuse
@@ -38,11 +38,10 @@ class Session4:
             "extend_efuse_table": None,
         }  # fmt: skip
 
-    def look(self) -> tuple[Any, Any]:
-        """The eFuses as a new run of the tool would see them."""
+    def look(self) -> None:
+        """See the eFuses as a new run of the tool would."""
         table = io.StringIO(self.table) if self.table is not None else None
-        efuses, operations = espefuse_package.get_efuses(self.esp, False, False, True, table)
-        return efuses, operations
+        self.efuses, self.operations = espefuse_package.get_efuses(self.esp, False, False, True, table)
 
     def staged(self) -> list[int]:
         """What is staged in each block."""
@@ -66,7 +65,7 @@ class Session4:
 
     def commands(self, lines: list[str]) -> dict[str, Any]:
         """Stage the commands, then burn."""
-        self.begin()
+        self.half_staged = False
         where = ""
         self.efuses.batch_mode_cnt = 1
         try:
@@ -81,7 +80,7 @@ class Session4:
 
     def scripts(self, paths: list[str], index: int | None, configs: list[str]) -> dict[str, Any]:
         """Run scripts through the original's execute_scripts."""
-        self.begin()
+        self.half_staged = False
         line = ["execute_scripts", *paths]
         if index is not None:
             line += ["--index", str(index)]
@@ -99,19 +98,17 @@ class Session4:
             self.operations.espefuse = self.original
         return common.accepted(self.half_staged)
 
-    def begin(self) -> None:
-        """Each step is a new run of the tool on the same chip."""
-        self.efuses, self.operations = self.look()
-        self.half_staged = False
-
-    def state(self) -> dict[str, Any]:
-        """All read registers, all fields, and the summary as JSON."""
-        efuses, operations = self.look()
-        text = common.Kept()
-        fields = common.read_fields(efuses)
-        operations.summary(self.esp, efuses, argparse.Namespace(format="json", file=text, efuses_to_show=[]))
-        text.close()
-        return {"blocks": common.read_blocks(self.esp), "fields": fields, "summary": json.loads(text.text)}
+    def state(self, *, with_summary: bool) -> dict[str, Any]:
+        """All read registers, all fields, and the summary as JSON, in a new run of the tool."""
+        self.look()
+        state = {"blocks": common.read_blocks(self.esp), "fields": common.read_fields(self.efuses)}
+        if with_summary:
+            text = common.Kept()
+            wanted = argparse.Namespace(format="json", file=text, efuses_to_show=[])
+            self.operations.summary(self.esp, self.efuses, wanted)
+            text.close()
+            state["summary"] = json.loads(text.text)
+        return state
 
 
 if __name__ == "__main__":

@@ -31,20 +31,19 @@ class Session5:
         common.put_bits(self.esp, bitstring.BitStream, {0: start.get(0, 0)})
         common.put_bits(self.esp, bitstring.BitStream, start)
         self.half_staged = False
+        self.look()
 
-    def look(self, batch_mode: bool = False) -> Any:
-        """The API object as a new run of the tool would have it."""
+    def look(self) -> None:
+        """Take the API object as a new run of the tool would have it."""
         table = io.StringIO(self.table) if self.table is not None else None
-        commands = interface.init_commands(
-            esp=self.esp, do_not_confirm=True, extend_efuse_table=table, batch_mode=batch_mode
-        )
-        commands.efuses.postpone = True
-        return commands
+        self.api = interface.init_commands(esp=self.esp, do_not_confirm=True, extend_efuse_table=table)
+        self.api.efuses.postpone = True
 
     def commands(self, lines: list[str]) -> dict[str, Any]:
         """Stage the commands, then burn."""
         self.half_staged = False
-        commands = self.look(batch_mode=True)
+        commands = self.api
+        commands.use_batch_mode()
         where = ""
         try:
             group = cli_util.EspefuseGroup(chain=True)
@@ -67,7 +66,8 @@ class Session5:
     def scripts(self, paths: list[str], index: int | None, configs: list[str]) -> dict[str, Any]:
         """Run scripts for the API of 5.x, then burn."""
         self.half_staged = False
-        commands = self.look(batch_mode=True)
+        commands = self.api
+        commands.use_batch_mode()
         names = {"espefuse": commands, "index": index, "configs": configs, "json": json}
         try:
             for path in paths:
@@ -78,13 +78,15 @@ class Session5:
             return common.refused(error, "script", self.half_staged)
         return common.accepted()
 
-    def state(self) -> dict[str, Any]:
-        """All read registers, all fields, and the summary as JSON."""
-        commands = self.look()
-        text = common.Kept()
-        fields = common.read_fields(commands.efuses)
-        commands.summary(format="json", file=text)
-        return {"blocks": common.read_blocks(self.esp), "fields": fields, "summary": json.loads(text.text)}
+    def state(self, *, with_summary: bool) -> dict[str, Any]:
+        """All read registers, all fields, and the summary as JSON, in a new run of the tool."""
+        self.look()
+        state = {"blocks": common.read_blocks(self.esp), "fields": common.read_fields(self.api.efuses)}
+        if with_summary:
+            text = common.Kept()
+            self.api.summary(format="json", file=text)
+            state["summary"] = json.loads(text.text)
+        return state
 
 
 def options_last(words: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ Request: ``{"chip", "start": {block: hex}, "steps": [step], "table": text or nul
 A step is ``{"commands": [line]}`` or ``{"scripts": [path], "index": n or null, "configs": [path]}``; each
 step ends with a burn. Answer: ``{"start": state, "steps": [{"accepted", "where", "message", "crash",
 "half_staged", "says": [line], "state"}]}``; a state: ``{"blocks": {index: hex}, "fields": {name: field},
-"summary": {name: entry}}``.
+"summary": {name: entry} in the last state}``.
 """
 
 import contextlib
@@ -35,8 +35,8 @@ class Session(Protocol):
         """Run scripts as the original's execute_scripts does, then burn."""
         ...
 
-    def state(self) -> dict[str, Any]:
-        """All read registers and what every field shows."""
+    def state(self, *, with_summary: bool) -> dict[str, Any]:
+        """All read registers and what every field shows to a new run of the tool, which the next step is."""
         ...
 
 
@@ -69,8 +69,9 @@ def run(open_session: OpenSession, request: dict[str, Any]) -> dict[str, Any]:
     start = {int(index): int(bits, 16) for index, bits in request["start"].items()}
     with caught_output():
         session = open_session(request["chip"], start, request["table"])
-        answer: dict[str, Any] = {"start": session.state(), "steps": []}
-    for step in request["steps"]:
+        start_state = session.state(with_summary=not request["steps"])
+    answer: dict[str, Any] = {"start": start_state, "steps": []}
+    for number, step in enumerate(request["steps"], 1):
         with caught_output() as printed:
             if "commands" in step:
                 outcome = session.commands(step["commands"])
@@ -78,7 +79,7 @@ def run(open_session: OpenSession, request: dict[str, Any]) -> dict[str, Any]:
                 outcome = session.scripts(step["scripts"], step["index"], step["configs"])
         outcome["says"] = [one for one in printed.getvalue().splitlines() if one.startswith(SAID)]
         with caught_output():
-            outcome["state"] = session.state()
+            outcome["state"] = session.state(with_summary=number == len(request["steps"]))
         answer["steps"].append(outcome)
         if not outcome["accepted"] and not request["go_on"]:
             break

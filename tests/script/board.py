@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,17 +86,18 @@ class Ran:
 
 def make_board(
     name: str,
+    fields: Mapping[str, int] | None = None,
     *,
     table: str = "",
     known: Iterable[int] | None = None,
-    **fields: int,
+    **more: int,
 ) -> Board:
-    """A board; `fields` are bits set in the factory."""
+    """A board; `fields` and `more` are bits set in the factory, by field name."""
     chip = chip_named(name)
     if table:
         chip = extend_chip(chip, parse_custom_table(table, file="table.csv"))
     blocks = {block.index: 0 for block in chip.blocks}
-    for field_name, value in fields.items():
+    for field_name, value in {**(fields or {}), **more}.items():
         one = chip.field_by_name[field_name][0]
         assert one.start is not None
         blocks[one.block] |= value << one.start

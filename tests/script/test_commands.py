@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from parburn.chips.registry import chip_named
 from parburn.errors import ScriptFailed
-from parburn.script import own_copy
 from parburn.script.token import parse_token
 from tests.script.board import CHIPS, Ran, command, make_board, run
 
@@ -68,14 +68,17 @@ def test_custom_mac(tmp_path: Path, chip: str, shown: str, source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mac", ["01:02:03:04:05:06", "aa:bb", "aabbccddee88", "aa:bb:cc:dd:ee:8g", "a:b:c:d:e:f"]
+    ("mac", "words"),
+    [
+        ("01:02:03:04:05:06", "multicast"),
+        ("aa:bb", "six bytes"),
+        ("aabbccddee88", "six bytes"),
+        ("aa:bb:cc:dd:ee:8g", "hexadecimal"),
+        ("a:b:c:d:e:f", "six bytes"),
+    ],
 )
-def test_a_mac_that_is_none_is_refused(tmp_path: Path, mac: str) -> None:
-    assert "MAC" in refused(
-        run(make_board("esp32c3"), command(f"burn_custom_mac {mac}"), folder=tmp_path)
-    ) or (
-        "multicast" in refused(run(make_board("esp32c3"), command(f"burn_custom_mac {mac}"), folder=tmp_path))
-    )
+def test_a_mac_that_is_none_is_refused(tmp_path: Path, mac: str, words: str) -> None:
+    assert words in refused(run(make_board("esp32c3"), command(f"burn_custom_mac {mac}"), folder=tmp_path))
 
 
 def test_get_custom_mac(tmp_path: Path) -> None:
@@ -104,7 +107,7 @@ def test_the_documented_bare_count_burns_the_next_bit(tmp_path: Path) -> None:
         command("burn-efuse SPI_BOOT_CRYPT_CNT 0x7 HARD_DIS_JTAG 1"),
         "espefuse.burn_efuse({'SPI_BOOT_CRYPT_CNT': 0x7, 'DIS_PAD_JTAG': 1})\n",
         "espefuse.burn_efuse({'SPI_BOOT_CRYPT_CNT': '7', 'DIS_PAD_JTAG': True})\n",
-        "args.name_value_pairs = {'SPI_BOOT_CRYPT_CNT': 7, 'DIS_PAD_JTAG': 1}; burn_efuse(esp, efuses, args)\n",
+        "args.name_value_pairs = {'SPI_BOOT_CRYPT_CNT': 7, 'DIS_PAD_JTAG': 1}\nburn_efuse(esp, efuses, args)\n",
         "efuses['SPI_BOOT_CRYPT_CNT'].save(7); efuses['DIS_PAD_JTAG'].save(1)\n",
     ],
 )
@@ -245,9 +248,14 @@ def test_esp32_key_by_its_use(tmp_path: Path, key: Path, block: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["espefuse.burn_key(['BLOCK3'], [r'{key}'])", "espefuse.burn_key(['BLOCK3'], [open(r'{key}', 'rb')], False)",
-               "args.block = ['BLOCK3', None]; args.keyfile = [open(r'{key}', 'rb'), None]; burn_key(esp, efuses, args)"],
-)  # fmt: skip
+    "source",
+    [
+        "espefuse.burn_key(['BLOCK3'], [r'{key}'])",
+        "with open(r'{key}', 'rb') as f: espefuse.burn_key(['BLOCK3'], [f], False)",
+        "with open(r'{key}', 'rb') as f:\n  args.block = ['BLOCK3', None]; args.keyfile = [f, None]\n"
+        "  burn_key(esp, efuses, args)",
+    ],
+)
 def test_esp32_key_by_block(tmp_path: Path, key: Path, source: str) -> None:
     ran = run(make_board("esp32"), source.format(key=key), folder=tmp_path)
     assert ran.error == ""
@@ -271,8 +279,13 @@ def test_esp32_key_of_24_bytes_under_three_quarters(tmp_path: Path) -> None:
 @pytest.mark.parametrize("chip", LATER)
 @pytest.mark.parametrize(
     ("purpose", "reverse", "hidden"),
-    [("USER", False, False), ("XTS_AES_128_KEY", True, True), ("HMAC_UP", False, True), ("SECURE_BOOT_DIGEST0", False, False)],
-)  # fmt: skip
+    [
+        ("USER", False, False),
+        ("XTS_AES_128_KEY", True, True),
+        ("HMAC_UP", False, True),
+        ("SECURE_BOOT_DIGEST0", False, False),
+    ],
+)
 def test_key_with_purpose(
     tmp_path: Path, key: Path, chip: str, purpose: str, reverse: bool, hidden: bool
 ) -> None:
@@ -281,7 +294,8 @@ def test_key_with_purpose(
     source += "print(efuses['BLOCK_KEY0'].is_readable(), efuses['BLOCK_KEY0'].is_writeable())\n"
     ran = run(make_board(chip), source, folder=tmp_path)
     assert ran.output.endswith(f"{purpose} False\n{not hidden} False\n")
-    open_source = f"espefuse.burn_key(['BLOCK_KEY0'], [r'{key}'], ['{purpose}'], no_read_protect=True, no_write_protect=True)"
+    open_source = f"""espefuse.burn_key(['BLOCK_KEY0'], [r'{key}'], ['{purpose}'],
+                                        no_read_protect=True, no_write_protect=True)"""
     ran = run(make_board(chip), open_source, folder=tmp_path)
     assert ran.board.blocks[4] == int.from_bytes(KEY, "big" if reverse else "little")
     assert ran.board.whole.is_writeable(ran.board.chip.blocks[4])
@@ -352,12 +366,13 @@ def test_digest_of_an_elliptic_key_and_refusals(tmp_path: Path) -> None:
     large = ec.generate_private_key(ec.SECP384R1())
     assert ecdsa_private_key(pem_of(large), double=True)[:16] == bytes(16)
     small = rsa.generate_private_key(65537, 2048)
-    for call in (
+    calls: tuple[Callable[[], bytes], ...] = (
         lambda: secure_boot_digest(b"nothing"),
         lambda: secure_boot_digest(pem_of(small)),
         lambda: ecdsa_private_key(RSA_PEM, double=False),
         lambda: ecdsa_private_key(pem_of(large), double=False),
-    ):
+    )
+    for call in calls:
         with pytest.raises(BadValue):
             call()
 
@@ -366,30 +381,20 @@ def test_digest_of_an_elliptic_key_and_refusals(tmp_path: Path) -> None:
 def test_key_bytes_are_never_printed_unless_asked_for(tmp_path: Path, chip: str) -> None:
     secret = bytes.fromhex("5ec4e75ec4e75ec4e75ec4e75ec4e75ec4e75ec4e75ec4e75ec4e75ec4e75ec4")
     (tmp_path / "s.bin").write_bytes(secret)
-    what = (
-        f"flash_encryption {tmp_path}/s.bin"
-        if chip == "esp32"
-        else f"BLOCK_KEY0 {tmp_path}/s.bin XTS_AES_128_KEY"
-    )
-    show = (
-        command("summary")
-        + command("summary --format json")
-        + command("dump")
-        + command("dump --format joint")
-    )
-    source = command(f"burn_key {what} --no-protect-key") + "efuses.burn_all()\n" + show
-    quiet = run(make_board(chip), source, folder=tmp_path).output
-    flat = quiet.replace(" ", "").replace("\n", "").lower()
+    purpose = "" if chip == "esp32" else "XTS_AES_128_KEY"
+    block = "flash_encryption" if chip == "esp32" else "BLOCK_KEY0"
+    show = [command(text) for text in ("summary", "summary --format json", "dump", "dump --format joint")]
+    source = command(f"burn_key {block} {tmp_path}/s.bin {purpose} --no-protect-key") + "efuses.burn_all()\n"
+    quiet = run(make_board(chip), source + "".join(show), folder=tmp_path)
+    assert quiet.error == ""
+    flat = quiet.output.replace(" ", "").replace("\n", "").lower()
     for form in (secret.hex(), secret[::-1].hex()):
         assert form[:16] not in flat
-    loud = run(make_board(chip), source, folder=tmp_path, show_sensitive_info=True).output
-    assert secret[::-1].hex(" ") in loud
-    kept = run(
-        make_board(chip),
-        source.replace("print", "") + f"assert efuses.blocks[{1 if chip == 'esp32' else 4}].get_raw()",
-        folder=tmp_path,
-    )
-    assert kept.error == ""
+    loud = run(make_board(chip), source + "".join(show), folder=tmp_path, show_sensitive_info=True)
+    assert secret[::-1].hex(" ") in loud.output
+    source += f"print(efuses.blocks[{1 if chip == 'esp32' else 4}].get_raw())"
+    asked = run(make_board(chip), source, folder=tmp_path)
+    assert repr(secret) in asked.output
 
 
 # blocks and protection ------------------------------------------------------------------------------
@@ -438,14 +443,17 @@ def test_protection(tmp_path: Path, key: Path) -> None:
 @pytest.mark.parametrize(("voltage", "bits"), [("OFF", (1, 0, 0)), ("1.8V", (1, 1, 0)), ("3.3V", (1, 1, 1))])
 @pytest.mark.parametrize(
     ("chip", "names"),
-    [("esp32", ("XPD_SDIO_FORCE", "XPD_SDIO_REG", "XPD_SDIO_TIEH")), ("esp32s3", ("VDD_SPI_FORCE", "VDD_SPI_XPD", "VDD_SPI_TIEH"))],
-)  # fmt: skip
+    [
+        ("esp32", ("XPD_SDIO_FORCE", "XPD_SDIO_REG", "XPD_SDIO_TIEH")),
+        ("esp32s3", ("VDD_SPI_FORCE", "VDD_SPI_XPD", "VDD_SPI_TIEH")),
+    ],
+)
 def test_flash_voltage(
     tmp_path: Path, chip: str, names: tuple[str, ...], voltage: str, bits: tuple[int, ...]
 ) -> None:
     ran = run(make_board(chip), command(f"set_flash_voltage {voltage}"), folder=tmp_path)
     assert tuple(ran.board.bits(name) for name in names) == bits
-    burned = make_board(chip, **{names[1]: 1, names[2]: 1})
+    burned = make_board(chip, {names[1]: 1, names[2]: 1})
     if voltage != "3.3V":
         assert "cannot be set" in refused(
             run(burned, f"espefuse.set_flash_voltage('{voltage}')", folder=tmp_path)
@@ -489,12 +497,10 @@ def test_summary_forms(tmp_path: Path) -> None:
     assert "SPI_BOOT_CRYPT_CNT" not in ran.output
     ran = run(board, command("summary --format value_only HARD_DIS_JTAG"), folder=tmp_path)
     assert ran.output == "True\n"
-    ran = run(
-        board,
-        "import io\nclass F(io.StringIO):\n  def close(s): print(s.getvalue())\nespefuse.summary(['DIS_PAD_JTAG'], 'value_only', F())",
-        folder=tmp_path,
-    )
-    assert ran.output == "True\n\n"
+    path = tmp_path / "out.txt"
+    source = f"espefuse.summary(['DIS_PAD_JTAG'], 'value_only', open(r'{path}', 'w'))"
+    ran = run(board, source, folder=tmp_path)
+    assert (ran.error, ran.output, path.read_text()) == ("", "", "True\n")
     ran = run(make_board("esp32"), command("summary"), folder=tmp_path)
     assert "Flash voltage: chosen by the strapping pin" in ran.output
 
@@ -509,7 +515,7 @@ def test_a_file_that_cannot_be_written_is_a_refusal(tmp_path: Path) -> None:
     [("esp32", 0, 28 + 96), ("esp32", 1, 28 + 72), ("esp32c3", None, 24 + 24 + 9 * 32)],
 )
 def test_dump(tmp_path: Path, chip: str, scheme: int | None, size: int) -> None:
-    board = make_board(chip, **({} if scheme is None else {"CODING_SCHEME": scheme}))
+    board = make_board(chip, {} if scheme is None else {"CODING_SCHEME": scheme})
     board.blocks[3] = 0x0102
     source = (
         command(f"dump --format joint --file_name {tmp_path}/all.bin")
@@ -531,7 +537,7 @@ def test_dump(tmp_path: Path, chip: str, scheme: int | None, size: int) -> None:
     ("chip", "fields"), [("esp32", {}), ("esp32", {"CODING_SCHEME": 1}), ("esp32s3", {}), ("esp32c3", {})]
 )
 def test_token(tmp_path: Path, chip: str, fields: dict[str, int]) -> None:
-    board = make_board(chip, **fields)
+    board = make_board(chip, fields)
     board.blocks[3] = 0x0102
     ran = run(board, command("dump --format token"), folder=tmp_path)
     token = parse_token(ran.output, chip_named)
@@ -612,7 +618,7 @@ def test_an_unknown_field_is_a_key_error_with_the_nearest_names(tmp_path: Path) 
 def test_what_scripts_compare(tmp_path: Path, chip: str, expression: str, value: object) -> None:
     board = make_board(chip)
     board.registers = {0x60007044: 0x1234}
-    ran = run(board, f"print(repr({expression}))", folder=tmp_path)
+    ran = run(board, f"print(repr(({expression})))", folder=tmp_path)
     assert ran.error == ""
     assert ran.output == repr(value) + "\n"
 
@@ -620,7 +626,8 @@ def test_what_scripts_compare(tmp_path: Path, chip: str, expression: str, value:
 @pytest.mark.parametrize(
     "source",
     [
-        "import esptool\nfrom esptool import FatalError\nimport esptool.util\nfrom esptool.util import FatalError as F\n"
+        "import esptool\nfrom esptool import FatalError\nimport esptool.util\n"
+        "from esptool.util import FatalError as F\n"
         "assert F is FatalError is esptool.FatalError\n",
         "from espefuse import init_commands\nwith init_commands(port='/dev/other') as e:\n"
         "    e.use_batch_mode(); e.burn_efuse({'DIS_PAD_JTAG': 1}); assert e.burn_all()\n"
@@ -636,8 +643,14 @@ def test_imports_give_the_stand_ins(tmp_path: Path, source: str) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["esptool.cmds.write_flash", "espsecure.sign_data", "esp.hard_reset()", "efuses.nothing", "from esptool import elf2image"],
-)  # fmt: skip
+    [
+        "esptool.cmds.write_flash",
+        "espsecure.sign_data",
+        "esp.hard_reset()",
+        "efuses.nothing",
+        "from esptool import elf2image",
+    ],
+)
 def test_what_is_missing_says_so(tmp_path: Path, source: str) -> None:
     ran = run(make_board("esp32c3"), source, folder=tmp_path)
     assert "AttributeError" in ran.error or "ImportError" in ran.error
@@ -645,8 +658,14 @@ def test_what_is_missing_says_so(tmp_path: Path, source: str) -> None:
 
 @pytest.mark.parametrize(
     ("chip", "address"),
-    [("esp32", 0x3FF5A104), ("esp32", 0x6001A104), ("esp32", 0x3FF5A01C), ("esp32s3", 0x600071D4), ("esp32c3", 0x600089D4)],
-)  # fmt: skip
+    [
+        ("esp32", 0x3FF5A104),
+        ("esp32", 0x6001A104),
+        ("esp32", 0x3FF5A01C),
+        ("esp32s3", 0x600071D4),
+        ("esp32c3", 0x600089D4),
+    ],
+)
 def test_writing_to_the_efuse_controller_is_refused(tmp_path: Path, chip: str, address: int) -> None:
     for call in ("esp.write_reg", "efuses.write_reg"):
         board = make_board(chip)

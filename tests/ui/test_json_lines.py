@@ -34,8 +34,8 @@ def test_result_lines_have_the_named_keys_and_no_others() -> None:
     ] * len(REPORTS)
     assert [one["result"] for one in found] == ["pass", "incomplete", "already-pass", "quarantined"]
     assert found[0] == {
-        "event": "result", "port": PORTS[0], "slot": REPORTS[0].slot, "chip": "esp32c3", "mac": REPORTS[0].mac,
-        "index": 5, "result": "pass", "error": "", "seconds": 0.412,
+        "event": "result", "port": PORTS[0], "slot": REPORTS[0].slot, "chip": "esp32c3",
+        "mac": REPORTS[0].mac, "index": 5, "result": "pass", "error": "", "seconds": 0.412,
     }  # fmt: skip
 
 

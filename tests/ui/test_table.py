@@ -1,4 +1,4 @@
-"""The live table: what its rows hold, when it becomes a grid, that only changed rows are built, what a frame costs."""
+"""The live table: what its rows hold, when it becomes a grid, which rows are built again, what it costs."""
 
 from __future__ import annotations
 

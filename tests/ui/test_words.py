@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from parburn.events import PlannedBlock
@@ -54,11 +56,12 @@ class Plan:
         self.unique_values = {"CUSTOM_MAC": f"aa:bb:cc:00:00:0{index}"}
 
 
-def test_equal_plans_are_shown_once_with_all_their_boards() -> None:
-    plans = [Plan("p1", 1, BLOCKS), Plan("p2", 2, BLOCKS[:1]), Plan("p3", 3, BLOCKS)]
+def test_plans_of_one_shape_are_shown_once_with_all_their_boards() -> None:
+    fewer = (replace(BLOCKS[0], bits=129), BLOCKS[1])
+    plans = [Plan("p1", 1, BLOCKS), Plan("p2", 2, BLOCKS[:1]), Plan("p3", 3, fewer)]
     assert plan_lines(plans) == [
         "2 boards esp32c3:",
-        "    BLOCK_KEY0: 131 bits  BLOCK_KEY0",
+        "    BLOCK_KEY0: 129 to 131 bits  BLOCK_KEY0",
         "    BLOCK0: 3 bits  KEY_PURPOSE_0, WR_DIS  [locks, burned last]",
         "  p1 7c:df:a1:00:00:01 index 1 CUSTOM_MAC=aa:bb:cc:00:00:01",
         "  p3 7c:df:a1:00:00:03 index 3 CUSTOM_MAC=aa:bb:cc:00:00:03",
