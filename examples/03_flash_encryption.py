@@ -3,7 +3,8 @@
 #   parburn --ports '/dev/ttyUSB*' --chip esp32 --scripts examples/03_flash_encryption.py
 #
 # demo_key.bin is in a public repository: make a key of your own (32 random bytes) for each product or board.
-print("connected chip: %s, coding scheme %s" % (esp.get_chip_description(), efuses["CODING_SCHEME"].get_meaning()))
+scheme = efuses["CODING_SCHEME"].get_meaning()
+print("connected chip: {}, coding scheme {}".format(esp.get_chip_description(), scheme))
 
 if efuses["BLOCK1"].is_readable() and efuses["BLOCK1"].is_writeable():
     key = os.path.join(os.path.dirname(__file__), "demo_key.bin")

@@ -9,9 +9,7 @@ espefuse(esp, efuses, args, "burn_custom_mac {}".format(unit["mac"]))
 
 if esp.CHIP_NAME == "ESP32":
     jtag_off = "JTAG_DISABLE"
-elif esp.CHIP_NAME == "ESP32-S3":
-    jtag_off = "DIS_PAD_JTAG"
-elif esp.CHIP_NAME == "ESP32-C3":
+elif esp.CHIP_NAME in ("ESP32-S3", "ESP32-C3"):
     jtag_off = "DIS_PAD_JTAG"
 else:
     raise esptool.FatalError("this script does not know {}".format(esp.CHIP_NAME))

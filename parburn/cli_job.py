@@ -30,9 +30,10 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
     first, last = options.index
     ports = tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports)
     if options.expect is not None and options.expect > len(ports):
+        named = "--sim" if options.sim else "--ports"
         raise UsageError(
-            f"--expect {options.expect} boards, but --ports gives {len(ports)}",
-            hint="Nothing was opened. Check the patterns of --ports, or the number.",
+            f"--expect {options.expect} boards, but {named} gives {len(ports)}",
+            hint="Nothing was opened. Check what was named, or the number.",
         )
     return Job(
         ports=ports,

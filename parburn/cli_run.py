@@ -20,7 +20,7 @@ from parburn.errors import ParburnError
 from parburn.events import DeviceReport, Note, RunFinished
 from parburn.fleet import burn_fleet
 from parburn.job import Job
-from parburn.run import PlanOfBoard, StopRequest
+from parburn.run import PlanOfBoard, StopRequest, defect
 from parburn.ui.plans import ANSWER, QUESTION, question_lines
 from parburn.ui.prompt import can_ask, read_line
 from parburn.ui.report import Inputs, digests_of, write_report
@@ -109,12 +109,7 @@ def _as_ours(error: Exception) -> ParburnError:
     """The error itself, or the only one in a group of errors; anything else is a defect of parburn."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    if isinstance(error, ParburnError):
-        return error
-    return ParburnError(
-        f"an error inside parburn: {type(error).__name__}: {error}",
-        hint="Run again with --debug and report what it shows.",
-    )
+    return error if isinstance(error, ParburnError) else defect(error)
 
 
 @dataclass(slots=True)
@@ -141,9 +136,11 @@ class Operator:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the stop signals, but for those that we were started to ignore (nohup)."""
+        """Take the stop signals; a hang-up only where we were not started to ignore it (nohup)."""
         loop = asyncio.get_running_loop()
-        taken = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        # Shells start `parburn ... &` with SIGINT ignored; who then sends one means it all the same.
+        taken = [number for number in STOP_SIGNALS if not (nohup and number == signal.SIGHUP)]
         for number in taken:
             loop.add_signal_handler(number, self.request_stop)
         try:

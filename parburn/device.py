@@ -8,6 +8,7 @@ out of it, and it says whether anything was burned.
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ from parburn.identify import Device, identify
 from parburn.ledger.base import Attempt, Claim, State
 from parburn.records import image_from_record, image_record, unique_values
 from parburn.rom import RomLoader
-from parburn.run import PlanOfBoard, SharedRun
+from parburn.run import PlanOfBoard, SharedRun, defect
 from parburn.script.runner import run_scripts
 from parburn.script.session import DeviceFacts
 from parburn.transport.open import open_stream
@@ -107,17 +108,13 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
         except ParburnError as error:
             board.error = error
         except Exception as error:  # a defect of ours must not take the other boards down
-            run.defect(port, error)
-            board.error = ParburnError(
-                f"an error inside parburn: {type(error).__name__}: {error}",
-                hint="Run again with --debug and report what it shows.",
-            )
+            board.error = defect(error)
     if board.result is None and board.error is None:
-        board.error = Interrupted("stopped by the operator")
+        board.error = Interrupted("stopped by the operator", hint=_AGAIN)
     with CancelScope(shield=True):
         run.withdraw(port)
         await _record(run, board)
-    report = _report(board)
+    report = _report(board, debug=run.job.debug)
     run.emit(Finished(port, report))
     return report
 
@@ -446,7 +443,14 @@ async def _record(run: SharedRun, board: _Board) -> None:
         run.note(board.port, f"the ledger could not record how this board ended: {error}", "warning")
 
 
-def _report(board: _Board) -> DeviceReport:
+def _traceback_of(error: ParburnError | None, *, debug: bool) -> str:
+    """A script's own traceback always; ours only when it was asked for."""
+    if isinstance(error, ScriptError):
+        return error.traceback_text
+    return "".join(traceback.format_exception(error)) if error is not None and debug else ""
+
+
+def _report(board: _Board, *, debug: bool) -> DeviceReport:
     error, device = board.error, board.device
     result = board.result or Result.FAILED
     counters = board.rom.counters if board.rom is not None else None
@@ -454,7 +458,7 @@ def _report(board: _Board) -> DeviceReport:
         port=board.port,
         slot=board.slot,
         result=result,
-        chip=device.chip.title if device else "",
+        chip=device.chip.name if device else "",
         mac=device.identity.mac_text if device else "",
         index=board.claim.index if board.claim else None,
         unique_values=dict(board.unique),
@@ -464,7 +468,7 @@ def _report(board: _Board) -> DeviceReport:
         next_step=_next_step(result, error),
         seconds=time.monotonic() - board.started,
         output="".join(board.output),
-        traceback_text=error.traceback_text if isinstance(error, ScriptError) else "",
+        traceback_text=_traceback_of(error, debug=debug),
         turns=counters.turns if counters else 0,
         tx_bytes=counters.tx_bytes if counters else 0,
         rx_bytes=counters.rx_bytes if counters else 0,
@@ -474,8 +478,9 @@ def _report(board: _Board) -> DeviceReport:
     )
 
 
+_AGAIN = "Run the same command again with this board: it goes on with the same index."
 _NEXT_STEPS = {
-    Result.INCOMPLETE: "Run the same command again with this board: it goes on with the same index.",
+    Result.INCOMPLETE: _AGAIN,
     Result.QUARANTINED: "Take the board out of the line and mark it: it must not ship.",
     Result.NO_ANSWER: "Check cable, supply and download mode, then run the same command again.",
 }

@@ -19,7 +19,7 @@ from parburn.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import BatchSpec, Claim, Identity
 from parburn.ledger.sqlite import open_ledger
-from parburn.run import PlanOfBoard, SharedRun, StopRequest
+from parburn.run import PlanOfBoard, SharedRun, StopRequest, defect
 from parburn.script.config import ConfigFiles, load_config_files
 from parburn.script.runner import compile_scripts
 from parburn.script.session import ScriptOptions
@@ -104,17 +104,9 @@ async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
         plans = await run.plans.complete()
         run.plans.release(await _confirmed(run, plans, confirm))
     except Exception as error:
-        reason = error if isinstance(error, ParburnError) else _defect(error)
-        run.defect("", error)
+        reason = error if isinstance(error, ParburnError) else defect(error)
         run.claims.release(dict.fromkeys(run.job.ports, reason))
         run.plans.release(dict.fromkeys(run.job.ports, reason))
-
-
-def _defect(error: Exception) -> ParburnError:
-    return ParburnError(
-        f"an error inside parburn: {type(error).__name__}: {error}",
-        hint="Run again with --debug and report what it shows.",
-    )
 
 
 async def _admit(run: SharedRun, devices: Mapping[str, Device]) -> Mapping[str, Claim | ParburnError]:

@@ -151,7 +151,6 @@ class SharedRun:
         self.stop = stop
         self.claims: Barrier[Device, Claim] = Barrier(ports)
         self.plans: Barrier[PlanOfBoard, None] = Barrier(ports)
-        self.defects: list[tuple[str, Exception]] = []
         self.traces = TraceBook(job.trace, show_keys=job.show_sensitive_info)
         self._config = config
         self._tables = tables
@@ -187,9 +186,15 @@ class SharedRun:
         """A sentence for the operator."""
         self.emit(Note(port, text, level))
 
-    def defect(self, port: str, error: Exception) -> None:
-        """Remember an error of our own, for `--debug`."""
-        self.defects.append((port, error))
+
+def defect(error: Exception) -> ParburnError:
+    """An error of our own, as an operator sees it; its traceback is shown under `--debug`."""
+    ours = ParburnError(
+        f"an error inside parburn: {type(error).__name__}: {error}",
+        hint="Run again with --debug and report what it shows.",
+    )
+    ours.__cause__ = error
+    return ours
 
 
 def blocks_mentioned(chip: Chip, words: frozenset[str]) -> frozenset[int]:

@@ -268,9 +268,10 @@ def test_each_signal_raises_the_level_of_the_stop_and_exit_is_130(
     assert child.returncode == 130
 
 
-def test_nohup_is_respected(files: Path) -> None:
+def test_nohup_is_respected_and_ctrl_c_counts_in_the_background_too(files: Path) -> None:
     def ignore_hang_up() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as shells do for `command &`
 
     with subprocess.Popen(
         command("stopped_twice"), cwd=files, env=environment(), stdout=subprocess.PIPE, text=True,
@@ -283,7 +284,8 @@ def test_nohup_is_respected(files: Path) -> None:
         child.stdout.readline()
         assert child.stdout.readline() == "level 1\n"
         child.send_signal(signal.SIGINT)
-        child.stdout.read()
+        assert "level 2" in child.stdout.read()
+    assert child.returncode == 130
 
 
 # Views ------------------------------------------------------------------------------------------------

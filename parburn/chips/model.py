@@ -139,6 +139,11 @@ class Field:
         return None if self.start is None else self.start % 32
 
     @property
+    def width(self) -> int:
+        """Bits of the whole value: the own place, and what stands elsewhere."""
+        return max((source.shift + source.bits for source in self.sources), default=0) or self.bits
+
+    @property
     def mask(self) -> int:
         """The field's bits in its block (0 for a composed field)."""
         return 0 if self.start is None else ((1 << self.bits) - 1) << self.start
@@ -179,6 +184,8 @@ class KeyPurpose:
     needs_ecdsa: bool = False  # the key file is a PEM private key
     split_into: tuple[str, ...] = ()
     not_in_blocks: tuple[str, ...] = ()  # block names where the hardware forbids it
+    target: str = ""  # field of the key block that takes the key; empty: the whole block
+    sets: tuple[str, ...] = ()  # fields of one bit that are burned along with the key
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +332,13 @@ class Chip:
             if purpose.code >= 0:
                 found.setdefault(purpose.code, purpose)
         return found
+
+    @cached_property
+    def takes_purposes(self) -> bool:
+        """Whether a key is burned with a purpose, and not for a use that its block's alias names."""
+        return any(block.key_purpose for block in self.blocks) or any(
+            purpose.target for purpose in self.key_purposes
+        )
 
     @cached_property
     def link_end_by_field(self) -> Mapping[str, str]:

@@ -245,11 +245,15 @@ def _blocks(
     return tuple(blocks)
 
 
+_PURPOSE_WORDS = frozenset(("reversed", "read-protect", "digest", "ecdsa", "split", "not-in", "in", "sets"))
+
+
 def _purpose(text: str) -> KeyPurpose:
-    """`NAME CODE` and any of: reversed, read-protect, digest, ecdsa, split:A+B, not-in:BLOCK+BLOCK."""
+    """`NAME CODE` and any of: reversed, read-protect, digest, ecdsa, split:A+B, not-in:BLOCK+BLOCK,
+    in:FIELD (a part of the key block), sets:FIELD+FIELD (burned along)."""
     name, code, *words = text.split()
     given = {word.partition(":")[0]: tuple(word.partition(":")[2].split("+")) for word in words}
-    unknown = given.keys() - {"reversed", "read-protect", "digest", "ecdsa", "split", "not-in"}
+    unknown = given.keys() - _PURPOSE_WORDS
     if unknown:
         raise ValueError(f"key purpose {name}: {', '.join(unknown)} is not known")
     return KeyPurpose(
@@ -261,6 +265,8 @@ def _purpose(text: str) -> KeyPurpose:
         needs_ecdsa="ecdsa" in given,
         split_into=given.get("split", ()),
         not_in_blocks=given.get("not-in", ()),
+        target="".join(given.get("in", ())),
+        sets=given.get("sets", ()),
     )
 
 

@@ -76,9 +76,7 @@ def _field_bits(chip: Chip, name: str) -> int:
 
 def _width(chip: Chip, name: str) -> int:
     """Bits of a field's value with the part that stands elsewhere; without the field, none."""
-    for one in chip.field_by_name.get(name, ()):
-        return max((source.shift + source.bits for source in one.sources), default=one.bits)
-    return 0
+    return next((one.width for one in chip.field_by_name.get(name, ())), 0)
 
 
 def _exclude_each_other(chip: Chip, one: Field, other: Field) -> bool:
@@ -209,6 +207,18 @@ def key_purposes_are_sound(chip: Chip) -> Breaches:
                 yield f"{purpose.name}: there is no block {block}"
 
 
+def key_purposes_name_fields(chip: Chip) -> Breaches:
+    keys = [block.mask << 256 * block.index for block in chip.blocks if block.for_keys]
+    for purpose in chip.key_purposes:
+        yield from _exists(chip, purpose.target or None, *purpose.sets)
+        for one in chip.field_by_name.get(purpose.target, ()):
+            if not any(one.mask << 256 * one.block & ~key == 0 for key in keys):
+                yield f"{purpose.name}: {one.name} is no part of a key block"
+        for name in purpose.sets:
+            if any(one.bits != 1 for one in chip.field_by_name.get(name, ())):
+                yield f"{purpose.name}: {name} is more than one bit"
+
+
 def key_blocks_have_purpose_fields(chip: Chip) -> Breaches:
     for block in chip.blocks:
         yield from _exists(chip, block.key_purpose)
@@ -276,6 +286,7 @@ CHECKS: tuple[Callable[[Chip], Breaches], ...] = (
     composed_fields_have_sources,
     conditions_are_about_fields,
     key_purposes_are_sound,
+    key_purposes_name_fields,
     key_blocks_have_purpose_fields,
     burned_last_is_in_block0,
     link_ends_are_burned_last,

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from parburn.script.commands import Commands, Nest
 from parburn.script.config import SCRIPT_JSON, ConfigFile, ConfigHandle
+from parburn.script.efuses import Efuses
 from parburn.script.esp import Esp
-from parburn.script.fields import Efuses
 from parburn.script.refusal import for_scripts
 from parburn.script.session import Session
 from parburn.script.standins import (
@@ -25,7 +26,7 @@ from parburn.script.standins import (
     builtins_for,
     fields_module,
 )
-from parburn.script.verbs import VERBS, Commands, Nest, run_with_args
+from parburn.script.verbs import VERBS, run_with_args
 
 
 def make_globals(session: Session, nest: Nest) -> dict[str, Any]:

@@ -58,7 +58,8 @@ def summary(
 def _put(draft: Draft, text: str, file: str | Path | TextIO | None) -> None:
     """Print, or write once the command has succeeded."""
     if file is None:
-        draft.say(text.rstrip("\n"))
+        if text:
+            draft.say(text.rstrip("\n"))
     elif isinstance(file, (str, Path)):
         path = Path(file)
         draft.effects.append(lambda: _written(lambda: path.write_text(text), path))

@@ -14,9 +14,10 @@ from types import ModuleType
 from typing import Any
 
 from parburn.errors import BadValue
+from parburn.script.commands import Commands
 from parburn.script.config import SCRIPT_JSON
+from parburn.script.efuses import Efuses
 from parburn.script.esp import Esp
-from parburn.script.fields import Efuses
 from parburn.script.output import CHDIR_REFUSED
 from parburn.script.refusal import (
     FatalError,
@@ -26,7 +27,7 @@ from parburn.script.refusal import (
     for_scripts,
 )
 from parburn.script.session import Session
-from parburn.script.verbs import VERBS, Commands, run_command
+from parburn.script.verbs import VERBS, run_command
 
 SUPPORTED = [name.replace("_", "-") for name in VERBS]
 READING = ("summary", "dump", "get-custom-mac", "adc-info", "check-error")

@@ -192,7 +192,7 @@ def parse_state(state: Mapping[str, Any]) -> ChipState:
     """A chip's state out of a worker's JSON."""
     return ChipState(
         {int(index): int(bits, 16) for index, bits in state["blocks"].items()},
-        parse_fields(state["fields"]),
+        None if state["fields"] is None else parse_fields(state["fields"]),
         state.get("summary"),
     )
 

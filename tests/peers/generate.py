@@ -64,7 +64,8 @@ def random_case(source: Source, seed: str) -> Case:
     """One sequence of up to eight steps of one to three commands."""
     draw = random.Random(f"{source.chip.name} {seed}")
     coding = draw.choice((NO_CODING, THREE_QUARTERS)) if source.chip.controller == "classic" else NO_CODING
-    maker = _Maker(source, draw)
+    table, custom = _table(draw) if draw.random() < 0.25 else (None, {})
+    maker = _Maker(Source(source.chip, {**source.fields, **custom}, source.link_ends), draw)
     steps: list[Commands] = []
     for _ in range(draw.randint(2, 8)):
         lines = [maker.line() for _ in range(draw.choice((1, 1, 1, 2, 3)))]
@@ -72,8 +73,31 @@ def random_case(source: Source, seed: str) -> Case:
             lines = list(draw.choice(steps).lines)  # the same once more
         steps.append(commands(*lines))
     return Case(
-        f"seed {seed}", source.chip.name, tuple(steps), coding=coding, start=maker.start_bits(), files=FILES,
-    )  # fmt: skip
+        f"seed {seed}",
+        source.chip.name,
+        tuple(steps),
+        coding=coding,
+        start=maker.start_bits(),
+        files=FILES,
+        table=table,
+    )
+
+
+def _table(draw: random.Random) -> tuple[str, dict[str, dict[str, Any]]]:
+    """A custom table: a few fields one after the other in block 3."""
+    at, lines, rows = draw.choice((0, 0, 5, 56)), [], {}
+    for number in range(draw.randint(1, 4)):
+        width = draw.choice((1, 1, 3, 8, 12, 24, 32, 33, 40, 48, 64))
+        name = f"OWN_{number}"
+        lines.append(f"{name}, EFUSE_BLK3, {at}, {width}, [OTHER_{number}] our own")
+        kind = "bool" if width == 1 else f"uint:{width}"
+        if width > 32 and width % 8 == 0:
+            kind = f"bytes:{width // 8}"
+        rows[name] = {"block": 3, "word": at // 32, "pos": at % 32, "bit_len": width, "efuse_type": kind}
+        if draw.random() < 0.3:
+            rows[f"OTHER_{number}"] = rows[name]
+        at += width + draw.choice((0, 0, 7))
+    return "\n".join(lines) + "\n", rows
 
 
 class _Maker:
@@ -225,7 +249,9 @@ class _Maker:
         if self.draw.random() < 0.1:
             purpose = self.purpose()
         file = self.draw.choice(("rsa.pem", "rsa.pem", "ec.pem", "text.pem"))
-        option = self.draw.choice(("", "--no-write-protect ", "--no-read-protect "))
+        option = self.draw.choice(
+            ("", "", "--no-write-protect ", "--no-read-protect ", "--force-write-always ")
+        )
         return f"burn_key_digest {option}{self.block(keys=True)} {file} {purpose}"
 
     def classic_key(self) -> str:
@@ -241,12 +267,13 @@ class _Maker:
 
     def classic_digest(self) -> str:
         """The ESP32's form: BLOCK2."""
-        option = self.draw.choice(("", "--no-protect-key "))
+        option = self.draw.choice(("", "", "--no-protect-key ", "--no-protect-key ", "--force-write-always "))
         return f"burn_key_digest {option}{self.draw.choice(('rsa.pem', 'rsa.pem', 'text.pem'))}"
 
     def custom_mac(self) -> str:
         """A custom MAC."""
-        return f"burn_custom_mac {self.mac()}"
+        force = "--force-write-always " if self.draw.random() < 0.06 else ""
+        return f"burn_custom_mac {force}{self.mac()}"
 
     def read_protect(self) -> str:
         """Fields that can be read-protected, mostly."""

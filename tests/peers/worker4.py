@@ -18,19 +18,15 @@ espefuse_package: Any = importlib.import_module("espefuse")
 bitstring: Any = importlib.import_module("bitstring")
 
 
-class Session4:
+class Session4(common.Session):
     """One virtual chip under espefuse 4.x."""
 
     def __init__(self, chip: str, start: dict[int, int], table: str | None) -> None:
         self.table = table
         library = espefuse_package.SUPPORTED_CHIPS[chip].efuse_lib
-        self.esp = library.EmulateEfuseController(None, False)
-        # BLOCK0 first: on ESP32 it says how long the others are.
-        common.put_bits(self.esp, bitstring.BitStream, {0: start.get(0, 0)})
-        common.put_bits(self.esp, bitstring.BitStream, start)
-        self.look()
+        super().__init__(library.EmulateEfuseController(None, False), bitstring.BitStream, start)
+        self.operations = library.operations
         self.operations.json = json  # the documented example uses it
-        self.half_staged = False
         self.original = self.operations.espefuse
         self.common_args = {
             "chip": chip, "baud": 115200, "port": "/dev/ttyUSB0", "before": "default_reset", "debug": False,
@@ -41,11 +37,7 @@ class Session4:
     def look(self) -> None:
         """See the eFuses as a new run of the tool would."""
         table = io.StringIO(self.table) if self.table is not None else None
-        self.efuses, self.operations = espefuse_package.get_efuses(self.esp, False, False, True, table)
-
-    def staged(self) -> list[int]:
-        """What is staged in each block."""
-        return [block.wr_bitarray.uint for block in self.efuses.blocks]
+        self.efuses, _ = espefuse_package.get_efuses(self.esp, False, False, True, table)
 
     def restore(self, staged: list[int]) -> None:
         """Put back what was staged before."""
@@ -65,7 +57,6 @@ class Session4:
 
     def commands(self, lines: list[str]) -> dict[str, Any]:
         """Stage the commands, then burn."""
-        self.half_staged = False
         where = ""
         self.efuses.batch_mode_cnt = 1
         try:
@@ -80,7 +71,6 @@ class Session4:
 
     def scripts(self, paths: list[str], index: int | None, configs: list[str]) -> dict[str, Any]:
         """Run scripts through the original's execute_scripts."""
-        self.half_staged = False
         line = ["execute_scripts", *paths]
         if index is not None:
             line += ["--index", str(index)]
@@ -98,17 +88,10 @@ class Session4:
             self.operations.espefuse = self.original
         return common.accepted(self.half_staged)
 
-    def state(self, *, with_summary: bool) -> dict[str, Any]:
-        """All read registers, all fields, and the summary as JSON, in a new run of the tool."""
-        self.look()
-        state = {"blocks": common.read_blocks(self.esp), "fields": common.read_fields(self.efuses)}
-        if with_summary:
-            text = common.Kept()
-            wanted = argparse.Namespace(format="json", file=text, efuses_to_show=[])
-            self.operations.summary(self.esp, self.efuses, wanted)
-            text.close()
-            state["summary"] = json.loads(text.text)
-        return state
+    def write_summary(self, file: io.StringIO) -> None:
+        """Have the original write its JSON summary."""
+        wanted = argparse.Namespace(format="json", file=file, efuses_to_show=[])
+        self.operations.summary(self.esp, self.efuses, wanted)
 
 
 if __name__ == "__main__":

@@ -21,72 +21,58 @@ bitstring: Any = importlib.import_module("espefuse.efuse.bitstring")
 VALUED = ("--offset", "-o", "--format", "--file", "--file-name", "--file_name")
 
 
-class Session5:
+class Session5(common.Session):
     """One virtual chip under espefuse 5.x."""
 
     def __init__(self, chip: str, start: dict[int, int], table: str | None) -> None:
         self.table = table
-        self.chip = chip
-        self.esp = interface.get_esp(chip=chip, virt=True)
-        common.put_bits(self.esp, bitstring.BitStream, {0: start.get(0, 0)})
-        common.put_bits(self.esp, bitstring.BitStream, start)
-        self.half_staged = False
-        self.look()
+        super().__init__(interface.get_esp(chip=chip, virt=True), bitstring.BitStream, start)
 
     def look(self) -> None:
         """Take the API object as a new run of the tool would have it."""
         table = io.StringIO(self.table) if self.table is not None else None
         self.api = interface.init_commands(esp=self.esp, do_not_confirm=True, extend_efuse_table=table)
-        self.api.efuses.postpone = True
+        self.efuses = self.api.efuses
+        self.efuses.postpone = True
 
     def commands(self, lines: list[str]) -> dict[str, Any]:
         """Stage the commands, then burn."""
-        self.half_staged = False
-        commands = self.api
-        commands.use_batch_mode()
+        self.api.use_batch_mode()
         where = ""
         try:
             group = cli_util.EspefuseGroup(chain=True)
             group._esp = self.esp
-            commands.add_cli_commands(group)
-            state = {"commands": commands, "efuses": commands.efuses, "debug": False, "do_not_confirm": True}
+            self.api.add_cli_commands(group)
+            state = {"commands": self.api, "efuses": self.efuses, "debug": False, "do_not_confirm": True}
             for where in lines:
-                before = staged(commands)
+                before = self.staged()
                 try:
                     group.main(options_last(shlex.split(where)), standalone_mode=False, obj=dict(state))
                 except BaseException:
-                    self.half_staged |= staged(commands) != before
+                    self.half_staged |= self.staged() != before
                     raise
             where = "burn"
-            commands.burn_all()
+            self.api.burn_all()
         except (Exception, SystemExit) as error:
             return common.refused(error, where, self.half_staged)
         return common.accepted(self.half_staged)
 
     def scripts(self, paths: list[str], index: int | None, configs: list[str]) -> dict[str, Any]:
         """Run scripts for the API of 5.x, then burn."""
-        self.half_staged = False
-        commands = self.api
-        commands.use_batch_mode()
-        names = {"espefuse": commands, "index": index, "configs": configs, "json": json}
+        self.api.use_batch_mode()
+        names = {"espefuse": self.api, "index": index, "configs": configs, "json": json}
         try:
             for path in paths:
                 with open(path, encoding="utf-8") as file:  # noqa: PTH123 (the peer's Python, plain)
                     exec(compile(file.read(), path, "exec"), names)
-            commands.burn_all()
+            self.api.burn_all()
         except (Exception, SystemExit) as error:
             return common.refused(error, "script", self.half_staged)
         return common.accepted()
 
-    def state(self, *, with_summary: bool) -> dict[str, Any]:
-        """All read registers, all fields, and the summary as JSON, in a new run of the tool."""
-        self.look()
-        state = {"blocks": common.read_blocks(self.esp), "fields": common.read_fields(self.api.efuses)}
-        if with_summary:
-            text = common.Kept()
-            self.api.summary(format="json", file=text)
-            state["summary"] = json.loads(text.text)
-        return state
+    def write_summary(self, file: io.StringIO) -> None:
+        """Have the original write its JSON summary."""
+        self.api.summary(format="json", file=file)
 
 
 def options_last(words: list[str]) -> list[str]:
@@ -103,11 +89,6 @@ def options_last(words: list[str]) -> list[str]:
             options += [value for value in [next(left, None)] if value is not None]
     several = sum(word.startswith("--") for word in options) > 1
     return rest + options if several else words
-
-
-def staged(commands: Any) -> list[int]:
-    """What is staged in each block."""
-    return [block.wr_bitarray.uint for block in commands.efuses.blocks]
 
 
 if __name__ == "__main__":

@@ -24,20 +24,67 @@ from typing import Any, Protocol
 SAID = "::"  # a script's lines that begin so are compared with ours
 
 
-class Session(Protocol):
-    """One chip from its start bits to the end of its sequence, as each version of the original does it."""
+class Session:
+    """One chip from its start bits to the end of its sequence. Each version of the original fills in the rest."""
+
+    esp: Any
+    efuses: Any
+
+    def __init__(self, esp: Any, bitstream: Any, start: dict[int, int]) -> None:
+        self.esp = esp
+        self.half_staged = False
+        put_bits(esp, bitstream, {0: start.get(0, 0)})  # on ESP32 BLOCK0 says how long the others are
+        put_bits(esp, bitstream, start)
+
+    def look(self) -> None:
+        """See the chip as a new run of the tool would, into `efuses`."""
+        raise NotImplementedError
 
     def commands(self, lines: list[str]) -> dict[str, Any]:
         """Stage the commands, then burn."""
-        ...
+        raise NotImplementedError
 
     def scripts(self, paths: list[str], index: int | None, configs: list[str]) -> dict[str, Any]:
-        """Run scripts as the original's execute_scripts does, then burn."""
-        ...
+        """Run scripts as the original does, then burn."""
+        raise NotImplementedError
+
+    def write_summary(self, file: io.StringIO) -> None:
+        """Have the original write its JSON summary."""
+        raise NotImplementedError
 
     def state(self, *, with_summary: bool) -> dict[str, Any]:
-        """All read registers and what every field shows to a new run of the tool, which the next step is."""
-        ...
+        """All read registers and what every field shows to a new run of the tool, which the next step is.
+
+        `unusable` is why the original cannot look at this chip at all, and is missing when it can.
+        """
+        try:
+            self.look()
+        except Exception as error:
+            return {"blocks": read_blocks(self.esp), "fields": None, "unusable": str(error)}
+        state = {"blocks": read_blocks(self.esp), "fields": read_fields(self.efuses)}
+        if with_summary:
+            text = Kept()
+            self.write_summary(text)
+            text.close()
+            state["summary"] = json.loads(text.text)
+        return state
+
+    def staged(self) -> list[int]:
+        """What is staged in each block."""
+        return [block.wr_bitarray.uint for block in self.efuses.blocks]
+
+    def run_step(self, step: dict[str, Any], unusable: str | None) -> dict[str, Any]:
+        """One step of a request."""
+        self.half_staged = False
+        if unusable is not None:
+            return refused(ChipUnusableError(unusable), "start", False)
+        if "commands" in step:
+            return self.commands(step["commands"])
+        return self.scripts(step["scripts"], step["index"], step["configs"])
+
+
+class ChipUnusableError(Exception):
+    """The original itself cannot look at this chip any more: every command on it is refused."""
 
 
 class OpenSession(Protocol):
@@ -69,17 +116,14 @@ def run(open_session: OpenSession, request: dict[str, Any]) -> dict[str, Any]:
     start = {int(index): int(bits, 16) for index, bits in request["start"].items()}
     with caught_output():
         session = open_session(request["chip"], start, request["table"])
-        start_state = session.state(with_summary=not request["steps"])
-    answer: dict[str, Any] = {"start": start_state, "steps": []}
+        state = session.state(with_summary=not request["steps"])
+    answer: dict[str, Any] = {"start": state, "steps": []}
     for number, step in enumerate(request["steps"], 1):
         with caught_output() as printed:
-            if "commands" in step:
-                outcome = session.commands(step["commands"])
-            else:
-                outcome = session.scripts(step["scripts"], step["index"], step["configs"])
+            outcome = session.run_step(step, state.get("unusable"))
         outcome["says"] = [one for one in printed.getvalue().splitlines() if one.startswith(SAID)]
         with caught_output():
-            outcome["state"] = session.state(with_summary=number == len(request["steps"]))
+            state = outcome["state"] = session.state(with_summary=number == len(request["steps"]))
         answer["steps"].append(outcome)
         if not outcome["accepted"] and not request["go_on"]:
             break
@@ -135,17 +179,28 @@ def put_bits(esp: Any, bitstream: Any, start: dict[int, int]) -> None:
     for row in esp.Blocks.BLOCKS:
         block = esp.Blocks.get(row)
         bits = start.get(block.id, 0)
-        length = esp.get_bitlen_of_block(block)
+        length = block_length(esp, block)
         place = esp.mem.length - ((block.rd_addr - esp.REGS.DR_REG_EFUSE_BASE) * 8 + length)
         esp.mem.overwrite(bitstream(bytes=bits.to_bytes(length // 8, "big")), place)
 
 
+def block_length(esp: Any, block: Any) -> int:
+    """Bits of a block's read registers; all of them where the original does not know the coding scheme."""
+    try:
+        return int(esp.get_bitlen_of_block(block))
+    except Exception:
+        return 32 * int(block.len)
+
+
 def read_blocks(esp: Any) -> dict[str, str]:
     """All read registers, as a reader of the chip sees them."""
-    return {
-        str(esp.Blocks.get(row).id): hex(esp.read_block(esp.Blocks.get(row).id).uint)
-        for row in esp.Blocks.BLOCKS
-    }
+    found = {}
+    for row in esp.Blocks.BLOCKS:
+        block = esp.Blocks.get(row)
+        length = block_length(esp, block)
+        end = esp.mem.length - (block.rd_addr - esp.REGS.DR_REG_EFUSE_BASE) * 8
+        found[str(block.id)] = hex(esp.mem[end - length : end].uint)
+    return found
 
 
 def read_fields(efuses: Any) -> dict[str, Any]:

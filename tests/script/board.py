@@ -11,7 +11,7 @@ import anyio
 from parburn.chips.model import Chip, RegisterWrite
 from parburn.chips.registry import chip_named
 from parburn.chips.table import extend_chip, parse_custom_table
-from parburn.efuse.image import EfuseImage
+from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
 from parburn.errors import ParburnError
@@ -36,16 +36,19 @@ class Board:
     written: list[RegisterWrite] = field(default_factory=list)
     fails: ParburnError | None = None
     burn_s: float = 0.0
+    status: dict[int, BlockStatus] = field(default_factory=dict)
 
     @property
     def whole(self) -> EfuseImage:
         """All bits."""
-        return EfuseImage(self.chip, dict(self.blocks))
+        return EfuseImage(self.chip, dict(self.blocks), dict(self.status), 0, self.registers)
 
     @property
     def image(self) -> EfuseImage:
         """What is known at first."""
-        return EfuseImage(self.chip, {index: self.blocks[index] for index in self.known})
+        return EfuseImage(
+            self.chip, {index: self.blocks[index] for index in self.known}, self.status, 0, self.registers
+        )
 
     def bits(self, name: str) -> int:
         """A field's bits in the chip."""
@@ -57,6 +60,7 @@ class Board:
         await anyio.sleep(self.burn_s)
         after = plan_burns(self.whole, staged).apply(self.whole)
         self.blocks = dict(after.blocks)
+        self.status = dict(after.status)
         self.burns += 1
         return after
 

@@ -8,8 +8,8 @@ import pytest
 
 from parburn.errors import UsageError
 from parburn.transport import reset
-from parburn.transport.reset import USB_SERIAL_JTAG, apply_reset, sequence_for
-from parburn.transport.stream import CallbackStream
+from parburn.transport.reset import apply_reset, sequence_for
+from parburn.transport.stream import USB_SERIAL_JTAG, CallbackStream
 
 
 class Lines(CallbackStream):
