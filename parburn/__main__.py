@@ -1,7 +1,5 @@
 """`python -m parburn` is the same as `parburn`."""
 
-import sys
+from parburn.cli import entry
 
-from parburn.cli import main
-
-sys.exit(main())
+entry()

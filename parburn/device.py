@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -51,11 +51,11 @@ from parburn.events import (
 )
 from parburn.identify import Device, identify
 from parburn.ledger.base import Attempt, Claim, State
-from parburn.records import image_from_record, image_record, unique_values
+from parburn.records import image_from_record, image_record
 from parburn.rom import RomLoader
 from parburn.run import PlanOfBoard, SharedRun, defect
 from parburn.script.runner import run_scripts
-from parburn.script.session import DeviceFacts
+from parburn.script.session import DeviceFacts, ScriptOutcome
 from parburn.transport.open import open_stream
 from parburn.transport.reset import apply_reset
 from parburn.transport.stream import ByteStream
@@ -156,7 +156,7 @@ async def _live(run: SharedRun, board: _Board) -> None:
         )
         if outcome.error is not None:
             raise outcome.error
-        await calls.last_burn(outcome.staged, outcome.image, job_digest)
+        await calls.last_burn(outcome, job_digest)
         await _farewell(run, board, device)
     finally:
         with CancelScope(shield=True):
@@ -225,11 +225,13 @@ class _Calls:
         """Write registers that are not the eFuse controller's."""
         await self._device.rom.write_regs(writes)
 
-    async def last_burn(self, staged: StagedBurns, image: EfuseImage, job_digest: str) -> None:
+    async def last_burn(self, outcome: ScriptOutcome, job_digest: str) -> None:
         """Burn what the scripts left staged; then the unit has passed, and the ledger says so."""
         self._then_passed = job_digest
-        if staged or not self._burns:
-            await self.burn(staged, image)
+        if outcome.staged:
+            await self.burn(outcome.staged, outcome.image, outcome.unique_values)
+        else:
+            self._run.plans.withdraw(self._board.port)
         if self._board.result is None:
             await self._passed()
 
@@ -238,14 +240,13 @@ class _Calls:
             await self._claim.passed(self._then_passed)
         self._board.result = Result.PASS
 
-    async def burn(self, staged: StagedBurns, image: EfuseImage) -> EfuseImage:
+    async def burn(self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]) -> EfuseImage:
         """Plan, record, meet the others, confirm, burn, verify. Returns what the chip shows then."""
         run, board = self._run, self._board
         lacking = needed_blocks(image.chip, staged) - image.blocks.keys()
         if lacking:
             image = await self.read_blocks(lacking)
         plan = plan_burns(image, staged)
-        unique = unique_values(plan, image, staged)
         self._burns += 1
         run.emit(Planned(board.port, plan.describe(), self._burns))
         digest = plan.keyed_digest(run.ledger.keyed_digest_key())
@@ -313,7 +314,8 @@ class _Calls:
 
             async def burned(step: BurnStep, number: int) -> None:
                 board.done = first + number
-                await self._claim.step_done(step.label, State.LOCKED if step.locks else State.VERIFIED)
+                label = _planned_label(plan, step)
+                await self._claim.step_done(label, State.LOCKED if step.locks else State.VERIFIED)
                 run.emit(BlockBurned(board.port, step.label, board.done, board.total))
 
             hooks = CommitHooks(
@@ -337,6 +339,16 @@ class _Calls:
         left = self._claim.attempts[self._burns - 1].remaining
         done = [step for step in plan.steps if step.label not in left]
         return frozenset(write.block.index for step in done for write in step.writes)
+
+
+def _planned_label(plan: BurnPlan, step: BurnStep) -> str:
+    """The step's name in the whole plan: what is left of a step that burns several blocks has a shorter one."""
+    blocks = {write.block.index for write in step.writes}
+    for whole in plan.steps:
+        burned = {write.block.index for write in whole.writes}
+        if blocks <= burned and (whole.locks, whole.ends_link) == (step.locks, step.ends_link):
+            return whole.label
+    return step.label
 
 
 def _facts(board: _Board, device: Device, claim: Claim) -> DeviceFacts:
@@ -429,7 +441,10 @@ async def _record(run: SharedRun, board: _Board) -> None:
     claim = board.claim
     if claim is None:
         return
-    reason = str(board.error or "")
+    error = board.error
+    by_script = isinstance(error, ScriptError)
+    # What a script says may hold a key, so only where it stopped goes into the record.
+    reason = f"{type(error).__name__} {error.place}" if isinstance(error, ScriptError) else str(error or "")
     try:
         if run.job.dry_run:
             await claim.failed_clean("dry run", release=True)
@@ -438,7 +453,7 @@ async def _record(run: SharedRun, board: _Board) -> None:
         elif board.result is Result.INCOMPLETE:
             await claim.incomplete(reason)
         elif not board.result.passed:
-            await claim.failed_clean(reason, release=not board.planned)
+            await claim.failed_clean(reason, release=not board.planned, script_failed=by_script)
     except LedgerError as error:
         run.note(board.port, f"the ledger could not record how this board ended: {error}", "warning")
 

@@ -176,11 +176,15 @@ class PartialBurn(BurnError):
 
 
 class ScriptError(ParburnError):
-    """The user's script ended badly. `traceback_text` is cut to the script's own frames."""
+    """The user's script ended badly. `traceback_text` is cut to the script's own frames.
 
-    def __init__(self, message: str, *, traceback_text: str = "", hint: str = "") -> None:
+    `place` is `file:line` of the script where known; for records, which must not hold what a script says.
+    """
+
+    def __init__(self, message: str, *, traceback_text: str = "", place: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.traceback_text = traceback_text
+        self.place = place
 
 
 class ScriptFailed(ScriptError):

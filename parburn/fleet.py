@@ -14,7 +14,7 @@ from anyio import CancelScope, create_task_group
 
 from parburn.device import burn_device
 from parburn.errors import IdentityUnclear, NotConfirmed, ParburnError, TooFewBoards, UniqueValueTaken
-from parburn.events import DeviceReport, Emit, Note, RunStarted
+from parburn.events import DeviceReport, Emit, RunStarted
 from parburn.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import BatchSpec, Claim, Identity
@@ -46,8 +46,6 @@ async def burn_fleet(
         job.ledger, batch, throw_away=job.simulated and job.ledger is None, overrides=job.overrides
     )
     try:
-        for text in ledger.notes:
-            emit(Note("", text))
         run = SharedRun(
             job,
             emit=emit,
@@ -59,6 +57,7 @@ async def burn_fleet(
             tables=tables,
             config=config,
         )
+        run.tell_ledger_notes()
         return await _run_all(run, confirm)
     finally:
         with CancelScope(shield=True):
@@ -93,6 +92,7 @@ async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]
         for port in job.ports:
             boards.start_soon(one, port)
         boards.start_soon(_coordinate, run, confirm)
+    run.tell_ledger_notes()
     return tuple(reports[port] for port in job.ports)
 
 
@@ -132,8 +132,9 @@ async def _admit(run: SharedRun, devices: Mapping[str, Device]) -> Mapping[str, 
         [_identity(devices[port]) for port in admitted],
         first=job.index_first,
         last=job.index_last,
-        job_digest="",
+        job_digest=run.digest,
     )
+    run.tell_ledger_notes()
     outcomes.update(zip(admitted, claims, strict=True))
     return outcomes
 

@@ -10,15 +10,9 @@ import hashlib
 import hmac
 import json
 
-from parburn.chips.model import Chip, Field
-from parburn.efuse import values
 from parburn.efuse.image import EfuseImage
-from parburn.efuse.plan import BurnPlan
-from parburn.efuse.staging import StagedBurns
 from parburn.errors import UnitQuarantined
 
-UNIQUE_BITS = 32  # a longer field of a custom table is taken for an identity of the unit
-CUSTOM_MAC_CODECS = ("custom_mac", "custom_mac_crc")
 DIGEST_MARK = "hmac:"
 
 
@@ -62,25 +56,3 @@ def image_from_record(record: str, now: EfuseImage, key: bytes) -> EfuseImage:
                 )
             blocks[index] = current
     return now.with_blocks(blocks)
-
-
-def unique_values(plan: BurnPlan, image: EfuseImage, staged: StagedBurns) -> dict[str, str]:
-    """Values that must be one chip's only: the custom MAC and long fields of custom tables that are staged.
-
-    Text as `get()` shows it once burned; for a field that the chip holds already, the same.
-    """
-    after = plan.apply(image)
-    found: dict[str, str] = {}
-    for one in _unique_fields(image.chip):
-        if one.start is not None and staged.block(one.block) & one.mask:
-            bits = staged.block(one.block) >> one.start & ((1 << one.bits) - 1)
-            found[one.name] = str(values.get(after, one, bits)).partition(" (")[0]
-    return found
-
-
-def _unique_fields(chip: Chip) -> tuple[Field, ...]:
-    return tuple(
-        one
-        for one in chip.fields
-        if one.bits > UNIQUE_BITS and (one.custom or one.codec in CUSTOM_MAC_CODECS)
-    )

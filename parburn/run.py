@@ -153,9 +153,10 @@ class SharedRun:
         self.plans: Barrier[PlanOfBoard, None] = Barrier(ports)
         self.traces = TraceBook(job.trace, show_keys=job.show_sensitive_info)
         self._config = config
+        self._notes_told = 0
         self._tables = tables
         self._slots = CapacityLimiter(job.max_burning or max(1, len(ports)))
-        self._job_digest = hashlib.sha256(f"{scripts.digest}\n{tables.digest}".encode()).hexdigest()
+        self.digest = hashlib.sha256(f"{scripts.digest}\n{tables.digest}".encode()).hexdigest()
         self._blocks: dict[str, frozenset[int]] = {}
 
     def burn_slot(self) -> CapacityLimiter:
@@ -169,18 +170,27 @@ class SharedRun:
 
     def job_digest(self, index: int) -> str:
         """What makes two jobs the same for a unit: scripts, tables, and its own entries of the config."""
-        return hashlib.sha256(f"{self._job_digest}\n{self._config.entry_digest(index)}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.digest}\n{self._config.entry_digest(index)}".encode()).hexdigest()
 
     def extend(self, chip: Chip) -> Chip:
         """The chip with the custom eFuse tables of this run."""
         return self._tables.extend(chip)
 
     def blocks_in_scripts(self, chip: Chip) -> frozenset[int]:
-        """Blocks that the scripts seem to need, by the names they mention. A wrong guess costs one turn."""
+        """Blocks that the scripts seem to need, by the names they mention; `chip` has its custom fields.
+
+        A wrong guess costs one turn.
+        """
         found = self._blocks.get(chip.name)
         if found is None:
-            found = self._blocks[chip.name] = blocks_mentioned(self.extend(chip), self.scripts.mentioned)
+            found = self._blocks[chip.name] = blocks_mentioned(chip, self.scripts.mentioned)
         return found
+
+    def tell_ledger_notes(self) -> None:
+        """Pass on what the ledger has to say since the last time."""
+        for text in self.ledger.notes[self._notes_told :]:
+            self.note("", text)
+        self._notes_told = len(self.ledger.notes)
 
     def note(self, port: str, text: str, level: str = "info") -> None:
         """A sentence for the operator."""

@@ -175,8 +175,8 @@ def test_fewer_boards_than_expected_is_exit_2_and_burns_nothing(
     with start_rig("esp32c3:2", tmp_path=tmp_path) as rig:
         before = [all_bits(rig, n) for n in range(2)]
         outcome = parburn(
-            "--ports", *rig.ports, "--configfiles", ids, "--scripts", script, "--do-not-confirm", "--expect", 3,
-            state=state,
+            "--ports", *rig.ports, "--configfiles", ids, "--scripts", script, "--do-not-confirm",
+            "--expect", 3, state=state,
         )  # fmt: skip
         assert outcome.exit == 2
         assert [all_bits(rig, n) for n in range(2)] == before

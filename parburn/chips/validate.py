@@ -208,11 +208,11 @@ def key_purposes_are_sound(chip: Chip) -> Breaches:
 
 
 def key_purposes_name_fields(chip: Chip) -> Breaches:
-    keys = [block.mask << 256 * block.index for block in chip.blocks if block.for_keys]
+    key_blocks = [block.index for block in chip.blocks if block.for_keys]
     for purpose in chip.key_purposes:
         yield from _exists(chip, purpose.target or None, *purpose.sets)
         for one in chip.field_by_name.get(purpose.target, ()):
-            if not any(one.mask << 256 * one.block & ~key == 0 for key in keys):
+            if one.block not in key_blocks:
                 yield f"{purpose.name}: {one.name} is no part of a key block"
         for name in purpose.sets:
             if any(one.bits != 1 for one in chip.field_by_name.get(name, ())):

@@ -32,7 +32,7 @@ class BlockStatus:
 GOOD = BlockStatus()
 
 
-class BlockNotRead(LookupError):  # noqa: N818 - it asks the caller for a block; it is no failure
+class BlockNotRead(LookupError):
     """A block was asked for that is not in the image. `index` is its number."""
 
     def __init__(self, index: int) -> None:
@@ -123,6 +123,15 @@ class EfuseImage:
                 part = self.registers.get(source.address or 0, 0) >> source.bit
             value |= (part & ((1 << source.bits) - 1)) << source.shift
         return f.value_map.get(value, 0) if f.value_map else value
+
+    def value_bits(self, f: Field) -> int:
+        """Return the bits of a field's whole value: for one whose high bits stand elsewhere, those too."""
+        value = self.field_bits(f)
+        if f.start is not None:
+            for source in f.sources:
+                part = self.field_bits(self.chip.field_by_name[source.field or ""][0]) >> source.bit
+                value |= (part & ((1 << source.bits) - 1)) << source.shift
+        return value
 
     def is_readable(self, what: Field | Block, part: int | None = None) -> bool:
         """Tell whether software can read a field or block; `part` picks one of its RD_DIS bits."""

@@ -29,7 +29,7 @@ from parburn.events import PlannedBlock
 
 FORCE_HINT = "--force-write-always skips this check, and may spoil the block"
 _PGM_BYTES = 32  # data registers of the PGM controllers
-_NO_CHECK = (0, 0, 0)
+_PGM_WORDS = 11  # with the check registers behind them
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,9 @@ class BlockWrite:
     """What one program command does to one block.
 
     `want` is the bits to burn as they will be read. `words` is what the programming registers hold: 8 data
-    and 3 check words for the PGM controllers, the block's WDATA words for the classic one. `again` marks bits
-    that are there and are burned once more, to mend a coding error.
+    and 3 check words for the PGM controllers, the block's WDATA words for the classic one. A BLOCK0 of more
+    than 8 words, which has no check words, runs on into their registers. `again` marks bits that are there
+    and are burned once more, to mend a coding error.
     """
 
     block: Block
@@ -185,10 +186,9 @@ def _words(chip: Chip, scheme: CodingScheme, block: Block, want: int) -> tuple[i
         if scheme is CodingScheme.THREE_QUARTERS:
             return struct.unpack("<8I", encode_three_quarters(want.to_bytes(24, "little")))
         return struct.unpack(f"<{block.words}I", want.to_bytes(4 * block.words, "little"))
-    data = want.to_bytes(_PGM_BYTES, "little")  # a block of six words is filled up with zeros
-    if scheme is CodingScheme.RS:
-        return struct.unpack("<11I", encode_rs(data))
-    return (*struct.unpack("<8I", data), *_NO_CHECK)
+    if scheme is CodingScheme.RS:  # a block of six words is filled up with zeros
+        return struct.unpack(f"<{_PGM_WORDS}I", encode_rs(want.to_bytes(_PGM_BYTES, "little")))
+    return struct.unpack(f"<{_PGM_WORDS}I", want.to_bytes(4 * _PGM_WORDS, "little"))
 
 
 def _block_steps(layout: Layout, writes: list[BlockWrite]) -> list[BurnStep]:

@@ -16,6 +16,7 @@ from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
 from parburn.efuse.staged import StagedBurns
 from parburn.efuse.values import get
+from parburn.errors import ChipDataError
 
 _CHUNK_BITS = 48  # six data bytes share two check bytes in 3/4 coding
 _CHUNK = (1 << _CHUNK_BITS) - 1
@@ -108,7 +109,7 @@ RULES: Mapping[str, Rule] = {"usb_jtag_or_serial_jtag": usb_jtag_or_serial_jtag}
 
 def broken_rule(image: EfuseImage, staged: StagedBurns) -> str | None:
     """Return the first reason of the chip's named rules against what is staged."""
-    for name in image.chip.rules:
+    for name in _named_rules(image):
         rule = RULES.get(name)
         reason = rule(image, staged) if rule is not None else None
         if reason is not None:
@@ -116,12 +117,21 @@ def broken_rule(image: EfuseImage, staged: StagedBurns) -> str | None:
     return None
 
 
+def _named_rules(image: EfuseImage) -> tuple[str, ...]:
+    """Return the names of the chip's rules. Raises ChipDataError for one that is not here: it must not be
+    passed over, it would have kept a burn from being made."""
+    for name in image.chip.rules:
+        if name not in RULES and name not in READ_RULES:
+            raise ChipDataError(f"there is no rule {name!r}", where=image.chip.name)
+    return image.chip.rules
+
+
 # --- read protection
 
 
 def must_stay_readable(image: EfuseImage, what: Field | Block) -> str | None:
     """A key block is read-protected only when its purpose, as burned, is one that software must not see."""
-    for name in image.chip.rules:
+    for name in _named_rules(image):
         rule = READ_RULES.get(name)
         reason = rule(image, what) if rule is not None else None
         if reason is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
 
-from parburn.chips.model import Field
+from parburn.chips.model import Chip, Field
 
 
 class StagedBurns:
@@ -31,6 +31,15 @@ class StagedBurns:
     def field(self, f: Field) -> int:
         """Return the bits asked for in a field that has a place."""
         return 0 if f.start is None else self._bits.get(f.block, 0) >> f.start & ((1 << f.bits) - 1)
+
+    def value(self, chip: Chip, f: Field) -> int:
+        """Return the bits asked for in a field and in the fields that hold the rest of its value."""
+        bits = self.field(f)
+        for source in f.sources:
+            if source.field is not None:
+                part = self.field(chip.field_by_name[source.field][0]) >> source.bit
+                bits |= (part & ((1 << source.bits) - 1)) << source.shift
+        return bits
 
     def blocks(self) -> Mapping[int, int]:
         """Return the bits asked for by block index, a view that cannot be written to."""

@@ -17,6 +17,7 @@ from parburn.efuse.staged import StagedBurns as StagedBurns
 from parburn.efuse.values import CUSTOM_MAC, crc8, crc_field_of, get, is_fixed, purpose_code
 from parburn.errors import BadValue, EfuseError, UnknownName
 
+DIGEST_BYTES = 32  # SHA-256
 FORCE_HINT = "--force-write-always skips this check, and may spoil the block"
 
 
@@ -39,26 +40,16 @@ def stage_field(
         set_force(staged, force)
         if f.codec == CUSTOM_MAC:
             return _stage_mac(image, staged, f, bits.to_bytes(6, "little"))
-        if f.start is None:
-            return _stage_parts(image, staged, f, bits)
-        return _stage(image, staged, f, bits)
+        return _stage_parts(image, staged, f, bits) if f.sources else _stage(image, staged, f, bits)
 
 
 def _stage(image: EfuseImage, staged: StagedBurns, f: Field, bits: int) -> bool:
     have = image.field_bits(f)
     waiting = staged.field(f)
-    if bits >> f.bits:
-        raise BadValue(f"the value does not fit {f.name}, which has {f.bits} bits")
-    if bits & ~have == 0 or bits == waiting or bits == have | waiting:
+    if not _is_new(f, bits, have, waiting):
         return False
     if not staged.force:
-        # WR_DIS and RD_DIS collect single bits from many commands; all other fields are values of their own.
-        if f.name not in (WR_DIS, RD_DIS) and (have | waiting) & ~bits:
-            where = "burned" if have & ~bits else "staged"
-            raise EfuseError(
-                f"{f.name} has bits {where} that the new value would clear, and a burned bit stays",
-                hint=FORCE_HINT,
-            )
+        _refuse_clearing(f, bits, have, waiting)
         if not image.is_readable(f):
             raise EfuseError(
                 f"{f.name} is read-protected: what is in it cannot be known, and a burn could spoil it",
@@ -70,11 +61,31 @@ def _stage(image: EfuseImage, staged: StagedBurns, f: Field, bits: int) -> bool:
     return bool(bits & ~waiting)
 
 
+def _is_new(f: Field, bits: int, have: int, waiting: int) -> bool:
+    if bits >> f.width:
+        raise BadValue(f"the value does not fit {f.name}, which has {f.width} bits")
+    return bits & ~have != 0 and bits not in (waiting, have | waiting)
+
+
+def _refuse_clearing(f: Field, bits: int, have: int, waiting: int) -> None:
+    # WR_DIS and RD_DIS collect single bits from many commands; all other fields are values of their own.
+    if f.name not in (WR_DIS, RD_DIS) and (have | waiting) & ~bits:
+        where = "burned" if have & ~bits else "staged"
+        raise EfuseError(
+            f"{f.name} has bits {where} that the new value would clear, and a burned bit stays",
+            hint=FORCE_HINT,
+        )
+
+
 def _stage_parts(image: EfuseImage, staged: StagedBurns, f: Field, bits: int) -> bool:
-    """Ask for a composed value: each source field takes its bits."""
-    if bits >> f.bits:
-        raise BadValue(f"the value does not fit {f.name}, which has {f.bits} bits")
-    added = False
+    """Ask for a value that stands in several places: each takes its bits, the field's own the lowest."""
+    have = image.value_bits(f)
+    waiting = staged.value(image.chip, f)
+    if not _is_new(f, bits, have, waiting):
+        return False
+    if not staged.force:
+        _refuse_clearing(f, bits, have, waiting)  # each part alone could let a mixture of two values pass
+    added = f.start is not None and _stage(image, staged, f, bits & ((1 << f.bits) - 1))
     for source in f.sources:
         part = image.chip.field_by_name[source.field or ""][0]
         share = (bits >> source.shift & ((1 << source.bits) - 1)) << source.bit
@@ -160,17 +171,20 @@ def stage_key(
 ) -> None:
     """Ask for a key in a block, with its purpose and its protections.
 
-    `key` is in the order of the key file; purposes that the hardware reads backwards are turned round here.
-    `read_protect` takes effect only for purposes whose key software must not see. The purpose field, once it
-    holds the purpose, is write-protected always.
+    `key` is in the order of the key file; purposes that the hardware reads backwards are turned round here,
+    and of a digest for a part of a block the first bytes are taken. `read_protect` takes effect only for
+    purposes whose key software must not see. The purpose field, once it holds the purpose, is write-protected
+    always.
     """
-    f = image.field_named(block.name)
     use = _real_purpose(image, purpose)
+    f = key_field(image, block, use)
     if use is not None and block.name in use.not_in_blocks:
         raise BadValue(f"{block.name} cannot hold a key for {use.name}", hint="take another key block")
+    if use is not None and use.digest and len(key) == DIGEST_BYTES:
+        key = key[: f.bits // 8]
     if len(key) * 8 != f.bits:
         raise BadValue(
-            f"the key for {block.name} has {len(key)} bytes, and it must have {f.bits // 8}",
+            f"the key for {f.name} has {len(key)} bytes, and it must have {f.bits // 8}",
             hint="key files hold raw bytes, not text",
         )
     data = key[::-1] if use is not None and use.reversed else key
@@ -179,10 +193,17 @@ def stage_key(
         _stage(image, staged, f, int.from_bytes(data, "little"))
         if use is not None and block.key_purpose is not None:
             _stage_purpose(image, staged, image.field_named(block.key_purpose), use)
+        for name in () if use is None else use.sets:
+            _stage(image, staged, image.field_named(name), 1)
         if read_protect and (use is None or use.read_protect):
             stage_read_bits(image, staged, f)
         if write_protect:
             stage_write_bit(image, staged, f)
+
+
+def key_field(image: EfuseImage, block: Block, purpose: KeyPurpose | None) -> Field:
+    """Return the field that a key for this purpose goes into: the whole block, or a part of it."""
+    return image.field_named(block.name if purpose is None or not purpose.target else purpose.target)
 
 
 def _real_purpose(image: EfuseImage, name: str | None) -> KeyPurpose | None:
@@ -282,7 +303,7 @@ def next_key_block(
     for block in (*blocks[at + 1 :], *blocks[:at]):
         f = image.field_named(block.key_purpose or "")
         used = image.block(block.index) or staged.block(block.index)
-        used = used or image.field_bits(f) or staged.field(f)
+        used = used or image.value_bits(f) or staged.value(image.chip, f)
         open_ = image.is_readable(block) and image.is_writeable(block) and image.is_writeable(f)
         if open_ and not used and block.name not in taken:
             return block

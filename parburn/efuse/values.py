@@ -59,7 +59,7 @@ def is_fixed(f: Field) -> bool:
 def get(image: EfuseImage, f: Field, bits: int | None = None) -> Value:
     """Return a field's value as `get()` shows it; of `bits` when given, else of what the chip shows."""
     if bits is None:
-        bits = image.field_bits(f)
+        bits = image.value_bits(f)
     shown = _SHOWN.get(f.codec)
     return _plain(f, bits) if shown is None else shown(image, f, bits)
 
@@ -67,13 +67,16 @@ def get(image: EfuseImage, f: Field, bits: int | None = None) -> Value:
 def get_meaning(image: EfuseImage, f: Field, bits: int | None = None) -> Value:
     """Return the words of the field's table for its value, and what `get()` shows where it has none."""
     if bits is None:
-        bits = image.field_bits(f)
+        bits = image.value_bits(f)
     meaning = f.meanings.get(bits)
     return get(image, f, bits) if meaning is None else meaning
 
 
 def get_raw(image: EfuseImage, f: Field, bits: int | None = None) -> int | bool | bytes:
-    """Return the value as bitstring reads the field's type: bool, int, or bytes, highest bits first."""
+    """Return the value as bitstring reads the field's type: bool, int, or bytes, highest bits first.
+
+    It is what stands in the field's own place: of a value whose high bits stand elsewhere, the low bits.
+    """
     if bits is None:
         bits = image.field_bits(f)
     if f.kind == "bool":
@@ -271,7 +274,7 @@ def purpose_code(chip: Chip, f: Field, text: Text) -> int:
     named = chip.purpose_by_name.get(asked)
     code = named.code if named is not None else int(asked) if asked.isdecimal() else -1
     purpose = chip.purpose_by_code.get(code)
-    if purpose is None or code <= 0 or code >> f.bits:
+    if purpose is None or code <= 0 or code >> f.width:
         raise BadValue(f"{f.name} cannot be set to {asked!r}", hint=f"key purposes of this chip: {names}")
     for block in chip.blocks:
         if block.key_purpose == f.name and block.name in purpose.not_in_blocks:
@@ -292,8 +295,8 @@ def _number(f: Field, text: Text) -> int:
 
 
 def _fitting(f: Field, number: int) -> int:
-    if number < 0 or number >> f.bits:
-        raise BadValue(f"{number} does not fit {f.name}, which holds 0 to {(1 << f.bits) - 1}")
+    if number < 0 or number >> f.width:
+        raise BadValue(f"{number} does not fit {f.name}, which holds 0 to {(1 << f.width) - 1}")
     return number
 
 

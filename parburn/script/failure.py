@@ -26,7 +26,9 @@ def script_failed(error: BaseException, scripts: CompiledScripts) -> ScriptFaile
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
         words = f"KeyError: {error.args[0]}"
     hint = refused.hint if refused is not None else ""
-    failed = ScriptFailed(f"{place}{words}", traceback_text=_text(error, words, scripts), hint=hint)
+    failed = ScriptFailed(
+        f"{place}{words}", traceback_text=_text(error, words, scripts), place=_bare(place), hint=hint
+    )
     failed.__cause__ = refused
     return failed
 
@@ -38,6 +40,7 @@ def script_exited(error: SystemExit, scripts: CompiledScripts) -> ScriptExited:
     return ScriptExited(
         f"{place}the script called exit(){code}; what it had staged is dropped",
         traceback_text=_text(error, "SystemExit", scripts),
+        place=_bare(place),
         hint="Let a script end by itself: exit() never burns.",
     )
 
@@ -51,6 +54,7 @@ def script_timed_out(
     return ScriptTimeout(
         f"{place}the script ran longer than {timeout_s:g} s{given_up}",
         traceback_text=_text(error, "past its deadline", scripts) if error is not None else "",
+        place=_bare(place),
         hint="--script-timeout gives it more time.",
     )
 
@@ -62,6 +66,10 @@ def _place(trace: TracebackType | None, scripts: CompiledScripts) -> str:
         if scripts.named(frame.f_code.co_filename) is not None:
             found = f"{frame.f_code.co_filename}:{line}: "
     return found
+
+
+def _bare(place: str) -> str:
+    return place.removesuffix(": ")
 
 
 def _text(error: BaseException, words: str, scripts: CompiledScripts) -> str:

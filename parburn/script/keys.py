@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from parburn.chips.model import Block, Chip, KeyPurpose
-from parburn.efuse.staging import stage_key
+from parburn.chips.model import Block, Chip, Field, KeyPurpose
+from parburn.efuse.staging import key_field, stage_key
 from parburn.errors import BadValue, EfuseError, UnknownName
-from parburn.script.burning import refuse_twice
 from parburn.script.session import Draft, nearest
 
 DOUBLE_BYTES = 64
@@ -33,11 +32,12 @@ class _Placed:
     block: Block
     key: bytes = field(repr=False)
     purpose: KeyPurpose | None
+    field: Field
 
 
 def has_purposes(chip: Chip) -> bool:
-    """Whether key blocks of this chip have a purpose that is burned (triples), or only a use (pairs)."""
-    return any(block.key_purpose for block in chip.blocks)
+    """Whether keys of this chip are burned with a purpose (triples), or only for a use (pairs)."""
+    return chip.takes_purposes
 
 
 def burn_key(
@@ -53,13 +53,11 @@ def burn_key(
     """Burn keys into blocks. `contents_are_keys`: the bytes are final, no PEM to look into."""
     if not orders:
         raise BadValue("burn_key needs a block and a key file")
-    refuse_twice(draft.block(order.block).name for order in orders)
     placed = _place(draft, orders, contents_are_keys)
-    refuse_twice(one.block.name for one in placed)
+    _refuse_shared_places(placed)
     if force is not None:
         draft.staged.force = force
     for one in placed:
-        _check_size(draft, one)
         purpose = one.purpose
         read_protect = purpose is not None and purpose.read_protect and not no_read_protect
         stage_key(
@@ -155,7 +153,7 @@ def _place(draft: Draft, orders: Sequence[KeyOrder], contents_are_keys: bool) ->
             names = ", ".join(one.name for one in draft.chip.blocks if one.for_keys)
             raise EfuseError(f"{block.name} is no key block", hint=f"key blocks: {names}")
         if not has_purposes(draft.chip):
-            placed.append(_Placed(block, order.content, draft.chip.purpose_by_name.get(order.block)))
+            placed.append(_placed(draft, block, order.content, draft.chip.purpose_by_name.get(order.block)))
             continue
         if order.purpose is None:
             raise BadValue(f"burn_key {block.name} needs a key purpose")
@@ -166,16 +164,20 @@ def _place(draft: Draft, orders: Sequence[KeyOrder], contents_are_keys: bool) ->
 
             key = ecdsa_private_key(key, double=bool(purpose.split_into))
         if not purpose.split_into:
-            placed.append(_Placed(block, key, purpose))
+            placed.append(_placed(draft, block, key, purpose))
             continue
         if len(key) != DOUBLE_BYTES:
             raise BadValue(f"a key for {purpose.name} has {DOUBLE_BYTES} bytes, the file has {len(key)}")
         second = _free_block(draft, block, purpose, taken)
         taken.add(second.index)
         first_half, second_half = (_purpose_named(draft, name) for name in purpose.split_into)
-        placed.append(_Placed(block, key[:HALF_BYTES], first_half))
-        placed.append(_Placed(second, key[HALF_BYTES:], second_half))
+        placed.append(_placed(draft, block, key[:HALF_BYTES], first_half))
+        placed.append(_placed(draft, second, key[HALF_BYTES:], second_half))
     return placed
+
+
+def _placed(draft: Draft, block: Block, key: bytes, purpose: KeyPurpose | None) -> _Placed:
+    return _Placed(block, key, purpose, key_field(draft.image, block, purpose))
 
 
 def _free_block(draft: Draft, first: Block, purpose: KeyPurpose, taken: set[int]) -> Block:
@@ -195,23 +197,26 @@ def _is_free(draft: Draft, block: Block) -> bool:
         image.is_readable(block)
         and image.is_writeable(block)
         and image.is_writeable(use)
-        and not image.field_bits(use)
+        and not image.value_bits(use)
         and not image.block(block.index)
         and not draft.staged.block(block.index)
-        and not draft.staged.field(use)
+        and not draft.staged.value(draft.chip, use)
     )
 
 
-def _check_size(draft: Draft, one: _Placed) -> None:
-    size = draft.image.block_bits(one.block.index) // 8
-    if len(one.key) != size:
-        raise BadValue(f"a key for {one.block.name} has {size} bytes, this one has {len(one.key)}")
+def _refuse_shared_places(placed: Sequence[_Placed]) -> None:
+    """Raise BadValue when two keys would lie over each other; the halves of one block may have a key each."""
+    for number, one in enumerate(placed):
+        for other in placed[:number]:
+            if one.field.block == other.field.block and one.field.mask & other.field.mask:
+                raise BadValue(f"two of these keys go into the same place of {one.block.name}")
 
 
 def _say(draft: Draft, one: _Placed, read_protect: bool, write_protect: bool, show: bool) -> None:
     show = show or draft.session.options.show_sensitive_info
-    shown = one.key.hex(" ") if show else f"{len(one.key)} bytes, not shown"
+    size = one.field.bits // 8
+    shown = one.key[:size].hex(" ") if show else f"{size} bytes, not shown"
     purpose = f" as {one.purpose.name}" if one.purpose is not None else ""
     protections = [word for word, on in (("read", read_protect), ("write", write_protect)) if on]
     protected = f"{' and '.join(protections)}-protected" if protections else "left unprotected"
-    draft.say(f"{one.block.name}: key staged{purpose} ({shown}), {protected}")
+    draft.say(f"{one.field.name}: key staged{purpose} ({shown}), {protected}")

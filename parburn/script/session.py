@@ -50,8 +50,11 @@ class DeviceFacts:
 class DeviceCalls(Protocol):
     """What a script may ask of its device. Coroutines of the event loop."""
 
-    async def burn(self, staged: StagedBurns, image: EfuseImage) -> EfuseImage:
-        """Plan, confirm, commit; returns what the chip shows then."""
+    async def burn(self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]) -> EfuseImage:
+        """Plan, confirm, commit; returns what the chip shows then.
+
+        `unique` are the identities that the scripts have asked for so far, by field name.
+        """
 
     async def read_blocks(self, indexes: frozenset[int]) -> EfuseImage:
         """Read blocks that are not known yet; returns an image that has them."""
@@ -213,7 +216,7 @@ class Session:
         if not self.staged:
             self.say("Nothing to burn.\n")
             return True
-        self.image = self._cross(self._calls.burn, self.staged, self.image)
+        self.image = self._cross(self._calls.burn, self.staged, self.image, dict(self.unique_values))
         self.staged = self.staged.copy()  # the burn may still look at what it was given
         self.staged.clear()
         return True

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from parburn.chips.model import Chip
 from parburn.sim.efuse_controller import BurnRecord, EfuseController
 from parburn.sim.efuse_memory import EfuseMemory
-from parburn.sim.faults import Fault, Faults, Unplugged
+from parburn.sim.fault import Fault, Faults, Swapped, Unplugged
 from parburn.sim.link import TX_FIFO_BYTES, LineToChip, LineToHost, byte_seconds
 from parburn.sim.registers import MAGIC_ADDRESS, Registers, clkdiv_address
 from parburn.sim.rom_loader import ChipResetError, RomLoader
@@ -59,17 +59,19 @@ class Board:
     ) -> None:
         self.chip: Chip = memory.chip
         self.memory = memory
-        self.crystal_mhz = crystal_mhz
+        self.soldered_mhz = crystal_mhz
         self.preset = dict(registers or {})
         self.faults = faults or Faults()
+        self.crystal_mhz = self.faults.crystal_mhz(crystal_mhz)
         self.baud_limit = baud_limit
         self.registers = Registers(self.chip)
         self.controller = EfuseController(
-            memory, self.registers, crystal_mhz=crystal_mhz, faults=self.faults, on_burn=on_burn
+            memory, self.registers, crystal_mhz=self.crystal_mhz, faults=self.faults, on_burn=on_burn
         )
         self.to_chip = LineToChip(1 << self.chip.ring_bytes.bit_length())
         self.to_host = LineToHost(usb_frame_s)
         self.unplugged: Unplugged | None = None
+        self.swapped: Swapped | None = None
         self.resets = self.packets = self.received = self.sent = 0
         self._cmd = self.chip.registers["CMD"]
         self._host_baud = FIRST_BAUD
@@ -97,6 +99,15 @@ class Board:
         self.to_chip.clear()
         self.send(self._boot_log(), now)
 
+    def give_faults(self, faults: Fault, now: float) -> None:
+        """Other faults from now on, and a power cycle: their positions count from here."""
+        self.faults = self.controller.faults = faults
+        self.crystal_mhz = self.controller.crystal_mhz = faults.crystal_mhz(self.soldered_mhz)
+        self.unplugged = self.swapped = None
+        self.power_cycle(now)
+        self.packets = self.received = self.sent = self.controller.programs = 0
+        self._late_s = 0.0
+
     def _boot_log(self) -> bytes:
         what = "no download mode" if self.mode == "no-download" else "waiting for download"
         return (
@@ -121,7 +132,8 @@ class Board:
             whole, data = data, self.faults.from_host(data, self.received + 1)
             self.received += len(whole)
             self.unplugged = self.unplugged or self.faults.unplugged(self.received)
-            if self.unplugged or self.faults.link_is_silent(self.received, now):
+            self.swapped = self.swapped or self.faults.swapped(self.received)
+            if self.unplugged or self.swapped or self.faults.link_is_silent(self.received, now):
                 return
         else:
             self.received += len(data)
@@ -197,6 +209,8 @@ class Board:
             if self.faults and self.faults.reboots(self.packets):
                 raise ChipResetError(now)
             done = self.loader.execute(now)
+            if self.faults and self.faults.resets_after(self.packets):
+                raise ChipResetError(done)
         except ChipResetError as event:
             self.reset(event.at)
             return

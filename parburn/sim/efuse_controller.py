@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from parburn.chips.model import Chip
 from parburn.sim.efuse_memory import EfuseMemory, Reading
-from parburn.sim.faults import Fault
+from parburn.sim.fault import Fault
 from parburn.sim.registers import Registers
 
 READ, PROGRAM = 1, 2

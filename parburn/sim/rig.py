@@ -14,15 +14,16 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from parburn.errors import ParburnError, UsageError
 from parburn.sim.board import BOOT_S, Board
+from parburn.sim.fault import Fault
 from parburn.sim.faults import parse_faults
 from parburn.sim.pty_port import PtyPort
-from parburn.sim.state_file import describe, open_board, read_board
+from parburn.sim.state_file import BoardFile, describe, open_board, read_board
 
 _EDGE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLET
 _NEVER = float("inf")
@@ -31,8 +32,12 @@ _NEVER = float("inf")
 class Rig:
     """Ports, one loop, and the files of their boards."""
 
-    def __init__(self, ports: Sequence[PtyPort], *, stay_powered: bool) -> None:
+    def __init__(
+        self, ports: Sequence[PtyPort], *, stay_powered: bool, new_board: Callable[[Board], Board]
+    ) -> None:
+        """`new_board` makes the board that is put in another's place by a fault."""
         self.ports = list(ports)
+        self.new_board = new_board
         self.stay_powered = stay_powered
         self._epoll = select.epoll()
         self._by_fd: dict[int, PtyPort] = {}
@@ -113,6 +118,8 @@ class Rig:
         port.write(board.take_output(now))
         if board.unplugged and port.master >= 0:
             self._vanish(port, now)
+        elif board.swapped:
+            board = self._swap(port, now)
         wake_at = min(board.next_event(), port.comes_back_at)
         if wake_at != port.wake_at:
             port.wake_at = wake_at
@@ -139,6 +146,20 @@ class Rig:
         if what and what.name:
             port.link = port.link.with_name(what.name)
             port.comes_back_at = now + what.after_s
+
+
+    def _swap(self, port: PtyPort, now: float) -> Board:
+        """Put another board behind an open port; one that comes from another port leaves its own there."""
+        gone, what = port.board, port.board.swapped
+        gone.swapped = None
+        gone.power_cycle(now)
+        others = [one for n, one in enumerate(self.ports) if what and n == what.other and one is not port]
+        for other in others:
+            other.board.power_cycle(now)
+            port.board, other.board = other.board, gone
+        if not others:
+            port.board = self.new_board(gone)
+        return port.board
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -192,37 +213,65 @@ def chips_of(text: str, count: int | None) -> list[str]:
     return found
 
 
-def _make_ports(given: argparse.Namespace) -> list[PtyPort]:
-    settings = {}
-    for text in given.set:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set {text}: it reads KEY=VALUE")
-        settings[key.strip()] = value.strip()
-    state: Path = given.state or given.dir / "state"
-    given.dir.mkdir(parents=True, exist_ok=True)
-    state.mkdir(parents=True, exist_ok=True)
-    seed = random.randrange(1 << 32) if given.seed is None else given.seed
-    ports = []
-    for number, chip in enumerate(chips_of(given.chip, given.count)):
-        rng = random.Random(f"{seed}:{number}")
-        kept, new = open_board(state / f"ttyUSB{number}.json", chip, settings=settings, rng=rng)
-        if settings and not new:
+class Workshop:
+    """Makes the boards of a rig: those of its ports, and the new ones that faults ask for."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self._given = given
+        self._settings: dict[str, str] = {}
+        for text in given.set:
+            key, equals, value = text.partition("=")
+            if not equals:
+                raise UsageError(f"--set {text}: it reads KEY=VALUE")
+            self._settings[key.strip()] = value.strip()
+        self._state: Path = given.state or given.dir / "state"
+        self._seed = random.randrange(1 << 32) if given.seed is None else given.seed
+        self._swapped_in = 0
+
+    def ports(self) -> list[PtyPort]:
+        """A port with its board for each chip that was asked for."""
+        given = self._given
+        given.dir.mkdir(parents=True, exist_ok=True)
+        self._state.mkdir(parents=True, exist_ok=True)
+        ports = []
+        for number, chip in enumerate(chips_of(given.chip, given.count)):
+            faults = parse_faults(given.fault, board=number, seed=given.seed or 0)
+            board = self._board(f"ttyUSB{number}", chip, f"{self._seed}:{number}", faults or None)
+            ports.append(PtyPort(board, given.dir / f"ttyUSB{number}"))
+        return ports
+
+    def new_board(self, gone: Board) -> Board:
+        """A new board with the chip of the one that is gone, without faults."""
+        self._swapped_in += 1
+        name = f"new{self._swapped_in}"
+        return self._board(name, gone.chip.name, f"{self._seed}:{name}", None)
+
+    def _board(self, name: str, chip: str, seed: str, faults: Fault | None) -> Board:
+        path, rng = self._state / f"{name}.json", random.Random(seed)
+        kept, new = open_board(path, chip, settings=self._settings, rng=rng)
+        if self._settings and not new:
             sys.stderr.write(f"{kept.path} is kept as it is: --set is for new boards\n")
-        faults = parse_faults(given.fault, board=number, seed=given.seed or 0)
-        board = Board(
-            kept.product.memory,
-            crystal_mhz=kept.product.crystal_mhz,
-            registers=kept.product.registers,
-            faults=faults if faults else None,
-            baud_limit=given.baud_limit,
-            usb_frame_s=given.usb_latency_ms / 1000,
-            on_burn=kept.record,
-            now=time.monotonic() - BOOT_S,  # it is up already
+        return board_of(
+            kept, faults, baud_limit=self._given.baud_limit, usb_frame_s=self._given.usb_latency_ms / 1000
         )
-        board.to_host.clear()  # nobody has the port open to see the first boot log
-        ports.append(PtyPort(board, given.dir / f"ttyUSB{number}"))
-    return ports
+
+
+def board_of(
+    kept: BoardFile, faults: Fault | None, *, baud_limit: int = 0, usb_frame_s: float = 0.0
+) -> Board:
+    """The board of a file, up and silent."""
+    board = Board(
+        kept.product.memory,
+        crystal_mhz=kept.product.crystal_mhz,
+        registers=kept.product.registers,
+        faults=faults,
+        baud_limit=baud_limit,
+        usb_frame_s=usb_frame_s,
+        on_burn=kept.record,
+        now=time.monotonic() - BOOT_S,  # it is up already
+    )
+    board.to_host.clear()  # nobody has the port open to see the first boot log
+    return board
 
 
 @contextmanager
@@ -254,7 +303,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if given.show:
             sys.stdout.write(describe(read_board(given.show)))
             return 0
-        rig = Rig(_make_ports(given), stay_powered=given.stay_powered)
+        workshop = Workshop(given)
+        rig = Rig(workshop.ports(), stay_powered=given.stay_powered, new_board=workshop.new_board)
         try:
             with _stop_signals(rig, with_parent=given.with_parent):
                 rig.open()

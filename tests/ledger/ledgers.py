@@ -50,7 +50,7 @@ def batch(
 
 @asynccontextmanager
 async def opened(
-    path: Path, spec: BatchSpec | None = None, *, overrides: Collection[Override | str] = ()
+    path: Path | None, spec: BatchSpec | None = None, *, overrides: Collection[Override | str] = ()
 ) -> AsyncIterator[SqliteLedger]:
     ledger = await open_ledger(path, spec or batch(), overrides=overrides)
     try:

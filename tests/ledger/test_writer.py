@@ -44,6 +44,23 @@ def test_boards_do_not_queue_for_the_disk(path: Path, real_disk: None) -> None:
     run(work())
 
 
+def test_what_arrives_during_a_commit_is_in_the_next(path: Path) -> None:
+    async def work() -> None:
+        async with opened(path) as ledger:
+            go_on = threading.Event()
+            slow = ledger._writer.call(lambda t: go_on.wait(30))
+            late = []
+            for _turn in range(50):
+                late.append(ledger._writer.call(lambda t: t.history.append("late")))
+                await asyncio.sleep(0.001)  # each in a turn of its own
+            before = ledger.commits
+            go_on.set()
+            await asyncio.gather(slow, *late)
+            assert ledger.commits - before == 2
+
+    run(work())
+
+
 def test_cpu_of_a_board_is_small(path: Path) -> None:
     """The budget is 0.3 ms a board; three times that, so that a busy machine fails no build."""
 

@@ -36,7 +36,7 @@ class MemoryCalls:
     def __init__(self, image: EfuseImage) -> None:
         self.image = image
 
-    async def burn(self, staged: StagedBurns, image: EfuseImage) -> EfuseImage:
+    async def burn(self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]) -> EfuseImage:
         """Plan, and apply the plan."""
         self.image = plan_burns(self.image, staged).apply(self.image)
         return self.image
@@ -142,7 +142,7 @@ class MemoryBoard:
         if outcome.error is not None:
             return outcome.error
         if outcome.staged:
-            await self.calls.burn(outcome.staged, outcome.image)
+            await self.calls.burn(outcome.staged, outcome.image, outcome.unique_values)
         return None
 
     def _facts(self, index: int | None) -> DeviceFacts:

@@ -88,6 +88,8 @@ def _table(draw: random.Random) -> tuple[str, dict[str, dict[str, Any]]]:
     at, lines, rows = draw.choice((0, 0, 5, 56)), [], {}
     for number in range(draw.randint(1, 4)):
         width = draw.choice((1, 1, 3, 8, 12, 24, 32, 33, 40, 48, 64))
+        if at + width > 192:  # what a block holds under 3/4 coding
+            break
         name = f"OWN_{number}"
         lines.append(f"{name}, EFUSE_BLK3, {at}, {width}, [OTHER_{number}] our own")
         kind = "bool" if width == 1 else f"uint:{width}"

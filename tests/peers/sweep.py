@@ -12,7 +12,8 @@ from parburn.chips.registry import chip_named, chip_names
 from tests.peers.board import run_in_memory
 from tests.peers.case import Case, factory_bits
 from tests.peers.client import Outcome, Peer
-from tests.peers.compare import Mismatch, compare, step_text
+from tests.peers.compare import Mismatch, compare
+from tests.peers.compare import step_text as step_text
 from tests.peers.differences import difference_of
 from tests.peers.generate import Source, random_case
 

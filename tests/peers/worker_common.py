@@ -11,6 +11,7 @@ step ends with a burn. Answer: ``{"start": state, "steps": [{"accepted", "where"
 "summary": {name: entry} in the last state}``.
 """
 
+import abc
 import contextlib
 import functools
 import importlib
@@ -24,8 +25,8 @@ from typing import Any, Protocol
 SAID = "::"  # a script's lines that begin so are compared with ours
 
 
-class Session:
-    """One chip from its start bits to the end of its sequence. Each version of the original fills in the rest."""
+class Session(abc.ABC):
+    """One chip from its start bits to the end of its sequence; each version fills in the rest."""
 
     esp: Any
     efuses: Any
@@ -36,21 +37,21 @@ class Session:
         put_bits(esp, bitstream, {0: start.get(0, 0)})  # on ESP32 BLOCK0 says how long the others are
         put_bits(esp, bitstream, start)
 
+    @abc.abstractmethod
     def look(self) -> None:
         """See the chip as a new run of the tool would, into `efuses`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def commands(self, lines: list[str]) -> dict[str, Any]:
         """Stage the commands, then burn."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def scripts(self, paths: list[str], index: int | None, configs: list[str]) -> dict[str, Any]:
         """Run scripts as the original does, then burn."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def write_summary(self, file: io.StringIO) -> None:
         """Have the original write its JSON summary."""
-        raise NotImplementedError
 
     def state(self, *, with_summary: bool) -> dict[str, Any]:
         """All read registers and what every field shows to a new run of the tool, which the next step is.
@@ -170,7 +171,8 @@ class Kept(io.StringIO):
 
     def close(self) -> None:
         """Keep the text."""
-        self.text = self.getvalue()
+        if not self.closed:
+            self.text = self.getvalue()
         super().close()
 
 

@@ -54,7 +54,9 @@ class Board:
         """A field's bits in the chip."""
         return self.whole.field_bits(self.whole.field_named(name))
 
-    async def burn(self, staged: StagedBurns, image: EfuseImage) -> EfuseImage:
+    async def burn(
+        self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]
+    ) -> EfuseImage:
         if self.fails is not None:
             raise self.fails
         await anyio.sleep(self.burn_s)
@@ -137,7 +139,7 @@ async def run_async(
         scripts, facts_of(board, index), board.image, board, options, on_output=said.append
     )
     if outcome.error is None and outcome.staged:
-        await board.burn(outcome.staged, outcome.image)
+        await board.burn(outcome.staged, outcome.image, outcome.unique_values)
     return Ran(outcome, "".join(said), board)
 
 

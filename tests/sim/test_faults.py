@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from parburn.errors import UsageError
+from parburn.sim.fault import Faults
 from parburn.sim.faults import SENTENCES, parse_faults
+from parburn.sim.registers import clkdiv_address
 from tests.sim.boards import SYNC, Host, answers, make_board, read_reg, write_reg
 from tests.sim.test_efuse_controller import KEY, as_int, block0, code_word, errors_of
 
@@ -23,6 +25,7 @@ def test_every_example_is_understood_and_unknown_ones_name_them() -> None:
     for _, kind, example in SENTENCES:
         (fault,) = parse_faults([example], board=0, seed=1).all
         assert type(fault) is kind
+        assert fault.fired == 0
     with pytest.raises(UsageError, match="no fault reads 'it rains'") as caught:
         parse_faults(["it rains"], board=0, seed=1)
     assert "refuses to burn" in caught.value.hint
@@ -82,6 +85,13 @@ def test_garbage_before_an_answer() -> None:
     assert len(host.ask(READ)) == 14
 
 
+def test_garbage_after_an_answer_and_an_answer_that_is_lost() -> None:
+    host = Host(
+        make_board("esp32c3", faults=["9 bytes of garbage come after answer 2", "answer 3 is lost"])
+    )
+    assert [len(host.ask(READ)) for _ in range(3)] == [14 + 9, 0, 14]
+
+
 def test_a_silent_link_comes_back() -> None:
     received = host_with().board.received
     host = host_with(f"the link is silent after {received + 5} bytes for 300 ms")
@@ -110,6 +120,48 @@ def test_a_reboot_of_the_rom() -> None:
     assert b"waiting for download" in host.ask(READ)
     host.wait(0.1)
     assert len(answers(host.ask(SYNC))) == 8
+
+
+def test_the_watchdog_bites_after_a_packet_that_was_executed() -> None:
+    before = host_with()
+    cmd = before.board.chip.registers["CMD"]
+    before.write((cmd, 4 << 2))
+    assert before.read(cmd) == 4 << 2
+    host = host_with(f"the watchdog resets the chip after packet {host_with().board.packets + 1}")
+    answer = host.ask(write_reg((cmd, 4 << 2)))
+    assert answers(answer)[0][0] == 0x09 and b"waiting for download" in answer
+    host.wait(0.1)
+    host.ask(SYNC)
+    assert host.read(cmd) == 0
+
+
+def test_another_crystal_makes_another_divider_and_bad_burns() -> None:
+    divider = clkdiv_address(make_board("esp32s3").chip)
+    usual = Host(make_board("esp32s3")).read(divider)
+    host = Host(make_board("esp32s3", faults=["the crystal has 26 MHz"]))
+    assert host.read(divider) == round(usual * 26 / 40)
+    host.set_timing()
+    assert not host.board.controller.timing_is_right()
+
+
+def test_a_swap_says_which_board_comes() -> None:
+    for text, other in (("for a new one", None), ("with board 3", 3)):
+        host = Host(make_board("esp32c3", faults=[f"the board is swapped {text} after 20 bytes"]))
+        assert len(answers(host.ask(READ))) == 1
+        host.ask(READ)
+        assert host.board.swapped is not None
+        assert host.board.swapped.other == other
+
+
+def test_other_faults_for_the_next_run_count_from_its_start() -> None:
+    host = Host(make_board("esp32c3", faults=["answer 2 is lost"]))
+    assert host.ask(READ) == b""
+    host.board.give_faults(parse_faults(["byte 2 to the host is lost"], board=0, seed=1), host.now)
+    host.wait(1.0)
+    assert host.board.sent == 0 or host.board.packets == 0
+    assert [len(host.ask(READ)) for _ in range(2)] == [13, 14]
+    host.board.give_faults(Faults(), host.now)
+    assert len(host.ask(READ, wait_s=1.0)) == 14
 
 
 def test_a_controller_that_never_becomes_idle() -> None:
@@ -141,6 +193,10 @@ def test_a_brown_out_burns_a_part_and_resets() -> None:
 
 def test_a_stubborn_bit() -> None:
     host = host_with("bit 0 of BLOCK_KEY0 refuses to burn the first time", "bit 33 of BLOCK0 refuses to burn")
+    twice = host_with("bit 0 of BLOCK_KEY0 refuses to burn the first 2 times")
+    for errors in (1, 1, 0):
+        twice.program(code_word(twice, KEY), 4)
+        assert errors_of(twice, 4) == (errors, False)
     host.program(code_word(host, KEY), 4)
     assert errors_of(host, 4) == (1, False)
     host.program(code_word(host, KEY), 4)

@@ -299,6 +299,58 @@ ESP32 = (
         peers=BOTH,
     ),
     Case(
+        "names of uses are for keys only",
+        CHIP,
+        (
+            commands("burn_bit flash_encryption 1"),
+            commands("burn_block_data secure_boot_v1 one.bin"),
+            commands("burn_key secure_boot_v2 one.bin"),
+        ),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "a coding scheme that nobody supports",
+        CHIP,
+        (commands("burn_efuse JTAG_DISABLE 1"), commands("burn_bit BLOCK3 1"), commands("summary")),
+        start={0: bits(6 * 32 + 1)},
+        peers=BOTH,
+    ),
+    Case(
+        "coding scheme None, the other way to say it",
+        CHIP,
+        (commands("burn_key BLOCK1 one.bin"), commands("burn_bit BLOCK3 255")),
+        start={0: bits(6 * 32, 6 * 32 + 1)},
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "the coding scheme changes under way",
+        CHIP,
+        (
+            commands("burn_bit BLOCK3 1"),
+            commands("burn_efuse CODING_SCHEME 3"),
+            commands("burn_key BLOCK1 one.bin"),
+        ),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "forced writes",
+        CHIP,
+        (
+            commands("burn_key BLOCK1 one.bin --no-protect-key"),
+            commands("burn_key --force-write-always BLOCK1 two.bin --no-protect-key"),
+            commands("write_protect_efuse BLOCK1"),
+            commands("burn_bit --force-write-always BLOCK1 0 1 2 3 4 5 6 7"),
+            commands("burn_block_data --force-write-always BLOCK1 three.bin"),
+            commands("burn_custom_mac --force-write-always aa:bb:cc:dd:ee:88"),
+            commands("burn_custom_mac --force-write-always 12:34:56:78:9a:bc"),
+        ),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
         "3/4: keys of 24 bytes",
         CHIP,
         (

@@ -270,6 +270,41 @@ ESP32S3 = (
         peers=BOTH,
     ),
     Case(
+        "a 512-bit key beside the block that cannot hold one",
+        CHIP,
+        (
+            commands("burn_key BLOCK_KEY4 long.bin XTS_AES_256_KEY"),
+            commands("burn_key BLOCK_KEY5 long.bin XTS_AES_256_KEY"),
+        ),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "one block by two names",
+        CHIP,
+        (
+            commands("burn_key BLOCK_KEY3 one.bin HMAC_UP BLOCK7 two.bin HMAC_UP"),
+            commands("burn_block_data BLOCK_KEY3 one.bin BLOCK7 two.bin"),
+            commands("write_protect_efuse BLOCK_KEY1 KEY1"),
+        ),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "forced writes",
+        CHIP,
+        (
+            commands("burn_bit BLOCK3 1 2"),
+            commands("burn_bit --force-write-always BLOCK3 3"),
+            commands("write_protect_efuse BLOCK_USR_DATA BLOCK_KEY0"),
+            commands("burn_bit --force-write-always BLOCK3 4"),
+            commands("burn_key --force-write-always BLOCK_KEY0 one.bin HMAC_UP"),
+            commands("burn_bit --force-write-always BLOCK1 150", "burn_efuse WAFER_VERSION_MAJOR 1"),
+        ),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
         "links that end",
         CHIP,
         (commands("burn_efuse ENABLE_SECURITY_DOWNLOAD 1", "burn_efuse DIS_DOWNLOAD_MODE 1"),),

@@ -1,0 +1,151 @@
+"""Faults of the line between a host and one simulated board, and of who sits at its far end."""
+
+from __future__ import annotations
+
+import random
+
+from parburn.sim.fault import Fault, Swapped, Unplugged
+
+
+def _spoil(data: bytes, at: int, how: str, bit: int) -> bytes:
+    """One byte of `data` lost, doubled or with a bit flipped."""
+    byte = data[at : at + 1]
+    new = {"lost": b"", "doubled": byte * 2, "flipped": bytes([byte[0] ^ 1 << bit])}[how]
+    return data[:at] + new + data[at + 1 :]
+
+
+class ByteFault(Fault):
+    """One byte, by number, is lost, doubled or flipped on its way."""
+
+    def __init__(
+        self, sentence: str, rng: random.Random, number: str, way: str, how: str, bit: str | None
+    ) -> None:
+        super().__init__(sentence, rng)
+        self.number, self.way, self.how = int(number), way.lower(), how.lower()
+        self.bit = rng.randrange(8) if bit is None else int(bit) & 7
+
+    def _hit(self, data: bytes, start: int) -> bytes:
+        at = self.number - start
+        if self.fired or not 0 <= at < len(data):
+            return data
+        self.fired += 1
+        return _spoil(data, at, self.how, self.bit)
+
+    def from_host(self, data: bytes, start: int) -> bytes:
+        return self._hit(data, start) if self.way == "from" else data
+
+    def to_host(self, data: bytes, start: int) -> tuple[bytes, float]:
+        return (self._hit(data, start) if self.way == "to" else data), 0.0
+
+
+class NoisyLine(Fault):
+    """One byte in so many, at random, is lost, doubled or flipped on its way."""
+
+    def __init__(self, sentence: str, rng: random.Random, every: str, way: str, how: str) -> None:
+        super().__init__(sentence, rng)
+        self.every, self.way, self.how = max(1, int(every)), way.lower(), how.lower()
+
+    def _noise(self, data: bytes) -> bytes:
+        for at in reversed(range(len(data))):
+            if self.rng.randrange(self.every) == 0:
+                self.fired += 1
+                data = _spoil(data, at, self.how, self.rng.randrange(8))
+        return data
+
+    def from_host(self, data: bytes, start: int) -> bytes:
+        return self._noise(data) if self.way == "from" else data
+
+    def to_host(self, data: bytes, start: int) -> tuple[bytes, float]:
+        return (self._noise(data) if self.way == "to" else data), 0.0
+
+
+class LateByte(Fault):
+    """The answer with this byte comes late, and with it all that follow."""
+
+    def __init__(self, sentence: str, rng: random.Random, number: str, ms: str) -> None:
+        super().__init__(sentence, rng)
+        self.number, self.late_s = int(number), float(ms) / 1000
+
+    def to_host(self, data: bytes, start: int) -> tuple[bytes, float]:
+        if self.fired or start + len(data) <= self.number:
+            return data, 0.0
+        self.fired += 1
+        return data, self.late_s
+
+
+class LostAnswer(Fault):
+    """The n-th answer never arrives."""
+
+    def __init__(self, sentence: str, rng: random.Random, answer: str) -> None:
+        super().__init__(sentence, rng)
+        self.left = int(answer)
+
+    def to_host(self, data: bytes, start: int) -> tuple[bytes, float]:
+        self.left -= 1
+        if self.left:
+            return data, 0.0
+        self.fired += 1
+        return b"", 0.0
+
+
+class Garbage(Fault):
+    """Bytes that are no answer come before or after the n-th answer."""
+
+    def __init__(self, sentence: str, rng: random.Random, count: str, where: str, answer: str) -> None:
+        super().__init__(sentence, rng)
+        self.count, self.where, self.left = int(count), where.lower(), int(answer)
+
+    def to_host(self, data: bytes, start: int) -> tuple[bytes, float]:
+        self.left -= 1
+        if self.left:
+            return data, 0.0
+        self.fired += 1
+        noise = self.rng.randbytes(self.count)
+        return (noise + data if self.where == "before" else data + noise), 0.0
+
+
+class SilentLink(Fault):
+    """After so many bytes of the host nothing passes any more, for a while or for good."""
+
+    def __init__(self, sentence: str, rng: random.Random, after: str, ms: str | None) -> None:
+        super().__init__(sentence, rng)
+        self.after, self.for_s = int(after), float("inf") if ms is None else float(ms) / 1000
+        self.since: float | None = None
+
+    def link_is_silent(self, received: int, now: float) -> bool:
+        if self.since is None and received >= self.after:
+            self.since = now
+            self.fired += 1
+        return self.since is not None and now < self.since + self.for_s
+
+
+class VanishingPort(Fault):
+    """After so many bytes of the host the port is unplugged."""
+
+    def __init__(
+        self, sentence: str, rng: random.Random, after: str, name: str | None, ms: str | None
+    ) -> None:
+        super().__init__(sentence, rng)
+        self.after = int(after)
+        self.what = Unplugged(name or "", float(ms or 0) / 1000)
+
+    def unplugged(self, received: int) -> Unplugged | None:
+        if self.fired or received < self.after:
+            return None
+        self.fired += 1
+        return self.what
+
+
+class SwappedBoard(Fault):
+    """After so many bytes of the host another board sits behind the port, which stays open all the while."""
+
+    def __init__(self, sentence: str, rng: random.Random, other: str | None, after: str) -> None:
+        super().__init__(sentence, rng)
+        self.after = int(after)
+        self.what = Swapped(None if other is None else int(other))
+
+    def swapped(self, received: int) -> Swapped | None:
+        if self.fired or received < self.after:
+            return None
+        self.fired += 1
+        return self.what
