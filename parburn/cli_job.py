@@ -13,6 +13,7 @@ from parburn.errors import UsageError
 from parburn.job import Job, TableOption
 
 MAX_SIMULATED = 256
+TOKEN_COMMAND = "dump --format token"  # what --token runs
 REMOTE = ("socket://", "rfc2217://")
 
 
@@ -37,7 +38,8 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
         )
     return Job(
         ports=ports,
-        scripts=_files(options.scripts, "--scripts"),
+        scripts=_files(options.scripts or (), "--scripts"),
+        commands=TOKEN_COMMAND if options.token else options.commands,
         config_files=_files(options.configfiles or (), "--configfiles"),
         index_first=first,
         index_last=last,
@@ -74,14 +76,11 @@ def check_conflicts(options: argparse.Namespace) -> None:
             "no boards are named",
             hint="Give --ports /dev/ttyUSB0 ... (`parburn ports` lists candidates), or try --sim esp32s3:8.",
         )
-    if not options.scripts:
-        raise UsageError(
-            "no script is named", hint="Give --scripts FILE ..., the scripts to run for each board."
-        )
+    _check_work(options)
     if options.ledger is not None and options.ledger.is_dir():
         raise UsageError(f"--ledger {options.ledger} is a folder", hint="Name the ledger's file.")
     outputs = [("--report", options.report), ("--trace", options.trace), ("--ledger", options.ledger)]
-    inputs = [("--scripts", p) for p in options.scripts] + [
+    inputs = [("--scripts", p) for p in options.scripts or ()] + [
         ("--configfiles", p) for p in options.configfiles or ()
     ]
     taken = {Path(path).resolve(): name for name, path in inputs}
@@ -91,6 +90,21 @@ def check_conflicts(options: argparse.Namespace) -> None:
         other = taken.setdefault(path.resolve(), name)
         if other != name:
             raise UsageError(f"{name} and {other} name the same file {path}", hint="Choose another file.")
+
+
+def _check_work(options: argparse.Namespace) -> None:
+    if options.token and (options.scripts or options.commands):
+        named = "--scripts" if options.scripts else "--commands"
+        raise UsageError(f"--token and {named} do not go together", hint="--token only reads: give it alone.")
+    if not (options.scripts or options.commands or options.token):
+        raise UsageError(
+            "no script is named",
+            hint="Give --scripts FILE ..., the scripts to run for each board, or --commands.",
+        )
+    if options.commands:
+        from parburn.script.typed import parse_commands
+
+        parse_commands(options.commands)
 
 
 def simulated_groups(text: str) -> tuple[SimulatedGroup, ...]:

@@ -16,11 +16,13 @@ from pathlib import Path
 
 from parburn.cli_exit import INTERRUPTED, RunFlags, exit_code
 from parburn.cli_job import check_conflicts, job_from, simulated_groups
+from parburn.cli_token import print_tokens, tokens_read
 from parburn.errors import ParburnError
 from parburn.events import DeviceReport, Note, RunFinished
 from parburn.fleet import burn_fleet
 from parburn.job import Job
 from parburn.run import PlanOfBoard, StopRequest, defect
+from parburn.script.typed import shows_only
 from parburn.ui.plans import ANSWER, QUESTION, question_lines
 from parburn.ui.prompt import can_ask, read_line
 from parburn.ui.report import Inputs, digests_of, write_report
@@ -46,11 +48,11 @@ class Ending:
 
 def run(options: argparse.Namespace, words: Sequence[str]) -> int:
     """Do what the command line asks for; returns the exit code. `words` is the line, to repeat it."""
-    view = View(json=options.json, quiet=options.quiet, show_output=options.show_output, debug=options.debug)
+    view = _view_of(options)
     try:
         check_conflicts(options)
         if not options.sim:
-            return _burn(job_from(options), view, words)
+            return _burn(job_from(options), view, words, tokens=options.token)
         return _burn_simulated(options, view, words)
     except ParburnError as error:
         return _end(view, Ending(error=error, trace=traceback.format_exc()), RunFlags(error=error))
@@ -58,6 +60,17 @@ def run(options: argparse.Namespace, words: Sequence[str]) -> int:
         return _end(view, Ending(), RunFlags(interrupted=True))
     finally:
         view.close()
+
+
+def _view_of(options: argparse.Namespace) -> View:
+    """What shows this run. Commands that only show are run to be seen; tokens have stdout for themselves."""
+    return View(
+        json=options.json,
+        quiet=options.quiet,
+        show_output=options.show_output or (not options.scripts and shows_only(options.commands)),
+        debug=options.debug,
+        stdout=sys.stderr if options.token and not options.json else None,
+    )
 
 
 def _burn_simulated(options: argparse.Namespace, view: View, words: Sequence[str]) -> int:
@@ -70,10 +83,10 @@ def _burn_simulated(options: argparse.Namespace, view: View, words: Sequence[str
     if state is not None:
         view.emit(Note("", f"the simulated boards keep their eFuses in {state}"))
     with SimulatedBoards([(group.chip, group.count) for group in groups], state=state) as boards:
-        return _burn(job_from(options, simulated_ports=boards.ports), view, words)
+        return _burn(job_from(options, simulated_ports=boards.ports), view, words, tokens=options.token)
 
 
-def _burn(job: Job, view: View, words: Sequence[str]) -> int:
+def _burn(job: Job, view: View, words: Sequence[str], *, tokens: bool = False) -> int:
     inputs = Inputs({}, {}, {})
     if job.report is not None:
         tables = [table.path for table in job.tables]
@@ -81,7 +94,12 @@ def _burn(job: Job, view: View, words: Sequence[str]) -> int:
     operator = Operator(job, view)
     ending = asyncio.run(_burn_and_draw(job, view, operator))
     flags = RunFlags(interrupted=operator.stopped, error=ending.error)
+    read = tokens_read(ending.reports) if tokens else ()
+    for token in read:
+        view.emit(token)
     code = _end(view, ending, flags, job=job, words=words)
+    if not view.json:
+        print_tokens(read)
     if job.report is not None and ending.reports:
         try:
             write_report(job.report, ending.reports, inputs)

@@ -59,7 +59,8 @@ def build_parser() -> Parser:
         description="Burn the eFuses of many Espressif chips at once, from the scripts you already have.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="parburn [run] --ports P [P ...] --scripts S [S ...] [--configfiles F [F ...]] [options]",
+        usage="parburn [run] --ports P [P ...] --scripts S [S ...] [--configfiles F [F ...]] [options]\n"
+        "       parburn [run] --ports P [P ...] --commands TEXT | --token [options]",
     )
     parser.add_argument("--version", action="version", version=f"parburn {__version__}")
     _add_run_options(parser, suppress=False)
@@ -77,10 +78,16 @@ def build_parser() -> Parser:
     return parser
 
 
+LISTS = ("extend", "append", "append_const")  # actions whose values add up
+AFTER_RUN = "_after_run"  # ends the names of lists that stand behind the word `run`
+
+
 def _add_run_options(parser: Parser, *, suppress: bool) -> None:
     def add(group: argparse._ArgumentGroup, *names: str, **options: Any) -> argparse.Action:
         if suppress:
             options["default"] = argparse.SUPPRESS
+            if options.get("action") in LISTS:  # argparse would let them replace what stands before `run`
+                options["dest"] = options.get("dest", names[0][2:].replace("-", "_")) + AFTER_RUN
         return group.add_argument(*names, **options)
 
     boards = parser.add_argument_group("boards")
@@ -131,6 +138,14 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
     work = parser.add_argument_group("what to burn")
     add(work, "--scripts", nargs="+", action="extend", type=Path, metavar="S",
         help="scripts of `espefuse.py execute_scripts`, run once a board, in this order")  # fmt: skip
+    add(work, "--commands", default="", metavar="TEXT",
+        help="commands for each board, separated by ';', instead of --scripts or after them, as in "
+        "\"burn_efuse NAME 1; summary\"; what they stage is burned once, after the last that burns. If all "
+        "of them only show (summary, dump, get_custom_mac, adc_info, check_error), what they print is always "
+        "shown, nothing is asked and no index is spent")  # fmt: skip
+    add(work, "--token", action="store_true",
+        help="read the boards, print a line `port token` for each (EFSR, as espefuse 5.6) and burn nothing; "
+        "keys that can still be read are left out of it without --show-sensitive-info")  # fmt: skip
     add(work, "--configfiles", nargs="+", action="extend", type=Path, metavar="F",
         help="files that the scripts read as args.configfiles")  # fmt: skip
     add(work, "--index", type=index_range, default=(1, None), metavar="A[-B]",
@@ -302,5 +317,13 @@ def _complete_chips(**_: object) -> list[str]:
 
 
 def parse(argv: Sequence[str], *, parser_of: Callable[[], Parser] = build_parser) -> argparse.Namespace:
-    """The command line as a namespace. Exits by SystemExit for --help, --version (0) and mistakes (2)."""
-    return parser_of().parse_args(list(argv))
+    """The command line as a namespace; lists before and after the word `run` add up.
+
+    Exits by SystemExit for --help, --version (0) and mistakes (2).
+    """
+    options = parser_of().parse_args(list(argv))
+    for name in [name for name in vars(options) if name.endswith(AFTER_RUN)]:
+        plain = name.removesuffix(AFTER_RUN)
+        setattr(options, plain, [*(getattr(options, plain) or ()), *getattr(options, name)])
+        delattr(options, name)
+    return options

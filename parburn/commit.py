@@ -39,6 +39,7 @@ from parburn.errors import (
 
 PROGRAM_ATTEMPTS = 3
 CONFIRMING_READS = 2
+GUARD_REGISTERS = 2  # of the identity, its MAC address: enough to see another board in every later burst
 SECURE_DOWNLOAD_FLAG = 1 << 2
 
 
@@ -46,8 +47,8 @@ SECURE_DOWNLOAD_FLAG = 1 << 2
 class CommitHooks:
     """What the caller does at the points where its books must be right.
 
-    `identity` lists registers that tell this chip from every other, `same_board` raises BoardSwapped when
-    their values are not those of the chip that was planned for. `attempted` makes the attempt durable;
+    `identity` lists registers that tell this chip from every other, `same_board` raises BoardSwapped when the
+    values of the first so many of them are not those of the chip that was planned for. `attempted` makes the attempt durable;
     `burned` is told of each verified step; `may_go_on` is asked between steps.
     """
 
@@ -103,11 +104,27 @@ async def commit(
 
 
 async def _stage_first(plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks) -> None:
-    """Stage the first step; in the same burst read again who the chip is and what it holds."""
+    """Stage the first step, and make sure that the chip is the one that was planned for.
+
+    No bit is burned yet: a damaged exchange is made up for once, and a difference must be seen twice.
+    """
+    try:
+        await _stage_and_compare(plan, controller, image, hooks)
+    except (NoAnswer, GarbledAnswer, CommandRefused, BoardSwapped):
+        controller.rom.counters.retries += 1
+        await _recover(controller, hooks)
+        await _stage_and_compare(plan, controller, image, hooks)
+
+
+async def _stage_and_compare(
+    plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks
+) -> None:
+    """Stage the first step; in the same burst read again what the chip holds and who it is."""
+    controller.guard(hooks.identity, hooks.same_board)
     touched = sorted({write.block.index for step in plan.steps for write in step.writes} | {0})
     addresses = controller.addresses(touched)
-    reading = await controller.stage(plan.steps[0], (*hooks.identity, *addresses))
-    hooks.same_board([reading[a] for a in hooks.identity])
+    reading = await controller.stage(plan.steps[0], addresses)
+    controller.guard(hooks.identity[:GUARD_REGISTERS], hooks.same_board)
     now = controller.image_of(reading, touched, image)
     changed = [
         image.chip.blocks[i].name for i in touched if i in image.blocks and now.block(i) != image.block(i)
@@ -165,17 +182,19 @@ async def _burn_step(
     """
     blocks = _shown_by(step, before)
     words = ""
+    trouble: ParburnError | None = None  # of the last pulse
     following_may_be_staged = following if following is None or not following.ends_link else None
     for attempt in range(PROGRAM_ATTEMPTS):
         if attempt:
             controller.rom.counters.retries += 1
-        following_staged = False
+        following_staged, trouble = False, None
         try:
             if not staged:
                 await controller.stage(step)
             await controller.program(step)
             now, following_staged = await controller.reload(blocks, before, following_may_be_staged)
-        except (NoAnswer, GarbledAnswer, CommandRefused):
+        except (NoAnswer, GarbledAnswer, CommandRefused) as error:
+            trouble = error
             await _recover(controller, hooks)
             now, _ = await controller.reload(blocks, before, None)
         missing, extra, words = _verify(step, before, now)
@@ -190,6 +209,9 @@ async def _burn_step(
         if not missing:
             return now, following_staged
         staged = False
+        controller.forget()  # what damaged the command may have gone into a timing register
+    if trouble is not None and not extra:
+        raise trouble  # the chip breaks down in each pulse: that speaks of its supply, not of its bits
     raise VerifyFailed(
         f"{step.label} did not burn as planned: {words}",
         hint="Take the board out of the line and mark it: it must not ship.",

@@ -21,12 +21,12 @@ That is two turns a step, and one for the first staging.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from parburn.chips.model import Block, Chip, RegisterWrite
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import BurnStep
-from parburn.errors import ControllerStuck, StagingMismatch
+from parburn.errors import BoardSwapped, ControllerStuck, GarbledAnswer, StagingMismatch
 from parburn.rom import ReadRegs, RomLoader, WriteRegs
 
 CONF_PROGRAM = 0x5A5A
@@ -67,6 +67,8 @@ class Controller:
         self._timing = tuple(timing)
         self._timing_set = False
         self._known: dict[int, int] = {}
+        self._guarded: tuple[int, ...] = ()
+        self._same_board: Callable[[Sequence[int]], None] = lambda values: None
         self._conf = chip.registers["CONF"]
         self._cmd = chip.registers["CMD"]
 
@@ -115,9 +117,36 @@ class Controller:
 
     async def read_blocks(self, blocks: Collection[int], base: EfuseImage) -> EfuseImage:
         """Read these blocks in one burst; they replace what `base` holds of them."""
-        addresses = self.addresses(blocks)
-        values = await self.rom.read_regs(addresses)
-        return self.image_of(dict(zip(addresses, values, strict=True)), blocks, base)
+        return self.image_of(await self._read_guarded(self.addresses(blocks)), blocks, base)
+
+    def guard(self, registers: Sequence[int], same_board: Callable[[Sequence[int]], None]) -> None:
+        """From now on every burst that stages or reads ends with these registers, which tell who answers.
+
+        `same_board` raises BoardSwapped for the values of another chip. They come last: a board that is put
+        in after they were read has lost, with its supply, whatever was staged before.
+        """
+        self._guarded, self._same_board = tuple(registers), same_board
+
+    async def _still_same(self, values: Sequence[int]) -> bool:
+        """Whether what was read belongs to our chip. Raises BoardSwapped when two readings say it does not."""
+        try:
+            self._same_board(values)
+        except BoardSwapped:
+            self._same_board(await self.rom.read_regs(self._guarded))
+            self.rom.counters.retries += 1
+            return False
+        return True
+
+    async def _read_guarded(self, addresses: Sequence[int]) -> Mapping[int, int]:
+        """Read registers of our chip, and of no other that has taken its place."""
+        for _ in range(READ_ATTEMPTS):
+            values = await self.rom.read_regs((*addresses, *self._guarded))
+            if await self._still_same(values[len(addresses) :]):
+                return dict(zip(addresses, values, strict=False))
+        raise GarbledAnswer(
+            "the chip's identity read differently again and again",
+            hint="The line damages data: use a shorter cable or a lower --baud, then run again.",
+        )
 
     # Staging ----------------------------------------------------------------------------------------
 
@@ -140,14 +169,13 @@ class Controller:
         """Compare what was read back with what the step needs; remember it."""
         want = self._staged_words(step)
         self._known = {address: reading[address] for address in want}
-        if self._known != want:
-            return False
-        if not self._timing_set:
-            if any((reading[w.address] ^ w.value) & w.mask for w in self._timing):
-                return False
-            self._timing_set = True
+        timing_fits = self._timing_set or not any(
+            (reading[w.address] ^ w.value) & w.mask for w in self._timing
+        )
         selected = self._selected(step)
-        return selected is None or reading[self._cmd] == selected
+        fits = timing_fits and self._known == want and selected in (None, reading.get(self._cmd))
+        self._timing_set = fits  # a damaged write may have gone anywhere: write and check the timing again
+        return fits
 
     async def stage(self, step: BurnStep, also_read: Sequence[int] = ()) -> Mapping[int, int]:
         """Load the programming registers for this step, verified; read `also_read` in the same burst.
@@ -157,11 +185,11 @@ class Controller:
         for _ in range(READ_ATTEMPTS):
             addresses = (*also_read, *self._staging_addresses(step))
             writes, reads = self._stage_ops(step)
-            values = await self.rom.burst(ReadRegs(tuple(also_read)), writes, reads)
-            extra = dict(zip(also_read, values, strict=False))
-            back = dict(zip(addresses[len(also_read) :], values[len(also_read) :], strict=True))
-            if self._staging_fits(step, back):
-                return extra
+            values = await self.rom.burst(ReadRegs(tuple(also_read)), writes, reads, ReadRegs(self._guarded))
+            reading = dict(zip(addresses, values, strict=False))
+            same = await self._still_same(values[len(addresses) :])
+            if self._staging_fits(step, {a: reading[a] for a in addresses[len(also_read) :]}) and same:
+                return {a: reading[a] for a in also_read}
             self.rom.counters.retries += 1
         raise StagingMismatch(
             f"the programming registers for {step.label} do not hold what was written to them",
@@ -216,18 +244,20 @@ class Controller:
         polling = ReadRegs((self._cmd,) * POLLS)
         staging = self._clearing_ops() if following is None else self._stage_ops(following)
         staging_addresses = () if following is None else self._staging_addresses(following)
-        values = await self.rom.burst(command, polling, ReadRegs(addresses), *staging)
+        guarded = ReadRegs(self._guarded)
+        values = await self.rom.burst(command, polling, ReadRegs(addresses), *staging, guarded)
         polls, values = values[:POLLS], values[POLLS:]
+        same = await self._still_same(values[len(addresses) + len(staging_addresses) :])
         idle = not any(value & CMD_BUSY for value in polls[-2:])
         reading = dict(zip(addresses, values, strict=False))
         staged = False
-        if not idle:
+        if not (idle and same):
             # What was read and written behind the polls met a busy controller: take neither.
             await self._wait_idle("the read command", polls)
             self._known.clear()
-            reading = dict(zip(addresses, await self.rom.read_regs(addresses), strict=True))
+            reading = dict(await self._read_guarded(addresses))
         elif following is not None:
-            back = dict(zip(staging_addresses, values[len(addresses) :], strict=True))
+            back = dict(zip(staging_addresses, values[len(addresses) :], strict=False))
             staged = self._staging_fits(following, back)
         return self.image_of(reading, blocks, base), staged
 

@@ -32,6 +32,7 @@ from parburn.errors import (
     NotConfirmed,
     ParburnError,
     PartialBurn,
+    PlanError,
     PortGone,
     ScriptError,
     TooFewBoards,
@@ -51,7 +52,7 @@ from parburn.events import (
 )
 from parburn.identify import Device, identify
 from parburn.ledger.base import Attempt, Claim, State
-from parburn.records import image_from_record, image_record
+from parburn.records import image_from_record, image_record, recorded_blocks
 from parburn.rom import RomLoader
 from parburn.run import PlanOfBoard, SharedRun, defect
 from parburn.script.runner import run_scripts
@@ -75,6 +76,7 @@ class _Board:
     device: Device | None = None
     claim: Claim | None = None
     claimed: bool = False
+    index: int | None = None  # none for a job that only shows: its claim means nothing
     planned: bool = False  # a plan was made: the index is bound to this chip
     attempted: bool = False  # a program command may have been sent
     done: int = 0
@@ -136,19 +138,22 @@ async def _live(run: SharedRun, board: _Board) -> None:
         say(StepChanged(board.port, "waiting", "for the other boards"))
         claim = await run.claims.arrive(board.port, device)  # barrier: all ports are identified
         board.claim, board.claimed = claim, True
-        say(Claimed(board.port, claim.index, claim.known))
+        if not run.scripts.shows_only:
+            board.index = claim.index
+            say(Claimed(board.port, claim.index, claim.known))
         job_digest = run.job_digest(claim.index)
         if job_digest in claim.passed_jobs and not run.job.dry_run:
             board.result = Result.ALREADY_PASS
+            await _farewell(run, board, device)
             return
         if run.job.baud != ROM_BAUD:
             await device.rom.change_baud(run.job.baud)
         calls = _Calls(run, board, device, claim)
-        seen = calls.image_for_script()
+        seen = await calls.first_image()
         say(StepChanged(board.port, "scripting"))
         outcome = await run_scripts(
             run.scripts,
-            _facts(board, device, claim),
+            _facts(board, device),
             seen,
             calls,
             run.script_options,
@@ -198,20 +203,40 @@ class _Calls:
         self._now = device.image  # what the chip shows
         self._seen = device.image  # what the script sees: the same but while an attempt is taken up again
         self._burns = 0
+        self._attempts = 0  # those of the burns that have bits to burn: the ledger keeps an attempt for each
         self._then_passed = ""  # digest of the job, once the last burn is asked for
 
+    async def first_image(self) -> EfuseImage:
+        """What the script sees first. All that records of open attempts speak of is read and compared."""
+        recorded = {i for one in self._claim.attempts for i in recorded_blocks(one.image_before)}
+        lacking = recorded - self._now.blocks.keys()
+        if lacking:
+            self._now = await self._device.controller.read_blocks(lacking, self._now)
+        return self.image_for_script()
+
     def image_for_script(self) -> EfuseImage:
-        """What the script sees now: the chip as it is, or as it was before the attempt that must go on."""
-        attempts = self._claim.attempts[self._burns :]
+        """What the script sees now: the chip as it is, or as it was before the attempt that must go on.
+
+        A block that only a later attempt had read is shown as it was before that one.
+        """
         self._seen = self._now
-        if attempts:
+        for attempt in reversed(self._claim.attempts[self._attempts :]):
             self._seen = image_from_record(
-                attempts[0].image_before, self._now, self._run.ledger.keyed_digest_key()
+                attempt.image_before, self._seen, self._run.ledger.keyed_digest_key()
             )
         return self._seen
 
+    def _reachable(self) -> None:
+        """Raise ChipError once a burn has ended what the chip answers to."""
+        if self._board.unread:
+            raise ChipError(
+                f"{', '.join(self._board.unread)} is burned: the chip's registers cannot be reached any more",
+                hint="Let the script do everything else before it burns such a field.",
+            )
+
     async def read_blocks(self, indexes: Collection[int]) -> EfuseImage:
         """Read blocks that are not known yet."""
+        self._reachable()
         self._now = await self._device.controller.read_blocks(indexes, self._now)
         blocks = {index: self._now.block(index) for index in indexes if index not in self._seen.blocks}
         self._seen = self._seen.with_blocks(blocks, self._now.status, self._now.block0_errors)
@@ -219,10 +244,12 @@ class _Calls:
 
     async def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
         """Read any registers of the chip."""
+        self._reachable()
         return await self._device.rom.read_regs(addresses)
 
     async def write_registers(self, writes: tuple[RegisterWrite, ...]) -> None:
         """Write registers that are not the eFuse controller's."""
+        self._reachable()
         await self._device.rom.write_regs(writes)
 
     async def last_burn(self, outcome: ScriptOutcome, job_digest: str) -> None:
@@ -236,6 +263,13 @@ class _Calls:
             await self._passed()
 
     async def _passed(self) -> None:
+        left = len(self._claim.attempts) - self._attempts
+        if left > 0 and not self._run.scripts.shows_only:
+            raise PartialBurn(
+                f"this unit was begun with {left} more burns than the script asks for now",
+                remaining=left,
+                hint="Run the very script and files of the first attempt.",
+            )
         if not self._run.job.dry_run:
             await self._claim.passed(self._then_passed)
         self._board.result = Result.PASS
@@ -250,7 +284,9 @@ class _Calls:
         self._burns += 1
         run.emit(Planned(board.port, plan.describe(), self._burns))
         digest = plan.keyed_digest(run.ledger.keyed_digest_key())
-        self._same_as_attempted(digest)
+        if plan:
+            self._attempts += 1
+            self._same_as_attempted(digest)
         board.planned = True
         board.unique.update(unique)
         await self._met_and_confirmed(plan)
@@ -263,8 +299,8 @@ class _Calls:
 
     def _same_as_attempted(self, digest: str) -> None:
         """A burn that was begun must go on with the very same plan."""
-        if self._burns <= len(self._claim.attempts):
-            before = self._claim.attempts[self._burns - 1]
+        if self._attempts <= len(self._claim.attempts):
+            before = self._claim.attempts[self._attempts - 1]
             if before.plan_digest != digest:
                 raise UnitQuarantined(
                     f"burn {self._burns} of this unit was begun with another plan than the script makes now",
@@ -292,8 +328,30 @@ class _Calls:
     async def _committed(self, plan: BurnPlan, image: EfuseImage, digest: str) -> None:
         """Burn what the chip lacks of the plan. The rest of the run may be cancelled, this may not."""
         run, board, device = self._run, self._board, self._device
-        pending = remaining(plan, self._now, verified=self._verified_blocks(plan))
+        self._reachable()
+        try:
+            pending = remaining(plan, self._now, verified=self._verified_blocks(plan))
+        except PlanError as error:
+            if self._attempts > len(self._claim.attempts):
+                raise
+            raise UnitQuarantined(f"what was begun cannot be finished: {error}", hint=error.hint) from error
+        lacking = {_planned_label(plan, step) for step in pending.steps}
+        found = tuple(step for step in plan.steps if step.label not in lacking)  # by an earlier attempt
+
+        async def attempted() -> None:
+            await self._claim.burn_attempted(
+                Attempt(
+                    plan_digest=digest,
+                    image_before=image_record(image, run.ledger.keyed_digest_key()),
+                    steps=tuple(step.label for step in plan.steps),
+                )
+            )
+            board.attempted = True
+            for step in found:  # its lock may hide it later: then only this record speaks for it
+                await self._claim.step_done(step.label, State.LOCKED if step.locks else State.VERIFIED)
+
         if not pending:
+            await attempted()
             return
         run.emit(StepChanged(board.port, "waiting", "for a burn slot"))
         async with run.burn_slot():
@@ -301,16 +359,6 @@ class _Calls:
             run.emit(StepChanged(board.port, "burning"))
             first = board.done
             board.total = first + len(pending.steps)
-
-            async def attempted() -> None:
-                await self._claim.burn_attempted(
-                    Attempt(
-                        plan_digest=digest,
-                        image_before=image_record(image, run.ledger.keyed_digest_key()),
-                        steps=tuple(step.label for step in plan.steps),
-                    )
-                )
-                board.attempted = True
 
             async def burned(step: BurnStep, number: int) -> None:
                 board.done = first + number
@@ -334,9 +382,9 @@ class _Calls:
 
     def _verified_blocks(self, plan: BurnPlan) -> frozenset[int]:
         """Blocks that the ledger recorded as verified in an earlier attempt at this very burn."""
-        if self._burns > len(self._claim.attempts):
+        if self._attempts > len(self._claim.attempts):
             return frozenset()
-        left = self._claim.attempts[self._burns - 1].remaining
+        left = self._claim.attempts[self._attempts - 1].remaining
         done = [step for step in plan.steps if step.label not in left]
         return frozenset(write.block.index for step in done for write in step.writes)
 
@@ -351,7 +399,7 @@ def _planned_label(plan: BurnPlan, step: BurnStep) -> str:
     return step.label
 
 
-def _facts(board: _Board, device: Device, claim: Claim) -> DeviceFacts:
+def _facts(board: _Board, device: Device) -> DeviceFacts:
     security = device.security
     package = None
     if device.chip.package_field is not None:
@@ -359,7 +407,7 @@ def _facts(board: _Board, device: Device, claim: Claim) -> DeviceFacts:
     return DeviceFacts(
         port=board.port,
         chip=device.chip,
-        index=claim.index,
+        index=board.index,
         mac=device.identity.mac,
         major=device.major,
         minor=device.minor,
@@ -475,7 +523,7 @@ def _report(board: _Board, *, debug: bool) -> DeviceReport:
         result=result,
         chip=device.chip.name if device else "",
         mac=device.identity.mac_text if device else "",
-        index=board.claim.index if board.claim else None,
+        index=board.index,
         unique_values=dict(board.unique),
         error=str(error) if error else "",
         error_kind=type(error).__name__ if error else "",

@@ -116,6 +116,14 @@ class ScriptOutput(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenRead(Event):
+    """The board's eFuses as an EFSR token; blocks `left_out` hold keys and were not asked for."""
+
+    token: str = field(repr=False)
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceReport:
     """How one board ended, and all an operator or a record needs of it. Never key material."""
 

@@ -23,6 +23,7 @@ from parburn.run import PlanOfBoard, SharedRun, StopRequest, defect
 from parburn.script.config import ConfigFiles, load_config_files
 from parburn.script.runner import compile_scripts
 from parburn.script.session import ScriptOptions
+from parburn.script.typed import with_commands
 from parburn.tables import TableSet
 from parburn.transport.ports import slot_of
 
@@ -38,13 +39,13 @@ async def burn_fleet(
     Raises UsageError and LedgerError for what forbids the whole run, before any port is opened.
     """
     stop = stop or StopRequest()
-    scripts = compile_scripts(job.scripts)
+    scripts = with_commands(compile_scripts(job.scripts), job.commands)
     config = load_config_files(job.config_files)
     tables = TableSet(job.tables)
     batch = BatchSpec(name=job.batch, config_digest=config.digest, entries=config.entry_digest)
-    ledger = await open_ledger(
-        job.ledger, batch, throw_away=job.simulated and job.ledger is None, overrides=job.overrides
-    )
+    # Who only looks spends no index and leaves no record: the ledger is not even opened.
+    throw_away = scripts.shows_only or (job.simulated and job.ledger is None)
+    ledger = await open_ledger(job.ledger, batch, throw_away=throw_away, overrides=job.overrides)
     try:
         run = SharedRun(
             job,
@@ -131,7 +132,7 @@ async def _admit(run: SharedRun, devices: Mapping[str, Device]) -> Mapping[str, 
     claims = await run.ledger.claim_all(
         [_identity(devices[port]) for port in admitted],
         first=job.index_first,
-        last=job.index_last,
+        last=None if run.scripts.shows_only else job.index_last,
         job_digest=run.digest,
     )
     run.tell_ledger_notes()

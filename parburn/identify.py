@@ -34,8 +34,8 @@ class Identity:
         return self.mac.hex(":")
 
     def same_board(self, values: Sequence[int]) -> None:
-        """Raise BoardSwapped unless these are the values of `registers` that were read at the start."""
-        if tuple(values) != self.values:
+        """Raise BoardSwapped unless these are the values that the first `registers` had at the start."""
+        if tuple(values) != self.values[: len(values)]:
             raise BoardSwapped(
                 f"another chip answers where {self.mac_text} was",
                 hint="Put the board back or run again for the new one; nothing was burned into it.",

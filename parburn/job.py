@@ -20,6 +20,7 @@ class Job:
 
     ports: tuple[str, ...]  # expanded, without doubles, naturally sorted
     scripts: tuple[Path, ...]
+    commands: str = ""  # run after the scripts; separated by ;
     config_files: tuple[Path, ...] = ()
     index_first: int = 1
     index_last: int | None = None

@@ -31,6 +31,11 @@ def image_record(image: EfuseImage, key: bytes) -> str:
     return json.dumps({"blocks": blocks}, separators=(",", ":"))
 
 
+def recorded_blocks(record: str) -> frozenset[int]:
+    """The indexes of the blocks that a record speaks of."""
+    return frozenset(map(int, json.loads(record)["blocks"]))
+
+
 def image_from_record(record: str, now: EfuseImage, key: bytes) -> EfuseImage:
     """The image as it was when `record` was made; `now` supplies key blocks that have not changed.
 

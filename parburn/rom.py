@@ -28,7 +28,9 @@ MAGIC_ADDRESS: Final = 0x4000_1000  # a word of every ROM that tells the older c
 _SAFE_ENTRIES: Final = 15  # of WRITE_REG in one packet, where the ring is 256 bytes
 _FLOOR_S: Final = 3.0  # silence is judged after this much more than the line itself needs
 _LINE_SLACK: Final = 1.5
-_BAUD_SETTLE_S: Final = 0.05  # after a change of rate, until both sides are quiet
+_BAUD_SOON_S: Final = 0.002  # after a change of rate, until the chip is asked for the first time
+_BAUD_ANSWER_S: Final = 0.5  # for that first answer
+_BAUD_SETTLE_S: Final = 0.05  # until both sides are quiet, where that first answer was none
 _LAST_ENDS_S: Final = 0.005  # for the two ENDs that follow the answer to CHANGE_BAUDRATE
 
 _INFO_LONG = Struct("<IB7sII")
@@ -207,19 +209,32 @@ class RomLoader:
         await asyncio.sleep(_LAST_ENDS_S)
         try:
             await self.stream.set_baud(baud)
-            self.baud = baud
-            await asyncio.sleep(_BAUD_SETTLE_S)
+        except BaseException:
+            self._break_off()
+            raise
+        self.baud = baud
+        if not await self._answers_after(_BAUD_SOON_S, _BAUD_ANSWER_S):
+            await self._answers_after(_BAUD_SETTLE_S, None)
+
+    async def _answers_after(self, settle_s: float, timeout_s: float | None) -> bool:
+        """Whether the chip answers at the new rate; without a time limit of the caller's, raise if not."""
+        try:
+            await asyncio.sleep(settle_s)
         except BaseException:
             self._break_off()
             raise
         self.stream.discard_input()
         self._protocol.forget()
+        self.broken = False
         try:
             # In secure download mode this is refused, which is an answer too.
-            await self._exchange([read_reg_frame(MAGIC_ADDRESS)], bytes((commands.READ_REG,)))
+            await self._exchange([read_reg_frame(MAGIC_ADDRESS)], bytes((commands.READ_REG,)), timeout_s)
         except (NoAnswer, GarbledAnswer) as error:
-            error.hint = f"the line does not carry {baud} baud: choose a lower --baud"
+            if timeout_s is not None:
+                return False
+            error.hint = f"the line does not carry {self.baud} baud: choose a lower --baud"
             raise
+        return True
 
     async def reboot(self) -> None:
         """Let the ROM answer once more and restart; whatever its boot pins say comes next."""

@@ -207,6 +207,9 @@ def defect(error: Exception) -> ParburnError:
     return ours
 
 
+WHOLE_CHIP = ("summary", "dump", "check_error")  # commands that look at every block
+
+
 def blocks_mentioned(chip: Chip, words: frozenset[str]) -> frozenset[int]:
     """Blocks that hold a field, or are a block, that one of these words names; with their key purposes."""
     found: set[int] = set()
@@ -215,6 +218,8 @@ def blocks_mentioned(chip: Chip, words: frozenset[str]) -> frozenset[int]:
         if block is not None:
             found.add(block.index)
         found.update(one.block for one in chip.field_by_name.get(word, ()))
+    if not words.isdisjoint(WHOLE_CHIP):
+        found.update(block.index for block in chip.blocks)
     if "burn_custom_mac" in words:
         found.update(one.block for one in chip.field_by_name.get("CUSTOM_MAC", ()))
     return frozenset(found)

@@ -97,11 +97,12 @@ def start_rig(
     stay_powered: bool = False,
     faults: Sequence[str] = (),
     seed: int | None = 1,
+    tokens: Sequence[str] = (),
 ) -> Iterator[Rig]:
     """Run a rig in `tmp_path`/rig until the block ends.
 
     `chip` may be a mix such as `esp32:3,esp32s3:2` (then `count` is not used). `seed` makes MAC addresses and
-    random faults the same each time; None draws new ones.
+    random faults the same each time; None draws new ones. `tokens` make the boards instead of `chip`.
     """
     if tmp_path is None:
         raise ValueError("start_rig needs tmp_path, a folder of the test's own")
@@ -109,9 +110,11 @@ def start_rig(
     states = state.resolve() if state else folder / "state"
     folder.mkdir(parents=True, exist_ok=True)
     boards = sum(int(part.partition(":")[2]) for part in chip.split(",")) if ":" in chip else count
-    command = [sys.executable, "-m", "parburn.sim", "--chip", chip, "--dir", str(folder)]
+    command = [sys.executable, "-m", "parburn.sim", "--dir", str(folder)]
+    command += [f"--from-token={one}" for one in tokens] or ["--chip", chip]
     command += ["--state", str(states), "--with-parent"]
-    command += [] if ":" in chip else ["--count", str(count)]
+    boards = len(tokens) if len(tokens) > 1 else boards
+    command += [] if ":" in chip and not tokens else ["--count", str(boards)]
     command += [f"--set={one}" for one in settings] + [f"--fault={one}" for one in faults]
     command += ["--baud-limit", str(baud_limit)] if baud_limit else []
     command += ["--usb-latency-ms", str(usb_latency_ms)] if usb_latency_ms else []

@@ -1,15 +1,21 @@
 /* Reed-Solomon (44, 32) of the eFuse controllers; see reed_solomon.py, which is the reference.
  *
- * A systematic encoder: a shift register of the 12 check bytes, fed back through one table row of 12 bytes for
- * each byte value. C99, no assumption on byte order or alignment, no memory of its own but the table. */
+ * The code is linear: the check bytes of a block are the exclusive or of what each of its bytes contributes by
+ * itself, and one table for each of the 32 places holds these contributions. The lookups of a block do not wait
+ * for each other, which a shift register's would. C99, no assumption on byte order or alignment: the words of a
+ * row are only moved and combined, never looked into. No memory of its own but the tables (128 KiB). */
 
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-enum { DATA_BYTES = 32, CHECK_BYTES = 12, POLYNOMIAL = 0x11D };
+enum { DATA_BYTES = 32, CHECK_BYTES = 12, CODED_BYTES = DATA_BYTES + CHECK_BYTES, POLYNOMIAL = 0x11D };
 
-static uint8_t feedback[256][CHECK_BYTES];
+typedef struct {
+    uint64_t first, rest; /* check bytes 0..7; 8..11 and four zeros; both as they lie in memory */
+} row_t;
+
+static row_t rows[DATA_BYTES][256];
 
 static uint8_t gf_multiply(uint8_t a, uint8_t b)
 {
@@ -24,7 +30,7 @@ static uint8_t gf_multiply(uint8_t a, uint8_t b)
     return (uint8_t)product;
 }
 
-/* Fill the table. Call it once, before any encoding. */
+/* Fill the tables. Call it once, before any encoding. */
 static void parburn_rs_init(void)
 {
     /* generator = (x + 2^0)(x + 2^1) .. (x + 2^11); its leading 1 is left out, highest power first */
@@ -35,22 +41,40 @@ static void parburn_rs_init(void)
             generator[at] ^= gf_multiply(generator[at - 1], root);
         root = gf_multiply(root, 2);
     }
-    for (int value = 0; value < 256; value++)
+    /* x^12 mod generator, and times x for each place to the left: what a 1 at that place contributes */
+    uint8_t one[sizeof(row_t)] = {0};
+    memcpy(one, generator + 1, CHECK_BYTES);
+    for (int place = DATA_BYTES - 1; place >= 0; place--) {
+        for (int value = 1; value < 256; value++) {
+            int lowest = value & -value;
+            if (value == lowest) {
+                uint8_t check[sizeof(row_t)] = {0};
+                for (int at = 0; at < CHECK_BYTES; at++)
+                    check[at] = gf_multiply(one[at], (uint8_t)value);
+                memcpy(&rows[place][value], check, sizeof check);
+            } else { /* of several bits: what each of them contributes */
+                const row_t *low = &rows[place][lowest], *high = &rows[place][value ^ lowest];
+                rows[place][value].first = low->first ^ high->first;
+                rows[place][value].rest = low->rest ^ high->rest;
+            }
+        }
+        uint8_t out = one[0];
         for (int at = 0; at < CHECK_BYTES; at++)
-            feedback[value][at] = gf_multiply((uint8_t)value, generator[at + 1]);
+            one[at] = (at + 1 < CHECK_BYTES ? one[at + 1] : 0) ^ gf_multiply(out, generator[at + 1]);
+    }
 }
 
 /* data: blocks * 32 bytes; coded: room for blocks * 44 bytes, must not overlap data. */
 static void parburn_rs_encode(const uint8_t *data, size_t blocks, uint8_t *coded)
 {
-    for (size_t block = 0; block < blocks; block++, data += DATA_BYTES, coded += DATA_BYTES + CHECK_BYTES) {
-        uint8_t check[CHECK_BYTES + 1] = {0}; /* one more, always 0: it is shifted in from the right */
-        for (int at = 0; at < DATA_BYTES; at++) {
-            const uint8_t *row = feedback[data[at] ^ check[0]];
-            for (int i = 0; i < CHECK_BYTES; i++)
-                check[i] = check[i + 1] ^ row[i];
+    for (size_t block = 0; block < blocks; block++, data += DATA_BYTES, coded += CODED_BYTES) {
+        row_t check = {0, 0};
+        for (int place = 0; place < DATA_BYTES; place++) {
+            const row_t *row = &rows[place][data[place]];
+            check.first ^= row->first;
+            check.rest ^= row->rest;
         }
         memcpy(coded, data, DATA_BYTES);
-        memcpy(coded + DATA_BYTES, check, CHECK_BYTES);
+        memcpy(coded + DATA_BYTES, &check, CHECK_BYTES);
     }
 }

@@ -19,17 +19,25 @@ _Encoder = Callable[[bytes], bytes]
 
 def c_encoder(ffi: Any, lib: Any) -> _Encoder:
     """Wrap the C function of a built extension: n*32 bytes to n*44. Raises ValueError as Python's does."""
-    from_buffer, new, buffer = ffi.from_buffer, ffi.new, ffi.buffer
+    from_buffer, buffer = ffi.from_buffer, ffi.buffer
+    new, new_uncleared = ffi.new, ffi.new_allocator(should_clear_after_alloc=False)
+    one_block = ffi.typeof(f"uint8_t[{reed_solomon.CODED_BYTES}]")
+    many_blocks = ffi.typeof("uint8_t[]")
     run = lib.parburn_rs_encode
     lib.parburn_rs_init()
 
     def encode(data: bytes) -> bytes:
-        blocks, rest = divmod(len(data), reed_solomon.DATA_BYTES)
-        if rest:
-            raise ValueError(f"RS coding takes blocks of 32 bytes, not {len(data)} bytes")
-        coded = new("uint8_t[]", blocks * reed_solomon.CODED_BYTES)
-        run(from_buffer("uint8_t[]", data), blocks, coded)
-        return bytes(buffer(coded))
+        if type(data) is bytes and len(data) == reed_solomon.DATA_BYTES:  # the common case, without detours
+            coded = new(one_block)
+            run(data, 1, coded)
+        else:
+            blocks, rest = divmod(len(data), reed_solomon.DATA_BYTES)
+            if rest:
+                raise ValueError(f"RS coding takes blocks of 32 bytes, not {len(data)} bytes")
+            coded = new_uncleared(many_blocks, blocks * reed_solomon.CODED_BYTES)
+            run(from_buffer(many_blocks, data), blocks, coded)
+        whole: bytes = buffer(coded)[:]
+        return whole
 
     return encode
 
@@ -65,13 +73,15 @@ def implementation() -> str:
 
 def encode_rs(data: bytes) -> bytes:
     """Return the 44 bytes (data, then 12 check bytes) of one RS block of 32 data bytes."""
-    _exactly(data, reed_solomon.DATA_BYTES)
+    if len(data) != reed_solomon.DATA_BYTES:
+        raise _wrong_length(reed_solomon.DATA_BYTES, data)
     return _rs_encode(data)
 
 
 def encode_three_quarters(data: bytes) -> bytes:
     """Return the 32 bytes of one 3/4 block of 24 data bytes."""
-    _exactly(data, three_quarters.DATA_BYTES)
+    if len(data) != three_quarters.DATA_BYTES:
+        raise _wrong_length(three_quarters.DATA_BYTES, data)
     return three_quarters.encode(data)
 
 
@@ -89,6 +99,5 @@ def encode_many(scheme: CodingScheme, data: bytes) -> bytes:
     return bytes(data)
 
 
-def _exactly(data: bytes, length: int) -> None:
-    if len(data) != length:
-        raise ValueError(f"this coding takes {length} bytes, not {len(data)} bytes")
+def _wrong_length(length: int, data: bytes) -> ValueError:
+    return ValueError(f"this coding takes {length} bytes, not {len(data)} bytes")

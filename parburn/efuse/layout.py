@@ -53,9 +53,9 @@ def _covered(table: dict[int, tuple[tuple[int, int], ...]], index: int, bits: in
     return mask
 
 
-def _parts(mask_bits: int, protection: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Split `mask_bits` bits evenly over the protection bits, the lowest part to the first."""
-    size = mask_bits // max(len(protection), 1)
+def _parts(block: Block, protection: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Split a block evenly over the protection bits, the lowest part to the first."""
+    size = 32 * block.words // max(len(protection), 1)
     return [(bit, ((1 << size) - 1) << (size * part)) for part, bit in enumerate(protection)]
 
 
@@ -66,7 +66,7 @@ def _build(chip: Chip) -> Layout:
     for block in chip.blocks:
         if block.wr_dis is not None:
             protects.setdefault(block.wr_dis, []).append((block.index, block.mask))
-        for bit, mask in _parts(32 * block.words, block.rd_dis):
+        for bit, mask in _parts(block, block.rd_dis):
             hides.setdefault(bit, []).append((block.index, mask))
     for field in chip.fields:
         if field.start is None:
@@ -74,8 +74,10 @@ def _build(chip: Chip) -> Layout:
         fields[field.block].append((field.mask, field))
         if field.wr_dis is not None:
             protects.setdefault(field.wr_dis, []).append((field.block, field.mask))
-        for bit, mask in _parts(field.bits, field.rd_dis):
-            hides.setdefault(bit, []).append((field.block, mask << field.start))
+        # One bit hides the whole field, wherever it stands; of several, each hides its part of the block.
+        parts = _parts(chip.blocks[field.block], field.rd_dis) if len(field.rd_dis) > 1 else ()
+        for bit, mask in parts or ((bit, field.mask) for bit in field.rd_dis):
+            hides.setdefault(bit, []).append((field.block, mask & field.mask))
     locks = 0
     for name in chip.burned_last:
         locks |= chip.field_by_name[name][0].mask

@@ -132,6 +132,9 @@ def plan_burns(image: EfuseImage, staged: StagedBurns) -> BurnPlan:
     Raises PlanError for whatever the hardware's rules forbid, BlockNotRead for a block that is needed.
     """
     layout = layout_of(image.chip)
+    last = image.chip.blocks[-1].index
+    image.scheme(last)  # a chip in a coding scheme that cannot be used is left alone, BLOCK0 too
+    image.with_blocks({0: image.block(0) | staged.block(0)}).scheme(last)  # and none is brought into it
     _refuse(
         rules.broken_rule(image, staged), staged.force or staged.ignored_rules, "--force skips this check"
     )
@@ -162,11 +165,13 @@ def _checked(image: EfuseImage, block: Block, bits: int, force: bool) -> int:
     if bits >> image.block_bits(block.index):
         raise PlanError(f"what is staged for {block.name} does not fit into it")
     _refuse(rules.read_protected(image, block), force)
-    _refuse(rules.write_protected(image, block), force)
+    locked = rules.write_protected(image, block)
+    _refuse(locked, force)
     have = image.block(block.index)
     missing = bits & ~have
     if not missing:
         return 0
+    _refuse(locked, False, hint="no option can change that")  # forced or not, no bit would land
     scheme = image.scheme(block.index)
     _refuse(rules.second_write(scheme, block, have, bits), force)
     if image.is_writeable(block):
@@ -298,13 +303,19 @@ def _left(
     missing = write.want & ~hidden & ~image.block(block.index)
     status = image.status.get(block.index, GOOD)
     bad = image.block0_errors > 0 if block.index == 0 else status.errors > 0 or status.fail
-    if not missing and not (write.again and bad):
+    coded = image.scheme(block.index) is not CodingScheme.NONE
+    frozen = rules.protected_bits(image, block)
+    if block.index == 0:
+        # A pulse that broke off may leave bits that are set in some of their copies only.
+        missing |= write.want & ~hidden & image.block0_errors & ~frozen
+    torn = coded and bad and not write.want & (hidden | frozen)  # reads right by the code's grace only
+    if not missing and not torn and not (write.again and bad):
         return None
-    if missing & rules.protected_bits(image, block):
+    if missing & frozen:
         raise PlanError(
             f"{block.name} is write-protected and lacks bits that this plan burned before it was",
             hint="this is not the chip that the plan was made for",
         )
-    if write.again or image.scheme(block.index) is not CodingScheme.NONE:
+    if write.again or coded:
         return write
     return _write(image, block, missing)

@@ -180,11 +180,11 @@ def stage_key(
     f = key_field(image, block, use)
     if use is not None and block.name in use.not_in_blocks:
         raise BadValue(f"{block.name} cannot hold a key for {use.name}", hint="take another key block")
-    if use is not None and use.digest and len(key) == DIGEST_BYTES:
+    if use is not None and use.target and use.digest and len(key) == DIGEST_BYTES:
         key = key[: f.bits // 8]
     if len(key) * 8 != f.bits:
         raise BadValue(
-            f"the key for {f.name} has {len(key)} bytes, and it must have {f.bits // 8}",
+            f"the key for {f.name} has {len(key)} bytes, and it must have {f.bits // 8} bytes",
             hint="key files hold raw bytes, not text",
         )
     data = key[::-1] if use is not None and use.reversed else key

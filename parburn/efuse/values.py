@@ -84,7 +84,7 @@ def get_raw(image: EfuseImage, f: Field, bits: int | None = None) -> int | bool 
     if f.kind == "bytes":
         # A composed EUI-64 reads back turned round; scripts compare that, so it stays.
         return bits.to_bytes(f.bits // 8, "little" if f.codec == "mac_eui64" else "big")
-    return bits
+    return bits & ((1 << f.bits) - 1)
 
 
 def bitstring_of(image: EfuseImage, f: Field, bits: int | None = None) -> BitStream:

@@ -43,7 +43,7 @@ def stage_value(draft: Draft, one: Field, bits: int) -> None:
 
 def burn_bit(draft: Draft, block: str, bits: Sequence[int], *, force: bool | None = None) -> None:
     """Burn single bits of a block, by number."""
-    where = draft.block(block)
+    where = _data_block(draft, block)
     if not bits:
         raise BadValue("burn_bit needs at least one bit number")
     staging.stage_bits(draft.image, draft.staged, where, bits, force=force)
@@ -56,7 +56,7 @@ def burn_block_data(
     """Burn bytes into blocks, each filling its block or, a single one, from an offset on."""
     if not parts:
         raise BadValue("burn_block_data needs a block and a file")
-    blocks = [draft.block(name) for name, _ in parts]
+    blocks = [_data_block(draft, name) for name, _ in parts]
     refuse_twice(block.name for block in blocks)
     if offset and len(parts) > 1:
         raise BadValue("--offset can be used with a single block only")
@@ -65,6 +65,16 @@ def burn_block_data(
         at = f" at byte {offset}" if offset else ""
         shown = f": {data.hex(' ')}" if draft.session.options.show_sensitive_info else ""
         draft.say(f"{block.name}: {len(data)} bytes are staged{at}{shown}")
+
+
+def _data_block(draft: Draft, name: str) -> Block:
+    """A block for plain data. Names of uses are for keys alone, which are turned round where they must be."""
+    block = draft.block(name)
+    if name in draft.chip.purpose_by_name:
+        raise BadValue(
+            f"{name} is a use of {block.name} for burn_key", hint=f"say {block.name} for plain data"
+        )
+    return block
 
 
 def burn_custom_mac(draft: Draft, mac: str | bytes, *, force: bool | None = None) -> None:

@@ -24,6 +24,8 @@ class CompiledScript:
     path: Path
     code: CodeType = field(repr=False)
     source: ConfigFile = field(repr=False)
+    typed: bool = False  # its lines are commands of the command line, not Python
+    shows_only: bool = False  # it stages and burns nothing, whatever the chip holds
 
     @cached_property
     def lines(self) -> list[str]:
@@ -44,6 +46,11 @@ class CompiledScripts:
         """SHA-256 over the scripts' contents, in order; their names do not count."""
         joined = " ".join(script.source.digest for script in self.scripts)
         return hashlib.sha256(joined.encode()).hexdigest()
+
+    @property
+    def shows_only(self) -> bool:
+        """Whether they all only show: then no index is spent and nothing is asked."""
+        return bool(self.scripts) and all(script.shows_only for script in self.scripts)
 
     @cached_property
     def mentioned(self) -> frozenset[str]:

@@ -14,6 +14,11 @@ _PACKAGE = str(Path(__file__).parent.parent)
 _LONG_HEX = re.compile(r"(?:0x)?[0-9a-fA-F]{32,}")  # a line of a script may hold a key
 
 
+def masked(text: str) -> str:
+    """Text of a script without what may be a key."""
+    return _LONG_HEX.sub("??", text)
+
+
 def script_failed(error: BaseException, scripts: CompiledScripts) -> ScriptFailed:
     """The failure of a script that raised. What parburn refused keeps its words and its hint."""
     refused = error if isinstance(error, ParburnError) else getattr(error, "error", None)
@@ -22,7 +27,7 @@ def script_failed(error: BaseException, scripts: CompiledScripts) -> ScriptFaile
     place = _place(error.__traceback__, scripts)
     words = str(refused) if refused is not None else f"{type(error).__name__}: {error}"
     if refused is None:
-        words = _LONG_HEX.sub("??", words)
+        words = masked(words)
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
         words = f"KeyError: {error.args[0]}"
     hint = refused.hint if refused is not None else ""
@@ -60,11 +65,13 @@ def script_timed_out(
 
 
 def _place(trace: TracebackType | None, scripts: CompiledScripts) -> str:
-    """`file:line: ` of the innermost line of a script."""
+    """`file:line: ` of the innermost line of a script; of typed commands the command."""
     found = ""
     for frame, line in traceback.walk_tb(trace):
-        if scripts.named(frame.f_code.co_filename) is not None:
-            found = f"{frame.f_code.co_filename}:{line}: "
+        script = scripts.named(frame.f_code.co_filename)
+        if script is not None:
+            where = masked(script.lines[line - 1]) if script.typed else str(line)
+            found = f"{script.path}:{' ' if script.typed else ''}{where}: "
     return found
 
 
@@ -81,5 +88,5 @@ def _text(error: BaseException, words: str, scripts: CompiledScripts) -> str:
         lines.append(f'  File "{filename}", line {line}, in {frame.f_code.co_name}')
         script = scripts.named(filename)
         if script is not None and 0 < line <= len(script.lines):
-            lines.append("    " + _LONG_HEX.sub("??", script.lines[line - 1].strip()))
+            lines.append("    " + masked(script.lines[line - 1].strip()))
     return "\n".join([*lines, words]) + "\n"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from parburn.chips.model import Block, Chip, Field, KeyPurpose
-from parburn.efuse.staging import key_field, stage_key
+from parburn.efuse.staging import key_field, next_key_block, stage_key
 from parburn.errors import BadValue, EfuseError, UnknownName
 from parburn.script.session import Draft, nearest
 
@@ -146,7 +146,7 @@ def _purpose_named(draft: Draft, name: str) -> KeyPurpose:
 def _place(draft: Draft, orders: Sequence[KeyOrder], contents_are_keys: bool) -> list[_Placed]:
     """Blocks, bytes and purposes; a purpose of two halves takes its second block from those still free."""
     placed: list[_Placed] = []
-    taken = {draft.block(order.block).index for order in orders}
+    taken = {draft.block(order.block).name for order in orders}
     for order in orders:
         block = draft.block(order.block)
         if not block.for_keys:
@@ -168,8 +168,10 @@ def _place(draft: Draft, orders: Sequence[KeyOrder], contents_are_keys: bool) ->
             continue
         if len(key) != DOUBLE_BYTES:
             raise BadValue(f"a key for {purpose.name} has {DOUBLE_BYTES} bytes, the file has {len(key)}")
-        second = _free_block(draft, block, purpose, taken)
-        taken.add(second.index)
+        second = next_key_block(draft.image, draft.staged, block, frozenset((*taken, *purpose.not_in_blocks)))
+        if second is None:
+            raise EfuseError(f"{purpose.name} needs two free key blocks, and there is no second one")
+        taken.add(second.name)
         first_half, second_half = (_purpose_named(draft, name) for name in purpose.split_into)
         placed.append(_placed(draft, block, key[:HALF_BYTES], first_half))
         placed.append(_placed(draft, second, key[HALF_BYTES:], second_half))
@@ -180,36 +182,12 @@ def _placed(draft: Draft, block: Block, key: bytes, purpose: KeyPurpose | None) 
     return _Placed(block, key, purpose, key_field(draft.image, block, purpose))
 
 
-def _free_block(draft: Draft, first: Block, purpose: KeyPurpose, taken: set[int]) -> Block:
-    """The next key block after `first`, around the end, that is free in the chip and in what is staged."""
-    blocks = [block for block in draft.chip.blocks if block.key_purpose is not None]
-    start = blocks.index(first)
-    for block in blocks[start + 1 :] + blocks[:start]:
-        if block.index not in taken and block.name not in purpose.not_in_blocks and _is_free(draft, block):
-            return block
-    raise EfuseError(f"{purpose.name} needs two free key blocks, and there is no second one")
-
-
-def _is_free(draft: Draft, block: Block) -> bool:
-    image = draft.image
-    use = image.field_named(block.key_purpose or "")
-    return (
-        image.is_readable(block)
-        and image.is_writeable(block)
-        and image.is_writeable(use)
-        and not image.value_bits(use)
-        and not image.block(block.index)
-        and not draft.staged.block(block.index)
-        and not draft.staged.value(draft.chip, use)
-    )
-
-
 def _refuse_shared_places(placed: Sequence[_Placed]) -> None:
     """Raise BadValue when two keys would lie over each other; the halves of one block may have a key each."""
     for number, one in enumerate(placed):
         for other in placed[:number]:
             if one.field.block == other.field.block and one.field.mask & other.field.mask:
-                raise BadValue(f"two of these keys go into the same place of {one.block.name}")
+                raise BadValue(f"two keys would go into the same place: {one.block.name} is named twice")
 
 
 def _say(draft: Draft, one: _Placed, read_protect: bool, write_protect: bool, show: bool) -> None:

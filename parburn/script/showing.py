@@ -17,7 +17,7 @@ from parburn.efuse.image import GOOD, EfuseImage
 from parburn.errors import BadValue, EfuseError
 from parburn.script.burning import flash_voltage_words
 from parburn.script.session import Draft
-from parburn.script.token import write_token
+from parburn.script.token import token_text, write_token
 
 FORMATS = ("summary", "json", "value_only")
 DUMP_FORMATS = ("default", "split", "joint", "token")
@@ -200,9 +200,11 @@ def dump(draft: Draft, *, format: str = "default", file_name: str | Path | None 
         raise BadValue(f"dump has the formats {', '.join(DUMP_FORMATS)}, not {format!r}")
     image, blocks = draft.image, draft.chip.blocks
     if format == "token":
-        text = write_token(image, draft.session.facts.revision, draft.session.read_registers)
+        hide = file_name is None and not draft.session.options.show_sensitive_info
+        hidden = {block.index: block.name for block in blocks if hide and _holds_secret(image, block)}
+        text = write_token(image, draft.session.facts.revision, draft.session.read_registers, hidden)
         if file_name is None:
-            draft.say(text)
+            draft.say(token_text(text, hidden.values()))
         else:
             _save(draft, Path(file_name), text.encode())
         return

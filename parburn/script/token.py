@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -30,10 +30,18 @@ class Token:
     errors: tuple[int, ...] = ()
 
 
-def write_token(image: EfuseImage, revision: int, read: Callable[[tuple[int, ...]], list[int]]) -> str:
-    """The token of an image. `read` reads registers of the chip."""
+def write_token(
+    image: EfuseImage,
+    revision: int,
+    read: Callable[[tuple[int, ...]], list[int]],
+    left_out: Collection[int] = (),
+) -> str:
+    """The token of an image. `read` reads registers of the chip. Blocks `left_out` are empty in it."""
     pieces = []
     for block in image.chip.blocks:
+        if block.index in left_out:
+            pieces.append("")
+            continue
         size = image.block_bits(block.index) // 8
         pieces.append(_packed(image.block(block.index) & ((1 << (8 * size)) - 1), size))
     addresses = image.chip.error_registers
@@ -42,6 +50,21 @@ def write_token(image: EfuseImage, revision: int, read: Callable[[tuple[int, ...
     errors_piece = _encoded(joined) if any(errors) else ""
     prefix = f"EFSR:{image.chip.name}:{revision:03d}:{':'.join(pieces)}:{errors_piece}:"
     return prefix + _crc(prefix)
+
+
+LEFT_OUT = "left out of the token, as keys that can be read: "
+
+
+def token_text(token: str, left_out: Collection[str]) -> str:
+    """A token as `dump` prints it: a line, and a second one that names the blocks that it does not tell."""
+    return f"{token}\n{LEFT_OUT}{', '.join(left_out)} (see --show-sensitive-info)" if left_out else token
+
+
+def take_token_text(text: str) -> tuple[str, tuple[str, ...]]:
+    """The token, and the names of the blocks left out of it, of what `token_text` made."""
+    token, _, rest = text.partition("\n")
+    names = rest.strip().removeprefix(LEFT_OUT).rpartition(" (")[0]
+    return token.strip(), tuple(names.split(", ")) if names else ()
 
 
 def parse_token(text: str, chips: Callable[[str], Chip]) -> Token:

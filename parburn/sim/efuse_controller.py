@@ -74,7 +74,7 @@ class EfuseController:
 
     def reset(self) -> None:
         """Power-on: nothing runs, the registers are loaded from the cells."""
-        self._operation, self._done_at, self._look = 0, math.inf, 0
+        self._operation, self._done_at, self._look, self._block = 0, math.inf, 0, 0
         self.browned_out = False
         self.load()
 

@@ -55,11 +55,9 @@ def make_product(chip_name: str, *, mac: bytes, settings: Mapping[str, str], rng
     revision = _revision(wanted.pop("revision", None), DEFAULT_REVISION[chip.controller])
     chip = chip_named(chip_name, revision=revision[0] * 100 + revision[1])
     memory = EfuseMemory(chip)
-    made = Product(chip, memory, _crystal(chip, wanted.pop("crystal", None)), revision)
+    made = Product(chip, memory, crystal_of(chip, wanted.pop("crystal", None)), revision)
     _set_coding(made, wanted.pop("coding", "none"))
-    for name, address in (("magic", MAGIC_ADDRESS), ("clkdiv", clkdiv_address(chip))):
-        if name in wanted:
-            made.registers[address] = _number(name, wanted.pop(name))
+    set_registers(made, wanted)
     memory.preset_field(chip.mac_field, int.from_bytes(mac, "big"))
     if chip.unique_id_field:
         place = memory.field_place(chip.unique_id_field)
@@ -69,8 +67,15 @@ def make_product(chip_name: str, *, mac: bytes, settings: Mapping[str, str], rng
             set_field(made, name, value)
     for name, text in wanted.items():
         set_field(made, name.upper(), _number(name, text))
-    _set_mac_crc(made)
+    set_mac_crc(made)
     return made
+
+
+def set_registers(made: Product, wanted: dict[str, str]) -> None:
+    """Take the settings `magic` and `clkdiv` out of `wanted` and hold them in registers."""
+    for name, address in (("magic", MAGIC_ADDRESS), ("clkdiv", clkdiv_address(made.chip))):
+        if name in wanted:
+            made.registers[address] = _number(name, wanted.pop(name))
 
 
 def set_field(made: Product, name: str, value: int) -> None:
@@ -81,17 +86,18 @@ def set_field(made: Product, name: str, value: int) -> None:
     if made.memory.field_place(name):
         made.memory.preset_field(name, value)
     else:
-        _set_composed(made, known[0], value)
+        set_composed(made, known[0], value)
 
 
-def _set_composed(made: Product, composed: Field, value: int) -> None:
+def set_composed(made: Product, composed: Field, value: int, *, registers_only: bool = False) -> None:
+    """Give the parts of a composed field the bits that make `value`. Raises UsageError if none do."""
     bits = max((source.shift + source.bits for source in composed.sources), default=0)
     raw = next((raw for raw in range(1 << bits) if composed.value_map.get(raw, raw) == value), None)
     if raw is None:
         raise UsageError(f"{composed.name} of {made.chip.title} cannot be {value}")
     for source in composed.sources:
         part = raw >> source.shift & ((1 << source.bits) - 1)
-        if source.field:
+        if source.field and not registers_only:
             old = made.memory.field_bits(source.field) & ~(((1 << source.bits) - 1) << source.bit)
             made.memory.preset_field(source.field, old | part << source.bit)
         elif source.address:
@@ -107,14 +113,16 @@ def _set_coding(made: Product, text: str) -> None:
         made.memory.preset_field(made.chip.coding, code)
 
 
-def _set_mac_crc(made: Product) -> None:
+def set_mac_crc(made: Product) -> None:
+    """Set the CRC that the classic chip keeps beside its MAC address."""
     mac = made.memory.field_bits(made.chip.mac_field).to_bytes(6, "big")
     for one in made.chip.fields:
         if one.codec == "mac_crc":
             made.memory.preset_field(one.name, mac_crc(mac))
 
 
-def _crystal(chip: Chip, text: str | None) -> int:
+def crystal_of(chip: Chip, text: str | None) -> int:
+    """The crystal that `text` asks for, in MHz; None asks for the usual one. Raises UsageError."""
     known = sorted(chip.timing)
     usual = chip.crystal.fixed_mhz or (40 if 40 in known else known[-1])
     mhz = usual if text is None else _number("crystal", text.lower().removesuffix("mhz"))

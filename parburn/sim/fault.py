@@ -1,5 +1,5 @@
-"""What a fault of one simulated board may touch. The kinds are in `link_faults` and `chip_faults`, the sentences
-that name them in `faults`. Every hook does nothing unless a kind of fault says otherwise.
+"""What a fault of one simulated board may touch. The kinds are in `link_faults` and `chip_faults`, the
+sentences that name them in `faults`. Every hook does nothing unless a kind of fault says otherwise.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Faults(Fault):
         return data, late_s
 
     def link_is_silent(self, received: int, now: float) -> bool:
-        return any([one.link_is_silent(received, now) for one in self.all])
+        return any(one.link_is_silent(received, now) for one in self.all)
 
     def unplugged(self, received: int) -> Unplugged | None:
         return next((found for one in self.all if (found := one.unplugged(received))), None)
@@ -116,13 +116,13 @@ class Faults(Fault):
         return usual
 
     def reboots(self, packet: int) -> bool:
-        return any([one.reboots(packet) for one in self.all])
+        return any(one.reboots(packet) for one in self.all)
 
     def resets_after(self, packet: int) -> bool:
-        return any([one.resets_after(packet) for one in self.all])
+        return any(one.resets_after(packet) for one in self.all)
 
     def controller_hangs(self, program: int) -> bool:
-        return any([one.controller_hangs(program) for one in self.all])
+        return any(one.controller_hangs(program) for one in self.all)
 
     def burned(self, memory: EfuseMemory, index: int, cells: int, program: int) -> int:
         for one in self.all:
@@ -130,4 +130,4 @@ class Faults(Fault):
         return cells
 
     def brown_out(self, program: int) -> bool:
-        return any([one.brown_out(program) for one in self.all])
+        return any(one.brown_out(program) for one in self.all)

@@ -20,10 +20,12 @@ from pathlib import Path
 
 from parburn.errors import ParburnError, UsageError
 from parburn.sim.board import BOOT_S, Board
+from parburn.sim.factory import Product
 from parburn.sim.fault import Fault
 from parburn.sim.faults import parse_faults
 from parburn.sim.pty_port import PtyPort
 from parburn.sim.state_file import BoardFile, describe, open_board, read_board
+from parburn.sim.token_board import BoardToken, product_of, read_token
 
 _EDGE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLET
 _NEVER = float("inf")
@@ -67,14 +69,27 @@ class Rig:
             wait_s = max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
             select.select([self._epoll], [], [], 0.0 if self._events else wait_s)
             self._events += self._epoll.poll(0)
-            while self._events:
-                fd, event = self._events.pop(0)
-                if fd in self._stops:
-                    return
-                port = self._by_fd.get(fd)
-                if port is not None:
-                    self._on_event(port, event)
+            if self._handle_events():
+                return
             self._run_due()
+
+    def serve_pending(self) -> None:
+        """Handle what has come, without waiting for more."""
+        self._events += self._epoll.poll(0)
+        while self._handle_events():
+            pass
+        self._run_due()
+
+    def _handle_events(self) -> bool:
+        """Handle events up to the first that asks us to stop; whether there was one."""
+        while self._events:
+            fd, event = self._events.pop(0)
+            if fd in self._stops:
+                return True
+            port = self._by_fd.get(fd)
+            if port is not None:
+                self._on_event(port, event)
+        return False
 
     def _plug_in(self, port: PtyPort) -> None:
         port.open()
@@ -147,7 +162,6 @@ class Rig:
             port.link = port.link.with_name(what.name)
             port.comes_back_at = now + what.after_s
 
-
     def _swap(self, port: PtyPort, now: float) -> Board:
         """Put another board behind an open port; one that comes from another port leaves its own there."""
         gone, what = port.board, port.board.swapped
@@ -168,6 +182,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--chip", help="chip of the boards, or a mix: CHIP:3,OTHER:2")
     parser.add_argument("--count", type=int, help="number of boards (default 1)")
+    parser.add_argument(
+        "--from-token",
+        action="append",
+        default=[],
+        metavar="TOKEN",
+        help="instead of --chip: a board as an EFSR token says it (`parburn --token` prints them); again for "
+        "more boards. With one token and --count, the boards after the first have a MAC address of their own",
+    )
     parser.add_argument("--dir", type=Path, help="folder for the links ttyUSB0, ttyUSB1, ...")
     parser.add_argument("--state", type=Path, help="folder for the boards' files (default: DIR/state)")
     parser.add_argument(
@@ -195,8 +217,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--show", type=Path, metavar="FILE", help="print the file of a board, and end")
     given = parser.parse_args(argv)
-    if not given.show and not (given.chip and given.dir):
-        parser.error("--chip and --dir are needed (or --show FILE)")
+    if given.chip and given.from_token:
+        parser.error("--chip and --from-token do not go together: a token names its chip")
+    if not given.show and not ((given.chip or given.from_token) and given.dir):
+        parser.error("--chip (or --from-token) and --dir are needed (or --show FILE)")
     return given
 
 
@@ -210,6 +234,21 @@ def chips_of(text: str, count: int | None) -> list[str]:
         found += [name.strip()] * (int(number) if colon else count or 1)
     if ":" in text and count is not None and count != len(found):
         raise UsageError(f"--chip {text} makes {len(found)} boards, but --count says {count}")
+    return found
+
+
+def tokens_of(texts: Sequence[str], count: int | None) -> list[tuple[BoardToken, int]]:
+    """A token a board, with the number of the copy; one token may make several. Raises UsageError."""
+    tokens = [read_token(text) for text in texts]
+    if len(tokens) == 1:
+        return [(tokens[0], copy) for copy in range(count or 1)]
+    if count is not None and count != len(tokens):
+        raise UsageError(f"--from-token makes {len(tokens)} boards, but --count says {count}")
+    earlier: list[BoardToken] = []
+    found = []
+    for token in tokens:
+        found.append((token, earlier.count(token)))
+        earlier.append(token)
     return found
 
 
@@ -234,9 +273,12 @@ class Workshop:
         given.dir.mkdir(parents=True, exist_ok=True)
         self._state.mkdir(parents=True, exist_ok=True)
         ports = []
-        for number, chip in enumerate(chips_of(given.chip, given.count)):
+        tokens = tokens_of(given.from_token, given.count) if given.from_token else []
+        chips = [token.chip.name for token, _ in tokens] or chips_of(given.chip, given.count)
+        for number, chip in enumerate(chips):
             faults = parse_faults(given.fault, board=number, seed=given.seed or 0)
-            board = self._board(f"ttyUSB{number}", chip, f"{self._seed}:{number}", faults or None)
+            token = tokens[number] if tokens else None
+            board = self._board(f"ttyUSB{number}", chip, f"{self._seed}:{number}", faults or None, token)
             ports.append(PtyPort(board, given.dir / f"ttyUSB{number}"))
         return ports
 
@@ -246,11 +288,27 @@ class Workshop:
         name = f"new{self._swapped_in}"
         return self._board(name, gone.chip.name, f"{self._seed}:{name}", None)
 
-    def _board(self, name: str, chip: str, seed: str, faults: Fault | None) -> Board:
+    def _board(
+        self,
+        name: str,
+        chip: str,
+        seed: str,
+        faults: Fault | None,
+        token: tuple[BoardToken, int] | None = None,
+    ) -> Board:
         path, rng = self._state / f"{name}.json", random.Random(seed)
-        kept, new = open_board(path, chip, settings=self._settings, rng=rng)
-        if self._settings and not new:
-            sys.stderr.write(f"{kept.path} is kept as it is: --set is for new boards\n")
+        notes: list[str] = []
+
+        def from_token(token: BoardToken, copy: int) -> Product:
+            made, said = product_of(token, copy=copy, settings=self._settings, rng=rng)
+            notes.extend(said)
+            return made
+
+        make = None if token is None else lambda: from_token(*token)
+        kept, new = open_board(path, chip, settings=self._settings, rng=rng, make=make)
+        if (self._settings or token) and not new:
+            notes.append("it is kept as it is: --set and --from-token are for new boards")
+        sys.stderr.write("".join(f"{kept.path}: {text}\n" for text in notes))
         return board_of(
             kept, faults, baud_limit=self._given.baud_limit, usb_frame_s=self._given.usb_latency_ms / 1000
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,14 @@ class BoardFile:
 
 
 def open_board(
-    path: Path, chip_name: str, *, settings: Mapping[str, str], rng: random.Random
+    path: Path,
+    chip_name: str,
+    *,
+    settings: Mapping[str, str],
+    rng: random.Random,
+    make: Callable[[], Product] | None = None,
 ) -> tuple[BoardFile, bool]:
-    """The board of this file, or a new one; and whether it is new. Raises UsageError."""
+    """The board of this file, or a new one (by `make` if given), and whether it is new. Raises UsageError."""
     mac = factory_mac(rng)
     if path.exists():
         known = read_board(path)
@@ -72,7 +77,8 @@ def open_board(
                 hint="Name another --state folder, or ask for the chip that is there.",
             )
         return known, False
-    board = BoardFile(path, make_product(chip_name, mac=mac, settings=settings, rng=rng))
+    made = make() if make else make_product(chip_name, mac=mac, settings=settings, rng=rng)
+    board = BoardFile(path, made)
     board.write()
     return board, True
 

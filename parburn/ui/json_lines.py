@@ -23,11 +23,12 @@ from parburn.events import (
     RunStarted,
     ScriptOutput,
     StepChanged,
+    TokenRead,
 )
 from parburn.ui.outlet import Outlet
 
 SCHEMA = 1
-QUIET_EVENTS = ("start", "error", "result", "summary")
+QUIET_EVENTS = ("start", "error", "token", "result", "summary")
 
 
 class JsonLines:
@@ -134,6 +135,8 @@ def as_object(event: Event) -> dict[str, Any]:
                 "done": event.done,
                 "total": event.total,
             }
+        case TokenRead():
+            return {"event": "token", "port": port, "token": event.token, "left_out": list(event.left_out)}
         case _:
             return {"event": type(event).__name__.lower(), "port": port}
 

@@ -55,6 +55,11 @@ class View:
         self._reports: dict[str, DeviceReport] = {}
         self._fanout = Fanout((main, *also), on_failure=self._failed)
 
+    @property
+    def json(self) -> bool:
+        """Whether it writes JSON lines."""
+        return self._json is not None
+
     def emit(self, event: Event) -> None:
         """Tell all observers; never raises."""
         if isinstance(event, Planned):

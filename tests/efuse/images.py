@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from parburn.chips.model import Chip
-from parburn.chips.registry import chip_named
+from parburn.chips.registry import chip_named, chip_names
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.staged import StagedBurns
 
 REVISION_BIT = 1 << 31  # in the register that the classic chip's revision is composed of
 
 
-def blank(name: str, **fields: int) -> EfuseImage:
+def _rows() -> list[Chip]:
+    """Every chip, and every form that its overlays give it by silicon revision."""
+    revisions = (None, *range(400))
+    found = {
+        id(chip): chip for name in chip_names() for chip in (chip_named(name, revision=n) for n in revisions)
+    }
+    return list(found.values())
+
+
+ROWS = _rows()
+ROW_NAMES = [f"{chip.name}-{number}" for number, chip in enumerate(ROWS)]
+
+
+def blank(name: str | Chip, **fields: int) -> EfuseImage:
     """A chip with all blocks read; `fields` are burned into it as raw numbers."""
-    chip = chip_named(name)
+    chip = chip_named(name) if isinstance(name, str) else name
     image = EfuseImage(
         chip,
         {block.index: 0 for block in chip.blocks},

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 import reedsolo
 
+from parburn.chips.model import Chip
 from parburn.chips.registry import chip_named, chip_names
+from parburn.chips.table import extend_chip, parse_custom_table
 from parburn.coding import encode_three_quarters
 from parburn.efuse import rules, staging
 from parburn.efuse.image import BlockStatus
 from parburn.efuse.plan import BurnPlan, needed_blocks, plan_burns, remaining
 from parburn.efuse.staged import StagedBurns
-from parburn.errors import EfuseError, PlanError
-from tests.efuse.images import blank, burned, staged_bits, three_quarters
+from parburn.errors import ChipDataError, EfuseError, PlanError
+from tests.efuse.images import ROW_NAMES, ROWS, blank, burned, staged_bits, three_quarters
 
 KEY = int.from_bytes(range(1, 33), "little")
 
@@ -54,6 +57,40 @@ def test_the_classic_controller_burns_its_blocks_with_one_command() -> None:
     plan = plan_burns(image, staged_bits(image, BLOCK1=KEY, BLOCK3=7, JTAG_DISABLE=1, WR_DIS=1 << 7))
     assert labels(plan) == ["BLOCK3+BLOCK1", "BLOCK0", "BLOCK0 locks"]
     assert [len(write.words) for step in plan.steps for write in step.writes] == [8, 8, 7, 7]
+
+
+def test_a_block0_of_nine_words_runs_on_into_the_check_registers() -> None:
+    image = blank("esp32s31")
+    staged = StagedBurns()
+    staging.stage_bits(image, staged, image.chip.blocks[0], [100, 287])
+    (step,) = plan_burns(image, staged).steps
+    assert step.writes[0].words == (0, 0, 0, 16, 0, 0, 0, 0, 1 << 31, 0, 0)
+    after = plan_burns(image, staged).apply(image)
+    assert after.block(0) == 1 << 287 | 1 << 100
+    assert not plan_burns(after, staged)
+
+
+@pytest.mark.parametrize("chip", ROWS, ids=ROW_NAMES)
+def test_words_have_all_bits_of_a_block(chip: Chip) -> None:
+    image = blank(chip)
+    for block in chip.blocks:
+        last = image.block_bits(block.index) - 1
+        staged = StagedBurns()
+        staging.stage_bits(image, staged, block, [last])
+        staged.ignored_rules = True
+        (step,) = plan_burns(image, staged).steps
+        (write,) = step.writes
+        assert len(write.words) == (11 if chip.controller == "pgm" else block.words)
+        assert write.words[last // 32] >> last % 32 & 1
+
+
+def test_a_field_in_a_part_of_a_block_is_hidden_with_that_part() -> None:
+    rows = parse_custom_table("LEFT, EFUSE_BLK3, 93, 60, Over both halves\n", file="t.csv")
+    chip = extend_chip(chip_named("esp32c2"), rows)
+    image = blank(chip, LEFT=(1 << 60) - 1)
+    for bit, left in ((0, ((1 << 25) - 1) << 128), (1, ((1 << 35) - 1) << 93)):
+        staged = staged_bits(image, RD_DIS=1 << bit)
+        assert plan_burns(image, staged).apply(image).block(3) == left
 
 
 def test_fields_that_end_the_link_come_after_the_locks() -> None:
@@ -269,3 +306,16 @@ def test_needed_blocks() -> None:
 def test_every_rule_that_a_chip_names_exists(name: str) -> None:
     """An unknown name would be a rule that nobody keeps."""
     assert set(chip_named(name).rules) <= rules.RULES.keys() | rules.READ_RULES.keys()
+
+
+@pytest.mark.parametrize("chip", ROWS, ids=ROW_NAMES)
+def test_every_named_rule_is_known(chip: Chip) -> None:
+    assert rules.broken_rule(blank(chip), StagedBurns()) is None
+
+
+def test_an_unknown_rule_is_never_passed_over() -> None:
+    image = blank(replace(chip_named("esp32c3"), rules=("no_such_rule",)))
+    with pytest.raises(ChipDataError, match="no_such_rule"):
+        plan_burns(image, staged_bits(image, DIS_TWAI=1))
+    with pytest.raises(ChipDataError, match="no_such_rule"):
+        staging.stage_read_protection(image, StagedBurns(), image.field_named("BLOCK_KEY0"))

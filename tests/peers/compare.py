@@ -19,7 +19,8 @@ class Mismatch:
     """One thing that is not the same on both sides.
 
     `kind`: verdict, block, listed, get, meaning, bits, readable, writeable, says, summary, or half-staged (a
-    refusal of the peer left bits staged, which was taken back). `subject` is a field, block or command line.
+    refusal of the peer left bits staged, which was taken back). `subject` is a field, block or command line;
+    `message` is why one side refused the step, if one did, and `asked` what the step asks.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Mismatch:
     ours: Any
     theirs: Any
     message: str = ""
+    asked: str = ""
 
     def __str__(self) -> str:
         ours, theirs = (_short(value) for value in (self.ours, self.theirs))
@@ -43,10 +45,11 @@ class Mismatch:
 def compare(
     case: str, chip: str, peer: int, steps: tuple[Step, ...], ours: Outcome, theirs: Outcome
 ) -> Iterator[Mismatch]:
-    """Yield what differs, up to the first step whose verdicts differ: after that the chips are two."""
+    """Yield what differs, up to the first step after which the chips are two: another verdict, other bits."""
 
     def mismatch(step: int, kind: str, subject: str, our: Any, their: Any, message: str = "") -> Mismatch:
-        return Mismatch(kind, chip, peer, case, step, subject, our, their, message)
+        asked = step_text(steps[step]) if step >= 0 else ""
+        return Mismatch(kind, chip, peer, case, step, subject, our, their, message, asked)
 
     for kind, subject, our, their in _states(ours.start, theirs.start):
         yield mismatch(-1, kind, subject, our, their)
@@ -54,21 +57,17 @@ def compare(
         subject = step_text(step)
         if their_step.half_staged:
             yield mismatch(number, "half-staged", subject, False, True, their_step.message)
+        why = "" if our_step.accepted and their_step.accepted else _said_no(our_step, their_step)
         if our_step.accepted != their_step.accepted:
-            yield mismatch(
-                number,
-                "verdict",
-                subject,
-                _verdict(our_step),
-                _verdict(their_step),
-                _said_no(our_step, their_step),
-            )
+            yield mismatch(number, "verdict", subject, _verdict(our_step), _verdict(their_step), why)
             return
         if our_step.says is not None and their_step.says is not None:
             for our, their in _lines(our_step.says, their_step.says):
                 yield mismatch(number, "says", subject, our, their)
         for kind, what, our, their in _states(our_step.state, their_step.state):
-            yield mismatch(number, kind, what, our, their)
+            yield mismatch(number, kind, what, our, their, why)
+        if our_step.state.blocks != their_step.state.blocks:
+            return
 
 
 def step_text(step: Step) -> str:
@@ -82,7 +81,7 @@ def _verdict(step: StepOutcome) -> str:
 
 def _said_no(ours: StepOutcome, theirs: StepOutcome) -> str:
     """Why the one that refused did so; the originals' `crash` is told as such."""
-    no = theirs if ours.accepted else ours
+    no = ours if theirs.accepted else theirs
     return f"{no.where}: {no.crash} {no.message}".replace("\n", " ")
 
 

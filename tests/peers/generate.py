@@ -103,14 +103,17 @@ def _table(draw: random.Random) -> tuple[str, dict[str, dict[str, Any]]]:
 
 
 class _Maker:
-    """Draws command lines for one chip."""
+    """Draws command lines for one chip.
+
+    The coding scheme is left as it is: the originals' virtual chips do not decode their blocks anew.
+    """
 
     def __init__(self, source: Source, draw: random.Random) -> None:
         self.chip = source.chip
         self.fields = {
             name: row
             for name, row in source.fields.items()
-            if source.link_ends or name not in source.chip.link_end_by_field
+            if (source.link_ends or name not in source.chip.link_end_by_field) and name != source.chip.coding
         }
         self.draw = draw
         classic = self.chip.controller == "classic"
@@ -240,7 +243,11 @@ class _Maker:
         for _ in range(self.draw.choice((1, 1, 1, 2))):
             purpose = self.purpose()
             file = "k64.bin" if purpose.endswith("256_KEY") else self.draw.choice(KEY_FILES)
-            words += [self.block(keys=True), file, purpose]
+            # By an alias the originals take the block twice, and force lets them.
+            block = self.block(keys=True)
+            if file == "k64.bin":
+                block = self.chip.block_by_name[block].name
+            words += [block, file, purpose]
         if self.draw.random() < 0.03:
             words.pop()
         return " ".join(words)

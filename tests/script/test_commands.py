@@ -320,7 +320,7 @@ def test_a_double_key_takes_the_next_free_block(tmp_path: Path, key: Path) -> No
 def test_a_double_key_without_a_second_block_is_refused(tmp_path: Path, key: Path) -> None:
     double = tmp_path / "double.bin"
     double.write_bytes(KEY + KEY)
-    board = make_board("esp32s3", BLOCK_KEY1=1, BLOCK_KEY2=1, BLOCK_KEY3=1, BLOCK_KEY4=1)
+    board = make_board("esp32s3", BLOCK_KEY1=1, BLOCK_KEY2=1, BLOCK_KEY3=1, BLOCK_KEY4=1, BLOCK_KEY5=1)
     assert "two free" in refused(
         run(board, command(f"burn_key BLOCK_KEY0 {double} XTS_AES_256_KEY"), folder=tmp_path)
     )

@@ -48,6 +48,12 @@ DEPARTURES = (
         peers=BOTH,
     ),
     Case(
+        "a coding scheme that nobody supports is not burned",
+        "esp32",
+        (commands("burn_efuse CODING_SCHEME 2"),),
+        peers=BOTH,
+    ),
+    Case(
         "a helper sees the script's names",
         "esp32",
         (scripts("burn.py"),),

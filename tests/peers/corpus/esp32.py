@@ -312,7 +312,11 @@ ESP32 = (
     Case(
         "a coding scheme that nobody supports",
         CHIP,
-        (commands("burn_efuse JTAG_DISABLE 1"), commands("burn_bit BLOCK3 1"), commands("summary")),
+        (
+            commands("burn_efuse JTAG_DISABLE 1"),
+            commands("burn_bit BLOCK3 1"),
+            commands("burn_efuse CODING_SCHEME 3"),
+        ),
         start={0: bits(6 * 32 + 1)},
         peers=BOTH,
     ),

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m benchmarks.one_board` and its neighbours. See benchmarks/README.md."""

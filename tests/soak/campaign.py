@@ -1,0 +1,312 @@
+"""One campaign: a dozen mixed boards, a few runs with faults and kills, then one with all faults lifted.
+
+Everything is drawn from the campaign's seed: boards, slots, faults, where the process dies. Violations are
+sentences; none means that everything held, in both directions.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.soak.bench import Bench, Made
+from tests.soak.checker import Checker, units_of
+from tests.soak.child import Crash, Ended, run_forked
+from tests.soak.jobs import Work, write_job
+
+CHIPS = (
+    Made("esp32"), Made("esp32", (("coding", "3/4"),)), Made("esp32c3"), Made("esp32s3"), Made("esp32s2"),
+    Made("esp32c6"), Made("esp32h2"),
+)  # fmt: skip
+FRAMES, LEDGER_WRITES = 230, 30  # of a run: where a kill may strike
+FROM_HOST, TO_HOST = 3600, 4200  # bytes of a board's run
+
+Draw = Callable[[random.Random, int], str]
+
+
+def _chip_block(rng: random.Random) -> str:
+    return rng.choice(("BLOCK_KEY0", "BLOCK_USR_DATA", "BLOCK1", "BLOCK3"))
+
+
+# Kinds of faults: how to draw one, given a generator and the number of ports.
+KINDS: Mapping[str, Draw] = {
+    "byte to the host": lambda r, n: (
+        f"byte {r.randrange(1, TO_HOST)} to the host is {r.choice(('lost', 'doubled', 'flipped'))}"
+    ),
+    "byte from the host": lambda r, n: (
+        f"byte {r.randrange(1, FROM_HOST)} from the host is {r.choice(('lost', 'doubled', 'flipped'))}"
+    ),
+    "noise": lambda r, n: (
+        f"one byte in {r.randrange(1000, 6000)} to the host is {r.choice(('lost', 'doubled', 'flipped'))}"
+    ),
+    "late": lambda r, n: f"byte {r.randrange(1, TO_HOST)} to the host is late by {r.randrange(20, 400)} ms",
+    "answer lost": lambda r, n: f"answer {r.randrange(1, FRAMES)} is lost",
+    "garbage": lambda r, n: (
+        f"{r.randrange(1, 60)} bytes of garbage come {r.choice(('before', 'after'))} answer {r.randrange(1, FRAMES)}"
+    ),
+    "silence": lambda r, n: f"the link is silent after {r.randrange(1, FROM_HOST)} bytes for {r.randrange(50, 900)} ms",
+    "cut": lambda r, n: f"the link is silent after {r.randrange(1, FROM_HOST)} bytes",
+    "unplugged": lambda r, n: f"the port vanishes after {r.randrange(1, FROM_HOST)} bytes",
+    "renamed": lambda r, n: (
+        f"the port vanishes after {r.randrange(1, FROM_HOST)} bytes"
+        f" and comes back as ttyUSB{r.randrange(50, 90)} after {r.randrange(10, 300)} ms"
+    ),
+    "swap new": lambda r, n: f"the board is swapped for a new one after {r.randrange(1, FROM_HOST)} bytes",
+    "swap": lambda r, n: f"the board is swapped with board {r.randrange(n)} after {r.randrange(1, FROM_HOST)} bytes",
+    "crystal": lambda r, n: "the crystal has 26 MHz",
+    "reboot": lambda r, n: f"the ROM reboots at packet {r.randrange(1, FRAMES)}",
+    "watchdog": lambda r, n: f"the watchdog resets the chip after packet {r.randrange(1, FRAMES)}",
+    "hang": lambda r, n: f"the controller never becomes idle after program {r.randrange(1, 7)}",
+    "brown-out": lambda r, n: (
+        f"the supply browns out in program {r.randrange(1, 7)} leaving {r.randrange(0, 101, 5)} percent of the bits"
+    ),
+    "weak bit": lambda r, n: (
+        f"bit {r.randrange(256)} of {_chip_block(r)} refuses to burn the first"
+        f" {r.choice(('time', '2 times'))}"
+    ),
+    "weak lock": lambda r, n: f"bit {r.choice((0, 7, 8, 23, 32))} of BLOCK0 refuses to burn the first time",
+    "dead bit": lambda r, n: f"bit {r.randrange(256)} of {_chip_block(r)} refuses to burn",
+    "leaking bit": lambda r, n: f"bit {r.randrange(190)} of {_chip_block(r)} burns its neighbour too",
+    "wrong bytes": lambda r, n: f"{r.randrange(1, 9)} bytes of {_chip_block(r)} burn wrong",
+}
+
+
+@dataclass(frozen=True)
+class Theme:
+    """What a campaign is about. The ones with few kinds show one rule each."""
+
+    kinds: tuple[str, ...] = tuple(KINDS)
+    fault_share: float = 0.5  # of the boards, per run
+    kill_share: float = 0.6  # of the runs
+    boards: tuple[int, int] = (14, 22)
+    seats: tuple[int, int] = (8, 14)
+    runs: tuple[int, int] = (3, 6)
+    doubled_records: bool = False
+    twins: bool = False
+    shuffle: float = 0.3
+    chips: tuple[Made, ...] = CHIPS
+    work: Work | None = None
+
+
+MIXED = Theme()
+
+
+@dataclass
+class Result:
+    """What came of a campaign."""
+
+    seed: int
+    counts: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+
+def run_campaign(seed: int, *, theme: Theme = MIXED, mutation: str = "", keep: Path | None = None) -> Result:
+    """Play a campaign in a folder of its own, which goes afterwards unless `keep` names it."""
+    folder = keep or Path(tempfile.mkdtemp(prefix=f"soak-{seed}-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        campaign = Campaign(seed, folder, theme, mutation)
+        campaign.play()
+        return campaign.result
+    finally:
+        if keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Campaign:
+    """One campaign at work."""
+
+    def __init__(self, seed: int, folder: Path, theme: Theme, mutation: str) -> None:
+        self.rng = rng = random.Random(seed)
+        self.seed, self.folder, self.theme, self.mutation = seed, folder, theme, mutation
+        self.result = Result(seed)
+        self.ledger = folder / "ledger.sqlite"
+        drawn = Work(
+            burns=(rng.random() < 0.3, rng.random() < 0.3, rng.random() < 0.3), hidden_key=rng.random() < 0.75
+        )
+        self.work = theme.work or drawn
+        self.made = [rng.choice(theme.chips) for _ in range(rng.randint(*theme.boards))]
+        self.twins: frozenset[int] = frozenset()
+        if theme.twins:
+            first = self.made[0]
+            self.made.append(Made(first.chip, first.settings, twin_of=0))
+            self.twins = frozenset((0, len(self.made) - 1))
+        doubled = (1, rng.randint(2, len(self.made))) if theme.doubled_records else None
+        self.doubled = doubled
+        write_job(folder, self.work, doubled=doubled)
+
+    def play(self) -> None:
+        """All runs; stops at the first violation."""
+        rng, theme = self.rng, self.theme
+        stay_powered = rng.random() < 0.4
+        with Bench(self.folder, self.made, seed=self.seed, stay_powered=stay_powered) as bench:
+            self.bench = bench
+            self.checker = Checker(bench, self.ledger, self.work, self.twins)
+            self.checker.meet()
+            self.result.log.append(f"seed {self.seed}: {len(self.made)} boards, {self.work}, {stay_powered=}")
+            for _ in range(rng.randint(*theme.runs)):
+                if not self._faulty_run():
+                    return
+            if self._last_runs() and not theme.doubled_records and not theme.twins:
+                self._station_two()
+            self.result.counts["campaigns"] += 1
+
+    # One run ----------------------------------------------------------------------------------------
+
+    def _slots(self) -> list[int]:
+        """Who sits where: mostly boards that are not done yet, in the order of the last run or shuffled."""
+        rng, units = self.rng, units_of(self.ledger)
+        everybody = range(self.bench.boards)
+        keys = {board: self.checker.key(board) for board in everybody}
+        done = [board for board in everybody if keys[board] in units and units[keys[board]].state == "pass"]
+        todo = [board for board in everybody if board not in done]
+        seats = rng.randint(*self.theme.seats)
+        some = rng.sample(done, min(len(done), seats // 5 + max(0, seats - len(todo))))
+        slots = sorted(some + (todo if self.twins else rng.sample(todo, min(len(todo), seats))))[: seats + 2]
+        if rng.random() < self.theme.shuffle:
+            rng.shuffle(slots)
+        return slots
+
+    def _faulty_run(self) -> bool:
+        rng, theme = self.rng, self.theme
+        slots = self._slots()
+        faults: dict[int, list[str]] = {}
+        for board in slots:
+            while rng.random() < theme.fault_share and len(faults.get(board, ())) < 3:
+                kind = rng.choice(theme.kinds)
+                faults.setdefault(board, []).append(KINDS[kind](rng, len(slots)))
+                self.result.counts[f"drawn {kind}"] += 1
+        crash = self._crash(len(slots)) if rng.random() < theme.kill_share else None
+        options = ["--baud", "460800"] if rng.random() < 0.15 else []
+        options += ["--max-burning", str(rng.randint(1, 4))] if rng.random() < 0.2 else []
+        self._run(slots, faults, crash=crash, options=options, hasty=True)
+        return self._check()
+
+    def _crash(self, ports: int) -> Crash:
+        rng = self.rng
+        if rng.random() < 0.3:
+            return Crash("ledger", rng.randint(1, LEDGER_WRITES), rng.choice(("before", "after")))
+        when = rng.choice(("before", "torn", "after"))
+        return Crash("packet", rng.randint(1, FRAMES), when, f"ttyUSB{rng.randrange(ports)}")
+
+    def _run(
+        self,
+        slots: Sequence[int],
+        faults: Mapping[int, Sequence[str]],
+        *,
+        crash: Crash | None = None,
+        options: Sequence[str] = (),
+        script: str = "one.py",
+        hasty: bool = False,
+    ) -> Ended:
+        counts, result = self.result.counts, self.result
+        ports = self.bench.set_up(slots, faults, seed=self.seed)
+        result.log.append(f"run: slots {list(slots)}, crash {crash}, {' '.join(options)}, faults {faults}")
+        command = [
+            "--json", "--do-not-confirm", "--ports", *ports, "--scripts", str(self.folder / script),
+            "--configfiles", str(self.folder / "ids.json"), "--ledger", str(self.ledger),
+            "--connect-attempts", "2", *options,
+        ]  # fmt: skip
+        try:
+            ended = run_forked(
+                command, folder=self.folder, crash=crash, mutation=self.mutation, hasty=hasty
+            )
+        except AssertionError as hang:
+            result.violations.append(str(hang))
+            ended = Ended(-9, "", "")
+        fired = self.bench.settle()
+        self.checker.note(fired)
+        counts["runs"] += 1
+        counts["board runs"] += len(slots)
+        counts["killed"] += ended.exit == -9
+        counts["faults struck"] += sum(map(len, fired.values()))
+        self._read(ended)
+        return ended
+
+    def _read(self, ended: Ended) -> None:
+        said = ended.stdout + ended.stderr
+        if "error inside parburn" in said or "Traceback" in ended.stderr or ended.exit == 70:
+            self.result.violations.append(f"a defect: {said[-3000:]}")
+        self.result.log.append(f"  exit {ended.exit}")
+        for line in ended.stdout.splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # the line at which it was killed
+            if event.get("event") == "result":
+                self.result.counts[f"result {event['result']}"] += 1
+                self.result.log.append(
+                    f"  {Path(event['port']).name} {event['chip']} {event['mac']} index {event['index']}"
+                    f" {event['result']} {event['error']}"
+                )
+
+    def _check(self) -> bool:
+        found = list(self.checker.violations())
+        self.result.violations += found
+        return not self.result.violations
+
+    # With faults lifted -----------------------------------------------------------------------------
+
+    def _last_runs(self) -> bool:
+        """Everybody on the bench, no faults: whoever is not damaged must pass now, in one run."""
+        slots = list(range(self.bench.boards))
+        self._run(slots, {})
+        if not self._check():
+            return False
+        units = units_of(self.ledger)
+        failed = []
+        for board in slots:
+            unit = units.get(self.checker.key(board))
+            if board in self.twins or self.checker.damaged(board):
+                continue
+            if unit is None or unit.state != "pass":
+                failed.append(f"board {board} did not pass with all faults lifted: {unit}")
+        if self.theme.doubled_records:
+            failed = self._without_doubled(failed)
+        if self.twins:
+            failed += self._twins_untouched()
+        held = Counter(unit.index for unit in units.values() if unit.index is not None)
+        failed += [f"index {index} is on {n} chips" for index, n in held.items() if n > 1]
+        for unit in units.values():
+            if unit.index is not None and not unit.spent and not (self.theme.doubled_records or self.twins):
+                failed.append(f"index {unit.index} is kept for ever by a chip that was never attempted: {unit}")
+        self.result.violations += failed
+        return not failed
+
+    def _without_doubled(self, failed: list[str]) -> list[str]:
+        """Of the two indexes with one record at most one may be burned; neither, if they met in one run."""
+        assert self.doubled
+        units = {unit.index: unit for unit in units_of(self.ledger).values()}
+        spent = [index for index in self.doubled if index in units and units[index].spent]
+        words = [f"indexes {self.doubled} share a MAC address, and both were burned"] if len(spent) > 1 else []
+        return words + [line for line in failed if not any(f"index={i}," in line for i in self.doubled)]
+
+    def _twins_untouched(self) -> list[str]:
+        burned = [n for n in self.twins if self.bench.memory(n).cells != self.checker.factory[n]]
+        return [f"boards {sorted(self.twins)} share one identity and were burned: {burned}"] if burned else []
+
+    def _station_two(self) -> None:
+        """Another job on what has passed, killed on its way; and a new chip, which gets the lowest free index."""
+        slots = list(range(self.bench.boards))
+        if self.rng.random() < 0.5:
+            self._run(slots, {}, crash=self._crash(len(slots)), script="two.py", hasty=True)
+            if not self._check():
+                return
+            self._run(slots, {}, script="two.py")
+            if not self._check():
+                return
+            for board in slots:
+                unit = units_of(self.ledger)[self.checker.key(board)]
+                if self.checker.damaged(board):
+                    continue
+                assert unit.index is not None
+                want = self.checker.whole[board].cells(unit.index, station_two=True)
+                if unit.state != "pass" or self.bench.memory(board).cells != want:
+                    self.result.violations.append(f"board {board} is not what station two makes of it: {unit}")

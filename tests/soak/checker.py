@@ -1,0 +1,135 @@
+"""Proves what must hold after a run: from the boards' own files, against the ledger's tables, never by what
+the driver says of itself.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from parburn.sim.efuse_memory import EfuseMemory
+from tests.soak.bench import Bench
+from tests.soak.jobs import Expectation, Work
+
+# Faults that may leave cells as nobody asked for, or keep some from ever burning: they excuse a quarantine.
+_DAMAGE = re.compile(r"bit \d+ of (\w+) (?:refuses to burn(?: the first [3-9]\d* times)?|burns its)|\d+ bytes of (\w+) ")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A row of the ledger."""
+
+    chip: str
+    mac: str
+    index: int | None
+    state: str
+    spent: bool
+    reason: str
+
+
+def units_of(ledger: Path) -> dict[tuple[str, str], Unit]:
+    """All units by chip and factory MAC. No ledger: none."""
+    if not ledger.exists():
+        return {}
+    connection = sqlite3.connect(ledger)
+    try:
+        rows = connection.execute("SELECT chip, mac, idx, state, spent, reason FROM units").fetchall()
+    except sqlite3.OperationalError:  # killed while it was being made
+        return {}
+    finally:
+        connection.close()
+    return {(row[0], row[1]): Unit(row[0], row[1], row[2], row[3], bool(row[4]), row[5]) for row in rows}
+
+
+@dataclass
+class Checker:
+    """Remembers how the boards came from the factory, and which faults have struck them."""
+
+    bench: Bench
+    ledger: Path
+    work: Work
+    twins: frozenset[int] = frozenset()
+    factory: dict[int, dict[int, int]] = field(default_factory=dict)
+    struck: dict[int, set[str]] = field(default_factory=dict)
+    frozen: dict[int, dict[int, int]] = field(default_factory=dict)  # cells when it was quarantined
+    whole: dict[int, Expectation] = field(default_factory=dict)
+
+    def meet(self) -> None:
+        """Note the boards that are new."""
+        for board in range(self.bench.boards):
+            if board not in self.factory:
+                memory = self.bench.memory(board)
+                cells = self.bench.factory(board)
+                self.factory[board] = cells
+                self.whole[board] = Expectation(memory.chip, cells, self.work)
+
+    def note(self, fired: Mapping[int, list[str]]) -> None:
+        """These faults have struck."""
+        for board, sentences in fired.items():
+            self.struck.setdefault(board, set()).update(sentences)
+
+    def damaged(self, board: int) -> set[str]:
+        """Names of the blocks in which a fault of the chip may have spoiled cells."""
+        found = set()
+        for sentence in self.struck.get(board, ()):
+            match = _DAMAGE.match(sentence)
+            if match:
+                found.add(str(match[1] or match[2]))
+            if sentence.startswith("the crystal") and self.whole[board].chip.crystal.fixed_mhz is not None:
+                found.add("timing")  # nobody can measure it: a bad burn that reading back finds
+        return found
+
+    def key(self, board: int) -> tuple[str, str]:
+        """Under what the ledger knows a board."""
+        made = self.bench.product(board).product
+        mac = made.memory.field_bits(made.chip.mac_field).to_bytes(6, "big").hex(":")
+        return made.chip.name, mac
+
+    def violations(self) -> Iterator[str]:
+        """Everything that is not as it must be, as sentences."""
+        self.meet()
+        units = units_of(self.ledger)
+        owner: dict[int, int] = {}
+        for board in range(self.bench.boards):
+            memory = self.bench.memory(board)
+            unit = units.get(self.key(board))
+            name = f"board {board} ({memory.chip.name})"
+            touched = memory.cells != self.factory[board]
+            yield from self._quarantine(board, name, unit, memory)
+            if not touched:
+                if unit and unit.state == "pass" and board not in self.twins:
+                    yield f"{name} passed as index {unit.index} and is blank"
+                continue
+            if unit is None or unit.index is None or not unit.spent:
+                yield f"{name} holds bits and the ledger does not know: {unit}"
+                continue
+            if unit.index in owner:
+                yield f"{name} and board {owner[unit.index]} are both index {unit.index}"
+            owner[unit.index] = board
+            yield from self._cells(board, name, unit, memory)
+
+    def _cells(self, board: int, name: str, unit: Unit, memory: EfuseMemory) -> Iterator[str]:
+        assert unit.index is not None
+        one = self.whole[board].cells(unit.index)
+        two = self.whole[board].cells(unit.index, station_two=True)
+        spoiled = self.damaged(board)
+        for block in memory.chip.blocks:
+            extra = memory.cells[block.index] & ~two[block.index]
+            if extra and not spoiled & set(block.names):
+                yield f"{name} holds {extra.bit_count()} cells in {block.name} that index {unit.index} has not"
+        if unit.state == "pass" and memory.cells not in (one, two):
+            wrong = [b.name for b in memory.chip.blocks if memory.cells[b.index] != one[b.index]]
+            yield f"{name} passed as index {unit.index} and is not exact in {', '.join(wrong)}"
+
+    def _quarantine(self, board: int, name: str, unit: Unit | None, memory: EfuseMemory) -> Iterator[str]:
+        if unit is None or unit.state != "quarantined":
+            return
+        if not self.damaged(board) and board not in self.twins:
+            struck = "; ".join(sorted(self.struck.get(board, ())))
+            yield f"{name} is quarantined ({unit.reason}), and no chip fault explains it (struck: {struck})"
+        before = self.frozen.setdefault(board, dict(memory.cells))
+        if before != memory.cells:
+            yield f"{name} was burned after its quarantine"

@@ -1,0 +1,239 @@
+"""One run of the `parburn` command in a process of its own that may be killed: forked, or started by hand.
+
+`python -m tests.soak.child CRASH MUTATION -- ARGUMENTS` is the same with a fresh interpreter; CRASH and
+MUTATION may be "-". A crash is a SIGKILL of this process by itself at a place that is counted, not timed:
+
+    packet ttyUSB3 17 before|torn|after    at the 17th frame to that port: not sent, sent by half, sent
+    ledger 9 before|after                  at the 9th transaction of the ledger: not begun, committed
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from tests.soak import mutations
+
+SHORT_FLOOR_S = 0.6  # silence that counts as no answer, where nothing but injected silence is to be met
+HANG_S = 120.0
+END = b"\xc0"
+
+
+@dataclass(frozen=True)
+class Crash:
+    """See the module docstring."""
+
+    kind: str
+    number: int
+    when: str
+    port: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.kind, self.port, str(self.number), self.when) if part)
+
+    @classmethod
+    def parse(cls, text: str) -> Crash:
+        """The reverse of `str()`."""
+        kind, *rest = text.split()
+        port = rest.pop(0) if kind == "packet" else ""
+        return cls(kind, int(rest[0]), rest[1], port)
+
+
+def die() -> NoReturn:
+    """As a power cut or the kernel would end us."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("still alive")
+
+
+def frames_of(data: bytes) -> list[bytes]:
+    """The SLIP frames of what is written at once."""
+    parts = data.split(END)
+    return [END + body + END for body in parts if body]
+
+
+def arm(crash: Crash, count: Callable[[], None] = lambda: None) -> None:
+    """Let this process die there."""
+    if crash.kind == "packet":
+        _arm_packets(crash)
+    else:
+        _arm_ledger(crash)
+
+
+def _arm_packets(crash: Crash) -> None:
+    from parburn.rom import RomLoader
+
+    whole = RomLoader._write
+    sent = 0
+
+    def write(self: RomLoader, data: bytes) -> None:
+        nonlocal sent
+        if Path(self.stream.port).name != crash.port:
+            whole(self, data)
+            return
+        frames = frames_of(data)
+        if sent + len(frames) < crash.number:
+            sent += len(frames)
+            whole(self, data)
+            return
+        at = crash.number - sent - 1
+        last = {"before": b"", "torn": frames[at][: len(frames[at]) // 2], "after": frames[at]}[crash.when]
+        self.stream.write(b"".join(frames[:at]) + last)
+        die()
+
+    RomLoader._write = write  # type: ignore[method-assign]  # the one place where a child is made to die
+
+
+def _arm_ledger(crash: Crash) -> None:
+    from parburn.ledger.writer import Writer
+
+    whole = Writer._transact
+    begun = 0
+
+    def transact(self: Writer, connection: object, requests: object) -> None:
+        nonlocal begun
+        begun += 1
+        if begun == crash.number and crash.when == "before":
+            die()
+        whole(self, connection, requests)  # type: ignore[arg-type]  # handed on as it came
+        if begun == crash.number:
+            die()
+
+    Writer._transact = transact  # type: ignore[assignment, method-assign]  # as above
+
+
+def count_into(path: Path) -> None:
+    """Write how many frames each port was sent, and how many transactions the ledger saw, at the end."""
+    import atexit
+    import json
+
+    from parburn.ledger.writer import Writer
+    from parburn.rom import RomLoader
+
+    counts: dict[str, int] = {"ledger": 0}
+    write_whole, transact_whole = RomLoader._write, Writer._transact
+
+    def write(self: RomLoader, data: bytes) -> None:
+        name = Path(self.stream.port).name
+        counts[name] = counts.get(name, 0) + len(frames_of(data))
+        write_whole(self, data)
+
+    def transact(self: Writer, connection: object, requests: object) -> None:
+        counts["ledger"] += 1
+        transact_whole(self, connection, requests)  # type: ignore[arg-type]  # handed on as it came
+
+    RomLoader._write = write  # type: ignore[method-assign]  # only counts
+    Writer._transact = transact  # type: ignore[assignment, method-assign]  # only counts
+    atexit.register(lambda: path.write_text(json.dumps(counts)))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended. `exit` is -9 for one that was killed."""
+
+    exit: int
+    stdout: str
+    stderr: str
+
+
+def run_forked(
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    crash: Crash | None = None,
+    mutation: str = "",
+    hasty: bool = False,
+    counts: Path | None = None,
+) -> Ended:
+    """Run the command in a forked process and wait for its end. Raises AssertionError when it hangs.
+
+    `hasty`: silence is believed sooner, so that a silent line costs less time.
+    """
+    out, err = folder / "stdout.txt", folder / "stderr.txt"
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(out, err)
+            code = _main(arguments, crash=crash, mutation=mutation, hasty=hasty, counts=counts)
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+            sys.stderr.flush()
+            code = 70
+        os._exit(code)
+    handle = os.pidfd_open(pid)
+    try:
+        ready, _, _ = select.select([handle], [], [], HANG_S)
+        if not ready:
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        os.close(handle)
+    _, status = os.waitpid(pid, 0)
+    ended = Ended(os.waitstatus_to_exitcode(status), out.read_text(), err.read_text())
+    if not ready:
+        raise AssertionError(f"parburn hangs: {' '.join(arguments)}\n{ended.stdout}\n{ended.stderr}")
+    return ended
+
+
+def _become(out: Path, err: Path) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    for number, path in ((1, out), (2, err)):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(fd, number)
+        os.close(fd)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115, PTH123 - the process's own, for all its life
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115, PTH123 - the same
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115, PTH123 - the same
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def _main(
+    arguments: Sequence[str], *, crash: Crash | None, mutation: str, hasty: bool, counts: Path | None
+) -> int:
+    from parburn import cli, rom
+
+    if hasty:
+        rom._FLOOR_S = SHORT_FLOOR_S  # type: ignore[misc]  # a constant, but for this
+    if counts is not None:
+        count_into(counts)
+    if mutation:
+        mutations.apply(mutation)
+    if crash is not None:
+        arm(crash)
+    code = cli.main(list(arguments))
+    if counts is not None:
+        import atexit
+
+        atexit._run_exitfuncs()
+    return code
+
+
+def main() -> int:
+    """Start by hand: see the module docstring."""
+    crash, mutation, _, *arguments = sys.argv[1:]
+    began = time.monotonic()
+    code = _main(
+        arguments,
+        crash=None if crash == "-" else Crash.parse(crash),
+        mutation="" if mutation == "-" else mutation,
+        hasty=False,
+        counts=None,
+    )
+    sys.stderr.write(f"{time.monotonic() - began:.2f} s\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
