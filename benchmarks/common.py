@@ -13,6 +13,7 @@ import platform
 import pty
 import select
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -119,6 +120,17 @@ def median_row(rows: Sequence[Row]) -> Row:
 
 # Processes ------------------------------------------------------------------------------------------
 
+# A process of its own between us and what is measured: the largest resident size that the kernel reports of a
+# child begins with what its parent had, and ours may be large.
+LAUNCHER = """\
+import os, sys
+report, *words = sys.argv[1:]
+child = os.posix_spawnp(words[0], words, os.environ)
+_, status, usage = os.wait4(child, 0)
+with open(report, "w") as file:
+    file.write(f"{os.waitstatus_to_exitcode(status)} {usage.ru_utime + usage.ru_stime} {usage.ru_maxrss}")
+"""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -156,9 +168,17 @@ class start:  # noqa: N801 (reads as a verb: start(...).finish())
         else:
             read_end, output = os.pipe()
             self._master = read_end
+        self._report = tempfile.NamedTemporaryFile("r")  # noqa: SIM115 (closed by finish)
+        launcher = [sys.executable, "-S", "-E", "-c", LAUNCHER, self._report.name]
         self._began = time.monotonic()
         self.process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=whole, cwd=ROOT
+            [*launcher, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=whole,
+            cwd=ROOT,
+            start_new_session=True,
         )
         os.close(output)
         self._said: list[bytes] = []
@@ -172,19 +192,19 @@ class start:  # noqa: N801 (reads as a verb: start(...).finish())
 
     def finish(self) -> Cost:
         """Wait for its end; a process that hangs is killed, and has failed."""
-        watch = threading.Timer(PROCESS_DEADLINE_S, self.process.kill)
-        watch.start()
         try:
-            _, status, usage = os.wait4(self.process.pid, 0)
-        finally:
-            watch.cancel()
+            self.process.wait(PROCESS_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
         wall_s = time.monotonic() - self._began
-        self.process.returncode = os.waitstatus_to_exitcode(status)
         self._reader.join(5)
         os.close(self._master)
         said = b"".join(self._said).decode(errors="replace")
-        cpu_s = usage.ru_utime + usage.ru_stime
-        return Cost(self.process.returncode, wall_s, cpu_s, usage.ru_maxrss / 1024, said)
+        with self._report:
+            told = self._report.read().split()
+        code, cpu_s, rss_kb = told or ("-9", "0", "0")
+        return Cost(int(code), wall_s, float(cpu_s), int(rss_kb) / 1024, said)
 
 
 @contextlib.contextmanager

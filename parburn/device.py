@@ -37,6 +37,7 @@ from parburn.errors import (
     ScriptError,
     TooFewBoards,
     UnitQuarantined,
+    UnitRefused,
     VerifyFailed,
 )
 from parburn.events import (
@@ -52,7 +53,7 @@ from parburn.events import (
 )
 from parburn.identify import Device, identify
 from parburn.ledger.base import Attempt, Claim, State
-from parburn.records import image_from_record, image_record, recorded_blocks
+from parburn.records import image_from_record, image_record, recorded_blocks, refuse_other_chip
 from parburn.rom import RomLoader
 from parburn.run import PlanOfBoard, SharedRun, defect
 from parburn.script.runner import run_scripts
@@ -143,6 +144,11 @@ async def _live(run: SharedRun, board: _Board) -> None:
             say(Claimed(board.port, claim.index, claim.known))
         job_digest = run.job_digest(claim.index)
         if job_digest in claim.passed_jobs and not run.job.dry_run:
+            if claim.attempts:
+                raise UnitRefused(
+                    f"index {claim.index} has passed this job, but another one was begun and is not whole",
+                    hint="Run the script and files of that other job first.",
+                )
             board.result = Result.ALREADY_PASS
             await _farewell(run, board, device)
             return
@@ -329,6 +335,10 @@ class _Calls:
         """Burn what the chip lacks of the plan. The rest of the run may be cancelled, this may not."""
         run, board, device = self._run, self._board, self._device
         self._reachable()
+        known = self._claim.attempts
+        if self._attempts <= len(known):
+            done = {step.label for step in plan.steps} - set(known[self._attempts - 1].remaining)
+            refuse_other_chip(plan, image, self._now, verified=done, last=self._attempts == len(known))
         try:
             pending = remaining(plan, self._now, verified=self._verified_blocks(plan))
         except PlanError as error:

@@ -26,6 +26,7 @@ from parburn.script.session import ScriptOptions
 from parburn.script.typed import with_commands
 from parburn.tables import TableSet
 from parburn.transport.ports import slot_of
+from parburn.transport.tcp import host_and_port
 
 Confirm = Callable[[tuple[PlanOfBoard, ...]], Awaitable[bool]]
 
@@ -39,6 +40,9 @@ async def burn_fleet(
     Raises UsageError and LedgerError for what forbids the whole run, before any port is opened.
     """
     stop = stop or StopRequest()
+    for port in job.ports:
+        if "://" in port:
+            host_and_port(port)  # an address that is none is bad input, and no board's failure
     scripts = with_commands(compile_scripts(job.scripts), job.commands)
     config = load_config_files(job.config_files)
     tables = TableSet(job.tables)

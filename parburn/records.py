@@ -9,8 +9,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections.abc import Collection
 
 from parburn.efuse.image import EfuseImage
+from parburn.efuse.layout import layout_of
+from parburn.efuse.plan import BurnPlan
 from parburn.errors import UnitQuarantined
 
 DIGEST_MARK = "hmac:"
@@ -61,3 +64,28 @@ def image_from_record(record: str, now: EfuseImage, key: bytes) -> EfuseImage:
                 )
             blocks[index] = current
     return now.with_blocks(blocks)
+
+
+def refuse_other_chip(
+    plan: BurnPlan, before: EfuseImage, now: EfuseImage, *, verified: Collection[str], last: bool
+) -> None:
+    """Raise UnitQuarantined unless `now` may be what an attempt at `plan` left of a chip that was `before`.
+
+    `verified` has the labels of the steps that were read back good. `last`: no later burn was begun, so that
+    no bit may be set but those of the plan.
+    """
+    layout = layout_of(now.chip)
+    rd_dis = now.field_bits(layout.rd_dis)
+    for write in (write for step in plan.steps if step.label in verified for write in step.writes):
+        index = write.block.index
+        if write.want & ~now.block(index) & ~layout.hidden(index, rd_dis):
+            raise UnitQuarantined(
+                f"{write.block.name} lacks bits that were burned and verified: this is another chip",
+                hint="Two chips with one factory identity: take both out of the line.",
+            )
+    for index, bits in now.blocks.items() if last else ():
+        if index in before.blocks and bits & ~(before.block(index) | plan.want(index)):
+            raise UnitQuarantined(
+                f"{now.chip.blocks[index].name} holds bits that nobody asked for since it was begun",
+                hint="Take the board out of the line and mark it: it must not ship.",
+            )

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Sequence
 
 from parburn.chips.model import Chip
-from parburn.chips.registry import chip_named
+from parburn.chips.registry import chip_named, chip_names
 from parburn.chips.table import CustomRow, extend_chip, parse_custom_table
-from parburn.errors import UsageError
+from parburn.errors import ChipDataError, UsageError
 from parburn.job import TableOption
 
 
@@ -25,7 +25,9 @@ class TableSet:
             except (OSError, UnicodeDecodeError) as error:
                 raise UsageError(f"cannot read the eFuse table {option.path}: {error}") from error
             name = None if option.chip is None else chip_named(option.chip).name
-            self._rows.append((name, parse_custom_table(text, file=str(option.path))))
+            rows = parse_custom_table(text, file=str(option.path))
+            _refuse_unless_it_fits(rows, chip_names() if name is None else (name,))
+            self._rows.append((name, rows))
             digest.update(f"{name}\0{text}\0".encode())
         self.digest = digest.hexdigest() if options else ""
         self._extended: dict[tuple[str, int], Chip] = {}
@@ -42,3 +44,17 @@ class TableSet:
                     extended = extend_chip(extended, rows)
             self._extended[key] = extended
         return self._extended[key]
+
+
+def _refuse_unless_it_fits(rows: Sequence[CustomRow], names: Sequence[str]) -> None:
+    """Raise ChipDataError when none of these chips can take the table: now, and not at every board."""
+    refused: ChipDataError | None = None
+    for name in names:
+        try:
+            extend_chip(chip_named(name), rows)
+        except ChipDataError as error:
+            refused = refused or error
+        else:
+            return
+    if refused is not None:
+        raise refused

@@ -81,7 +81,7 @@ def test_patterns_links_and_duplicates_name_each_board_once_in_natural_order(
             "--scripts", one_bit, "--index", "5-20", state=state,
         )  # fmt: skip
         assert outcome.exit == 0, said(outcome)
-        assert outcome.events[0]["ports"] == rig.ports
+        assert next(e for e in outcome.events if e["event"] == "start")["ports"] == rig.ports
         assert user_bits(rig) == [1 << n for n in range(5, 16)]
 
 
@@ -111,15 +111,16 @@ class Bridge:
         client, _ = self.listener.accept()
         with client, contextlib.suppress(OSError):
             while True:
-                ready, _, _ = select.select([client, self.tty, self.woken], [], [])
-                if self.woken in ready:
+                watched = [client.fileno(), self.tty.fileno(), self.woken.fileno()]
+                ready, _, _ = select.select(watched, [], [])
+                if watched[2] in ready:
                     return
-                if client in ready:
+                if watched[0] in ready:
                     data = client.recv(4096)
                     if not data:
                         return
                     self.tty.write(data)
-                if self.tty in ready:
+                if watched[1] in ready:
                     client.sendall(self.tty.read(4096))
 
     def close(self) -> None:
@@ -316,7 +317,7 @@ def test_custom_tables_for_all_chips_and_for_one_and_the_report_in_both_forms(
     path = script(
         tmp_path,
         "table",
-        "espefuse(esp, efuses, args, 'burn_efuse UNIQUE_ID %d' % (0xAB00 + args.index))\n"
+        "espefuse(esp, efuses, args, 'burn_efuse UNIQUE_ID 0xab000000%02x' % args.index)\n"
         "if esp.CHIP_NAME == 'ESP32-C3':\n"
         "    espefuse(esp, efuses, args, 'burn_efuse STATION 7')\n"
         "else:\n"
@@ -337,10 +338,10 @@ def test_custom_tables_for_all_chips_and_for_one_and_the_report_in_both_forms(
             )  # fmt: skip
             assert outcome.exit == 1, said(outcome)
             assert report.stat().st_mode & 0o777 == 0o644
-            with report.open() as file:
-                found[form] = list(csv.DictReader(file)) if form == "csv" else json.load(file)
-        assert rig.bits(0, 3) == 0xAB01 << 56 | 7 << 100
-        assert rig.bits(1, 3) == 0xAB02 << 56
+            with report.open() as text:
+                found[form] = list(csv.DictReader(text)) if form == "csv" else json.load(text)
+        assert rig.bits(0, 3) == 0xAB00000001 << 56 | 7 << 100
+        assert rig.bits(1, 3) == 0xAB00000002 << 56
         assert rig.bits(2, 3) == 0
         for form, table in found.items():
             assert len(table) == 3
@@ -412,7 +413,7 @@ def test_what_is_shown_and_what_is_not(tmp_path: Path, state: Path) -> None:
         assert "FAILED" in quiet.stdout
         lines = run("--quiet", "--json")
         assert {event["event"] for event in lines.events} <= {"start", "result", "summary", "note"}
-        spoken = run("run", "--json", "--show-output") if False else run("--json", "--show-output")
+        spoken = run("--json", "--show-output")
         assert [e["text"].partition(" from")[0] for e in spoken.events if e["event"] == "output"] == [
             "a word",
             "a word",
@@ -452,7 +453,8 @@ def test_a_trace_shows_the_conversation_and_no_key_unless_it_is_asked_for(
         "key",
         f"name = 'BLOCK1' if esp.CHIP_NAME == 'ESP32' else 'BLOCK_KEY2 '\n"
         f"end = '' if esp.CHIP_NAME == 'ESP32' else ' HMAC_UP'\n"
-        f"espefuse(esp, efuses, args, 'burn_key ' + name + ' {tmp_path}/key.bin' + end + ' --no-read-protect')\n"
+        f"key = ' {tmp_path}/key.bin'\n"
+        "espefuse(esp, efuses, args, 'burn_key ' + name + key + end + ' --no-read-protect')\n"
         "efuses.burn_all()\n"
         "assert efuses.blocks[1].get_bitstring() is not None\n",
     )
@@ -479,7 +481,6 @@ def test_a_trace_shows_the_conversation_and_no_key_unless_it_is_asked_for(
         assert shown() == set()
         asked = parburn(*command, "--show-sensitive-info", state=tmp_path / "third")
         assert set(asked.words) <= {"pass", "refused", "failed"}
-        assert rig.bits(0, 1) == int.from_bytes(key[::-1], "little") or rig.bits(0, 1)
         assert shown()
 
 

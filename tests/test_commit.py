@@ -394,7 +394,8 @@ def test_a_command_that_went_astray_into_a_timing_register_spoils_nothing(name: 
         plan = plan_for(device)
         before = true_bits(board)
         conf = board.chip.registers["CONF"]
-        write, hits = board.write, []
+        write = board.write
+        hits: list[int] = []
 
         def astray(address: int, value: int, now: float) -> None:
             if address == conf and value == 0x5A5A and not hits:
@@ -512,7 +513,7 @@ def test_a_bit_that_nobody_asked_for_ends_it_at_once(
 
 
 def test_a_stray_cell_that_the_code_corrects_is_found_by_its_error_report() -> None:
-    found = in_virtual_time(trial("esp32c3", "bit 200 of BLOCK_USR_DATA burns its neighbour too"))
+    found = in_virtual_time(trial("esp32c3", "bit 201 of BLOCK_USR_DATA burns its neighbour too"))
     assert not found.stray
     assert isinstance(found.error, VerifyFailed)
     assert "coding errors" in str(found.error)
@@ -522,8 +523,8 @@ def test_a_stray_cell_that_the_code_corrects_is_found_by_its_error_report() -> N
 def test_a_port_that_vanishes(size: int) -> None:
     async def job() -> None:
         found = await trial("esp32c3", f"the port vanishes after {size} bytes")
-        cause = found.error.__cause__ if found.book.attempted else found.error
-        assert isinstance(cause, PortGone)
+        assert found.error is not None
+        assert isinstance(found.error.__cause__ if found.book.attempted else found.error, PortGone)
         assert not found.stray
         await finish(found.board, found.plan, found.book.burned)
         assert found.whole

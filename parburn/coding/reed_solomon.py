@@ -60,5 +60,7 @@ def encode(data: bytes) -> bytes:
     """Return 44 coded bytes for each 32 data bytes. Raises ValueError when the length is no multiple."""
     if len(data) % DATA_BYTES:
         raise ValueError(f"RS coding takes blocks of {DATA_BYTES} bytes, not {len(data)} bytes")
+    if len(data) == DATA_BYTES:
+        return data + check_bytes(data)
     blocks = (data[at : at + DATA_BYTES] for at in range(0, len(data), DATA_BYTES))
     return b"".join(block + check_bytes(block) for block in blocks)

@@ -213,7 +213,7 @@ class FieldView(_Protected):
         return self.get_bitstring()
 
     def _staged(self, from_read: bool) -> int | None:
-        return None if from_read else self._session.staged.field(self._what)
+        return None if from_read else self._session.staged.value(self._session.chip, self._what)
 
     @for_scripts
     def save(self, new_value: Any) -> None:

@@ -200,7 +200,7 @@ class EfuseController:
             value, mask = wanted.get(write.address, (0, 0))
             wanted[write.address] = (value & ~write.mask) | (write.value & write.mask), mask | write.mask
         words = self.registers.words
-        return bool(wanted) and all(
+        return self.crystal_mhz in self.chip.timing and all(
             words.get(a, 0) & mask == value & mask for a, (value, mask) in wanted.items()
         )
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from parburn.chips.describe import chip_revision
 from parburn.chips.model import Chip, RegisterWrite
 from parburn.chips.registry import chip_named
 from parburn.chips.table import extend_chip, parse_custom_table
@@ -27,7 +28,6 @@ from parburn.script.session import DeviceFacts, ScriptOptions
 from tests.peers.client import ChipState, Commands, FieldState, Outcome, Scripts, Step, StepOutcome
 
 SAID = "::"
-REVISIONS = {"esp32": (3, 0), "esp32s3": (0, 2), "esp32c3": (0, 4)}  # what espefuse's virtual chips report
 
 
 class MemoryCalls:
@@ -65,20 +65,13 @@ class MemoryBoard:
     """One board from its start bits to the end of its sequence."""
 
     def __init__(self, chip_name: str, start: Mapping[int, int], *, folder: Path, table: str | None) -> None:
-        chip: Chip = chip_named(chip_name)
+        self.folder = folder
+        image = _image(chip_named(chip_name), start)
+        self.revision = chip_revision(image.chip, lambda name: _value(image, name))
+        chip = chip_named(chip_name, revision=100 * self.revision[0] + self.revision[1])
         if table is not None:
             chip = extend_chip(chip, parse_custom_table(table, file="table.csv"))
-        self.folder = folder
-        self.calls = MemoryCalls(
-            EfuseImage(
-                chip=chip,
-                blocks={block.index: start.get(block.index, 0) for block in chip.blocks},
-                status={block.index: BlockStatus() for block in chip.blocks},
-                registers=dict.fromkeys(
-                    chip.extra_registers, 1 << 31
-                ),  # ESP32: the third bit of its revision
-            )
-        )
+        self.calls = MemoryCalls(_image(chip, start))
 
     async def run(self, steps: Sequence[Step], *, go_on: bool = True) -> Outcome:
         """Run the steps; with a refused one the rest only if `go_on`."""
@@ -108,7 +101,7 @@ class MemoryBoard:
                 f.name: FieldState(
                     values.get(image, f),
                     values.get_meaning(image, f),
-                    image.field_bits(f),
+                    values.bitstring_of(image, f).uint,
                     image.is_readable(f),
                     image.is_writeable(f),
                 )
@@ -147,12 +140,26 @@ class MemoryBoard:
 
     def _facts(self, index: int | None) -> DeviceFacts:
         image = self.calls.image
-        major, minor = REVISIONS.get(image.chip.name, (0, 0))
+        major, minor = self.revision
         mac = image.field_bits(image.field_named(image.chip.mac_field)).to_bytes(6, "big")
         return DeviceFacts(
             port="memory", chip=image.chip, index=index, mac=mac, major=major, minor=minor, crystal_mhz=40,
             package=0, security_flags=0, secure_download=False,
         )  # fmt: skip
+
+
+def _image(chip: Chip, start: Mapping[int, int]) -> EfuseImage:
+    """A chip that holds these bits. Registers outside the eFuses lend ESP32 the third bit of its revision."""
+    return EfuseImage(
+        chip=chip,
+        blocks={block.index: start.get(block.index, 0) for block in chip.blocks},
+        status={block.index: BlockStatus() for block in chip.blocks},
+        registers=dict.fromkeys(chip.extra_registers, 1 << 31),
+    )
+
+
+def _value(image: EfuseImage, name: str) -> int:
+    return image.field_bits(image.chip.field_by_name[name][0])
 
 
 def _as_scripts(step: Step, folder: Path) -> Scripts:
