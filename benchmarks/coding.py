@@ -1,7 +1,7 @@
 """The encoders of eFuse blocks: nanoseconds per block, one at a time and in bulk, beside ISA-L and memcpy.
 
-A burn does not feel the difference: a board needs a handful of blocks, and each takes some 40 ms on the wire. It
-matters only to a rig that prepares the keys of a whole batch ahead.
+A burn does not feel the difference: a board needs a handful of blocks, and each takes some 40 ms on the wire.
+It matters only to a rig that prepares the keys of a whole batch ahead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ DATA, CHECK, CODED = 32, 12, 44
 ISAL_NAMES = ("libisal.so.2", "libisal.so")
 ISAL_CDEF = """
 void ec_init_tables(int k, int rows, unsigned char *a, unsigned char *gftbls);
-void ec_encode_data(int len, int k, int rows, unsigned char *gftbls, unsigned char **data, unsigned char **coding);
+void ec_encode_data(int len, int k, int rows, unsigned char *gftbls,
+                    unsigned char **data, unsigned char **coding);
 """
 NOTE = "a burn does not feel the difference"
 
@@ -45,7 +46,7 @@ def nanoseconds(work: Callable[[], object], rounds: int) -> float:
 
 
 class Isal:
-    """ISA-L's erasure coder with the matrix of our code, through cffi. It wants one array per place of a block."""
+    """ISA-L's erasure coder with the matrix of our code. It wants one array per place of a block."""
 
     def __init__(self) -> None:
         from cffi import FFI
@@ -64,7 +65,9 @@ class Isal:
         new = self._ffi.new
         matrix = bytearray(CHECK * DATA)
         for place in range(DATA):
-            for row, factor in enumerate(reed_solomon.check_bytes(bytes(place) + b"\x01" + bytes(DATA - 1 - place))):
+            for row, factor in enumerate(
+                reed_solomon.check_bytes(bytes(place) + b"\x01" + bytes(DATA - 1 - place))
+            ):
                 matrix[row * DATA + place] = factor
         self._tables = new("unsigned char[]", DATA * CHECK * DATA)
         self._lib.ec_init_tables(DATA, CHECK, bytes(matrix), self._tables)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -150,17 +151,17 @@ class Cost:
 
 def run(command: Sequence[object], *, env: Mapping[str, str] | None = None, terminal: bool = False) -> Cost:
     """Run a command to its end; `terminal` gives it one of 160 x 50 to draw on."""
-    return start(command, env=env, terminal=terminal).finish()
+    return Running(command, env=env, terminal=terminal).finish()
 
 
-class start:  # noqa: N801 (reads as a verb: start(...).finish())
-    """A command that runs."""
+class Running:
+    """A command that runs; `finish` waits for it."""
 
     def __init__(
         self, command: Sequence[object], *, env: Mapping[str, str] | None = None, terminal: bool = False
     ) -> None:
         words = [str(word) for word in command]
-        whole = {**os.environ, "COLUMNS": "160", "LINES": "50", **(env or {})}
+        whole = {**environment(), "COLUMNS": "160", "LINES": "50", **(env or {})}
         self._master = -1
         if terminal:
             whole["TERM"] = "xterm-256color"
@@ -168,8 +169,10 @@ class start:  # noqa: N801 (reads as a verb: start(...).finish())
         else:
             read_end, output = os.pipe()
             self._master = read_end
-        self._report = tempfile.NamedTemporaryFile("r")  # noqa: SIM115 (closed by finish)
-        launcher = [sys.executable, "-S", "-E", "-c", LAUNCHER, self._report.name]
+        report, name = tempfile.mkstemp(prefix="parburn-benchmark-")
+        os.close(report)
+        self._report = Path(name)
+        launcher = [sys.executable, "-S", "-E", "-c", LAUNCHER, name]
         self._began = time.monotonic()
         self.process = subprocess.Popen(
             [*launcher, *words],
@@ -201,8 +204,8 @@ class start:  # noqa: N801 (reads as a verb: start(...).finish())
         self._reader.join(5)
         os.close(self._master)
         said = b"".join(self._said).decode(errors="replace")
-        with self._report:
-            told = self._report.read().split()
+        told = self._report.read_text().split()
+        self._report.unlink()
         code, cpu_s, rss_kb = told or ("-9", "0", "0")
         return Cost(int(code), wall_s, float(cpu_s), int(rss_kb) / 1024, said)
 
@@ -214,10 +217,22 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+def environment() -> dict[str, str]:
+    """Ours, but processes may keep their compiled modules, as installed programs have them."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+@functools.cache
+def _compiled() -> None:
+    words = [sys.executable, "-m", "compileall", "-q", str(ROOT / "parburn")]
+    subprocess.run(words, check=False, stdin=subprocess.DEVNULL)
+
+
 def parburn(*words: object) -> list[object]:
     """The installed command, as a line starts it."""
     if PARBURN is None:
         raise SystemExit("the parburn command is not installed: pip install -e .")
+    _compiled()
     return [PARBURN, *words]
 
 
@@ -252,7 +267,8 @@ class Conversation:
     tx_bytes: int
     rx_bytes: int
     turns: int
-    host_s: float  # of this, the line was silent and the chip waited for the host
+    programs: int  # pulses
+    host_s: float  # of the wall, the line was silent and the chip waited for the host
 
     @property
     def wall_s(self) -> float:
@@ -272,7 +288,9 @@ class WireRig:
         command = [sys.executable, "-m", "benchmarks.wire", "--chip", chip, "--count", str(count)]
         command += ["--dir", str(self._folder), "--record", str(self._record)]
         command += ["--baud-limit", str(baud_limit), "--latency-ms", str(latency_ms)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment()
+        )
         assert self.process.stdout is not None
         readable, _, _ = select.select([self.process.stdout], [], [], READY_S)
         if not readable or not self.process.stdout.readline().startswith("ready: "):
@@ -302,11 +320,6 @@ class WireRig:
                 self._seen += len(lines)
                 return [Conversation(**json.loads(line)) for line in lines]
             time.sleep(0.02)
-
-    def burns(self, port: Path) -> int:
-        """Program pulses that a board has had."""
-        kept = self._folder / "state" / f"{port.name}.json"
-        return len(json.loads(kept.read_text())["burns"])
 
     def cpu_s(self) -> float:
         """CPU seconds that the rig has used."""

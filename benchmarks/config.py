@@ -1,8 +1,8 @@
 """A config file with a million ids: it must be parsed once a run, not once a board.
 
-Two runs with equal boards and script, one with a hundred records in its JSON file and one with a million. What the
-second costs more is compared with one plain `json.load` of its file. `ratio` is that quotient in CPU seconds;
-the runs share no memory with this process.
+Two runs with equal boards and script, one with a hundred records in its JSON file and one with a million.
+What the second costs more is compared with one plain `json.load` of its file. `ratio` is that quotient in CPU
+seconds; the runs share no memory with this process.
 """
 
 from __future__ import annotations

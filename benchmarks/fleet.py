@@ -3,8 +3,8 @@
 The simulated boards live in one process of their own, whose CPU is reported apart (`rig_cpu_s_per_board`); it
 shares the machine with the tool. parburn runs with its live table on a terminal and its ledger on disk.
 `wall_s` is from the first byte on any wire to the last on any, `process_s` the tool's whole run.
-`cpu_s_per_board` is all of the tool's CPU divided by the boards; `cpu_s_per_more` is what each board beyond the
-first adds. `rss_mb` is the largest resident size of the process, or of those that run at the same time.
+`cpu_s_per_board` is all of the tool's CPU divided by the boards; `cpu_s_per_more` is what each board beyond
+the first adds. `rss_mb` is the largest resident size of the process, or of those that run at the same time.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.common import (
     Cost,
     Row,
+    Running,
     WireRig,
     arguments,
     finish,
@@ -26,7 +27,6 @@ from benchmarks.common import (
     peers,
     progress,
     run,
-    start,
 )
 from benchmarks.picture import Bars, bars
 
@@ -70,7 +70,7 @@ def in_parallel(commands: Sequence[Sequence[object]], at_once: int) -> list[Cost
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(lambda words: start(words).finish(), commands))
+        return list(pool.map(lambda words: Running(words).finish(), commands))
 
 
 def measure(rig: WireRig, tool: str, python: Path | None, boards: int, place: Path) -> Row:
@@ -86,7 +86,7 @@ def measure(rig: WireRig, tool: str, python: Path | None, boards: int, place: Pa
     talks = rig.conversations(boards)
     at_once = 1 if python is None else min(boards, PARALLEL)
     largest = sorted((cost.rss_mb for cost in costs), reverse=True)[:at_once]
-    ok = all(cost.ok for cost in costs) and len(talks) == boards and all(rig.burns(port) for port in ports)
+    ok = all(cost.ok for cost in costs) and len(talks) == boards and all(talk.programs for talk in talks)
     if not ok:
         progress(f"  {tool} failed: {next((c.said[-400:] for c in costs if not c.ok), 'boards missing')}")
     wall_s = max(t.last_s for t in talks) - min(t.first_s for t in talks) if talks else process_s
@@ -114,9 +114,10 @@ def rows_of(given: argparse.Namespace) -> list[Row]:
                 times = 1 if given.quick or python is not None else given.repeat
                 several = []
                 for _ in range(times):
-                    with folder() as inner, WireRig(
-                        inner, CHIP, boards, baud_limit=BAUD, latency_ms=LATENCY_MS
-                    ) as rig:
+                    with (
+                        folder() as inner,
+                        WireRig(inner, CHIP, boards, baud_limit=BAUD, latency_ms=LATENCY_MS) as rig,
+                    ):
                         several.append(measure(rig, tool, python, boards, place))
                 row = {"boards": boards, "tool": tool, **median_row(several)}
                 first = first or row

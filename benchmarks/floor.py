@@ -1,14 +1,14 @@
 """The bytes that a job cannot do without, and the time they take on the wire. Computes; talks to nothing.
 
 Counted once each: SYNC, one command that tells the chip, the identity, BLOCK0 and the blocks that the job
-touches with their error registers; and for every program command the words that are not zero, the read-back of
-all programming registers, the command and one poll, the reload and one poll, and the verification. Not counted:
-everything that is read twice, USB frames, timers, the ring's limit, and every microsecond of the host.
+touches with their error registers; and for every program command the words that are not zero, the read-back
+of all programming registers, the command and one poll, the reload and one poll, and the verification. Not
+counted: what is read a second time for safety, USB frames, timers, the ring's limit, and all of the host.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from parburn.chips.model import Chip, RegisterWrite
@@ -58,7 +58,7 @@ def _reads(addresses: Iterable[int]) -> list[Frame]:
 
 def _registers(chip: Chip, blocks: Iterable[int]) -> tuple[int, ...]:
     """Read registers of these blocks, and the error registers that speak of them."""
-    found = []
+    found: list[int] = []
     errors: list[int] = []
     for block in (chip.blocks[index] for index in sorted(set(blocks))):
         found += words_of(block)
@@ -69,8 +69,10 @@ def _registers(chip: Chip, blocks: Iterable[int]) -> tuple[int, ...]:
     return (*found, *dict.fromkeys(errors))
 
 
-def _writes(entries: Sequence[tuple[int, int, int, int]], chip: Chip) -> list[Frame]:
-    packets = commands.write_reg_frames(entries, per_packet=chip.entries_per_write, longest=chip.ring_bytes)
+def _writes(entries: Iterable[tuple[int, int, int, int]], chip: Chip) -> list[Frame]:
+    packets = commands.write_reg_frames(
+        tuple(entries), per_packet=chip.entries_per_write, longest=chip.ring_bytes
+    )
     return [(len(packet), REPLY_BYTES) for packet in packets]
 
 

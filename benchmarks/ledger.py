@@ -1,8 +1,8 @@
 """The ledger: what recording a whole burn of many boards costs, with all of them writing at the same time.
 
-Every board claims, plans, records its attempt (on disk before a bit may burn), two steps and its pass. One board
-waits for the disk alone; many share their commits, so the wall must grow far slower than the boards. `fsync_s` is
-one write and fsync of the same disk, for comparison: a ledger in memory would be no ledger.
+Every board claims, plans, records its attempt (on disk before a bit may burn), two steps and its pass. One
+board waits for the disk alone; many share their commits, so the wall must grow far slower than the boards.
+`fsync_s` is one write and fsync of the same disk, for comparison: a ledger in memory would be no ledger.
 """
 
 from __future__ import annotations

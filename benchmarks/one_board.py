@@ -1,8 +1,8 @@
 """One board: what a job takes from the first byte on the wire to the last, beside espefuse and the floor.
 
-All tools are external processes on equal simulated boards, fresh for every measurement. The line is paced byte
-by byte; the rig's own process notes what crosses it (see benchmarks/wire.py). `wall_s` is the wire, `process_s`
-and `cpu_s` are the whole process with its start.
+All tools are external processes on equal simulated boards, fresh for every measurement. The line is paced
+byte by byte; the rig's own process notes what crosses it (see benchmarks/wire.py). `wall_s` is the wire,
+`process_s` and `cpu_s` are the whole process with its start.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from parburn.chips.registry import chip_named
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import plan_burns
 from parburn.efuse.staged import StagedBurns
-from parburn.efuse.staging import stage_block_data, stage_custom_mac, stage_field, stage_key
+from parburn.efuse.staging import stage_custom_mac, stage_field, stage_key
 
 CHIPS = ("esp32c3", "esp32s3", "esp32")
 LINKS = ((115200, 1), (115200, 16), (921600, 1))  # rate, latency timer in ms
@@ -40,7 +40,9 @@ ROM_BAUD = 115200
 MAC = "02:00:00:00:ee:01"
 UNIQUE_ID = "8ee8971133"
 KEY = bytes(range(1, 33))
-TABLE = "# field_name, efuse_block, bit_start, bit_count, comment\nUNIQUE_ID, EFUSE_BLK3, 56, 40, Serial number\n"
+TABLE = (
+    "# field_name, efuse_block, bit_start, bit_count, comment\nUNIQUE_ID, EFUSE_BLK3, 56, 40, Serial number\n"
+)
 CRYSTAL_MHZ = 40
 
 
@@ -92,7 +94,9 @@ def job_floor(chip_name: str, job: Job) -> tuple[Part, ...]:
     """The floor of a job on a new chip."""
     chip = chip_named(chip_name)
     image = EfuseImage(
-        chip, {block.index: 0 for block in chip.blocks}, registers=dict.fromkeys(chip.extra_registers, 1 << 31)
+        chip,
+        {block.index: 0 for block in chip.blocks},
+        registers=dict.fromkeys(chip.extra_registers, 1 << 31),
     )
     staged, words = StagedBurns(), WORDS[chip_name]
     if job.name in ("key, MAC, bit", "MAC, unique id"):
@@ -147,7 +151,7 @@ def measure(rig: WireRig, chip: str, job: Job, baud: int, tool: str, python: Pat
         words = espefuse_words(job, chip, port, baud, place, tool=tool, python=python)
     cost = run(words)
     talks = rig.conversations(1)
-    ok = cost.ok and len(talks) == 1 and (rig.burns(port) > 0) is job.programs
+    ok = cost.ok and len(talks) == 1 and (talks[0].programs > 0) is job.programs
     if not ok:
         progress(f"  {tool} failed ({cost.exit}): {cost.said[-400:]}")
     return {
@@ -166,31 +170,40 @@ def rows_of(given: argparse.Namespace) -> list[Row]:
     """All measurements."""
     tools: dict[str, Path | None] = {"parburn": None, **peers(given)}
     jobs = [job for job in JOBS if job.name in given.jobs]
-    links = LINKS[:1] if given.quick else LINKS
     found: list[Row] = []
     with folder() as place:
         (place / "key.bin").write_bytes(KEY)
         (place / "table.csv").write_text(TABLE)
         for chip in given.chips:
-            for baud, latency_ms in links:
-                times = {name: given.repeat if path is None else given.peer_repeat for name, path in tools.items()}
-                boards = sum(times.values()) * len(jobs)
+            for baud, latency_ms in LINKS[:1] if given.quick else LINKS:
+                boards = len(jobs) * (given.repeat + given.peer_repeat * (len(tools) - 1))
                 with WireRig(place, chip, boards, baud_limit=baud, latency_ms=latency_ms) as rig:
                     for job in jobs:
-                        floor = job_floor(chip, job)
-                        floor_s = round(sum(part.seconds(baud) for part in floor), 4)
                         head = {"chip": chip, "job": job.name, "baud": baud, "latency_ms": latency_ms}
-                        for tool, python in tools.items():
-                            several = [
-                                measure(rig, chip, job, baud, tool, python, place) for _ in range(times[tool])
-                            ]
-                            row = {**head, "tool": tool, **median_row(several), "floor_s": floor_s}
-                            found.append(row)
-                            progress(
-                                f"{chip} {job.name}, {baud} baud, {latency_ms} ms, {tool}: {row['wall_s']:.3f} s, "
-                                f"{row['turns']} turns (floor {floor_s:.3f} s)"
-                            )
+                        found += rows_of_job(rig, head, job, tools, given, place)
     return found
+
+
+def rows_of_job(
+    rig: WireRig,
+    head: Row,
+    job: Job,
+    tools: Mapping[str, Path | None],
+    given: argparse.Namespace,
+    place: Path,
+) -> list[Row]:
+    """A row for each tool."""
+    chip, baud = str(head["chip"]), int(head["baud"])
+    floor_s = round(sum(part.seconds(baud) for part in job_floor(chip, job)), 4)
+    rows: list[Row] = []
+    for tool, python in tools.items():
+        times = given.repeat if python is None else given.peer_repeat
+        several = [measure(rig, chip, job, baud, tool, python, place) for _ in range(times)]
+        row = {**head, "tool": tool, **median_row(several), "floor_s": floor_s}
+        rows.append(row)
+        what = ", ".join(str(value) for value in head.values())
+        progress(f"{what} ms, {tool}: {row['wall_s']:.3f} s, {row['turns']} turns (floor {floor_s:.3f} s)")
+    return rows
 
 
 def floor_text(chips: Sequence[str], jobs: Sequence[str]) -> str:

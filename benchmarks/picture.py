@@ -13,9 +13,7 @@ WIDTH, LEFT, RIGHT = 860, 230, 90
 BAR, GAP, GROUP_GAP, TOP, BOTTOM = 13, 2, 12, 64, 34
 
 
-def bars(
-    title: str, groups: Mapping[str, Bars], *, unit: str, said: str, logarithmic: bool = False
-) -> str:
+def bars(title: str, groups: Mapping[str, Bars], *, unit: str, said: str, logarithmic: bool = False) -> str:
     """Horizontal bars in groups, one colour for each name; `said` is the small line at the bottom."""
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
     colour = {name: COLOURS[n % len(COLOURS)] for n, name in enumerate(names)}
@@ -45,7 +43,8 @@ def bars(
     for group_name, group in groups.items():
         middle = y + len(group) * (BAR + GAP) / 2 + 4
         parts.append(
-            f'<text x="{LEFT - 10}" y="{middle:g}" text-anchor="end" fill="#222222">{escape(group_name)}</text>'
+            f'<text x="{LEFT - 10}" y="{middle:g}" text-anchor="end" fill="#222222">'
+            f"{escape(group_name)}</text>"
         )
         for name, value in group.items():
             wide = max(1.0, length(value))

@@ -1,7 +1,7 @@
 """Starting: CPU seconds of `parburn --help`, and of a run until its first byte is on the wire.
 
-The first byte is seen at the far side of a pseudo-terminal; at that moment the kernel's account of the process is
-read, in nanoseconds. The reset sequence before it waits and costs no CPU.
+The first byte is seen at the far side of a pseudo-terminal; at that moment the kernel's account of the
+process is read, in nanoseconds. The reset sequence before it waits and costs no CPU.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 import tty
 from pathlib import Path
 
-from benchmarks.common import Row, arguments, finish, folder, parburn, peers, progress, run
+from benchmarks.common import Row, arguments, environment, finish, folder, parburn, peers, progress, run
 
 FIRST_BYTE_DEADLINE_S = 30.0
 SCRIPT = 'espefuse(esp, efuses, args, "burn_efuse DIS_DIRECT_BOOT 1")\n'
@@ -29,13 +29,17 @@ def help_cpu_s(command: list[object]) -> tuple[float, bool]:
 
 
 def first_byte_cpu_s(command: list[object], port_at: int) -> tuple[float, bool]:
-    """CPU seconds of all threads of the process when its first byte is seen; `port_at` is where the port goes."""
+    """CPU seconds of all threads of the process when its first byte is seen; the port is word `port_at`."""
     master, slave = pty.openpty()
     tty.setraw(slave)
     words = [str(word) for word in command]
     words[port_at] = os.ttyname(slave)
     process = subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
     )
     try:
         readable, _, _ = select.select([master], [], [], FIRST_BYTE_DEADLINE_S)

@@ -3,9 +3,10 @@
 `python -m benchmarks.wire --chip esp32c3 --count 3 --dir D --record F --baud-limit 115200 --latency-ms 16`
 
 One JSON line a conversation (from the first byte to the hang-up) goes to F: when its first and its last byte
-crossed, how many there were each way, the turns (how often the host spoke while the line was silent and every
-answer had been handed over), and `host_s`, for how long the line was silent before them. To the chip, bytes are paced one by one; the chip's answers wait
-for the adapter's latency timer or for a full packet of 62 bytes, and then for the next USB frame of 1 ms.
+crossed, how many there were each way, the program pulses, the turns (how often the host spoke while the line
+was silent and every answer had been handed over), and `host_s`, for how long the line was silent before them.
+To the chip, bytes are paced one by one; the chip's answers wait for the adapter's latency timer or for a full
+packet of 62 bytes, and then for the next USB frame of 1 ms. The boards are forgotten when the rig ends.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import time
 from collections import deque
 from pathlib import Path
 
-from parburn.sim.board import Board
+from parburn.sim.board import BOOT_S, Board
+from parburn.sim.efuse_controller import BurnRecord
+from parburn.sim.factory import factory_mac, make_product
 from parburn.sim.link import LineToHost
 from parburn.sim.pty_port import PtyPort
-from parburn.sim.rig import Rig, board_of
-from parburn.sim.state_file import open_board
+from parburn.sim.rig import Rig
 
 FRAME_S = 0.001
 PACKET_BYTES = 62  # of a full-speed packet of 64 that two status bytes begin
@@ -76,15 +78,28 @@ def _next(at: float, grid_s: float) -> float:
 class RecordingPort(PtyPort):
     """A port whose conversations are written down when they end."""
 
-    def __init__(self, board: Board, link: Path, record: int) -> None:
+    def __init__(self, link: Path, number: int, record: int, given: argparse.Namespace) -> None:
+        rng = random.Random(number)
+        made = make_product(given.chip, mac=factory_mac(rng), settings={}, rng=rng)
+        board = Board(
+            made.memory,
+            crystal_mhz=made.crystal_mhz,
+            registers=made.registers,
+            baud_limit=given.baud_limit,
+            on_burn=self._burned,
+            now=time.monotonic() - BOOT_S,  # it is up already
+        )
+        board.to_host = LatencyLine(given.latency_ms / 1000)
         super().__init__(board, link)
         self._record = record
         self._forget()
 
     def _forget(self) -> None:
-        self._first = self._last = 0.0
-        self._host_s = 0.0
-        self._tx = self._rx = self._turns = 0
+        self._first = self._last = self._host_s = 0.0
+        self._tx = self._rx = self._turns = self._programs = 0
+
+    def _burned(self, record: BurnRecord) -> None:
+        self._programs += 1
 
     def read(self) -> bytes:
         """All bytes that wait, without waiting."""
@@ -117,6 +132,7 @@ class RecordingPort(PtyPort):
                 "rx_bytes": self._rx,
                 "turns": self._turns,
                 "host_s": self._host_s,
+                "programs": self._programs,
             }
             os.write(self._record, (json.dumps(said) + "\n").encode())
         self._forget()
@@ -134,17 +150,10 @@ def main() -> int:
     parser.add_argument("--latency-ms", type=float, default=1.0)
     given = parser.parse_args()
     record = os.open(given.record, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    (given.dir / "state").mkdir(parents=True, exist_ok=True)
-    ports = []
-    for number in range(given.count):
-        name = f"ttyUSB{number}"
-        kept, _ = open_board(
-            given.dir / "state" / f"{name}.json", given.chip, settings={}, rng=random.Random(number)
-        )
-        board = board_of(kept, None, baud_limit=given.baud_limit, usb_frame_s=FRAME_S)
-        if given.latency_ms:
-            board.to_host = LatencyLine(given.latency_ms / 1000)
-        ports.append(RecordingPort(board, given.dir / name, record))
+    given.dir.mkdir(parents=True, exist_ok=True)
+    ports = [
+        RecordingPort(given.dir / f"ttyUSB{number}", number, record, given) for number in range(given.count)
+    ]
     rig = Rig(ports, stay_powered=False, new_board=lambda gone: gone)
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)

@@ -17,13 +17,14 @@ What can go wrong after a program command, and what is done:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from anyio import CancelScope
 
 from parburn.controller import Controller
 from parburn.efuse.image import EfuseImage
-from parburn.efuse.plan import BurnPlan, BurnStep
+from parburn.efuse.plan import BlockWrite, BurnPlan, BurnStep
 from parburn.errors import (
     BoardSwapped,
     CommandRefused,
@@ -88,7 +89,7 @@ async def commit(
             following = plan.steps[number + 1] if number + 1 < len(plan.steps) else None
             try:
                 if step.ends_link in ENDINGS:
-                    image, unread = await _burn_link_end(step, controller, image, staged)
+                    image, unread = await _burn_link_end(step, controller, image, hooks, staged)
                 else:
                     image, staged = await _burn_step(step, controller, image, following, hooks, staged)
             except (VerifyFailed, BoardSwapped):
@@ -143,7 +144,7 @@ def _verify(step: BurnStep, before: EfuseImage, now: EfuseImage) -> tuple[int, i
     words: list[str] = []
     for index in _shown_by(step, before):
         want, got = expected.block(index), now.block(index)
-        # What was there before is no news: a block that read protection was to hide shows it when that failed.
+        # What was there before is no news: a block that was to be hidden shows it when its lock failed.
         lacks, adds = want & ~got, got & ~(want | before.block(index))
         missing += lacks.bit_count()
         extra += adds.bit_count()
@@ -151,12 +152,25 @@ def _verify(step: BurnStep, before: EfuseImage, now: EfuseImage) -> tuple[int, i
             name = before.chip.blocks[index].name
             words.append(f"{name} lacks {lacks.bit_count()} bits and has {adds.bit_count()} too many")
     for write in step.writes:
-        status, old = now.status.get(write.block.index), before.status.get(write.block.index)
-        known = old.errors if old else 0
-        if status and (status.errors > known or (status.fail and not (old and old.fail))):
+        errors = _coding_errors(write, before, now)
+        if errors:
             missing += 1  # a weak bit may take another pulse of the same word
-            words.append(f"{write.block.name} reports {status.errors} coding errors")
+            words.append(f"{write.block.name} reports {errors} coding errors")
     return missing, extra, "; ".join(words)
+
+
+def _coding_errors(write: BlockWrite, before: EfuseImage, now: EfuseImage) -> int:
+    """Coding errors that a burn of this block left. Those that were there before it belong to somebody else,
+    unless the block already held some of these very bits: then a pulse that broke off left them."""
+    index = write.block.index
+    if index == 0:
+        return (now.block0_errors & (write.want | ~before.block0_errors)).bit_count()
+    status, old = now.status.get(index), before.status.get(index)
+    if status is None:
+        return 0
+    if old is None or (before.block(index) & write.want and not write.again):
+        return max(status.errors, int(status.fail))
+    return max(status.errors - old.errors, int(status.fail and not old.fail))
 
 
 def _shown_by(step: BurnStep, before: EfuseImage) -> tuple[int, ...]:
@@ -190,7 +204,7 @@ async def _burn_step(
         following_staged, trouble = False, None
         try:
             if not staged:
-                await controller.stage(step)
+                await _stage_again(step, controller, hooks)
             await controller.program(step)
             now, following_staged = await controller.reload(blocks, before, following_may_be_staged)
         except (NoAnswer, GarbledAnswer, CommandRefused) as error:
@@ -212,10 +226,18 @@ async def _burn_step(
         controller.forget()  # what damaged the command may have gone into a timing register
     if trouble is not None and not extra:
         raise trouble  # the chip breaks down in each pulse: that speaks of its supply, not of its bits
+    with suppress(LinkError, CommandRefused):  # what is wrong may be that another chip sits here now
+        hooks.same_board(await controller.rom.read_regs(tuple(hooks.identity)))
     raise VerifyFailed(
         f"{step.label} did not burn as planned: {words}",
         hint="Take the board out of the line and mark it: it must not ship.",
     )
+
+
+async def _stage_again(step: BurnStep, controller: Controller, hooks: CommitHooks) -> None:
+    """Stage a step, and look who the chip is: a board that was changed meanwhile must get no bit of it."""
+    reading = await controller.stage(step, hooks.identity)
+    hooks.same_board([reading[a] for a in hooks.identity])
 
 
 async def _recover(controller: Controller, hooks: CommitHooks) -> None:
@@ -226,7 +248,7 @@ async def _recover(controller: Controller, hooks: CommitHooks) -> None:
 
 
 async def _burn_link_end(
-    step: BurnStep, controller: Controller, before: EfuseImage, staged: bool
+    step: BurnStep, controller: Controller, before: EfuseImage, hooks: CommitHooks, staged: bool
 ) -> tuple[EfuseImage, tuple[str, ...]]:
     """Burn the step after which the chip answers no more, or only a few commands.
 
@@ -234,7 +256,7 @@ async def _burn_link_end(
     success: the ending must show in the way its kind shows.
     """
     if not staged:
-        await controller.stage(step)
+        await _stage_again(step, controller, hooks)
     await controller.program(step)
     try:
         await controller.reload_unanswered()
@@ -243,10 +265,12 @@ async def _burn_link_end(
     except (LinkError, CommandRefused):
         pass  # expected: the ROM resets itself when these bits become effective
     expected = BurnPlan(before.chip, (step,)).apply(before)
-    return expected, await ENDINGS[step.ends_link](step, controller, before)
+    return expected, await ENDINGS[step.ends_link](step, controller, before, hooks)
 
 
-async def _secure_download(step: BurnStep, controller: Controller, before: EfuseImage) -> tuple[str, ...]:
+async def _secure_download(
+    step: BurnStep, controller: Controller, before: EfuseImage, hooks: CommitHooks
+) -> tuple[str, ...]:
     """SYNC and GET_SECURITY_INFO still work; flag bit 2 must be set."""
     await controller.rom.sync()
     info = await controller.rom.security_info()
@@ -255,7 +279,9 @@ async def _secure_download(step: BurnStep, controller: Controller, before: Efuse
     return step.fields
 
 
-async def _no_download(step: BurnStep, controller: Controller, before: EfuseImage) -> tuple[str, ...]:
+async def _no_download(
+    step: BurnStep, controller: Controller, before: EfuseImage, hooks: CommitHooks
+) -> tuple[str, ...]:
     """The chip must not answer any more while its port is still there; an unplug is no success."""
     try:
         await controller.rom.sync()
@@ -263,6 +289,7 @@ async def _no_download(step: BurnStep, controller: Controller, before: EfuseImag
         raise
     except LinkError:
         return step.fields
+    hooks.same_board(await controller.rom.read_regs(tuple(hooks.identity)))
     now, _ = await controller.reload(_shown_by(step, before), before, None)
     missing, extra, words = _verify(step, before, now)
     if missing or extra:
@@ -270,7 +297,9 @@ async def _no_download(step: BurnStep, controller: Controller, before: EfuseImag
     return ()
 
 
-ENDINGS: dict[str, Callable[[BurnStep, Controller, EfuseImage], Awaitable[tuple[str, ...]]]] = {
+Ending = Callable[[BurnStep, Controller, EfuseImage, CommitHooks], Awaitable[tuple[str, ...]]]
+
+ENDINGS: dict[str, Ending] = {
     "secure-download": _secure_download,
     "no-download": _no_download,
 }

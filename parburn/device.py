@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from anyio import CancelScope, fail_after, move_on_after
 
 from parburn.chips.model import RegisterWrite
-from parburn.commit import CommitHooks, commit
+from parburn.commit import GUARD_REGISTERS, CommitHooks, commit
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan, BurnStep, needed_blocks, plan_burns, remaining
 from parburn.efuse.staging import StagedBurns
@@ -64,6 +64,7 @@ from parburn.transport.stream import ByteStream
 
 CONNECT_DEADLINE_S = 60.0
 CLOSE_DEADLINE_S = 2.0
+AGREEING_READS = 4  # readings of a chip that is taken up again, until two in a row agree
 ROM_BAUD = 115200
 
 
@@ -143,6 +144,8 @@ async def _live(run: SharedRun, board: _Board) -> None:
             board.index = claim.index
             say(Claimed(board.port, claim.index, claim.known))
         job_digest = run.job_digest(claim.index)
+        calls = _Calls(run, board, device, claim)
+        await calls.still_what_passed()
         if job_digest in claim.passed_jobs and not run.job.dry_run:
             if claim.attempts:
                 raise UnitRefused(
@@ -154,7 +157,6 @@ async def _live(run: SharedRun, board: _Board) -> None:
             return
         if run.job.baud != ROM_BAUD:
             await device.rom.change_baud(run.job.baud)
-        calls = _Calls(run, board, device, claim)
         seen = await calls.first_image()
         say(StepChanged(board.port, "scripting"))
         outcome = await run_scripts(
@@ -193,6 +195,7 @@ async def _connect_and_identify(run: SharedRun, board: _Board, stream: ByteStrea
         found=lambda chip: run.traces.mask_keys(rom.trace, chip),
     )
     board.device = device
+    device.controller.guard(device.identity.registers[:GUARD_REGISTERS], device.identity.same_board)
     run.emit(
         Identified(
             board.port, device.chip.title, device.identity.mac_text, device.revision, device.crystal_mhz
@@ -210,14 +213,43 @@ class _Calls:
         self._seen = device.image  # what the script sees: the same but while an attempt is taken up again
         self._burns = 0
         self._attempts = 0  # those of the burns that have bits to burn: the ledger keeps an attempt for each
+        self._touched: set[int] = set()  # blocks that were burned, or found burned, and verified
         self._then_passed = ""  # digest of the job, once the last burn is asked for
 
-    async def first_image(self) -> EfuseImage:
-        """What the script sees first. All that records of open attempts speak of is read and compared."""
-        recorded = {i for one in self._claim.attempts for i in recorded_blocks(one.image_before)}
-        lacking = recorded - self._now.blocks.keys()
+    async def still_what_passed(self) -> None:
+        """Raise UnitQuarantined where the chip lacks what this unit held when it passed: it is another one.
+
+        Answers carry no checksum: what is missing is looked for in a second reading.
+        """
+        record = self._claim.image_passed
+        blocks = recorded_blocks(record) if record else frozenset[int]()
+        lacking = blocks - self._now.blocks.keys()
         if lacking:
             self._now = await self._device.controller.read_blocks(lacking, self._now)
+        key = self._run.ledger.keyed_digest_key()
+        try:
+            if record:
+                image_from_record(record, self._now, key)
+        except UnitQuarantined:
+            self._now = await self._device.controller.read_blocks(blocks | {0}, self._now)
+            image_from_record(record, self._now, key)
+
+    async def first_image(self) -> EfuseImage:
+        """What the script sees first. All that records of open attempts speak of is read and compared.
+
+        Answers carry no checksum, and a difference is a quarantine: two readings must agree before.
+        """
+        recorded = {i for one in self._claim.attempts for i in recorded_blocks(one.image_before)}
+        for _ in range(AGREEING_READS if recorded else 0):
+            before = self._now
+            self._now = await self._device.controller.read_blocks({*recorded, *before.blocks}, before)
+            if self._now == before:
+                return self.image_for_script()
+        if recorded:
+            raise GarbledAnswer(
+                "no two readings of the chip's blocks agree",
+                hint="The line damages data: use a shorter cable or another hub port, then run again.",
+            )
         return self.image_for_script()
 
     def image_for_script(self) -> EfuseImage:
@@ -277,7 +309,9 @@ class _Calls:
                 hint="Run the very script and files of the first attempt.",
             )
         if not self._run.job.dry_run:
-            await self._claim.passed(self._then_passed)
+            key = self._run.ledger.keyed_digest_key()
+            held = image_record(self._now, key, self._touched) if self._touched else ""
+            await self._claim.passed(self._then_passed, held)
         self._board.result = Result.PASS
 
     async def burn(self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]) -> EfuseImage:
@@ -347,12 +381,14 @@ class _Calls:
             raise UnitQuarantined(f"what was begun cannot be finished: {error}", hint=error.hint) from error
         lacking = {_planned_label(plan, step) for step in pending.steps}
         found = tuple(step for step in plan.steps if step.label not in lacking)  # by an earlier attempt
+        touched = {0, *(write.block.index for step in plan.steps for write in step.writes)}
+        self._touched |= touched
 
         async def attempted() -> None:
             await self._claim.burn_attempted(
                 Attempt(
                     plan_digest=digest,
-                    image_before=image_record(image, run.ledger.keyed_digest_key()),
+                    image_before=image_record(image, run.ledger.keyed_digest_key(), touched),
                     steps=tuple(step.label for step in plan.steps),
                 )
             )
@@ -462,7 +498,10 @@ async def _close(run: SharedRun, board: _Board, stream: ByteStream) -> None:
     with move_on_after(CLOSE_DEADLINE_S):
         await stream.aclose()
     if rom is not None:
-        run.traces.finish(board.port, rom.trace)
+        try:
+            run.traces.finish(board.port, rom.trace)
+        except OSError as error:  # a full disk: no reason to lose the board's result
+            run.note(board.port, f"its trace could not be written: {error.strerror}", "warning")
 
 
 # How a board ends -----------------------------------------------------------------------------------

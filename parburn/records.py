@@ -11,6 +11,7 @@ import hmac
 import json
 from collections.abc import Collection
 
+from parburn.chips.model import Chip
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
 from parburn.efuse.plan import BurnPlan
@@ -23,13 +24,23 @@ def _digest(key: bytes, index: int, bits: int) -> str:
     return DIGEST_MARK + hmac.new(key, f"{index}:{bits:x}".encode(), hashlib.sha256).hexdigest()
 
 
-def image_record(image: EfuseImage, key: bytes) -> str:
-    """JSON of the blocks that are known: hex in clear, key blocks that hold anything as keyed digests."""
+def _may_hold_a_key(chip: Chip, index: int) -> bool:
+    """Whether a block can be hidden from software; the block of the custom MAC address is for other things."""
+    user = {one.block for one in chip.field_by_name.get("CUSTOM_MAC", ())}
+    return bool(chip.blocks[index].rd_dis) and index not in user
+
+
+def image_record(image: EfuseImage, key: bytes, indexes: Collection[int]) -> str:
+    """JSON of these blocks: hex in clear, key blocks that hold anything as keyed digests.
+
+    Only blocks that are about to be burned belong in it: they have been read twice.
+    """
     blocks = {
         str(index): _digest(key, index, bits)
-        if image.chip.blocks[index].key_purpose is not None and bits
+        if bits and _may_hold_a_key(image.chip, index)
         else f"{bits:x}"
         for index, bits in sorted(image.blocks.items())
+        if index in indexes
     }
     return json.dumps({"blocks": blocks}, separators=(",", ":"))
 

@@ -26,8 +26,12 @@ from parburn.transport.stream import ByteStream
 MAGIC_ADDRESS: Final = 0x4000_1000  # a word of every ROM that tells the older chips apart
 
 _SAFE_ENTRIES: Final = 15  # of WRITE_REG in one packet, where the ring is 256 bytes
+_ENTRY_BYTES: Final = 16
+_PACKET_FRAME_BYTES: Final = 10  # of a WRITE_REG packet: header and two ENDs
 _FLOOR_S: Final = 3.0  # silence is judged after this much more than the line itself needs
 _LINE_SLACK: Final = 1.5
+_REST_AT_LEAST_S: Final = 0.002  # a shorter rest costs more than it saves
+_REST_ENDS_BEFORE_S: Final = 0.0015  # the answer that is waited for
 _BAUD_SOON_S: Final = 0.002  # after a change of rate, until the chip is asked for the first time
 _BAUD_ANSWER_S: Final = 0.5  # for that first answer
 _BAUD_SETTLE_S: Final = 0.05  # until both sides are quiet, where that first answer was none
@@ -102,10 +106,12 @@ class RomLoader:
         self.lost: Exception | None = None
         self.trace = trace
         self._protocol = LoaderProtocol()
-        self._entries_per_write = _SAFE_ENTRIES
+        self.set_limits()
         self._waiter: asyncio.Future[None] | None = None
         self._deadline: asyncio.TimerHandle
         self._loop = asyncio.get_running_loop()
+        self._paced: bool | None = None  # whether bytes come no faster than the rate says; None: not known
+        self._begun_at = 0.0
         self._search = RomSearch(stream, self._protocol, self._write, self.counters)
         if trace is not None:
             self._protocol.observer = trace.answered
@@ -136,7 +142,10 @@ class RomLoader:
     ) -> None:
         """Set what this chip's ROM takes: unanswered bytes on the line, WRITE_REG entries in a packet."""
         self._protocol.ring_bytes = ring_bytes
-        self._entries_per_write = entries_per_write
+        # A packet that fills the ring goes alone, and the line falls silent until its answer is here: halves.
+        self._longest = ring_bytes // 2
+        entries_in_half = (self._longest - _PACKET_FRAME_BYTES) // _ENTRY_BYTES
+        self._per_packet = max(1, min(entries_per_write, entries_in_half))
 
     # --- registers
 
@@ -156,9 +165,7 @@ class RomLoader:
                 opcodes += bytes((commands.READ_REG,)) * len(op.addresses)
             else:
                 entries = tuple((one.address, one.value, one.mask, one.delay_us) for one in op.writes)
-                packets = write_reg_frames(
-                    entries, per_packet=self._entries_per_write, longest=self._protocol.ring_bytes
-                )
+                packets = write_reg_frames(entries, per_packet=self._per_packet, longest=self._longest)
                 frames += packets
                 opcodes += bytes((commands.WRITE_REG,)) * len(packets)
                 delay_us += sum(entry[3] for entry in entries)
@@ -267,9 +274,13 @@ class RomLoader:
         self.counters.frames += len(frames)
         self._waiter = waiter = self._loop.create_future()
         self._deadline = self._loop.call_later(timeout_s, self._on_deadline, timeout_s, 0)
+        self._begun_at, rx_before = self._loop.time(), self.counters.rx_bytes
         try:
             self._pump()
+            self._rest()
             await waiter
+            if self._paced is None:
+                self._find_out_pace(self.counters.rx_bytes - rx_before)
         except BaseException:
             self._break_off()
             raise
@@ -340,8 +351,26 @@ class RomLoader:
         elif protocol.complete:
             if not waiter.done():
                 waiter.set_result(None)
-        elif not protocol.all_sent:
-            self._pump()
+        else:
+            if not protocol.all_sent:
+                self._pump()
+            self._rest()
+
+    def _find_out_pace(self, received: int) -> None:
+        """A port that brings bytes faster than its rate allows (USB inside the chip, a pty) must not rest."""
+        self._paced = self._loop.time() - self._begun_at > received * 10 / self.baud
+
+    def _rest(self) -> None:
+        """Sleep through the answers that must come before anything can be done.
+
+        They cannot be here sooner than the line carries them, and waking up for each chunk of a few bytes
+        costs more than all the parsing.
+        """
+        if self._paced:
+            size = self._protocol.answers_needed() * commands.REPLY_BYTES
+            seconds = size * 10 / self.baud - _REST_ENDS_BEFORE_S
+            if seconds > _REST_AT_LEAST_S:
+                self.stream.rest(seconds)
 
     def _fail(self, error: Exception) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -15,6 +15,8 @@ import pytest
 from tests.command import COMMAND, environment
 from tests.rig import start_rig
 
+pytestmark = pytest.mark.alone
+
 BOARDS = 32
 CPU_MS_PER_BOARD = 6.0
 WALL_RATIO = 1.5

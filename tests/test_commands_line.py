@@ -112,15 +112,15 @@ class Bridge:
         with client, contextlib.suppress(OSError):
             while True:
                 watched = [client.fileno(), self.tty.fileno(), self.woken.fileno()]
-                ready, _, _ = select.select(watched, [], [])
-                if watched[2] in ready:
+                heard, _, _ = select.select(watched, [], [])
+                if watched[2] in heard:
                     return
-                if watched[0] in ready:
+                if watched[0] in heard:
                     data = client.recv(4096)
                     if not data:
                         return
                     self.tty.write(data)
-                if watched[1] in ready:
+                if watched[1] in heard:
                     client.sendall(self.tty.read(4096))
 
     def close(self) -> None:
@@ -499,6 +499,26 @@ def test_a_trace_or_report_that_cannot_be_written_is_exit_2(
     finally:
         os.close(master)
         os.close(slave)
+
+
+def test_a_trace_that_can_be_written_no_more_costs_no_board_its_result(tmp_path: Path, state: Path) -> None:
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    path = script(
+        tmp_path,
+        "clears",
+        f"import shutil\nshutil.rmtree('{folder}')\nespefuse(esp, efuses, args, 'burn_bit BLOCK3 1')\n",
+    )
+    with start_rig("esp32c3", tmp_path=tmp_path) as rig:
+        outcome = parburn(
+            "--ports", *rig.ports, "--scripts", path, "--do-not-confirm", "--json", "--trace",
+            folder / "trace.txt", state=state,
+        )  # fmt: skip
+        assert outcome.words == ["pass"], said(outcome)
+        assert outcome.results[0]["error"] == ""
+        notes = [event["text"] for event in outcome.events if event["event"] == "note"]
+        assert any("trace could not be written" in note for note in notes)
+        assert user_bits(rig) == [2]
 
 
 def test_a_script_may_run_as_long_as_it_is_allowed_to(tmp_path: Path, state: Path) -> None:

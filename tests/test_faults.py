@@ -583,6 +583,70 @@ def test_killed_between_two_burns_and_taken_up_again(tmp_path: Path, state: Path
         assert crypt_count(rig, 0) == 1
 
 
+LOCKED = """\
+espefuse(esp, efuses, args, 'burn_custom_mac aa:cd:ef:00:06:{:02x}'.format(args.index))
+if esp.CHIP_NAME == 'ESP32':
+    espefuse(esp, efuses, args, 'burn_key flash_encryption {key}')
+    espefuse(esp, efuses, args, 'burn_efuse FLASH_CRYPT_CNT')
+else:
+    espefuse(esp, efuses, args, 'burn_key BLOCK_KEY0 {key} XTS_AES_128_KEY')
+    espefuse(esp, efuses, args, 'burn_efuse SPI_BOOT_CRYPT_CNT')
+efuses.burn_all()
+espefuse(esp, efuses, args, 'burn_key BLOCK%d {key} ' % (2 if esp.CHIP_NAME == 'ESP32' else 5)
+         + ('' if esp.CHIP_NAME == 'ESP32' else 'HMAC_UP'))
+"""
+
+
+def test_killed_again_and_again_while_keys_are_locked(tmp_path: Path, state: Path, key: Path) -> None:
+    path = script(tmp_path, "locked", LOCKED.replace("{key}", str(key)))
+    rng = random.Random(11)
+    with start_rig("esp32:2,esp32c3:2", tmp_path=tmp_path, baud_limit=115200) as rig:
+        command = ("--ports", *rig.ports, "--scripts", path, "--do-not-confirm", "--json")
+        for _ in range(3):
+            process = start(*command, state=state)
+            time.sleep(rng.uniform(0.7, 1.4))
+            process.kill()
+            process.communicate()
+        outcome = parburn(*command, state=state)
+        assert set(outcome.words) <= {"pass", "already-pass"}, said(outcome)
+        indexes = [result["index"] for result in outcome.results]
+        assert sorted(indexes) == [1, 2, 3, 4]
+        for number, index in enumerate(indexes):
+            assert custom_mac_of(rig, number) == f"aa:cd:ef:00:06:{index:02x}"
+            assert key_of(rig, number, 1 if number < 2 else 4) == KEY[::-1]
+            assert crypt_count(rig, number) == 1
+            assert key_of(rig, number, 2 if number < 2 else 5) in (KEY, KEY[::-1])
+
+
+def test_a_board_that_was_changed_gets_nothing_of_the_other_ones_plan(
+    tmp_path: Path, state: Path, provision: Path, ids: Path
+) -> None:
+    faults = [
+        "on board 0: the board is swapped for a new one after 1100 bytes",
+        "on board 1: the board is swapped for a new one after 3000 bytes",
+    ]
+    with start_rig("esp32c3", 3, tmp_path=tmp_path, faults=faults) as rig:
+        outcome = parburn(
+            "--ports", *rig.ports, "--scripts", provision, "--configfiles", ids, "--do-not-confirm", "--json",
+            state=state,
+        )  # fmt: skip
+        assert outcome.words[2] == "pass", said(outcome)
+        assert outcome.exit == 1
+        assert outcome.words[0] in ("refused", "failed")
+        assert outcome.words[1] == "incomplete"
+        assert outcome.results[1]["index"] == 2
+        new = parburn(
+            "--ports", *rig.ports[:2], "--scripts", provision, "--configfiles", ids, "--do-not-confirm",
+            "--json", state=state,
+        )  # fmt: skip
+        assert new.words == ["pass", "pass"], said(new)
+        # Index 2 was spent on the board that was taken away; nobody else gets it.
+        indexes = [result["index"] for result in new.results]
+        assert 2 not in indexes
+        assert 3 not in indexes
+        assert [result["mac"] for result in new.results] != [result["mac"] for result in outcome.results][:2]
+
+
 DYNAMIC = """\
 import time
 espefuse(esp, efuses, args, 'burn_bit BLOCK3 1')
@@ -716,7 +780,7 @@ def test_a_signal_during_a_commit_lets_it_finish(
 def test_a_second_signal_stops_between_two_blocks_and_it_goes_on_later(
     tmp_path: Path, state: Path, provision: Path, ids: Path
 ) -> None:
-    with start_rig("esp32c3", tmp_path=tmp_path, baud_limit=19200) as rig:
+    with start_rig("esp32c3", tmp_path=tmp_path, baud_limit=38400) as rig:
         command = ("--ports", *rig.ports, "--scripts", provision, "--configfiles", ids, "--do-not-confirm",
                    "--json")  # fmt: skip
         process = start(*command, state=state)
@@ -802,7 +866,7 @@ def test_no_key_byte_shows_anywhere(tmp_path: Path, state: Path) -> None:
         for fail in (True, False):
             path = script(tmp_path, "secrets", SECRETS.replace("{folder!r}", repr(str(keys))).replace(
                 "{fail}", str(fail)))  # fmt: skip
-            for how in ("--json", "--debug", "--quiet"):
+            for how in ("--json", "--debug"):
                 name = f"{fail}{how}"
                 report, trace = tmp_path / f"report{name}.json", tmp_path / f"trace{name}.txt"
                 outcome = parburn(

@@ -118,7 +118,7 @@ def test_writes_are_packed_and_ops_do_not_share_packets() -> None:
 
     async def job(loader: RomLoader, stream: MemoryStream) -> None:
         await loader.burst(WriteRegs(writes), WriteRegs(writes[:2]), WriteRegs(writes[:1]))
-        assert [(len(packet) - 8) // 16 for packet in rom.requests] == [15, 5, 2, 1]
+        assert [(len(packet) - 8) // 16 for packet in rom.requests] == [7, 7, 6, 2, 1]
         loader.set_limits(ring_bytes=2047, entries_per_write=100)
         rom.requests.clear()
         await loader.burst(WriteRegs(writes))
@@ -203,6 +203,25 @@ def test_a_rate_that_the_line_does_not_carry() -> None:
             await loader.change_baud(2000000)
         assert "--baud" in caught.value.hint
         assert loader.broken
+
+    in_memory(lambda: MemoryStream(rom.feed), job)
+
+
+@pytest.mark.parametrize("first", [b"", b"\x00\xc0\x55\xc0"], ids=["silence", "garbage"])
+def test_a_chip_that_needs_longer_for_its_new_rate(first: bytes) -> None:
+    rom = FakeRom({BASE: 5})
+
+    async def job(loader: RomLoader, stream: MemoryStream) -> None:
+        good, late = stream.feed, [first]
+
+        def feed(data: bytes) -> bytes:
+            return late.pop() if late and loader.baud == 921600 else good(data)
+
+        stream.feed = feed
+        await loader.change_baud(921600)
+        assert not late
+        assert (loader.baud, loader.broken) == (921600, False)
+        assert await loader.read_regs([BASE]) == [5]
 
     in_memory(lambda: MemoryStream(rom.feed), job)
 

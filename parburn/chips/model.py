@@ -284,6 +284,7 @@ class Chip:
     clear_after_burn: tuple[int, ...] = ()
     uart_clkdiv: int = 0
     dummy_register: int = 0  # harmless to write with mask 0: UART date
+    mirrors: tuple[int, ...] = ()  # where the peripherals answer on a second bus, too
     usb_jtag: UsbJtag | None = None
     watchdog_reset: WatchdogReset | None = None
     mac_field: str = "MAC"

@@ -1,9 +1,10 @@
-"""Finds chips by name or by what they answer, and builds their rows. Reads its own data files, nothing else.
+"""Finds chips by name or by what they answer, and builds their rows. Reads chip data files, nothing else.
 
-`data/index.csv` holds what is needed to find a chip: name, title, chip ids, magics. Only the row that was
-asked for is then read: `data/NAME.toml` (controller, blocks, purposes, ROM facts) and the field table that
-it names. Addresses in a row are offsets from `efuse_base` where the eFuse controller is meant; those of
-other peripherals are absolute. A key that this module does not know is refused.
+`index.csv` (see `chips.index`) holds what is needed to find a chip: name, chip ids, magics. Only the row that
+was asked for is then read: `NAME.toml` (controller, blocks, purposes, ROM facts) and the field table that it
+names. What is not in our own folder is validated when it is loaded. Addresses in a row are offsets from
+`efuse_base` where the eFuse controller is meant; those of other peripherals are absolute. A key that this
+module does not know is refused.
 
 An overlay changes a row for some silicon revisions (`from` and `until`, both inclusive, as major * 100 +
 minor): it replaces keys, and with `more_fields` adds a table. Without a known revision no overlay holds.
@@ -17,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from parburn.chips.index import DATA, entries, text_of
 from parburn.chips.model import (
     Block,
     BlockErrors,
@@ -32,17 +34,16 @@ from parburn.chips.model import (
     WatchdogReset,
 )
 from parburn.chips.table import parse_fields
+from parburn.chips.validate import validate
 from parburn.errors import ChipDataError, UnknownName
 
 T = TypeVar("T")
 Row = dict[str, Any]
 
-_DATA = Path(__file__).parent / "data"
-
 
 def chip_names() -> tuple[str, ...]:
     """Names of all chips, as on the command line, without loading their rows."""
-    return tuple(_index())
+    return tuple(entries())
 
 
 def chip_named(name: str, *, revision: int | None = None) -> Chip:
@@ -51,7 +52,7 @@ def chip_named(name: str, *, revision: int | None = None) -> Chip:
     `revision` (major * 100 + minor) picks the overlays. Raises UnknownName with the nearest names.
     """
     plain = name.lower().replace("-", "").replace("_", "")
-    if plain not in _index():
+    if plain not in entries():
         raise UnknownName(f"there is no chip {name!r}", hint=_nearest(plain))
     row = _read_row(plain)
     chosen = tuple(at for at, one in enumerate(row.get("overlay", ())) if _holds(one, revision))
@@ -67,8 +68,8 @@ def _nearest(name: str) -> str:
 
 def find_chip(*, chip_id: int | None = None, magic: int | None = None) -> Chip | None:
     """The chip with this id (from GET_SECURITY_INFO) or magic value; None: no chip that we know."""
-    for name, (chip_ids, magics) in _index().items():
-        if chip_id in chip_ids or magic in magics:
+    for name, found in entries().items():
+        if chip_id in found.chip_ids or magic in found.magics:
             return chip_named(name)
     return None
 
@@ -79,53 +80,37 @@ def _holds(overlay: Row, revision: int | None) -> bool:
     return bool(overlay.get("from", 0) <= revision <= overlay.get("until", revision))
 
 
-@lru_cache(maxsize=1)
-def _index() -> Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Chip ids and magics by name."""
-    found: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-    for line in _text("index.csv").splitlines():
-        if line and not line.startswith("#"):
-            name, chip_ids, magics = line.split(",")
-            found[name] = _integers(chip_ids), _integers(magics)
-    return found
-
-
-def _integers(text: str) -> tuple[int, ...]:
-    return tuple(int(one, 0) for one in text.split())
-
-
-def _text(file: str) -> str:
-    return (_DATA / file).read_text(encoding="utf-8")
-
-
 @lru_cache(maxsize=32)
 def _read_row(name: str) -> Row:
-    return tomllib.loads(_text(f"{name}.toml"))
+    path = entries()[name].folder / f"{name}.toml"
+    try:
+        return tomllib.loads(text_of(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ChipDataError(f"this is no TOML: {error}", where=str(path)) from error
 
 
 @lru_cache(maxsize=64)
-def _fields(file: str) -> tuple[Field, ...]:
-    return parse_fields(_text(file), file=file)
+def _fields(path: Path) -> tuple[Field, ...]:
+    return parse_fields(text_of(path), file=path.name)
 
 
 @lru_cache(maxsize=64)
 def _build(name: str, chosen: Sequence[int]) -> Chip:
     """The chip with the chosen overlays laid over its row."""
+    folder = entries()[name].folder
     row = dict(_read_row(name))
     overlays = row.pop("overlay", [])
     for at in chosen:
         row |= {key: value for key, value in overlays[at].items() if key not in ("from", "until")}
-    file = f"{name}.toml"
+    tables = [row.pop("fields", f"{name}.csv"), row.pop("more_fields", None)]
     try:
-        chip = build_chip(name, row, _fields(row.pop("fields", f"{name}.csv")) + _more_fields(row))
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise ChipDataError(f"cannot build this chip: {error!r}", where=file) from error
+        fields = sum((_fields(folder / table) for table in tables if table), ())
+        chip = build_chip(name, row, fields)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ChipDataError(f"cannot build this chip: {error!r}", where=f"{name}.toml") from error
+    if folder != DATA:  # our own are validated by the tests
+        validate(chip)
     return chip
-
-
-def _more_fields(row: Row) -> tuple[Field, ...]:
-    more = row.pop("more_fields", None)
-    return _fields(more) if more else ()
 
 
 def build_chip(name: str, row: Row, fields: tuple[Field, ...]) -> Chip:
@@ -178,6 +163,7 @@ _PLAIN = frozenset(
         "features",
         "flash_voltage",
         "mac_field",
+        "mirrors",
         "package_field",
         "program_ms",
         "read_ms",

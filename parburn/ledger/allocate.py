@@ -33,6 +33,7 @@ class Granted:
     state: State
     passed_jobs: frozenset[str] = frozenset()
     attempts: tuple[Attempt, ...] = ()
+    image_passed: str = ""
 
 
 @dataclass(slots=True)
@@ -356,12 +357,14 @@ def _grant_known(
     )
     transaction.history.append("claimed-again", unit=unit.id, state=state, index=unit.index)
     jobs = connection.execute("SELECT job FROM passes WHERE unit = ?", (unit.id,)).fetchall()
+    (image,) = connection.execute("SELECT image_passed FROM units WHERE id = ?", (unit.id,)).fetchone()
     return Granted(
         _held(unit.id, batch, identity, unit.index, job),
         known=True,
         state=state,
         passed_jobs=frozenset(job for (job,) in jobs),
         attempts=_open_attempts(connection, unit.id),
+        image_passed=image,
     )
 
 

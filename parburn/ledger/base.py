@@ -220,8 +220,15 @@ class Claim(Protocol):
     async def step_done(self, label: str, state: State) -> None:
         """A step of the current attempt is BURNED, VERIFIED or LOCKED."""
 
-    async def passed(self, job_digest: str) -> None:
-        """The unit holds what the job wants. Without any plan before it the index goes back instead."""
+    @property
+    def image_passed(self) -> str:
+        """What the chip held when it last passed, as `passed` was given it; empty when that is not known."""
+
+    async def passed(self, job_digest: str, image: str = "") -> None:
+        """The unit holds what the job wants. Without any plan before it the index goes back instead.
+
+        `image` is text without key material, as in Attempt: what must be found in this chip ever after.
+        """
 
     async def failed_clean(self, reason: str, *, release: bool, script_failed: bool = False) -> None:
         """Nothing was attempted. `release` gives the index back when the run ends (the script staged nothing,

@@ -26,6 +26,7 @@ class _Unit:
     values: set[tuple[str, str]] = field(default_factory=set)
     records: set[str] = field(default_factory=set)
     jobs: set[str] = field(default_factory=set)
+    image: str = ""  # digest of what it held when it passed
     # number -> plan, digest of the image, steps, closed
     attempts: dict[int, tuple[str, str, tuple[str, ...], bool]] = field(default_factory=dict)
     steps: dict[tuple[int, str], str] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class _Unit:
             self.steps[detail["attempt"], detail["label"]] = state
         elif event == "passed":
             self.jobs.add(detail["job"])
+            self.image = detail.get("image", self.image)
             self.attempts = {number: (*one[:3], True) for number, one in self.attempts.items()}
 
 
@@ -88,6 +90,7 @@ def _what(should: _Unit, found: _Unit) -> str:
         "unique values": (should.values, found.values),
         "config records": (should.records, found.records),
         "passed jobs": (should.jobs, found.jobs),
+        "what it held when it passed": (should.image, found.image),
         "attempts": (should.attempts, found.attempts),
         "steps": (should.steps, found.steps),
     }
@@ -97,12 +100,13 @@ def _what(should: _Unit, found: _Unit) -> str:
 def _stored(connection: sqlite3.Connection) -> dict[int, _Unit]:
     """What the tables say."""
     units: dict[int, _Unit] = {}
-    for unit, state, index, spent, *who in connection.execute(
-        "SELECT units.id, state, idx, spent, name, chip, mac, unique_id FROM units"
+    for unit, state, index, spent, image, *who in connection.execute(
+        "SELECT units.id, state, idx, spent, image_passed, name, chip, mac, unique_id FROM units"
         " LEFT JOIN batches ON batches.id = batch"
     ):
         name, chip, mac, unique_id = who
         units[unit] = _Unit((name, chip, mac, unique_id), state, index, bool(spent))
+        units[unit].image = text_digest(image) if image else ""
     stray = _Unit()  # rows of other tables without a unit
     for unit, name, value in connection.execute(
         "SELECT unit, name, value FROM unique_values WHERE bound = 1"

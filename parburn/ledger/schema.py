@@ -82,6 +82,10 @@ MIGRATIONS = (
     CREATE TRIGGER history_is_kept BEFORE DELETE ON history
         BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;
     """,
+    """
+    -- What the chip held when it last passed, in the form of attempts.image_before; empty: nothing was burned.
+    ALTER TABLE units ADD COLUMN image_passed TEXT NOT NULL DEFAULT '';
+    """,
 )
 VERSION = len(MIGRATIONS)
 

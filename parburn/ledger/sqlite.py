@@ -54,7 +54,9 @@ async def open_ledger(
 class SqliteClaim:
     """One unit held by this run."""
 
-    __slots__ = ("_attempt", "_held", "_ledger", "_writer", "attempts", "known", "passed_jobs", "state")
+    __slots__ = (
+        "_attempt", "_held", "_ledger", "_writer", "attempts", "image_passed", "known", "passed_jobs", "state",
+    )  # fmt: skip
 
     def __init__(self, ledger: SqliteLedger, writer: Writer, granted: allocate.Granted) -> None:
         self._ledger = ledger
@@ -65,6 +67,7 @@ class SqliteClaim:
         self.state = granted.state
         self.passed_jobs = granted.passed_jobs
         self.attempts = granted.attempts
+        self.image_passed = granted.image_passed
 
     @property
     def identity(self) -> Identity:
@@ -96,9 +99,9 @@ class SqliteClaim:
             raise LedgerError("A step was done without an attempt.")
         self.state = await self._writer.call(lambda t: units.step_done(t, held, attempt, label, state))
 
-    async def passed(self, job_digest: str) -> None:
+    async def passed(self, job_digest: str, image: str = "") -> None:
         held = self._held
-        self.state = await self._writer.call(lambda t: units.passed(t, held, job_digest))
+        self.state = await self._writer.call(lambda t: units.passed(t, held, job_digest, image))
 
     async def failed_clean(self, reason: str, *, release: bool, script_failed: bool = False) -> None:
         work = partial(

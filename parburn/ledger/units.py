@@ -201,7 +201,7 @@ def step_done(transaction: Transaction, unit: Held, attempt: int, label: str, st
     return _move(transaction, unit, state, "step", attempt=attempt, label=label)
 
 
-def passed(transaction: Transaction, unit: Held, job_digest: str) -> State:
+def passed(transaction: Transaction, unit: Held, job_digest: str, image: str) -> State:
     """The job is in the chip. Where there was no plan at all, the index goes back when the run ends."""
     before = current(transaction, unit)
     connection = transaction.connection
@@ -214,6 +214,9 @@ def passed(transaction: Transaction, unit: Held, job_digest: str) -> State:
     bound = _bind(transaction, unit)
     connection.execute("INSERT OR IGNORE INTO passes VALUES (?, ?)", (unit.id, job_digest))
     connection.execute("UPDATE attempts SET closed = 1 WHERE unit = ? AND closed = 0", (unit.id,))
+    if image:
+        connection.execute("UPDATE units SET image_passed = ? WHERE id = ?", (image, unit.id))
+        bound["image"] = text_digest(image)
     return _move(transaction, unit, State.PASS, "passed", job=job_digest, **bound)
 
 

@@ -94,6 +94,17 @@ class LoaderProtocol:
         """Whether every request of this burst has all of its answers."""
         return self._answered == len(self._frames) and not self._repeats
 
+    def answers_needed(self) -> int:
+        """How many more answers must come before there is anything to do: to send more, or to be complete."""
+        if self.all_sent:
+            return len(self._frames) - self._answered
+        in_the_way = self._unanswered_bytes - self.ring_bytes // 2
+        number = self._answered
+        while in_the_way > 0 and number < self._sent:
+            in_the_way -= len(self._frames[number])
+            number += 1
+        return number - self._answered
+
     @property
     def only_repeats_missing(self) -> bool:
         """Whether all is answered but for copies of an error we expected eight times."""

@@ -24,7 +24,8 @@ class BusError(Exception):
 class Registers:
     """Words by address; those never written read 0. Writes to `read_only` words and to the ROM do nothing.
 
-    What exists: a window around every address that the chip's row names, and the ROM's.
+    What exists: a window around every address that the chip's row names, and the ROM's. A mirror of the
+    peripherals answers, but has words of its own.
     """
 
     def __init__(self, chip: Chip) -> None:
@@ -53,7 +54,8 @@ class Registers:
 
 
 def _named_addresses(chip: Chip) -> set[int]:
-    found = {chip.efuse_base, clkdiv_address(chip), chip.dummy_register, *chip.extra_registers}
+    found = {chip.efuse_base, clkdiv_address(chip), chip.dummy_register}
+    found |= {*chip.extra_registers, *chip.mirrors}
     found |= {source.address for f in chip.fields for source in f.sources if source.address}
     found |= {address for address in (chip.crystal.clkdiv_address, chip.crystal.address) if address}
     if chip.usb_jtag:

@@ -86,6 +86,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         # A loss is never reported from within write(): the caller is in the middle of its own state.
         device.on_write_error = lambda error: self._loop.call_soon(self._lose, error)
         self._closed: asyncio.Future[None] | None = None
+        self._resting = False
         self.is_pty = tty.is_pty(device.number)
         self.has_lines = not self.is_pty
         self.usb_vid_pid = None if self.is_pty else tty.usb_ids(port)
@@ -119,6 +120,17 @@ class SerialStream(CallbackStream, asyncio.Protocol):
             self._transport.write(data[written:] if written else data)
         if not self.is_pty:  # what a pty took is with its other end already
             self._note_written(len(data), self._loop.time())
+
+    def rest(self, seconds: float) -> None:
+        """Take the port out of the loop's sight for so long."""
+        if not (self._resting or self._closing or self._transport.is_closing()):
+            self._resting = True
+            self._transport.pause_reading()
+            self._loop.call_later(seconds, self._wake)
+
+    def _wake(self) -> None:
+        self._resting = False
+        self._transport.resume_reading()  # does nothing for a transport that closes
 
     def set_lines(self, dtr: bool, rts: bool) -> None:
         """Set both lines in one step. Raises PortGone."""

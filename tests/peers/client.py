@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import selectors
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,7 +99,7 @@ class Peer:
 
     def __init__(self, version: int) -> None:
         self.version = version
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+        self._errors = os.memfd_create("stderr")
         self._process = subprocess.Popen(
             [str(peer_python(version)), "-m", f"tests.peers.worker{version}"],
             cwd=ROOT,
@@ -159,7 +159,7 @@ class Peer:
             self._process.kill()
             self._process.wait(5)
         self._process.stdout.close()
-        self._errors.close()
+        os.close(self._errors)
 
     def _ask(self, line: bytes) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -174,7 +174,7 @@ class Peer:
         while not received.endswith(b"\n"):
             if not self._selector.select(max(0.0, deadline - time.monotonic())):
                 raise PeerError(f"no answer from espefuse {self.version}.x in {ANSWER_DEADLINE_S:.0f} s")
-            chunk = self._process.stdout.read1(1 << 20)  # type: ignore[attr-defined]
+            chunk = os.read(self._process.stdout.fileno(), 1 << 20)
             if not chunk:
                 raise PeerError(self._last_words())
             received += chunk
@@ -183,8 +183,7 @@ class Peer:
         return found
 
     def _last_words(self) -> str:
-        self._errors.seek(0)
-        text = self._errors.read().decode(errors="replace")
+        text = os.pread(self._errors, 1 << 20, 0).decode(errors="replace")
         return f"the worker of espefuse {self.version}.x ended:\n{text[-2000:]}"
 
 

@@ -9,6 +9,7 @@ import io
 import json
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from tests.peers import worker_common as common
@@ -63,7 +64,7 @@ class Session5(common.Session):
         names = {"espefuse": self.api, "index": index, "configs": configs, "json": json}
         try:
             for path in paths:
-                with open(path, encoding="utf-8") as file:  # noqa: PTH123 (the peer's Python, plain)
+                with Path(path).open(encoding="utf-8") as file:
                     exec(compile(file.read(), path, "exec"), names)
             self.api.burn_all()
         except (Exception, SystemExit) as error:

@@ -1,4 +1,4 @@
-"""`python -m tests.soak --runs N --seed S`: campaigns until N board runs are done. Last line: JSON of counts."""
+"""`python -m tests.soak --runs N --seed S`: campaigns until N board runs are done; ends with JSON of counts."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from tests.soak.campaign import Result, run_campaign
+from tests.soak.campaign import MIXED, Result, run_campaign
+from tests.soak.child import warm_up
+from tests.soak.themes import PRESSING
+
+SHOWN = 4  # violations of one campaign that are printed
 
 
-def results(seed: int, jobs: int) -> Iterator[Result]:
+def results(seed: int, jobs: int, theme: str, mutation: str) -> Iterator[Result]:
     """Campaigns without end, `jobs` at a time."""
-    seeds = iter(range(seed, sys.maxsize))
-    if jobs == 1:
-        yield from map(run_campaign, seeds)
+    play = partial(run_campaign, theme=PRESSING.get(theme, MIXED), mutation=mutation)
     with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        while True:
-            batch = [next(seeds) for _ in range(4 * jobs)]
-            yield from pool.imap_unordered(run_campaign, batch)
+        for first in range(seed, sys.maxsize, 4 * jobs):
+            yield from pool.imap_unordered(play, range(first, first + 4 * jobs))
 
 
 def main() -> int:
@@ -31,23 +33,33 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10_000, help="board runs to do at least")
     parser.add_argument("--seed", type=int, default=1, help="of the first campaign; each has its own")
     parser.add_argument("--jobs", type=int, default=2, help="campaigns at a time")
-    parser.add_argument("--only", action="store_true", help="that one campaign, told in full and kept")
+    parser.add_argument(
+        "--theme", default="", choices=("", *PRESSING), help="campaigns that press on one rule"
+    )
+    parser.add_argument("--mutate", action="store_true", help="switch that rule off: the soak must fail")
+    parser.add_argument(
+        "--only", action="store_true", help="one campaign, told in full, its folder kept here"
+    )
     given = parser.parse_args()
+    mutation = given.theme if given.mutate else ""
+    warm_up()
     if given.only:
         folder = Path(f"soak-{given.seed}").resolve()
-        result = run_campaign(given.seed, keep=folder)
+        theme = PRESSING.get(given.theme, MIXED)
+        result = run_campaign(given.seed, theme=theme, mutation=mutation, keep=folder)
         sys.stdout.write("\n".join([*result.log, *result.violations, json.dumps(result.counts)]) + "\n")
         return 1 if result.violations else 0
     began = time.monotonic()
     counts: Counter[str] = Counter()
     bad: list[Result] = []
-    for result in results(given.seed, given.jobs):
+    for result in results(given.seed, given.jobs, given.theme, mutation):
         counts.update(result.counts)
         if result.violations:
             bad.append(result)
-            sys.stdout.write(f"seed {result.seed}: " + "\n  ".join(result.violations) + "\n")
+            shown = "\n  ".join(result.violations[:SHOWN])
+            sys.stdout.write(f"seed {result.seed}: {shown}\n")
         sys.stderr.write(f"\r{counts['board runs']} board runs, {len(bad)} bad campaigns ")
-        if counts["board runs"] >= given.runs:
+        if counts["board runs"] >= given.runs or (bad and given.mutate):
             break
     sys.stderr.write("\n")
     summary = {

@@ -1,4 +1,4 @@
-"""The boards of one campaign: a forked process with a rig that takes orders, and the files that tell the truth.
+"""The boards of one campaign: a forked process with a rig that takes orders; their files tell the truth.
 
 Unlike `parburn sim`, it stays between runs: faults, who sits in which slot and the power change by order.
 """
@@ -77,7 +77,9 @@ class Bench:
 
         Boards that are not named lie on the shelf.
         """
-        self._order(do="set_up", slots=list(slots), faults={str(n): list(f) for n, f in faults.items()}, seed=seed)
+        self._order(
+            do="set_up", slots=list(slots), faults={str(n): list(f) for n, f in faults.items()}, seed=seed
+        )
         return [str(self.folder / f"ttyUSB{n}") for n in range(len(slots))]
 
     def settle(self) -> dict[int, list[str]]:
@@ -185,7 +187,11 @@ class _Worker:
             if number == len(self.rig.ports):
                 self.rig.ports.append(PtyPort(self.boards[board_number], link))
             port = self.rig.ports[number]
-            port.board, port.wake_at, port.comes_back_at = self.boards[board_number], float("inf"), float("inf")
+            port.board, port.wake_at, port.comes_back_at = (
+                self.boards[board_number],
+                float("inf"),
+                float("inf"),
+            )
             if port.master >= 0 and port.link != link:
                 self.rig._unplug(port)
             port.link = link

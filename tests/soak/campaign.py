@@ -15,16 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.soak import child
 from tests.soak.bench import Bench, Made
 from tests.soak.checker import Checker, same, units_of
 from tests.soak.child import Crash, Ended, run_forked
 from tests.soak.jobs import Work, write_job
 
-CHIPS = (
-    Made("esp32"), Made("esp32", (("coding", "3/4"),)), Made("esp32c3"), Made("esp32s3"), Made("esp32s2"),
-    Made("esp32c6"), Made("esp32h2"),
-)  # fmt: skip
-FRAMES, LEDGER_WRITES = 230, 30  # of a run: where a kill may strike
+CHIPS = (Made("esp32", (("coding", "3/4"),)), *map(Made, child.CHIPS))
+FRAMES, LEDGER_WRITES = 230, 25  # of a run: where a kill may strike
 FROM_HOST, TO_HOST = 3600, 4200  # bytes of a board's run
 
 Draw = Callable[[random.Random, int], str]
@@ -42,6 +40,7 @@ KINDS: Mapping[str, Draw] = {
     "byte from the host": lambda r, n: (
         f"byte {r.randrange(1, FROM_HOST)} from the host is {r.choice(('lost', 'doubled', 'flipped'))}"
     ),
+    "flipped to the chip": lambda r, n: f"one byte in {r.randrange(600, 2500)} from the host is flipped",
     "noise": lambda r, n: (
         f"one byte in {r.randrange(1000, 6000)} to the host is {r.choice(('lost', 'doubled', 'flipped'))}"
     ),
@@ -50,7 +49,9 @@ KINDS: Mapping[str, Draw] = {
     "garbage": lambda r, n: (
         f"{r.randrange(1, 60)} bytes of garbage come {r.choice(('before', 'after'))} answer {r.randrange(1, FRAMES)}"
     ),
-    "silence": lambda r, n: f"the link is silent after {r.randrange(1, FROM_HOST)} bytes for {r.randrange(50, 900)} ms",
+    "silence": lambda r, n: (
+        f"the link is silent after {r.randrange(1, FROM_HOST)} bytes for {r.randrange(50, 900)} ms"
+    ),
     "cut": lambda r, n: f"the link is silent after {r.randrange(1, FROM_HOST)} bytes",
     "unplugged": lambda r, n: f"the port vanishes after {r.randrange(1, FROM_HOST)} bytes",
     "renamed": lambda r, n: (
@@ -58,7 +59,9 @@ KINDS: Mapping[str, Draw] = {
         f" and comes back as ttyUSB{r.randrange(50, 90)} after {r.randrange(10, 300)} ms"
     ),
     "swap new": lambda r, n: f"the board is swapped for a new one after {r.randrange(1, FROM_HOST)} bytes",
-    "swap": lambda r, n: f"the board is swapped with board {r.randrange(n)} after {r.randrange(1, FROM_HOST)} bytes",
+    "swap": lambda r, n: (
+        f"the board is swapped with board {r.randrange(n)} after {r.randrange(1, FROM_HOST)} bytes"
+    ),
     "crystal": lambda r, n: "the crystal has 26 MHz",
     "reboot": lambda r, n: f"the ROM reboots at packet {r.randrange(1, FRAMES)}",
     "watchdog": lambda r, n: f"the watchdog resets the chip after packet {r.randrange(1, FRAMES)}",
@@ -83,13 +86,14 @@ class Theme:
 
     kinds: tuple[str, ...] = tuple(KINDS)
     fault_share: float = 0.5  # of the boards, per run
-    kill_share: float = 0.6  # of the runs
+    kill_share: float = 0.7  # of the runs
     boards: tuple[int, int] = (14, 22)
     seats: tuple[int, int] = (8, 14)
     runs: tuple[int, int] = (3, 6)
     doubled_records: bool = False
     twins: bool = False
     shuffle: float = 0.3
+    kill_frames: tuple[int, int] = (1, FRAMES)
     chips: tuple[Made, ...] = CHIPS
     work: Work | None = None
 
@@ -169,7 +173,7 @@ class Campaign:
         todo = [board for board in everybody if board not in done]
         seats = rng.randint(*self.theme.seats)
         some = rng.sample(done, min(len(done), seats // 5 + max(0, seats - len(todo))))
-        slots = sorted(some + (todo if self.twins else rng.sample(todo, min(len(todo), seats))))[: seats + 2]
+        slots = sorted(some + (todo if self.twins else rng.sample(todo, min(len(todo), seats))))
         if rng.random() < self.theme.shuffle:
             rng.shuffle(slots)
         return slots
@@ -178,23 +182,32 @@ class Campaign:
         rng, theme = self.rng, self.theme
         slots = self._slots()
         faults: dict[int, list[str]] = {}
-        for board in slots:
+        busy = self._busy(slots)
+        for board in busy:
             while rng.random() < theme.fault_share and len(faults.get(board, ())) < 3:
                 kind = rng.choice(theme.kinds)
                 faults.setdefault(board, []).append(KINDS[kind](rng, len(slots)))
                 self.result.counts[f"drawn {kind}"] += 1
-        crash = self._crash(len(slots)) if rng.random() < theme.kill_share else None
+        crash = self._crash(slots, busy) if rng.random() < theme.kill_share else None
         options = ["--baud", "460800"] if rng.random() < 0.15 else []
         options += ["--max-burning", str(rng.randint(1, 4))] if rng.random() < 0.2 else []
         self._run(slots, faults, crash=crash, options=options, hasty=True)
         return self._check()
 
-    def _crash(self, ports: int) -> Crash:
+    def _busy(self, slots: Sequence[int]) -> list[int]:
+        """Who of them has not passed yet; everybody when all have."""
+        units = units_of(self.ledger)
+        keys = {board: self.checker.key(board) for board in slots}
+        return [n for n in slots if keys[n] not in units or units[keys[n]].state != "pass"] or list(slots)
+
+    def _crash(self, slots: Sequence[int], busy: Sequence[int]) -> Crash:
         rng = self.rng
         if rng.random() < 0.3:
             return Crash("ledger", rng.randint(1, LEDGER_WRITES), rng.choice(("before", "after")))
         when = rng.choice(("before", "torn", "after"))
-        return Crash("packet", rng.randint(1, FRAMES), when, f"ttyUSB{rng.randrange(ports)}")
+        return Crash(
+            "packet", rng.randint(*self.theme.kill_frames), when, f"ttyUSB{slots.index(rng.choice(busy))}"
+        )
 
     def _run(
         self,
@@ -215,9 +228,7 @@ class Campaign:
             "--connect-attempts", "2", *options,
         ]  # fmt: skip
         try:
-            ended = run_forked(
-                command, folder=self.folder, crash=crash, mutation=self.mutation, hasty=hasty
-            )
+            ended = run_forked(command, folder=self.folder, crash=crash, mutation=self.mutation, hasty=hasty)
         except AssertionError as hang:
             result.violations.append(str(hang))
             ended = Ended(-9, "", "")
@@ -276,7 +287,9 @@ class Campaign:
         failed += [f"index {index} is on {n} chips" for index, n in held.items() if n > 1]
         for unit in units.values():
             if unit.index is not None and not unit.spent and not (self.theme.doubled_records or self.twins):
-                failed.append(f"index {unit.index} is kept for ever by a chip that was never attempted: {unit}")
+                failed.append(
+                    f"index {unit.index} is kept for ever by a chip that was never attempted: {unit}"
+                )
         self.result.violations += failed
         return not failed
 
@@ -285,7 +298,9 @@ class Campaign:
         assert self.doubled
         units = {unit.index: unit for unit in units_of(self.ledger).values()}
         spent = [index for index in self.doubled if index in units and units[index].spent]
-        words = [f"indexes {self.doubled} share a MAC address, and both were burned"] if len(spent) > 1 else []
+        words = (
+            [f"indexes {self.doubled} share a MAC address, and both were burned"] if len(spent) > 1 else []
+        )
         return words + [line for line in failed if not any(f"index={i}," in line for i in self.doubled)]
 
     def _twins_untouched(self) -> list[str]:
@@ -296,7 +311,7 @@ class Campaign:
         """Another job on what has passed, killed on its way; and a new chip, which gets the lowest free index."""
         slots = list(range(self.bench.boards))
         if self.rng.random() < 0.5:
-            self._run(slots, {}, crash=self._crash(len(slots)), script="two.py", hasty=True)
+            self._run(slots, {}, crash=self._crash(slots, slots), script="two.py", hasty=True)
             if not self._check():
                 return
             self._run(slots, {}, script="two.py")
@@ -309,4 +324,6 @@ class Campaign:
                 assert unit.index is not None
                 want = self.checker.whole[board].cells(unit.index, station_two=True)
                 if unit.state != "pass" or not same(self.bench.memory(board), want):
-                    self.result.violations.append(f"board {board} is not what station two makes of it: {unit}")
+                    self.result.violations.append(
+                        f"board {board} is not what station two makes of it: {unit}"
+                    )

@@ -14,8 +14,9 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,7 @@ from tests.soak import mutations
 
 SHORT_FLOOR_S = 0.6  # silence that counts as no answer, where nothing but injected silence is to be met
 HANG_S = 120.0
+CHIPS = ("esp32", "esp32c3", "esp32s3", "esp32s2", "esp32c6", "esp32h2")
 END = b"\xc0"
 
 
@@ -58,7 +60,18 @@ def frames_of(data: bytes) -> list[bytes]:
     return [END + body + END for body in parts if body]
 
 
-def arm(crash: Crash, count: Callable[[], None] = lambda: None) -> None:
+def warm_up() -> None:
+    """Import what a run needs, once, in the process that forks: a run then costs no start."""
+    from parburn.chips.registry import chip_named
+    from parburn.efuse.layout import layout_of
+
+    for name in ("cli", "cli_run", "fleet", "transport.serial", "ui.report", "ledger.sqlite"):
+        import_module(f"parburn.{name}")
+    for name in CHIPS:
+        layout_of(chip_named(name))
+
+
+def arm(crash: Crash) -> None:
     """Let this process die there."""
     if crash.kind == "packet":
         _arm_packets(crash)
@@ -105,14 +118,18 @@ def _arm_ledger(crash: Crash) -> None:
         if begun == crash.number:
             die()
 
-    Writer._transact = transact  # type: ignore[assignment, method-assign]  # as above
+    Writer._transact = transact  # type: ignore[method-assign]  # as above
 
 
-def count_into(path: Path) -> None:
-    """Write how many frames each port was sent, and how many transactions the ledger saw, at the end."""
-    import atexit
+def count_into(path: Path) -> Callable[[], object]:
+    """Count the frames that each port is sent, those before its burn, and the ledger's transactions.
+
+    What is returned writes the counts, once the run is over.
+    """
     import json
 
+    from parburn.controller import Controller
+    from parburn.efuse.plan import BurnStep
     from parburn.ledger.writer import Writer
     from parburn.rom import RomLoader
 
@@ -129,8 +146,15 @@ def count_into(path: Path) -> None:
         transact_whole(self, connection, requests)  # type: ignore[arg-type]  # handed on as it came
 
     RomLoader._write = write  # type: ignore[method-assign]  # only counts
-    Writer._transact = transact  # type: ignore[assignment, method-assign]  # only counts
-    atexit.register(lambda: path.write_text(json.dumps(counts)))
+    Writer._transact = transact  # type: ignore[method-assign]  # only counts
+    stage_whole = Controller.stage
+
+    async def stage(self: Controller, step: BurnStep, also_read: Sequence[int] = ()) -> Mapping[int, int]:
+        counts.setdefault("before the burn", sum(counts.values()) - counts["ledger"])
+        return await stage_whole(self, step, also_read)
+
+    Controller.stage = stage  # type: ignore[method-assign]  # only counts
+    return lambda: path.write_text(json.dumps(counts))
 
 
 @dataclass(frozen=True)
@@ -192,9 +216,9 @@ def _become(out: Path, err: Path) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(fd, number)
         os.close(fd)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115, PTH123 - the process's own, for all its life
-    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115, PTH123 - the same
-    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115, PTH123 - the same
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - the process's own, for all its life
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - the same
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - the same
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
@@ -206,17 +230,14 @@ def _main(
 
     if hasty:
         rom._FLOOR_S = SHORT_FLOOR_S  # type: ignore[misc]  # a constant, but for this
-    if counts is not None:
-        count_into(counts)
+    write_counts = count_into(counts) if counts is not None else None
     if mutation:
         mutations.apply(mutation)
     if crash is not None:
         arm(crash)
     code = cli.main(list(arguments))
-    if counts is not None:
-        import atexit
-
-        atexit._run_exitfuncs()
+    if write_counts is not None:
+        write_counts()
     return code
 
 

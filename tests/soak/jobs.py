@@ -15,7 +15,7 @@ from parburn.chips.model import Chip
 from parburn.sim.efuse_memory import EfuseMemory
 from parburn.sim.factory import mac_crc
 
-RECORDS = 400
+RECORDS = 80
 MAC_VERSION = 1
 
 _SCRIPT = """\
@@ -73,20 +73,22 @@ def key_of(index: int, size: int = 32) -> bytes:
     return bytes(byte or 1 for byte in raw)
 
 
-def write_job(folder: Path, work: Work, *, doubled: tuple[int, int] | None = None) -> None:
+def write_job(
+    folder: Path, work: Work, *, doubled: tuple[int, int] | None = None, records: int = RECORDS
+) -> None:
     """Scripts, records and key files. `doubled`: the second index has the first one's MAC address."""
     keys = folder / "keys"
     keys.mkdir(exist_ok=True)
-    records = {}
-    for index in range(1, RECORDS + 1):
+    entries = {}
+    for index in range(1, records + 1):
         long, short = keys / f"{index}.bin", keys / f"{index}.24"
         long.write_bytes(key_of(index))
         short.write_bytes(key_of(index, 24))
         owner = doubled[0] if doubled and index == doubled[1] else index
-        records[str(index)] = {
+        entries[str(index)] = {
             "mac": custom_mac(owner).hex(":"), "key": str(long), "short_key": str(short),
         }  # fmt: skip
-    (folder / "ids.json").write_text(json.dumps(records))
+    (folder / "ids.json").write_text(json.dumps(entries))
     (folder / "one.py").write_text(work.script())
     (folder / "two.py").write_text(_STATION_TWO)
 

@@ -1,4 +1,4 @@
-"""Our own safety with one rule switched off, by name. Applied in a child process only; the soak must see it."""
+"""Our own safety with one rule switched off, by name. Applied in a child process; the soak must see it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,11 @@ def _late_attempt() -> None:
     from parburn.ledger.base import Attempt, State
     from parburn.ledger.sqlite import SqliteClaim
 
-    attempted, step_done, incomplete = SqliteClaim.burn_attempted, SqliteClaim.step_done, SqliteClaim.incomplete
+    attempted, step_done, incomplete = (
+        SqliteClaim.burn_attempted,
+        SqliteClaim.step_done,
+        SqliteClaim.incomplete,
+    )
     waiting: dict[int, Attempt] = {}
 
     async def later(self: SqliteClaim, attempt: Attempt) -> None:

@@ -1,0 +1,130 @@
+"""Every crash point of one burn: `python -m tests.soak.points CHIP` stops the process at each of them, once.
+
+The points are every transaction of the ledger (not begun, committed) and every frame to the chip (sent, or
+torn in the middle) from the last one before the burn on. After each, the command runs again and must finish
+the board with the same index, bit for bit. Last line: JSON of counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.soak.bench import Bench, Made
+from tests.soak.checker import Checker, same, units_of
+from tests.soak.child import Crash, run_forked, warm_up
+from tests.soak.jobs import Work, write_job
+
+BOARDS = {"esp32c3": Made("esp32c3"), "esp32-3/4": Made("esp32", (("coding", "3/4"),))}
+WORK = Work(burns=(True, False, False))
+KILLED = -9
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one point. `struck`: the process really died there; `touched`: the chip held bits then."""
+
+    point: str
+    struck: bool
+    touched: bool
+    violations: list[str]
+
+
+def command(folder: Path, ports: list[str]) -> list[str]:
+    """The command line of all runs."""
+    return [
+        "--json", "--do-not-confirm", "--ports", *ports, "--scripts", str(folder / "one.py"),
+        "--configfiles", str(folder / "ids.json"), "--ledger", str(folder / "ledger.sqlite"),
+    ]  # fmt: skip
+
+
+def counted(made: Made) -> dict[str, int]:
+    """Frames and transactions of a run that nothing disturbs, and the frames until the burn begins."""
+    folder = Path(tempfile.mkdtemp(prefix="points-"))
+    try:
+        write_job(folder, WORK, records=2)
+        with Bench(folder, [made], seed=1, stay_powered=False) as bench:
+            (port,) = bench.set_up([0], {}, seed=1)
+            counts = folder / "counts.json"
+            ended = run_forked(command(folder, [port]), folder=folder, counts=counts)
+            assert ended.exit == 0, ended
+            found: dict[str, int] = json.loads(counts.read_text())
+            return found
+    finally:
+        shutil.rmtree(folder)
+
+
+def points(made: Made) -> Iterator[Crash]:
+    """All of them."""
+    counts = counted(made)
+    for number in range(1, counts["ledger"] + 1):
+        yield Crash("ledger", number, "before")
+        yield Crash("ledger", number, "after")
+    for number in range(counts["before the burn"], counts["ttyUSB0"] + 1):
+        yield Crash("packet", number, "after", "ttyUSB0")
+        yield Crash("packet", number, "torn", "ttyUSB0")
+
+
+def play(crash: Crash, *, made: Made) -> Outcome:
+    """Stop there, run again, check."""
+    folder = Path(tempfile.mkdtemp(prefix="point-"))
+    try:
+        write_job(folder, WORK, records=2)
+        stay_powered = crash.number % 2 == 1
+        with Bench(folder, [made], seed=crash.number, stay_powered=stay_powered) as bench:
+            checker = Checker(bench, folder / "ledger.sqlite", WORK)
+            checker.meet()
+            ports = bench.set_up([0], {}, seed=1)
+            first = run_forked(command(folder, ports), folder=folder, crash=crash)
+            bench.settle()
+            touched = bench.memory(0).cells != checker.factory[0]
+            violations = list(checker.violations())
+            ports = bench.set_up([0], {}, seed=1)
+            second = run_forked(command(folder, ports), folder=folder)
+            bench.settle()
+            violations += checker.violations()
+            (unit,) = units_of(checker.ledger).values()
+            whole = same(bench.memory(0), checker.whole[0].cells(1))
+            if second.exit or (unit.index, unit.state) != (1, "pass") or not whole:
+                violations.append(
+                    f"not whole after {crash}: {unit}, exit {second.exit}: {second.stdout[-900:]}"
+                )
+            return Outcome(str(crash), first.exit == KILLED, touched, violations)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> int:
+    """0 when every point held."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak.points", description=__doc__)
+    parser.add_argument("chip", choices=BOARDS)
+    parser.add_argument("--jobs", type=int, default=2)
+    given = parser.parse_args()
+    warm_up()
+    made = BOARDS[given.chip]
+    every = list(points(made))
+    with multiprocessing.get_context("fork").Pool(given.jobs) as pool:
+        outcomes = pool.map(partial(play, made=made), every, chunksize=4)
+    bad = [line for one in outcomes for line in one.violations]
+    sys.stdout.write("".join(line + "\n" for line in bad))
+    summary = {
+        "chip": given.chip,
+        "points": len(outcomes),
+        "struck": sum(one.struck for one in outcomes),
+        "with bits in the chip": sum(one.touched for one in outcomes),
+        "violations": len(bad),
+    }
+    sys.stdout.write(json.dumps(summary) + "\n")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Short campaigns that each press on one rule, by the mutation of our own safety that each must show.
+
+Without the mutation such a campaign holds; with it the checker must find something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.soak.bench import Made
+from tests.soak.campaign import Theme
+from tests.soak.jobs import Work
+
+_RS = (Made("esp32c3"), Made("esp32s3"))
+_WHOLE = Work()
+_STEPWISE = Work(burns=(True, True, False), hidden_key=False)
+
+
+def _theme(*kinds: str, kills: float, faults: float = 0.0, **more: object) -> Theme:
+    settings = {"boards": (6, 8), "seats": (6, 8), "runs": (2, 2), "chips": _RS, "work": _WHOLE} | more
+    return Theme(kinds=kinds, fault_share=faults, kill_share=kills, **settings)  # type: ignore[arg-type]  # mixed
+
+
+# by mutation: the campaign that must see it
+PRESSING: Mapping[str, Theme] = {
+    "no read-back of the programming registers": _theme("flipped to the chip", kills=0.0, faults=0.8),
+    "no re-identification": _theme("swap", "swap new", kills=0.0, faults=0.7, runs=(3, 3)),
+    "BURN_ATTEMPTED after PGM": _theme(kills=1.0, runs=(3, 3), kill_frames=(90, 200)),
+    "no resume image": _theme(kills=1.0, work=_STEPWISE, kill_frames=(120, 230)),
+    "no unique values": _theme(kills=0.0, doubled_records=True),
+    "no barrier": _theme(kills=0.0, twins=True),
+    "no exact verify": _theme("dead bit", "leaking bit", kills=0.0, faults=0.7),
+}
