@@ -8,7 +8,7 @@ counted: what is read a second time for safety, USB frames, timers, the ring's l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from parburn.chips.model import Chip, RegisterWrite
@@ -20,6 +20,8 @@ from parburn.rom import MAGIC_ADDRESS
 
 REPLY_BYTES = 14
 INFO_REPLY_BYTES = 34
+CHANGE_BAUD_BYTES = 18
+ROM_BAUD = 115200
 ALL = 0xFFFF_FFFF
 
 Frame = tuple[int, int]  # bytes to the chip, bytes of its answer
@@ -50,6 +52,14 @@ class Part:
             sent += tx
             answered = max(answered, sent) + rx
         return answered * 10 / baud + self.chip_ms / 1000
+
+
+def floor_seconds(parts: Sequence[Part], baud: int) -> float:
+    """All parts at this rate; a raised one has to be asked for, behind SYNC and which chip it is."""
+    if baud == ROM_BAUD:
+        return sum(part.seconds(baud) for part in parts)
+    first = (*parts[:2], Part("CHANGE_BAUDRATE", ((CHANGE_BAUD_BYTES, REPLY_BYTES),)))
+    return sum(part.seconds(ROM_BAUD) for part in first) + sum(part.seconds(baud) for part in parts[2:])
 
 
 def _reads(addresses: Iterable[int]) -> list[Frame]:

@@ -26,7 +26,7 @@ from benchmarks.common import (
     progress,
     run,
 )
-from benchmarks.floor import Part, floor_of
+from benchmarks.floor import ROM_BAUD, Part, floor_of, floor_seconds
 from benchmarks.picture import Bars, bars
 from parburn.chips.registry import chip_named
 from parburn.efuse.image import EfuseImage
@@ -36,7 +36,6 @@ from parburn.efuse.staging import stage_custom_mac, stage_field, stage_key
 
 CHIPS = ("esp32c3", "esp32s3", "esp32")
 LINKS = ((115200, 1), (115200, 16), (921600, 1))  # rate, latency timer in ms
-ROM_BAUD = 115200
 MAC = "02:00:00:00:ee:01"
 UNIQUE_ID = "8ee8971133"
 KEY = bytes(range(1, 33))
@@ -194,7 +193,7 @@ def rows_of_job(
 ) -> list[Row]:
     """A row for each tool."""
     chip, baud = str(head["chip"]), int(head["baud"])
-    floor_s = round(sum(part.seconds(baud) for part in job_floor(chip, job)), 4)
+    floor_s = round(floor_seconds(job_floor(chip, job), baud), 4)
     rows: list[Row] = []
     for tool, python in tools.items():
         times = given.repeat if python is None else given.peer_repeat

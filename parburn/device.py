@@ -46,6 +46,7 @@ from parburn.events import (
     DeviceReport,
     Finished,
     Identified,
+    Note,
     Planned,
     Result,
     ScriptOutput,
@@ -323,6 +324,8 @@ class _Calls:
         plan = plan_burns(image, staged)
         self._burns += 1
         run.emit(Planned(board.port, plan.describe(), self._burns))
+        for reason in plan.forced if plan else ():
+            run.emit(Note(board.port, f"FORCED: {reason}. It is burned all the same, for ever.", "warning"))
         digest = plan.keyed_digest(run.ledger.keyed_digest_key())
         if plan:
             self._attempts += 1

@@ -12,7 +12,7 @@ from parburn.chips.describe import chip_revision
 from parburn.chips.model import Chip, Crystal, RegisterWrite
 from parburn.chips.registry import chip_named, find_chip
 from parburn.controller import CONTROLLERS, Controller, join_words, words_of
-from parburn.efuse.image import EfuseImage
+from parburn.efuse.image import BlockNotRead, EfuseImage
 from parburn.efuse.values import crc8
 from parburn.errors import BoardSwapped, ChipError, CommandRefused, IdentityUnclear, SecureDownload, WrongChip
 from parburn.rom import ReadRegs, RomLoader, SecurityInfo, WriteRegs
@@ -189,7 +189,7 @@ async def identify(
     image = controller.image_of(
         reading, wanted_blocks, EfuseImage(chip, {}, registers={a: seen[a] for a in chip.extra_registers})
     )
-    major, minor = chip_revision(chip, lambda name: image.field_bits(chip.field_by_name[name][0]))
+    image, major, minor = await _with_revision(controller, image)
     exact = chip_named(chip.name, revision=100 * major + minor)
     if exact is not plain:
         chip = extend(exact)
@@ -212,6 +212,16 @@ async def identify(
         security=security,
         usb_jtag=on_jtag,
     )
+
+
+async def _with_revision(controller: Controller, image: EfuseImage) -> tuple[EfuseImage, int, int]:
+    """The silicon revision. A few chips tell it in a block that nobody else needs: it is read then."""
+    chip = image.chip
+    while True:
+        try:
+            return image, *chip_revision(chip, lambda name: image.field_bits(chip.field_by_name[name][0]))
+        except BlockNotRead as missing:
+            image = await controller.read_blocks({missing.index}, image)
 
 
 def timing_for(chip: Chip, crystal_mhz: int) -> tuple[RegisterWrite, ...]:

@@ -25,7 +25,7 @@ def _digest(key: bytes, index: int, bits: int) -> str:
 
 
 def _may_hold_a_key(chip: Chip, index: int) -> bool:
-    """Whether a block can be hidden from software; the block of the custom MAC address is for other things."""
+    """Whether a block can be hidden from software; that of the custom MAC address is for other things."""
     user = {one.block for one in chip.field_by_name.get("CUSTOM_MAC", ())}
     return bool(chip.blocks[index].rd_dis) and index not in user
 
@@ -95,7 +95,9 @@ def refuse_other_chip(
                 hint="Two chips with one factory identity: take both out of the line.",
             )
     for index, bits in now.blocks.items() if last else ():
-        if index in before.blocks and bits & ~(before.block(index) | plan.want(index)):
+        if index not in before.blocks or now.is_torn(index):
+            continue  # what a torn block really holds shows when its word is burned again
+        if bits & ~(before.block(index) | plan.want(index)):
             raise UnitQuarantined(
                 f"{now.chip.blocks[index].name} holds bits that nobody asked for since it was begun",
                 hint="Take the board out of the line and mark it: it must not ship.",

@@ -147,6 +147,11 @@ class EfuseImage:
             return True
         return not self.field_bits(layout_of(self.chip).wr_dis) >> what.wr_dis & 1
 
+    def is_torn(self, index: int) -> bool:
+        """Tell whether the decoder of a coded block reports errors: bits that it shows may not be burned."""
+        status = self.status.get(index, GOOD)
+        return (status.errors > 0 or status.fail) and self.scheme(index) is not CodingScheme.NONE
+
     def with_blocks(
         self,
         blocks: Mapping[int, int],

@@ -61,10 +61,12 @@ class BurnStep:
 
 @dataclass(frozen=True)
 class BurnPlan:
-    """The steps of a burn, in order. Empty (false) when nothing is to be burned."""
+    """The steps of a burn, in order. Empty (false) when nothing is to be burned. `forced` are the refusals
+    that were passed over because --force or --force-write-always asks for that, as sentences."""
 
     chip: Chip = field(repr=False, compare=False)
     steps: tuple[BurnStep, ...] = ()
+    forced: tuple[str, ...] = field(default=(), compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.steps)
@@ -135,12 +137,13 @@ def plan_burns(image: EfuseImage, staged: StagedBurns) -> BurnPlan:
     last = image.chip.blocks[-1].index
     image.scheme(last)  # a chip in a coding scheme that cannot be used is left alone, BLOCK0 too
     image.with_blocks({0: image.block(0) | staged.block(0)}).scheme(last)  # and none is brought into it
-    _refuse(
-        rules.broken_rule(image, staged), staged.force or staged.ignored_rules, "--force skips this check"
-    )
+    forced: list[str] = []
+    skipped = forced if staged.force else None
+    any_rule = forced if staged.force or staged.ignored_rules else None
+    _refuse(rules.broken_rule(image, staged), any_rule, "--force skips this check")
     wants: dict[int, int] = {}
     for index, bits in staged.blocks().items():
-        want = _checked(image, layout.blocks[index], bits, staged.force)
+        want = _checked(image, layout.blocks[index], bits, skipped)
         if want:
             wants[index] = want
     again = {index: image.block(index) for index in staged.recovering}
@@ -152,30 +155,33 @@ def plan_burns(image: EfuseImage, staged: StagedBurns) -> BurnPlan:
     if 0 in again:
         steps += _block0_steps(image, layout, again[0] & ~wants.get(0, 0), again=True)
     steps += _block0_steps(image, layout, wants.get(0, 0))
-    return BurnPlan(image.chip, tuple(steps))
+    return BurnPlan(image.chip, tuple(steps), tuple(forced))
 
 
-def _refuse(reason: str | None, allowed: bool, hint: str = FORCE_HINT) -> None:
-    if reason is not None and not allowed:
-        raise PlanError(reason, hint=hint)
+def _refuse(reason: str | None, forced: list[str] | None, hint: str = FORCE_HINT) -> None:
+    """Raise PlanError for a reason, or note it where `forced` takes what is passed over."""
+    if reason is not None:
+        if forced is None:
+            raise PlanError(reason, hint=hint)
+        forced.append(reason)
 
 
-def _checked(image: EfuseImage, block: Block, bits: int, force: bool) -> int:
+def _checked(image: EfuseImage, block: Block, bits: int, forced: list[str] | None) -> int:
     """Return the bits of one block to burn, 0 for none. The order of the checks is the original's."""
     if bits >> image.block_bits(block.index):
         raise PlanError(f"what is staged for {block.name} does not fit into it")
-    _refuse(rules.read_protected(image, block), force)
+    _refuse(rules.read_protected(image, block), forced)
     locked = rules.write_protected(image, block)
-    _refuse(locked, force)
+    _refuse(locked, forced)
     have = image.block(block.index)
     missing = bits & ~have
     if not missing:
         return 0
-    _refuse(locked, False, hint="no option can change that")  # forced or not, no bit would land
+    _refuse(locked, None, hint="no option can change that")  # forced or not, no bit would land
     scheme = image.scheme(block.index)
-    _refuse(rules.second_write(scheme, block, have, bits), force)
+    _refuse(rules.second_write(scheme, block, have, bits), forced)
     if image.is_writeable(block):
-        _refuse(rules.write_protected_fields(image, block, missing), force)
+        _refuse(rules.write_protected_fields(image, block, missing), forced)
         bits &= have | ~rules.protected_bits(image, block)  # forced: what cannot land is not waited for
     if scheme is CodingScheme.NONE:
         return bits & ~have

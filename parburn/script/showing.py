@@ -260,12 +260,13 @@ def _holds_secret(image: EfuseImage, block: Block) -> bool:
 def adc_info(draft: Draft) -> None:
     """Show the calibration values that this chip holds."""
     image = draft.image
-    version = block_version(image)
-    if version:
-        draft.say(f"Block version: {version}")
-    for one in image.fields():
-        if one.category == "calibration":
-            draft.say(f"{one.name} = {values.get(image, one)}")
+    if "BLK_VERSION_MINOR" in image.chip.field_by_name:
+        draft.say(f"Block version: {block_version(image)}")
+    fields = [one for one in image.fields() if one.category == "calibration"]
+    if not fields:
+        draft.say(f"this {image.chip.title} holds no calibration values")
+    for one in fields:
+        draft.say(f"{one.name} = {values.get(image, one)}")
 
 
 def block_version(image: EfuseImage) -> int:

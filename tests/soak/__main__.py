@@ -1,4 +1,4 @@
-"""`python -m tests.soak --runs N --seed S`: campaigns until N board runs are done; ends with JSON of counts."""
+"""`python -m tests.soak --runs N --seed S`: campaigns, until N board runs are done. Ends with JSON."""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ KINDS: Mapping[str, Draw] = {
     "late": lambda r, n: f"byte {r.randrange(1, TO_HOST)} to the host is late by {r.randrange(20, 400)} ms",
     "answer lost": lambda r, n: f"answer {r.randrange(1, FRAMES)} is lost",
     "garbage": lambda r, n: (
-        f"{r.randrange(1, 60)} bytes of garbage come {r.choice(('before', 'after'))} answer {r.randrange(1, FRAMES)}"
+        f"{r.randrange(1, 60)} bytes of garbage come {r.choice(('before', 'after'))}"
+        f" answer {r.randrange(1, FRAMES)}"
     ),
     "silence": lambda r, n: (
         f"the link is silent after {r.randrange(1, FROM_HOST)} bytes for {r.randrange(50, 900)} ms"
@@ -67,7 +68,8 @@ KINDS: Mapping[str, Draw] = {
     "watchdog": lambda r, n: f"the watchdog resets the chip after packet {r.randrange(1, FRAMES)}",
     "hang": lambda r, n: f"the controller never becomes idle after program {r.randrange(1, 7)}",
     "brown-out": lambda r, n: (
-        f"the supply browns out in program {r.randrange(1, 7)} leaving {r.randrange(0, 101, 5)} percent of the bits"
+        f"the supply browns out in program {r.randrange(1, 7)}"
+        f" leaving {r.randrange(0, 101, 5)} percent of the bits"
     ),
     "weak bit": lambda r, n: (
         f"bit {r.randrange(256)} of {_chip_block(r)} refuses to burn the first"
@@ -244,7 +246,8 @@ class Campaign:
     def _read(self, ended: Ended) -> None:
         said = ended.stdout + ended.stderr
         if "error inside parburn" in said or "Traceback" in ended.stderr or ended.exit == 70:
-            self.result.violations.append(f"a defect: {said[-3000:]}")
+            at = max(0, said.find("error inside parburn") - 300)
+            self.result.violations.append(f"a defect: {said[at:][:1500]}\n{ended.stderr[-3000:]}")
         self.result.log.append(f"  exit {ended.exit}")
         for line in ended.stdout.splitlines():
             try:
@@ -308,7 +311,7 @@ class Campaign:
         return [f"boards {sorted(self.twins)} share one identity and were burned: {burned}"] if burned else []
 
     def _station_two(self) -> None:
-        """Another job on what has passed, killed on its way; and a new chip, which gets the lowest free index."""
+        """Another job on what has passed, killed on its way and taken up again."""
         slots = list(range(self.bench.boards))
         if self.rng.random() < 0.5:
             self._run(slots, {}, crash=self._crash(slots, slots), script="two.py", hasty=True)

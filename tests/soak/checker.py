@@ -133,7 +133,8 @@ class Checker:
         for block in memory.chip.blocks:
             extra = memory.cells[block.index] & ~two[block.index]
             if extra and not spoiled & set(block.names):
-                yield f"{name} holds {extra.bit_count()} cells in {block.name} that index {unit.index} has not"
+                count = extra.bit_count()
+                yield f"{name} holds {count} cells in {block.name} that index {unit.index} has not"
         if unit.state == "pass" and not any(same(memory, wanted) for wanted in (one, two)):
             wrong = [b.name for b in memory.chip.blocks if memory.cells[b.index] != one[b.index]]
             yield f"{name} passed as index {unit.index} and is not exact in {', '.join(wrong)}"

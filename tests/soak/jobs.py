@@ -46,7 +46,7 @@ else:
 
 @dataclass(frozen=True)
 class Work:
-    """One variant of the job. `burns` says where `burn_all` stands: after the MAC, after the key, at the end."""
+    """One variant of the job. `burns`: whether `burn_all` stands after the MAC, after the key, at the end."""
 
     burns: tuple[bool, bool, bool] = (False, False, False)
     hidden_key: bool = True
