@@ -40,7 +40,7 @@ CHECK_WORDS = 3
 
 DEC_STATUS_ERRORS = 0xFFF
 
-POLLS = 2  # reads of CMD behind each command; both must show idle
+POLLS = 2  # reads of CMD behind a read command; both must show idle
 IDLE_DEADLINE_S = 0.5  # the longest operation in any manual takes 0.1 s
 READ_ATTEMPTS = 2
 
@@ -128,7 +128,7 @@ class Controller:
         self._guarded, self._same_board = tuple(registers), same_board
 
     async def _still_same(self, values: Sequence[int]) -> bool:
-        """Whether what was read belongs to our chip. Raises BoardSwapped when two readings say it does not."""
+        """Whether what was read belongs to our chip. Raises BoardSwapped when two readings deny it."""
         try:
             self._same_board(values)
         except BoardSwapped:
@@ -228,7 +228,7 @@ class Controller:
         self._known = {address: 0 for address, word in self._known.items() if word == 0}
         polls = await self.rom.burst(
             self._command(CONF_PROGRAM, CMD_PROGRAM, self.chip.program_ms),
-            ReadRegs((self._cmd,) * POLLS),
+            ReadRegs((self._cmd,)),  # only after READ may one idle reading be false
         )
         await self._wait_idle("the program command", polls)
 

@@ -216,12 +216,16 @@ async def identify(
 
 async def _with_revision(controller: Controller, image: EfuseImage) -> tuple[EfuseImage, int, int]:
     """The silicon revision. A few chips tell it in a block that nobody else needs: it is read then."""
-    chip = image.chip
     while True:
         try:
-            return image, *chip_revision(chip, lambda name: image.field_bits(chip.field_by_name[name][0]))
+            return image, *_revision(image)
         except BlockNotRead as missing:
             image = await controller.read_blocks({missing.index}, image)
+
+
+def _revision(image: EfuseImage) -> tuple[int, int]:
+    chip = image.chip
+    return chip_revision(chip, lambda name: image.field_bits(chip.field_by_name[name][0]))
 
 
 def timing_for(chip: Chip, crystal_mhz: int) -> tuple[RegisterWrite, ...]:

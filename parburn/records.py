@@ -36,9 +36,7 @@ def image_record(image: EfuseImage, key: bytes, indexes: Collection[int]) -> str
     Only blocks that are about to be burned belong in it: they have been read twice.
     """
     blocks = {
-        str(index): _digest(key, index, bits)
-        if bits and _may_hold_a_key(image.chip, index)
-        else f"{bits:x}"
+        str(index): _digest(key, index, bits) if bits and _may_hold_a_key(image.chip, index) else f"{bits:x}"
         for index, bits in sorted(image.blocks.items())
         if index in indexes
     }

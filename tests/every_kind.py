@@ -5,15 +5,16 @@ Also says what can be burned on a kind, from its row alone: a chip that is added
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from parburn.chips.model import Block, Chip, KeyPurpose
 from parburn.chips.registry import chip_named, chip_names
-from parburn.sim.factory import DEFAULT_REVISION
-from parburn.sim.state_file import read_board
+from parburn.sim.factory import DEFAULT_REVISION, Product, factory_mac, make_product
+from parburn.sim.state_file import BoardFile, read_board
 from tests.rig import Rig, start_rig
 
 LATER = (3, 1)  # later than every overlay begins
@@ -55,6 +56,7 @@ LATE = tuple(
 )
 KINDS = USUAL + LATE
 NAMES = tuple(kind.name for kind in KINDS)
+Change = Callable[[Kind, Product], None]
 
 
 @dataclass(frozen=True)
@@ -94,15 +96,31 @@ class Boards:
         return rig.programs(at)
 
 
+def _made(kinds: Sequence[Kind], folder: Path, change: Change) -> Path:
+    """Files of boards as they come from the factory, then changed."""
+    states = folder / "boards"
+    states.mkdir(parents=True)
+    for at, kind in enumerate(kinds):
+        rng = random.Random(f"{folder}:{kind.name}")
+        settings = {"revision": ".".join(map(str, kind.revision))}
+        made = make_product(kind.chip.name, mac=factory_mac(rng), settings=settings, rng=rng)
+        change(kind, made)
+        BoardFile(states / f"ttyUSB{at}.json", made).write()
+    return states
+
+
 @contextmanager
-def every_kind(folder: Path, *, seed: int = 1, faults: Sequence[str] = ()) -> Iterator[Boards]:
-    """Run a board of every kind until the block ends."""
+def every_kind(folder: Path, *, seed: int = 1, change: Change | None = None) -> Iterator[Boards]:
+    """Run a board of every kind until the block ends. `change` is done to each before it is powered."""
 
-    def mix(kinds: Sequence[Kind]) -> str:
-        return ",".join(f"{kind.chip.name}:1" for kind in kinds)
+    def rig(kinds: Sequence[Kind], folder: Path, settings: Sequence[str], seed: int) -> Rig:
+        mix = ",".join(f"{kind.chip.name}:1" for kind in kinds)
+        state = _made(kinds, folder, change) if change else None
+        return stack.enter_context(
+            start_rig(mix, tmp_path=folder, settings=() if state else settings, seed=seed, state=state)
+        )
 
-    late = [f"revision={LATER[0]}.{LATER[1]}"]
     with ExitStack() as stack:
-        usual = stack.enter_context(start_rig(mix(USUAL), tmp_path=folder, seed=seed, faults=faults))
-        later = start_rig(mix(LATE), tmp_path=folder / "late", settings=late, seed=seed + 100, faults=faults)
-        yield Boards(usual, stack.enter_context(later))
+        usual = rig(USUAL, folder, (), seed)
+        later = rig(LATE, folder / "late", [f"revision={LATER[0]}.{LATER[1]}"], seed + 100)
+        yield Boards(usual, later)

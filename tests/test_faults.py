@@ -251,7 +251,7 @@ def test_boards_that_cannot_be_burned_are_left_alone_and_say_why(
     words = [
         ("pass", ""),
         ("pass", ""),
-        ("refused", "coding"),
+        ("refused", "CODING_SCHEME"),
         ("refused", "MHz"),
         ("refused", "secure download"),
         ("no-answer", ""),

@@ -33,9 +33,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tables": {"chips", "job"},
     "tracebook": {"chips", "protocol"},
     "run": {"chips", "identify", "job", "ledger", "script", "tables", "tracebook"},
-    "device": {
-        "chips", "commit", "efuse", "identify", "ledger", "records", "rom", "run", "script", "transport",
-    },
+    "board": {"identify", "ledger", "rom"},
+    "calls": {"board", "chips", "commit", "efuse", "identify", "ledger", "records", "run", "script"},
+    "device": {"board", "calls", "commit", "identify", "rom", "run", "script", "transport"},
     "fleet": {"device", "identify", "job", "ledger", "protocol", "run", "script", "tables", "transport"},
     "ui": set(),
     "sim": {"chips"},

@@ -70,10 +70,12 @@ class EfuseImage:
             return CodingScheme.NONE
         if self.chip.coding == "rs":
             return CodingScheme.RS
-        value = self.field_bits(self.chip.field_by_name[self.chip.coding][0])
+        field = self.chip.field_by_name[self.chip.coding][0]
+        value = self.field_bits(field)
         if value not in _CLASSIC_SCHEMES:
             raise EfuseError(
-                f"this chip's {self.chip.coding} is {value}, and blocks in that coding scheme cannot be used",
+                f"this chip's {field.name} is {value}, {field.meanings.get(value, 'which is unknown')}: "
+                "nothing can be burned in that scheme",
                 hint="only chips with the coding schemes None and 3/4 can be burned",
             )
         return _CLASSIC_SCHEMES[value]

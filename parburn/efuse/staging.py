@@ -107,9 +107,18 @@ def _stage_mac(image: EfuseImage, staged: StagedBurns, f: Field, mac: bytes) -> 
                 f"MAC_VERSION is {number}: BLOCK{f.block} does not hold a custom MAC of version 1",
                 hint=FORCE_HINT,
             )
-    added |= _stage(image, staged, f, int.from_bytes(mac, "little"))
+    wanted = [(f, int.from_bytes(mac, "little"))]
     if crc_field is not None:
-        added |= _stage(image, staged, crc_field, crc8(mac))
+        wanted.append((crc_field, crc8(mac)))
+    for one, bits in wanted:
+        added |= _stage(image, staged, one, bits)
+        # Bits that are set already count as burned elsewhere, but an address with more bits is another one.
+        if image.field_bits(one) | staged.field(one) != bits and not staged.force:
+            address = mac.hex(":")
+            raise EfuseError(
+                f"{one.name} has bits burned that do not belong to {address}: it would show another value",
+                hint=FORCE_HINT,
+            )
     return added
 
 

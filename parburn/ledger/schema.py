@@ -83,7 +83,7 @@ MIGRATIONS = (
         BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;
     """,
     """
-    -- What the chip held when it last passed, in the form of attempts.image_before; empty: nothing was burned.
+    -- What the chip held when it last passed, in the form of attempts.image_before; empty: not known.
     ALTER TABLE units ADD COLUMN image_passed TEXT NOT NULL DEFAULT '';
     """,
 )

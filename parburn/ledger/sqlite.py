@@ -55,7 +55,8 @@ class SqliteClaim:
     """One unit held by this run."""
 
     __slots__ = (
-        "_attempt", "_held", "_ledger", "_writer", "attempts", "image_passed", "known", "passed_jobs", "state",
+        "_attempt", "_held", "_ledger", "_writer", "attempts", "image_passed", "known", "passed_jobs",
+        "state",
     )  # fmt: skip
 
     def __init__(self, ledger: SqliteLedger, writer: Writer, granted: allocate.Granted) -> None:

@@ -157,7 +157,7 @@ REFUSED = [
     ("esp32s3", {"CUSTOM_MAC": 2}, {"BLOCK_USR_DATA": 1}, "no second write"),
     ("esp32", {"CODING_SCHEME": 1, "BLOCK3": 1}, {"BLOCK3": 2}, "bytes 0 to 5"),
     ("esp32", {"CODING_SCHEME": 1, "BLOCK3": 3}, {"BLOCK3": 1 | 1 << 50}, "bytes 0 to 5"),
-    ("esp32", {"CODING_SCHEME": 2}, {"SECURE_VERSION": 1}, "cannot be used"),
+    ("esp32", {"CODING_SCHEME": 2}, {"SECURE_VERSION": 1}, "nothing can be burned"),
     ("esp32s3", {"WR_DIS": 1 << 23}, {"BLOCK_KEY0": 2}, "write-protected"),
     ("esp32s3", {"RD_DIS": 1}, {"BLOCK_KEY0": 2}, "read-protected"),
     ("esp32s3", {"WR_DIS": 1 << 4}, {"SPI_BOOT_CRYPT_CNT": 1}, "SPI_BOOT_CRYPT_CNT"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +73,8 @@ def test_diagram_has_every_arrow_once() -> None:
 def test_remaining_steps_of_an_attempt() -> None:
     one = Attempt("p", "{}", ("K", "B0", "LOCK"), {"K": State.VERIFIED, "B0": State.BURNED})
     assert one.remaining == ("B0", "LOCK")
+
+
+def test_the_diagram_of_the_architecture_page_is_the_table() -> None:
+    page = Path(__file__).resolve().parents[2] / "ARCHITECTURE.md"
+    assert f"```mermaid\n{diagram()}```" in page.read_text()

@@ -179,6 +179,7 @@ class _Worker:
         for number, board in enumerate(self.boards):
             board.give_faults(parse_faults(faults.get(number, ()), board=number, seed=seed), now)
         for port in self.rig.ports[len(slots) :]:
+            port.wake_at = port.comes_back_at = float("inf")  # what it was to do is not done any more
             if port.master >= 0:
                 self.rig._unplug(port)
         del self.rig.ports[len(slots) :]

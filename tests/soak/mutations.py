@@ -64,25 +64,25 @@ def _late_attempt() -> None:
 
 def _no_resume_image() -> None:
     """A resumed script sees the chip as it is, half burned."""
-    from parburn.device import _Calls
+    from parburn.calls import BoardCalls
 
     def image_for_script(self: Any) -> Any:
         self._seen = self._now
         return self._now
 
-    _Calls.image_for_script = image_for_script  # type: ignore[method-assign]  # the mutation
+    BoardCalls.image_for_script = image_for_script  # type: ignore[method-assign]  # the mutation
 
 
 def _no_unique_values() -> None:
     """Nobody looks whether two boards get one value: neither the run nor the ledger is told of them."""
-    from parburn import device
+    from parburn.calls import BoardCalls
 
-    whole = device._Calls.burn
+    whole = BoardCalls.burn
 
     async def burn(self: Any, staged: Any, image: Any, unique: Any) -> Any:
         return await whole(self, staged, image, {})
 
-    device._Calls.burn = burn  # type: ignore[method-assign]  # the mutation
+    BoardCalls.burn = burn  # type: ignore[method-assign]  # the mutation
 
 
 def _no_barrier() -> None:

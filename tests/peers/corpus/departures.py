@@ -54,6 +54,18 @@ DEPARTURES = (
         peers=BOTH,
     ),
     Case(
+        "a custom MAC that is a part of the burned one",
+        "esp32c3",
+        (commands("burn_custom_mac aa:cd:ef:01:02:03"), commands("burn_custom_mac aa:cd:ef:01:02:02")),
+        peers=BOTH,
+    ),
+    Case(
+        "a custom MAC whose CRC is a part of the burned one",
+        "esp32",
+        (commands("burn_custom_mac 02:00:00:00:01:05"), commands("burn_custom_mac 02:00:00:00:03:05")),
+        peers=BOTH,
+    ),
+    Case(
         "a helper sees the script's names",
         "esp32",
         (scripts("burn.py"),),

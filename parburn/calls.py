@@ -1,0 +1,272 @@
+"""What a script may ask of its device, and above all its burns: from what is staged to verified bits.
+
+Coroutines of the event loop, called through the script's bridge (`script.session.DeviceCalls`). Here stands
+the order of a burn: plan, meet the other boards and be confirmed, record, wait for a slot, commit. And here
+an attempt of an earlier run is taken up again: the script sees the image of then, must make the same plan,
+and only what the chip lacks is burned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from anyio import CancelScope
+
+from parburn.board import Board
+from parburn.chips.model import RegisterWrite
+from parburn.commit import CommitHooks, commit
+from parburn.efuse.image import EfuseImage
+from parburn.efuse.plan import BurnPlan, BurnStep, needed_blocks, plan_burns, remaining
+from parburn.efuse.staging import StagedBurns
+from parburn.errors import ChipError, GarbledAnswer, PartialBurn, PlanError, UnitQuarantined
+from parburn.events import BlockBurned, Note, Planned, Result, StepChanged
+from parburn.identify import Device
+from parburn.ledger.base import Attempt, Claim, State
+from parburn.records import image_from_record, image_record, recorded_blocks, refuse_other_chip
+from parburn.run import PlanOfBoard, SharedRun
+from parburn.script.session import ScriptOutcome
+
+AGREEING_READS = 4  # readings of a chip that is taken up again, until two in a row agree
+
+
+class BoardCalls:
+    """What a script's thread may ask of its device. Coroutines of the event loop; see script.session."""
+
+    def __init__(self, run: SharedRun, board: Board, device: Device, claim: Claim) -> None:
+        self._run, self._board, self._device, self._claim = run, board, device, claim
+        self._now = device.image  # what the chip shows
+        self._seen = device.image  # what the script sees: the same but while an attempt is taken up again
+        self._burns = 0
+        self._attempts = 0  # those of the burns that have bits to burn: the ledger keeps an attempt for each
+        self._touched: set[int] = set()  # blocks that were burned, or found burned, and verified
+        self._then_passed = ""  # digest of the job, once the last burn is asked for
+
+    async def still_what_passed(self) -> None:
+        """Raise UnitQuarantined where the chip lacks what this unit held when it passed: it is another one.
+
+        Answers carry no checksum: what is missing is looked for in a second reading.
+        """
+        record = self._claim.image_passed
+        blocks = recorded_blocks(record) if record else frozenset[int]()
+        lacking = blocks - self._now.blocks.keys()
+        if lacking:
+            self._now = await self._device.controller.read_blocks(lacking, self._now)
+        key = self._run.ledger.keyed_digest_key()
+        try:
+            if record:
+                image_from_record(record, self._now, key)
+        except UnitQuarantined:
+            self._now = await self._device.controller.read_blocks(blocks | {0}, self._now)
+            image_from_record(record, self._now, key)
+
+    async def first_image(self) -> EfuseImage:
+        """What the script sees first. All that records of open attempts speak of is read and compared.
+
+        Answers carry no checksum, and a difference is a quarantine: two readings must agree before.
+        """
+        recorded = {i for one in self._claim.attempts for i in recorded_blocks(one.image_before)}
+        for _ in range(AGREEING_READS if recorded else 0):
+            before = self._now
+            self._now = await self._device.controller.read_blocks({*recorded, *before.blocks}, before)
+            if self._now == before:
+                return self.image_for_script()
+        if recorded:
+            raise GarbledAnswer(
+                "no two readings of the chip's blocks agree",
+                hint="The line damages data: use a shorter cable or another hub port, then run again.",
+            )
+        return self.image_for_script()
+
+    def image_for_script(self) -> EfuseImage:
+        """What the script sees now: the chip as it is, or as it was before the attempt that must go on.
+
+        A block that only a later attempt had read is shown as it was before that one.
+        """
+        self._seen = self._now
+        for attempt in reversed(self._claim.attempts[self._attempts :]):
+            self._seen = image_from_record(
+                attempt.image_before, self._seen, self._run.ledger.keyed_digest_key()
+            )
+        return self._seen
+
+    def _reachable(self) -> None:
+        """Raise ChipError once a burn has ended what the chip answers to."""
+        if self._board.unread:
+            raise ChipError(
+                f"{', '.join(self._board.unread)} is burned: the chip's registers cannot be reached any more",
+                hint="Let the script do everything else before it burns such a field.",
+            )
+
+    async def read_blocks(self, indexes: Collection[int]) -> EfuseImage:
+        """Read blocks that are not known yet."""
+        self._reachable()
+        self._now = await self._device.controller.read_blocks(indexes, self._now)
+        blocks = {index: self._now.block(index) for index in indexes if index not in self._seen.blocks}
+        self._seen = self._seen.with_blocks(blocks, self._now.status, self._now.block0_errors)
+        return self._seen
+
+    async def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
+        """Read any registers of the chip."""
+        self._reachable()
+        return await self._device.rom.read_regs(addresses)
+
+    async def write_registers(self, writes: tuple[RegisterWrite, ...]) -> None:
+        """Write registers that are not the eFuse controller's."""
+        self._reachable()
+        await self._device.rom.write_regs(writes)
+
+    async def last_burn(self, outcome: ScriptOutcome, job_digest: str) -> None:
+        """Burn what the scripts left staged; then the unit has passed, and the ledger says so."""
+        self._then_passed = job_digest
+        if outcome.staged:
+            await self.burn(outcome.staged, outcome.image, outcome.unique_values)
+        else:
+            self._run.plans.withdraw(self._board.port)
+        if self._board.result is None:
+            await self._passed()
+
+    async def _passed(self) -> None:
+        left = len(self._claim.attempts) - self._attempts
+        if left > 0 and not self._run.scripts.shows_only:
+            raise PartialBurn(
+                f"this unit was begun with {left} more burns than the script asks for now",
+                remaining=left,
+                hint="Run the very script and files of the first attempt.",
+            )
+        if not self._run.job.dry_run:
+            key = self._run.ledger.keyed_digest_key()
+            held = image_record(self._now, key, self._touched) if self._touched else ""
+            await self._claim.passed(self._then_passed, held)
+        self._board.result = Result.PASS
+
+    async def burn(self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]) -> EfuseImage:
+        """Plan, record, meet the others, confirm, burn, verify. Returns what the chip shows then."""
+        run, board = self._run, self._board
+        lacking = needed_blocks(image.chip, staged) - image.blocks.keys()
+        if lacking:
+            image = await self.read_blocks(lacking)
+        plan = plan_burns(image, staged)
+        self._burns += 1
+        run.emit(Planned(board.port, plan.describe(), self._burns))
+        for reason in plan.forced if plan else ():
+            run.emit(Note(board.port, f"FORCED: {reason}. It is burned all the same, for ever.", "warning"))
+        digest = plan.keyed_digest(run.ledger.keyed_digest_key())
+        if plan:
+            self._attempts += 1
+            self._same_as_attempted(digest)
+        board.planned = True
+        board.unique.update(unique)
+        await self._met_and_confirmed(plan)
+        if run.job.dry_run:
+            return plan.apply(image)
+        await self._claim.planned(digest, unique)
+        if plan:
+            await self._committed(plan, image, digest)
+        return self.image_for_script()
+
+    def _same_as_attempted(self, digest: str) -> None:
+        """A burn that was begun must go on with the very same plan."""
+        if self._attempts <= len(self._claim.attempts):
+            before = self._claim.attempts[self._attempts - 1]
+            if before.plan_digest != digest:
+                raise UnitQuarantined(
+                    f"burn {self._burns} of this unit was begun with another plan than the script makes now",
+                    hint="Run the very script and files of the first attempt. A script that makes random "
+                    "keys must save them and use them again.",
+                )
+
+    async def _met_and_confirmed(self, plan: BurnPlan) -> None:
+        run, board, device = self._run, self._board, self._device
+        if self._burns == 1:
+            run.emit(StepChanged(board.port, "confirming"))
+            await run.plans.arrive(
+                board.port,
+                PlanOfBoard(
+                    port=board.port,
+                    slot=board.slot,
+                    chip=device.chip.title,
+                    mac=device.identity.mac_text,
+                    index=self._claim.index,
+                    blocks=plan.describe(),
+                    unique_values=dict(board.unique),
+                ),
+            )
+
+    async def _committed(self, plan: BurnPlan, image: EfuseImage, digest: str) -> None:
+        """Burn what the chip lacks of the plan. The rest of the run may be cancelled, this may not."""
+        run, board, device = self._run, self._board, self._device
+        self._reachable()
+        known = self._claim.attempts
+        if self._attempts <= len(known):
+            done = {step.label for step in plan.steps} - set(known[self._attempts - 1].remaining)
+            refuse_other_chip(plan, image, self._now, verified=done, last=self._attempts == len(known))
+        try:
+            pending = remaining(plan, self._now, verified=self._verified_blocks(plan))
+        except PlanError as error:
+            if self._attempts > len(self._claim.attempts):
+                raise
+            raise UnitQuarantined(f"what was begun cannot be finished: {error}", hint=error.hint) from error
+        lacking = {_planned_label(plan, step) for step in pending.steps}
+        found = tuple(step for step in plan.steps if step.label not in lacking)  # by an earlier attempt
+        touched = {0, *(write.block.index for step in plan.steps for write in step.writes)}
+        self._touched |= touched
+
+        async def attempted() -> None:
+            await self._claim.burn_attempted(
+                Attempt(
+                    plan_digest=digest,
+                    image_before=image_record(image, run.ledger.keyed_digest_key(), touched),
+                    steps=tuple(step.label for step in plan.steps),
+                )
+            )
+            board.attempted = True
+            for step in found:  # its lock may hide it later: then only this record speaks for it
+                await self._claim.step_done(step.label, State.LOCKED if step.locks else State.VERIFIED)
+
+        if not pending:
+            await attempted()
+            return
+        run.emit(StepChanged(board.port, "waiting", "for a burn slot"))
+        async with run.burn_slot():
+            run.stop.check()
+            run.emit(StepChanged(board.port, "burning"))
+            first = board.done
+            board.total = first + len(pending.steps)
+
+            async def burned(step: BurnStep, number: int) -> None:
+                board.done = first + number
+                label = _planned_label(plan, step)
+                await self._claim.step_done(label, State.LOCKED if step.locks else State.VERIFIED)
+                run.emit(BlockBurned(board.port, step.label, board.done, board.total))
+
+            hooks = CommitHooks(
+                identity=device.identity.registers,
+                same_board=device.identity.same_board,
+                attempted=attempted,
+                burned=burned,
+                may_go_on=run.stop.commits_may_go_on,
+            )
+            with CancelScope() as scope:  # shielded from the first program command until the record is made
+                result = await commit(pending, device.controller, self._now, hooks)
+                scope.shield = True
+                self._now, board.unread = result.image, result.unread
+                if self._then_passed:
+                    await self._passed()
+
+    def _verified_blocks(self, plan: BurnPlan) -> frozenset[int]:
+        """Blocks that the ledger recorded as verified in an earlier attempt at this very burn."""
+        if self._attempts > len(self._claim.attempts):
+            return frozenset()
+        left = self._claim.attempts[self._attempts - 1].remaining
+        done = [step for step in plan.steps if step.label not in left]
+        return frozenset(write.block.index for step in done for write in step.writes)
+
+
+def _planned_label(plan: BurnPlan, step: BurnStep) -> str:
+    """The step's name in the whole plan: the rest of a step that burns several blocks has a shorter one."""
+    blocks = {write.block.index for write in step.writes}
+    for whole in plan.steps:
+        burned = {write.block.index for write in whole.writes}
+        if blocks <= burned and (whole.locks, whole.ends_link) == (step.locks, step.ends_link):
+            return whole.label
+    return step.label
