@@ -85,7 +85,7 @@ async def find_out_chip(rom: RomLoader, wanted: str) -> tuple[Chip, SecurityInfo
         shown = f"chip id {security.chip_id}" if security and security.chip_id is not None else "no chip id"
         raise WrongChip(
             f"a chip that parburn does not know ({shown}, magic {magic if magic is None else hex(magic)})",
-            hint="Name the chip with --chip if you are sure, or update parburn.",
+            hint="It was left untouched. A newer parburn may know this chip.",
         )
     if wanted not in ("auto", chip.name):
         raise WrongChip(

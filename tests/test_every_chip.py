@@ -148,8 +148,12 @@ def espefuse(port: str, kind: Kind, folder: Path, *words: str) -> str:
 
 def on_all_boards(boards: Boards, folder: Path, words: Sequence[Sequence[str]]) -> list[str]:
     """Run espefuse 5.6 on every board, two at a time."""
+
+    def run(port: str, kind: Kind, line: Sequence[str]) -> str:
+        return espefuse(port, kind, folder, *line)
+
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda *one: espefuse(*one[:2], folder, *one[2]), boards.ports, KINDS, words))
+        return list(pool.map(run, boards.ports, KINDS, words))
 
 
 def virtual(folder: Path, starts: Sequence[Mapping[int, int]]) -> list[ChipState]:
