@@ -54,9 +54,7 @@ class Board:
         """A field's bits in the chip."""
         return self.whole.field_bits(self.whole.field_named(name))
 
-    async def burn(
-        self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]
-    ) -> EfuseImage:
+    async def burn(self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]) -> EfuseImage:
         if self.fails is not None:
             raise self.fails
         await anyio.sleep(self.burn_s)

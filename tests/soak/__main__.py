@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from functools import partial
+from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.soak.campaign import MIXED, Result, run_campaign
@@ -20,11 +22,16 @@ SHOWN = 4  # violations of one campaign that are printed
 
 
 def results(seed: int, jobs: int, theme: str, mutation: str) -> Iterator[Result]:
-    """Campaigns without end, `jobs` at a time."""
+    """Campaigns without end, `jobs` at a time. Those that are under way end by themselves."""
     play = partial(run_campaign, theme=PRESSING.get(theme, MIXED), mutation=mutation)
-    with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        for first in range(seed, sys.maxsize, 4 * jobs):
-            yield from pool.imap_unordered(play, range(first, first + 4 * jobs))
+    seeds = count(seed)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
+        running = {pool.submit(play, next(seeds)) for _ in range(jobs)}
+        while True:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for one in done:
+                yield one.result()
+                running.add(pool.submit(play, next(seeds)))
 
 
 def main() -> int:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.soak.bench import Bench, Made
@@ -111,8 +112,8 @@ def main() -> int:
     warm_up()
     made = BOARDS[given.chip]
     every = list(points(made))
-    with multiprocessing.get_context("fork").Pool(given.jobs) as pool:
-        outcomes = pool.map(partial(play, made=made), every, chunksize=4)
+    with ProcessPoolExecutor(given.jobs, mp_context=get_context("fork")) as pool:
+        outcomes = list(pool.map(partial(play, made=made), every, chunksize=4))
     bad = [line for one in outcomes for line in one.violations]
     sys.stdout.write("".join(line + "\n" for line in bad))
     summary = {
