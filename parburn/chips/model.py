@@ -97,9 +97,9 @@ class Field:
 
     `kind` is `bool`, `uint` or `bytes`; `codec` names how text and bits meet in `parburn.efuse.values`
     (empty: plain; `mac`, `custom_mac`, `mac_crc`, `custom_mac_crc`, `mac_eui64`, `keypurpose`, `keyblock`,
-    `bitcount`, `spipin`, `vref`, `adc_tp`, `temp_sensor`, `composed`). `shown_when` names a condition of the
-    chip row; a field whose condition does not hold is left out of listings but can be named (`on_request`),
-    or does not exist (`not on_request`).
+    `bitcount`, `count` (the same, but an explicit 0 is refused), `spipin`, `vref`, `adc_tp`, `temp_sensor`,
+    `composed`). `shown_when` names a condition of the chip row; a field whose condition does not hold is left
+    out of listings but can be named (`on_request`), or does not exist (`not on_request`).
     A composed field has `sources` and no place of its own (`start` is None); burning it, where its codec
     allows that, burns its sources. A field with both has its low bits in its own place and the rest in
     the sources (a key purpose of five bits whose highest stands elsewhere); `bits` is then its own place.

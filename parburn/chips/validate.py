@@ -19,6 +19,7 @@ CODECS = frozenset(
         "",
         "adc_tp",
         "bitcount",
+        "count",
         "composed",
         "custom_mac",
         "custom_mac_crc",

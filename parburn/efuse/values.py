@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Value = str | int | float | bool
 Text = str | int | bytes | bool | None
 
+COUNTERS = ("bitcount", "count")  # fields that are burned bit by bit
 FACTORY_CODECS = frozenset({"mac", "mac_eui64", "vref"})
 CUSTOM_MAC = "custom_mac"
 
@@ -206,8 +207,10 @@ def parse(image: EfuseImage, staged: StagedBurns, f: Field, text: Text) -> int:
         if text is not None and _number(f, text) != 1:
             raise BadValue(f"{f.name} is a single bit, which can only be burned to 1")
         return 1
+    if text is None and f.codec in COUNTERS:
+        return _fitting(f, _next_bit(image.field_bits(f)))
     if f.codec == "bitcount":
-        return _fitting(f, _next_bit(image.field_bits(f)) if text is None else _number(f, text))
+        return _fitting(f, _number(f, text))
     if text is None:
         raise BadValue(f"{f.name} needs a value", hint=f"burn_efuse {f.name} VALUE")
     number = _number(f, text)
