@@ -11,7 +11,7 @@ import hmac
 import json
 from collections.abc import Collection
 
-from parburn.chips.model import Chip
+from parburn.efuse import values
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
 from parburn.efuse.plan import BurnPlan
@@ -24,10 +24,19 @@ def _digest(key: bytes, index: int, bits: int) -> str:
     return DIGEST_MARK + hmac.new(key, f"{index}:{bits:x}".encode(), hashlib.sha256).hexdigest()
 
 
-def _may_hold_a_key(chip: Chip, index: int) -> bool:
-    """Whether a block can be hidden from software; that of the custom MAC address is for other things."""
-    user = {one.block for one in chip.field_by_name.get("CUSTOM_MAC", ())}
-    return bool(chip.blocks[index].rd_dis) and index not in user
+def _may_hold_a_key(image: EfuseImage, index: int) -> bool:
+    """Whether a block may hold a key: it can be hidden from software, and shows no other known content.
+
+    The classic chip keeps calibration or the custom MAC address in a block that takes keys too.
+    """
+    if not image.chip.blocks[index].rd_dis:
+        return False
+    shown = [
+        one for one in image.chip.fields if one.block == index and one.shown_when and image.is_shown(one)
+    ]
+    if any(one.codec == "custom_mac" and str(values.get(image, one)).endswith("OK)") for one in shown):
+        return False
+    return not any(one.codec == "adc_tp" for one in shown)
 
 
 def image_record(image: EfuseImage, key: bytes, indexes: Collection[int]) -> str:
@@ -36,7 +45,7 @@ def image_record(image: EfuseImage, key: bytes, indexes: Collection[int]) -> str
     Only blocks that are about to be burned belong in it: they have been read twice.
     """
     blocks = {
-        str(index): _digest(key, index, bits) if bits and _may_hold_a_key(image.chip, index) else f"{bits:x}"
+        str(index): _digest(key, index, bits) if bits and _may_hold_a_key(image, index) else f"{bits:x}"
         for index, bits in sorted(image.blocks.items())
         if index in indexes
     }

@@ -1,0 +1,42 @@
+"""What goes into the ledger of a chip's bits: keys never in clear, what identifies or calibrates always."""
+
+from __future__ import annotations
+
+import pytest
+
+from parburn.chips.registry import chip_named
+from parburn.efuse.image import EfuseImage
+from parburn.efuse.values import crc8
+from parburn.records import image_from_record, image_record
+
+LEDGER_KEY = b"k" * 32
+SECRET = int.from_bytes(bytes(range(7, 39)), "little")
+MAC = bytes.fromhex("aacdef000102")
+CUSTOM_MAC = crc8(MAC) | int.from_bytes(MAC, "little") << 8 | 1 << 184
+ADC_POINTS_IN_BLOCK3 = 1 << (3 * 32 + 14)  # BLK3_PART_RESERVE of BLOCK0
+
+
+@pytest.mark.parametrize(
+    ("chip", "block", "bits", "block0", "in_clear"),
+    [
+        ("esp32", 1, SECRET, 0, False),
+        ("esp32", 3, SECRET, 0, False),  # the block of the custom MAC takes keys too
+        ("esp32", 3, CUSTOM_MAC, 0, True),
+        ("esp32", 3, CUSTOM_MAC ^ 1, 0, False),  # no MAC: its CRC is wrong
+        ("esp32", 3, 0x1234 << 96, ADC_POINTS_IN_BLOCK3, True),
+        ("esp32", 3, 0, 0, True),
+        ("esp32c3", 4, SECRET, 0, False),
+        ("esp32c3", 3, SECRET, 0, True),  # user data, which nothing can hide
+        ("esp32c2", 3, SECRET, 0, False),
+    ],
+)
+def test_only_what_may_be_a_key_is_a_digest(
+    chip: str, block: int, bits: int, block0: int, in_clear: bool
+) -> None:
+    row = chip_named(chip)
+    blocks = {one.index: 0 for one in row.blocks} | {0: block0, block: bits}
+    image = EfuseImage(row, blocks, registers=dict.fromkeys(row.extra_registers, 0))
+    record = image_record(image, LEDGER_KEY, [block])
+    assert (f"{bits:x}" in record) == in_clear
+    assert ("hmac:" in record) != in_clear
+    assert image_from_record(record, image, LEDGER_KEY).block(block) == bits
