@@ -206,7 +206,7 @@ def _json(connection: sqlite3.Connection) -> str:
     (uuid,) = connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()
     entries = [
         dict(zip(HISTORY_COLUMNS, (*row[:7], json.loads(row[7] or "{}"), row[8]), strict=True))
-        for row in history.walk(connection)
+        for row in list(history.walk(connection))  # whole: a damaged row must leave nothing half read
     ]
     record = {
         "schema": EXPORT_SCHEMA,

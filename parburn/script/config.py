@@ -111,9 +111,10 @@ def load_config_files(paths: Iterable[Path]) -> ConfigFiles:
 def _load(path: Path) -> ConfigFile:
     try:
         content = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a path that no system takes
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
-            f"config file {path} cannot be read: {error.strerror}", hint="Check the path after --configfiles."
+            f"config file {path} cannot be read: {reason}", hint="Check the path after --configfiles."
         ) from error
     if content.startswith(b"\xef\xbb\xbf"):
         content = content[3:]  # a byte order mark, as some editors write it
@@ -137,6 +138,8 @@ def _load(path: Path) -> ConfigFile:
         ) from error
     except RecursionError as error:
         raise UsageError(f"{path}:1:1: nested too deeply for JSON") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: holds a number that is too long") from error
     return ConfigFile(path, content, True, value, digest)
 
 

@@ -18,6 +18,7 @@ from parburn.efuse.image import EfuseImage
 from parburn.errors import BadValue
 
 MAGICS = ("EFSR", "EFSW", "EFSRW")
+LONGEST_REVISION = 5  # digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def parse_token(text: str, chips: Callable[[str], Chip]) -> Token:
     pieces, errors = parts[3:-1], parts[-1]
     if len(pieces) != len(chip.blocks):
         raise BadValue(f"the token has {len(pieces)} blocks, {chip.title} has {len(chip.blocks)}")
-    if not parts[2].isdecimal():
+    if not parts[2].isdecimal() or len(parts[2]) > LONGEST_REVISION:
         raise BadValue(f"{parts[2]!r} is no chip revision")
     blocks = []
     for block, piece in zip(chip.blocks, pieces, strict=True):
@@ -117,4 +118,4 @@ def _decoded(piece: str) -> bytes:
 
 
 def _crc(prefix: str) -> str:
-    return _encoded(crc32(prefix.encode()).to_bytes(4, "little"))
+    return _encoded(crc32(prefix.encode(errors="replace")).to_bytes(4, "little"))

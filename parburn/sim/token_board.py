@@ -25,6 +25,7 @@ from parburn.sim.factory import Product, crystal_of, factory_mac, set_composed, 
 KINDS = ("EFSR", "EFSW", "EFSRW")
 ON_THE_BOARD = ("crystal", "magic", "clkdiv")  # settings that are not eFuses
 SPOIL_TRIES = 300
+LONGEST_REVISION = 5  # digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,10 @@ def read_token(text: str) -> BoardToken:
     kind, *parts = head.split(":")
     if kind not in KINDS or len(parts) < 4:
         raise _bad("it begins with EFSR: and has the chip, its revision, its blocks and a checksum")
-    if _bytes_of(crc) != zlib.crc32(f"{head}:".encode()).to_bytes(4, "little"):
+    if _bytes_of(crc) != zlib.crc32(f"{head}:".encode(errors="replace")).to_bytes(4, "little"):
         raise _bad("its checksum is wrong: copy the whole line again")
     name, revision, *pieces, errors = parts
-    if not revision.isdecimal():
+    if not revision.isdecimal() or len(revision) > LONGEST_REVISION:
         raise _bad(f"{revision!r} is no chip revision")
     chip = chip_named(name, revision=int(revision))
     if len(pieces) != len(chip.blocks):

@@ -1,0 +1,108 @@
+"""The README's commands and every example, run as written. (CI runs the README's first two itself.)"""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shlex
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.command import COMMAND, environment, parburn
+from tests.rig import start_rig
+
+ROOT = Path(__file__).resolve().parents[1]
+DEADLINE_S = 60
+
+
+def commands() -> list[str]:
+    """The README's shell blocks, without the indent of lists."""
+    text = (ROOT / "README.md").read_text()
+    return [block.strip() for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)]
+
+
+def test_the_readme_has_the_blocks_that_are_run() -> None:
+    found = commands()
+    assert len(found) == 5
+    assert "--sim " in found[0]
+    assert "pytest" in found[1]
+    assert found[2] == "parburn ports --probe"
+    assert "--dry-run" in found[3]
+
+
+def test_looking_at_the_ports_needs_no_board(tmp_path: Path) -> None:
+    outcome = parburn(*shlex.split(commands()[2])[1:], state=tmp_path)
+    assert "Traceback" not in outcome.stderr
+    assert outcome.exit in (0, 1)
+
+
+def test_dry_run_and_burn_on_real_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a rig's ports in place of the USB ones, and an operator who types BURN."""
+    state = tmp_path / "state"
+    with start_rig("esp32:1,esp32c3:1", tmp_path=tmp_path) as rig:
+        pattern = str(Path(rig.ports[0]).parent / "ttyUSB*")
+        dry, burn = (
+            [word.replace("/dev/ttyUSB*", pattern) for word in shlex.split(command)[1:]]
+            for command in commands()[3:5]
+        )
+        monkeypatch.chdir(ROOT)
+        assert parburn(*dry, state=state).exit == 0
+        assert not any(rig.programs(n) for n in range(2))
+        assert type_burn(burn, state) == 0
+        assert all(rig.programs(n) for n in range(2))
+
+
+def type_burn(words: list[str], state: Path) -> int:
+    """Run the command on a terminal of its own, answer its question; its exit code."""
+    assert COMMAND
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [COMMAND, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=environment(state), cwd=ROOT
+    )
+    os.close(theirs)
+    seen, asked, deadline = b"", False, time.monotonic() + DEADLINE_S
+    try:
+        while time.monotonic() < deadline:
+            try:
+                seen += os.read(ours, 4096)
+            except OSError:  # the other end closed: the command has ended
+                break
+            if b"Type BURN" in seen and not asked:
+                asked = True
+                os.write(ours, b"BURN\n")
+        assert asked, seen.decode(errors="replace")
+        return process.wait(DEADLINE_S)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+@pytest.mark.parametrize(
+    ("boards", "words"),
+    [
+        (
+            "esp32:1,esp32c3:1,esp32s3:1",
+            "--scripts examples/02_mac_and_unique_id.py --extend-efuse-table examples/unique_id.csv "
+            "--configfiles examples/mac_addresses.json examples/unique_id.json",
+        ),
+        ("esp32:1", "--chip esp32 --scripts examples/03_flash_encryption.py"),
+        (
+            "esp32:1,esp32c3:1,esp32s3:1",
+            "--scripts examples/04_mixed_chips.py --configfiles examples/ids.json",
+        ),
+        ("esp32c3:1,esp32s3:1", "--scripts examples/05_dialect_5.py --configfiles examples/ids.json"),
+        ("esp32:1,esp32c3:1", "--scripts examples/06_nested.py --configfiles examples/ids.json"),
+    ],
+)
+def test_every_example_burns_simulated_boards(
+    boards: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    outcome = parburn("--sim", boards, *words.split(), "--do-not-confirm", "--json", state=tmp_path)
+    assert outcome.exit == 0, outcome.stdout + outcome.stderr
+    assert set(outcome.words) == {"pass"}
