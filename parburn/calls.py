@@ -142,7 +142,7 @@ class BoardCalls:
     async def burn(self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]) -> EfuseImage:
         """Plan, record, meet the others, confirm, burn, verify. Returns what the chip shows then."""
         run, board = self._run, self._board
-        lacking = needed_blocks(image.chip, staged) - image.blocks.keys()
+        lacking = needed_blocks(staged) - image.blocks.keys()
         if lacking:
             image = await self.read_blocks(lacking)
         plan = plan_burns(image, staged)

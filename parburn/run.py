@@ -94,10 +94,6 @@ class Barrier(Generic[Brought, Taken]):
         """This board will not come. Does nothing when it has arrived or withdrawn before."""
         self._out(port)
 
-    def has_met(self, port: str) -> bool:
-        """Whether the board has arrived or withdrawn."""
-        return port not in self._missing
-
     async def complete(self) -> Mapping[str, Brought]:
         """Wait for all boards; what those that came have brought, in the order they came."""
         await self._complete.wait()

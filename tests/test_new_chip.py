@@ -45,7 +45,6 @@ blocks = [
 block_errors = [[1, 0xB0, 0, 3], [2, 0xB0, 4, 7], [3, 0xB0, 8, 11], [4, 0xB0, 12, 15]]
 block0_errors = [0xA0, 0xA4, 0xA8]
 error_registers = [0xA0, 0xA4, 0xA8, 0xB0]
-clear_after_burn = [0x100, 0x104, 0x108, 0x10C, 0x110, 0x114, 0x118, 0x11C, 0x120, 0x124, 0x128]
 key_purposes = ["USER 0", "FLASH_KEY 2 reversed read-protect", "BOOT_DIGEST 5 digest"]
 burned_last = ["WR_DIS", "RD_DIS", "LINK_OFF"]
 link_ends = { LINK_OFF = "no-download" }

@@ -281,7 +281,6 @@ class Chip:
     link_ends: tuple[LinkEnd, ...]
     rules: tuple[str, ...] = ()  # names of functions in parburn.efuse.rules
     extra_registers: tuple[int, ...] = ()  # read at identification, for composed fields
-    clear_after_burn: tuple[int, ...] = ()
     uart_clkdiv: int = 0
     dummy_register: int = 0  # harmless to write with mask 0: UART date
     mirrors: tuple[int, ...] = ()  # where the peripherals answer on a second bus, too

@@ -140,7 +140,6 @@ def build_chip(name: str, row: Row, fields: tuple[Field, ...]) -> Chip:
         error_registers=_addresses(base, row.pop("error_registers")),
         burned_last=tuple(row.pop("burned_last")),
         link_ends=tuple(LinkEnd(field, kind) for field, kind in row.pop("link_ends").items()),
-        clear_after_burn=_addresses(base, row.pop("clear_after_burn", ())),
         usb_jtag=_usb_jtag(row.pop("usb_jtag", None)),
         watchdog_reset=_watchdog_reset(row.pop("watchdog_reset", None)),
         packages=_numbered(row.pop("packages", {})),

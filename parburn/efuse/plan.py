@@ -123,7 +123,7 @@ class BurnPlan:
         )
 
 
-def needed_blocks(image_chip: Chip, staged: StagedBurns) -> frozenset[int]:
+def needed_blocks(staged: StagedBurns) -> frozenset[int]:
     """Return the indexes of the blocks that must have been read to plan these burns."""
     return frozenset((0, *staged.blocks(), *staged.recovering))
 

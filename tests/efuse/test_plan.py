@@ -299,7 +299,7 @@ def test_what_an_operator_sees_holds_no_key() -> None:
 
 def test_needed_blocks() -> None:
     image = blank("esp32s3")
-    assert needed_blocks(image.chip, staged_bits(image, BLOCK_KEY0=1)) == {0, 4}
+    assert needed_blocks(staged_bits(image, BLOCK_KEY0=1)) == {0, 4}
 
 
 @pytest.mark.parametrize("name", chip_names())
