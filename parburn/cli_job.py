@@ -174,10 +174,15 @@ def _table(text: str) -> TableOption:
     return TableOption(_chip(head, option), _files([Path(tail)], option)[0])
 
 
-def _baud(baud: int) -> int:
+def _baud(text: str) -> int | None:
+    """A rate, or None for `auto`."""
+    if text == "auto":
+        return None
+    baud = int(text) if text.isdecimal() and len(text) < 10 else 0
     if not 9600 <= baud <= 5_000_000:
         raise UsageError(
-            f"--baud {baud} is no rate that a chip can do", hint="Usual are 115200, 460800 and 921600."
+            f"--baud {text} is no rate that a chip can do",
+            hint="Usual are 115200, 460800 and 921600; `auto` raises the rate where that pays.",
         )
     return baud
 

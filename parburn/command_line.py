@@ -115,10 +115,9 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
     add(
         boards,
         "--baud",
-        type=_count,
-        default=115200,
-        metavar="N",
-        help="raise the baud rate to N once connected",
+        default="115200",
+        metavar="N|auto",
+        help="raise the baud rate to N once connected; auto: to 921600 where that pays (default: 115200)",
     )
     add(boards, "--before", type=_dashed, choices=BEFORE_MODES, default="default-reset",
         help="how to reach the ROM loader (default: default-reset)")  # fmt: skip

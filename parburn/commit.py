@@ -16,6 +16,7 @@ What can go wrong after a program command, and what is done:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from parburn.errors import (
     CommandRefused,
     GarbledAnswer,
     Interrupted,
+    LedgerError,
     LinkError,
     NoAnswer,
     ParburnError,
@@ -40,7 +42,7 @@ from parburn.errors import (
 
 PROGRAM_ATTEMPTS = 3
 CONFIRMING_READS = 2
-GUARD_REGISTERS = 2  # of the identity, its MAC address: enough to see another board in every later burst
+GUARD_REGISTERS = 1  # of the identity, the MAC's last 32 bits: enough to see another board in a later burst
 SECURE_DOWNLOAD_FLAG = 1 << 2
 
 
@@ -77,30 +79,80 @@ async def commit(
     command VerifyFailed (permanent damage), or PartialBurn for everything that can be continued.
     """
     await _stage_first(plan, controller, image, hooks)
-    unread: tuple[str, ...] = ()
     with CancelScope(shield=True):
         await hooks.attempted()
-        staged = True
-        for number, step in enumerate(plan.steps):
-            if not hooks.may_go_on():
-                raise PartialBurn(
-                    "stopped by the operator between two blocks", remaining=len(plan.steps) - number
-                ) from Interrupted("stopped by the operator")
-            following = plan.steps[number + 1] if number + 1 < len(plan.steps) else None
-            try:
-                if step.ends_link in ENDINGS:
-                    image, unread = await _burn_link_end(step, controller, image, hooks, staged)
-                else:
-                    image, staged = await _burn_step(step, controller, image, following, hooks, staged)
-            except (VerifyFailed, BoardSwapped):
-                raise
-            except ParburnError as error:
-                raise PartialBurn(
-                    f"{step.label} was not finished: {error}",
-                    remaining=len(plan.steps) - number,
-                    hint=error.hint,
-                ) from error
-            await hooks.burned(step, number + 1)
+        records = _Records(hooks)
+        try:
+            result = await _burn_steps(plan, controller, image, hooks, records)
+        except BaseException:
+            with suppress(LedgerError):  # what went wrong with the chip matters more
+                await records.durable()
+            raise
+        await records.durable()
+    return result
+
+
+class _Records:
+    """Has verified steps written down while the next block burns. Every task of it ends within `commit`."""
+
+    def __init__(self, hooks: CommitHooks) -> None:
+        self._hooks = hooks
+        self._writing: list[asyncio.Task[None]] = []
+
+    async def begin(self, step: BurnStep, number: int) -> None:
+        """Begin to write that a step is verified: it is on its way when this returns."""
+        self._writing.append(asyncio.get_running_loop().create_task(self._write(step, number)))
+        await asyncio.sleep(0)
+
+    async def _write(self, step: BurnStep, number: int) -> None:
+        await self._hooks.burned(step, number)
+
+    def check(self) -> None:
+        """Raise what went wrong with a record that was to be written."""
+        for writing in self._writing:
+            if writing.done():
+                writing.result()
+
+    async def durable(self) -> None:
+        """Wait until all is written. Raises what went wrong with the first that was not."""
+        if self._writing:
+            await asyncio.wait(self._writing)
+            self.check()
+
+
+async def _burn_steps(
+    plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks, records: _Records
+) -> CommitResult:
+    """Burn and verify the steps; the first one is staged.
+
+    A step that locks begins when all before it is written down as verified: once it is hidden, only the
+    record tells what a block holds.
+    """
+    unread: tuple[str, ...] = ()
+    staged = True
+    for number, step in enumerate(plan.steps):
+        if step.locks:
+            await records.durable()
+        records.check()
+        if not hooks.may_go_on():
+            raise PartialBurn(
+                "stopped by the operator between two blocks", remaining=len(plan.steps) - number
+            ) from Interrupted("stopped by the operator")
+        following = plan.steps[number + 1] if number + 1 < len(plan.steps) else None
+        try:
+            if step.ends_link in ENDINGS:
+                image, unread = await _burn_link_end(step, controller, image, hooks, staged)
+            else:
+                image, staged = await _burn_step(step, controller, image, following, hooks, staged)
+        except (VerifyFailed, BoardSwapped):
+            raise
+        except ParburnError as error:
+            raise PartialBurn(
+                f"{step.label} was not finished: {error}",
+                remaining=len(plan.steps) - number,
+                hint=error.hint,
+            ) from error
+        await records.begin(step, number + 1)
     return CommitResult(image, unread)
 
 
@@ -123,8 +175,7 @@ async def _stage_and_compare(
     """Stage the first step; in the same burst read again what the chip holds and who it is."""
     controller.guard(hooks.identity, hooks.same_board)
     touched = sorted({write.block.index for step in plan.steps for write in step.writes} | {0})
-    addresses = controller.addresses(touched)
-    reading = await controller.stage(plan.steps[0], addresses)
+    reading = await controller.stage(plan.steps[0], controller.words(touched))
     controller.guard(hooks.identity[:GUARD_REGISTERS], hooks.same_board)
     now = controller.image_of(reading, touched, image)
     changed = [
@@ -176,12 +227,16 @@ def _coding_errors(write: BlockWrite, before: EfuseImage, now: EfuseImage) -> in
 
 
 def _shown_by(step: BurnStep, before: EfuseImage) -> tuple[int, ...]:
-    """Blocks to read after this step: those it burns, and known ones that look different after it."""
+    """Blocks to read after this step: those it burns, and known ones that another coding shows differently.
+
+    What the step hides is not read: RD_DIS, which hides it, is.
+    """
     burned = {write.block.index for write in step.writes}
     if 0 not in burned:
         return tuple(sorted(burned))
     after = BurnPlan(before.chip, (step,)).apply(before)
-    return tuple(sorted(burned | {n for n in before.blocks if after.block(n) != before.block(n)}))
+    known = before.with_blocks({0: after.block(0)}).as_shown()
+    return tuple(sorted(burned | {n for n in before.blocks if after.block(n) != known.block(n)}))
 
 
 async def _burn_step(
@@ -218,7 +273,7 @@ async def _burn_step(
             if not extra:
                 break
             # An answer has no checksum: an extra bit must be seen three times before it is believed.
-            now = await controller.read_blocks(blocks, now)
+            now = (await controller.read_blocks(blocks, before)).as_shown()
             missing, extra, words = _verify(step, before, now)
         if extra:
             break

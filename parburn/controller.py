@@ -40,6 +40,7 @@ CHECK_WORDS = 3
 
 DEC_STATUS_ERRORS = 0xFFF
 
+READ_REG_BYTES = 14  # of a request, at least
 POLLS = 2  # reads of CMD behind a read command; both must show idle
 IDLE_DEADLINE_S = 0.5  # the longest operation in any manual takes 0.1 s
 READ_ATTEMPTS = 2
@@ -66,7 +67,11 @@ class Controller:
         self.chip = chip
         self._timing = tuple(timing)
         self._timing_set = False
-        self._known: dict[int, int] = {}
+        # What the programming registers hold, as far as it is known. A reset leaves zeros: that is guessed
+        # here, and where it is wrong the first read-back says so.
+        self.programming_addresses = self._find_programming_addresses()
+        self._known: dict[int, int] = dict.fromkeys(self.programming_addresses, 0)
+        self._guessed = True
         self._guarded: tuple[int, ...] = ()
         self._same_board: Callable[[Sequence[int]], None] = lambda values: None
         self._conf = chip.registers["CONF"]
@@ -75,16 +80,9 @@ class Controller:
     # What the two kinds differ in -------------------------------------------------------------------
 
     def _staged_words(self, step: BurnStep) -> dict[int, int]:
-        """Every programming register and what it must hold before this step's program command."""
+        """Every programming register, and CMD where it has the block number, and what it must hold before
+        this step's program command."""
         raise AssertionError("a Controller is either classic or pgm")
-
-    def _select(self, step: BurnStep) -> tuple[RegisterWrite, ...]:
-        """Writes that choose the block without starting anything."""
-        return ()
-
-    def _selected(self, step: BurnStep) -> int | None:
-        """What CMD must read as before the program command; None where it has no block number."""
-        return None
 
     def _error_registers(self, block: Block) -> tuple[int, ...]:
         """The registers that report this block's coding errors."""
@@ -99,11 +97,11 @@ class Controller:
     def addresses(self, blocks: Iterable[int]) -> tuple[int, ...]:
         """Read registers of these blocks, and the error registers that speak of them."""
         wanted = [self.chip.blocks[index] for index in sorted(set(blocks))]
-        found = [address for block in wanted for address in words_of(block)]
-        return (*found, *dict.fromkeys(a for block in wanted for a in self._error_registers(block)))
+        errors = dict.fromkeys(a for block in wanted for a in self._error_registers(block))
+        return (*self.words(block.index for block in wanted), *errors)
 
     def image_of(self, reading: Mapping[int, int], blocks: Collection[int], base: EfuseImage) -> EfuseImage:
-        """`base` with these blocks and all error reports taken from the reading."""
+        """`base` with these blocks taken from the reading, and the error reports that it holds."""
         status, block0_errors = self.block_status(reading)
         bits = {
             index: join_words([reading[a] for a in words_of(self.chip.blocks[index])])
@@ -114,6 +112,10 @@ class Controller:
             return image
         # Under 3/4 coding the last words of a block hold no data.
         return image.with_blocks({n: bits[n] & ((1 << image.block_bits(n)) - 1) for n in bits})
+
+    def words(self, blocks: Iterable[int]) -> tuple[int, ...]:
+        """Read registers of these blocks, without their error registers."""
+        return tuple(a for index in sorted(set(blocks)) for a in words_of(self.chip.blocks[index]))
 
     async def read_blocks(self, blocks: Collection[int], base: EfuseImage) -> EfuseImage:
         """Read these blocks in one burst; they replace what `base` holds of them."""
@@ -156,14 +158,13 @@ class Controller:
         writes = [RegisterWrite(a, word) for a, word in want.items() if self._known.get(a) != word]
         timing = () if self._timing_set else self._timing
         return (
-            WriteRegs((*timing, *writes, *self._select(step))),
+            WriteRegs((*timing, *writes)),
             ReadRegs(self._staging_addresses(step)),
         )
 
     def _staging_addresses(self, step: BurnStep) -> tuple[int, ...]:
         timing = () if self._timing_set else tuple(dict.fromkeys(w.address for w in self._timing))
-        selected = () if self._selected(step) is None else (self._cmd,)
-        return (*self._staged_words(step), *timing, *selected)
+        return (*self._staged_words(step), *timing)
 
     def _staging_fits(self, step: BurnStep, reading: Mapping[int, int]) -> bool:
         """Compare what was read back with what the step needs; remember it."""
@@ -172,9 +173,9 @@ class Controller:
         timing_fits = self._timing_set or not any(
             (reading[w.address] ^ w.value) & w.mask for w in self._timing
         )
-        selected = self._selected(step)
-        fits = timing_fits and self._known == want and selected in (None, reading.get(self._cmd))
+        fits = timing_fits and self._known == want
         self._timing_set = fits  # a damaged write may have gone anywhere: write and check the timing again
+        self._guessed = False
         return fits
 
     async def stage(self, step: BurnStep, also_read: Sequence[int] = ()) -> Mapping[int, int]:
@@ -182,7 +183,7 @@ class Controller:
 
         Raises StagingMismatch when the registers twice do not hold what was written: nothing was burned.
         """
-        for _ in range(READ_ATTEMPTS):
+        for _ in range(READ_ATTEMPTS + self._guessed):
             addresses = (*also_read, *self._staging_addresses(step))
             writes, reads = self._stage_ops(step)
             values = await self.rom.burst(ReadRegs(tuple(also_read)), writes, reads, ReadRegs(self._guarded))
@@ -199,17 +200,18 @@ class Controller:
     # Burning ----------------------------------------------------------------------------------------
 
     def _command(self, conf: int, cmd: int, wait_ms: float) -> WriteRegs:
-        """CONF and CMD in a packet of their own; the ROM then waits at a harmless register.
+        """CONF and CMD in a packet of their own. CMD is written by mask, so that the block number, which was
+        read back, stays.
 
-        CMD is written by mask, so that the block number, which was read back, stays.
+        Where the line is faster than the operation the ROM then waits at a harmless register; elsewhere the
+        poll that follows takes long enough to get there. That third entry of a program packet may stay in the
+        ROM's buffer behind a shorter read packet: it starts nothing.
         """
-        return WriteRegs(
-            (
-                RegisterWrite(self._conf, conf),
-                RegisterWrite(self._cmd, cmd, CMD_BUSY),
-                RegisterWrite(self.chip.dummy_register, 0, 0, delay_us=round(wait_ms * 1000)),
-            )
-        )
+        starting = (RegisterWrite(self._conf, conf), RegisterWrite(self._cmd, cmd, CMD_BUSY))
+        if wait_ms / 1000 <= self.rom.seconds_at_least(READ_REG_BYTES):
+            return WriteRegs(starting)
+        waiting = RegisterWrite(self.chip.dummy_register, 0, 0, delay_us=round(wait_ms * 1000))
+        return WriteRegs((*starting, waiting))
 
     async def _wait_idle(self, what: str, polls: Sequence[int]) -> None:
         """Return once CMD shows idle twice in a row: on the PGM chips one idle reading may be false."""
@@ -237,6 +239,7 @@ class Controller:
     ) -> tuple[EfuseImage, bool]:
         """Make the burned bits visible, read these blocks, and stage the following step.
 
+        With the read command RD_DIS acts: what it hides is gone from the new image too, read again or not.
         Returns the new image, and whether the following step stands staged and verified.
         """
         addresses = self.addresses(blocks)
@@ -259,7 +262,7 @@ class Controller:
         elif following is not None:
             back = dict(zip(staging_addresses, values[len(addresses) :], strict=False))
             staged = self._staging_fits(following, back)
-        return self.image_of(reading, blocks, base), staged
+        return self.image_of(reading, blocks, base).as_shown(), staged
 
     async def reload_unanswered(self) -> None:
         """Send the read command behind which the chip may stop answering (download mode locked)."""
@@ -267,7 +270,7 @@ class Controller:
 
     def _clearing_ops(self) -> tuple[WriteRegs, ...]:
         """Leave no key in the programming registers."""
-        dirty = [a for a in self._programming_addresses() if self._known.get(a) != 0]
+        dirty = [a for a in self.programming_addresses if self._known.get(a) != 0]
         self._known.clear()
         return (WriteRegs(tuple(RegisterWrite(a, 0) for a in dirty)),) if dirty else ()
 
@@ -276,14 +279,14 @@ class Controller:
         self._known.clear()
         self._timing_set = False
 
-    def _programming_addresses(self) -> tuple[int, ...]:
+    def _find_programming_addresses(self) -> tuple[int, ...]:
         raise AssertionError("a Controller is either classic or pgm")
 
 
 class PgmController(Controller):
     """Shared PGM registers with the block number in CMD: every chip since the second generation."""
 
-    def _programming_addresses(self) -> tuple[int, ...]:
+    def _find_programming_addresses(self) -> tuple[int, ...]:
         data, check = self.chip.registers["PGM_DATA0"], self.chip.registers["CHECK_VALUE0"]
         return (
             *(data + 4 * n for n in range(PGM_WORDS)),
@@ -293,13 +296,9 @@ class PgmController(Controller):
     def _staged_words(self, step: BurnStep) -> dict[int, int]:
         (write,) = step.writes
         padded = (*write.words, *(0,) * (PGM_WORDS + CHECK_WORDS - len(write.words)))
-        return dict(zip(self._programming_addresses(), padded, strict=True))
-
-    def _select(self, step: BurnStep) -> tuple[RegisterWrite, ...]:
-        return (RegisterWrite(self._cmd, step.writes[0].block.index << BLOCK_NUMBER_SHIFT),)
-
-    def _selected(self, step: BurnStep) -> int | None:
-        return step.writes[0].block.index << BLOCK_NUMBER_SHIFT
+        words = dict(zip(self.programming_addresses, padded, strict=True))
+        words[self._cmd] = write.block.index << BLOCK_NUMBER_SHIFT  # without PGM: nothing starts
+        return words
 
     def _error_registers(self, block: Block) -> tuple[int, ...]:
         where = block.errors
@@ -323,11 +322,11 @@ class PgmController(Controller):
 class ClassicController(Controller):
     """WDATA registers per block; one program command burns all sets, so all are staged and read back."""
 
-    def _programming_addresses(self) -> tuple[int, ...]:
+    def _find_programming_addresses(self) -> tuple[int, ...]:
         return tuple(b.write_address + 4 * n for b in self.chip.blocks for n in range(b.words))
 
     def _staged_words(self, step: BurnStep) -> dict[int, int]:
-        want = dict.fromkeys(self._programming_addresses(), 0)
+        want = dict.fromkeys(self.programming_addresses, 0)
         for write in step.writes:
             for n, word in enumerate(write.words):
                 want[write.block.write_address + 4 * n] = word
@@ -338,7 +337,10 @@ class ClassicController(Controller):
 
     def block_status(self, reading: Mapping[int, int]) -> tuple[dict[int, BlockStatus], int | None]:
         """The 3/4 decoder has one common error word for all blocks but BLOCK0."""
-        failed = reading[self.chip.registers["DEC_STATUS"]] & DEC_STATUS_ERRORS != 0
+        word = reading.get(self.chip.registers["DEC_STATUS"])
+        if word is None:
+            return {}, None
+        failed = word & DEC_STATUS_ERRORS != 0
         status = {
             block.index: BlockStatus(errors=0, fail=failed and block.index != 0) for block in self.chip.blocks
         }

@@ -14,9 +14,19 @@ from anyio import CancelScope, fail_after, move_on_after
 from parburn.board import AGAIN, Board
 from parburn.calls import BoardCalls
 from parburn.commit import GUARD_REGISTERS
-from parburn.errors import Interrupted, LedgerError, NoAnswer, ParburnError, ScriptError, UnitRefused
+from parburn.errors import (
+    GarbledAnswer,
+    Interrupted,
+    LedgerError,
+    NoAnswer,
+    ParburnError,
+    ScriptError,
+    UnitRefused,
+)
 from parburn.events import Claimed, DeviceReport, Finished, Identified, Result, ScriptOutput, StepChanged
 from parburn.identify import Device, identify
+from parburn.protocol.trace import Trace
+from parburn.rate import ROM_BAUD, RateFor
 from parburn.rom import RomLoader
 from parburn.run import SharedRun, defect
 from parburn.script.runner import run_scripts
@@ -27,7 +37,7 @@ from parburn.transport.stream import ByteStream
 
 CONNECT_DEADLINE_S = 60.0
 CLOSE_DEADLINE_S = 2.0
-ROM_BAUD = 115200
+NO_RESET = ("no-reset", "no-reset-no-sync")
 
 
 async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
@@ -83,8 +93,6 @@ async def _live(run: SharedRun, board: Board) -> None:
             board.result = Result.ALREADY_PASS
             await _farewell(run, board, device)
             return
-        if run.job.baud != ROM_BAUD:
-            await device.rom.change_baud(run.job.baud)
         seen = await calls.first_image()
         say(StepChanged(board.port, "scripting"))
         outcome = await run_scripts(
@@ -105,23 +113,17 @@ async def _live(run: SharedRun, board: Board) -> None:
 
 
 async def _connect_and_identify(run: SharedRun, board: Board, stream: ByteStream) -> Device:
-    job = run.job
-    rom = await RomLoader.connect(
-        stream,
-        before=job.before,
-        attempts=job.connect_attempts,
-        on_attempt=lambda n: run.emit(StepChanged(board.port, "connecting", f"attempt {n}")),
-        trace=run.traces.open(board.port),
-    )
-    board.rom = rom
-    run.emit(StepChanged(board.port, "identifying"))
-    device = await identify(
-        rom,
-        wanted=job.chip,
-        blocks=run.blocks_in_scripts,
-        extend=run.extend,
-        found=lambda chip: run.traces.mask_keys(rom.trace, chip),
-    )
+    trace = run.traces.open(board.port)
+    rom = await _connect(run, board, stream, trace)
+    try:
+        device = await _identify(run, rom, rate=run.rate_for(stream))
+    except (NoAnswer, GarbledAnswer) as error:
+        if run.job.baud is not None or rom.baud == ROM_BAUD or run.job.before in NO_RESET:
+            raise
+        run.note(board.port, f"{error}; it goes on at {ROM_BAUD} baud", "warning")
+        await stream.set_baud(ROM_BAUD)
+        rom = await _connect(run, board, stream, trace)
+        device = await _identify(run, rom)
     board.device = device
     device.controller.guard(device.identity.registers[:GUARD_REGISTERS], device.identity.same_board)
     run.emit(
@@ -130,6 +132,30 @@ async def _connect_and_identify(run: SharedRun, board: Board, stream: ByteStream
         )
     )
     return device
+
+
+async def _connect(run: SharedRun, board: Board, stream: ByteStream, trace: Trace | None) -> RomLoader:
+    rom = await RomLoader.connect(
+        stream,
+        before=run.job.before,
+        attempts=run.job.connect_attempts,
+        on_attempt=lambda n: run.emit(StepChanged(board.port, "connecting", f"attempt {n}")),
+        trace=trace,
+    )
+    board.rom = rom
+    run.emit(StepChanged(board.port, "identifying"))
+    return rom
+
+
+async def _identify(run: SharedRun, rom: RomLoader, *, rate: RateFor | None = None) -> Device:
+    return await identify(
+        rom,
+        wanted=run.job.chip,
+        blocks=run.blocks_in_scripts,
+        extend=run.extend,
+        found=lambda chip: run.traces.mask_keys(rom.trace, chip),
+        rate=rate,
+    )
 
 
 def _facts(board: Board, device: Device) -> DeviceFacts:

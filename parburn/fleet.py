@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from anyio import CancelScope, create_task_group
 
+from parburn import coding
 from parburn.device import burn_device
 from parburn.errors import IdentityUnclear, NotConfirmed, ParburnError, TooFewBoards, UniqueValueTaken
 from parburn.events import DeviceReport, Emit, RunStarted
@@ -19,6 +20,7 @@ from parburn.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import BatchSpec, Claim, Identity
 from parburn.ledger.sqlite import open_ledger
+from parburn.rate import ROM_BAUD
 from parburn.run import PlanOfBoard, SharedRun, StopRequest, defect
 from parburn.script.config import ConfigFiles, load_config_files
 from parburn.script.runner import compile_scripts
@@ -79,7 +81,7 @@ def script_options(job: Job, config: ConfigFiles) -> ScriptOptions:
         show_sensitive_info=job.show_sensitive_info,
         debug=job.debug,
         do_not_confirm=job.do_not_confirm,
-        baud=job.baud,
+        baud=job.baud or ROM_BAUD,
         before=job.before,
     )
 
@@ -87,6 +89,7 @@ def script_options(job: Job, config: ConfigFiles) -> ScriptOptions:
 async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]:
     job = run.job
     slots = {port: slot_of(port) for port in job.ports}
+    coding.implementation()  # loads it now, while nobody waits on a line
     run.emit(RunStarted("", job.ports, tuple(slots.values()), simulated=job.simulated, dry_run=job.dry_run))
     reports: dict[str, DeviceReport] = {}
 

@@ -5,8 +5,8 @@ Answers carry no checksum, so all that identity and timing rest on is read twice
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from parburn.chips.describe import chip_revision
 from parburn.chips.model import Chip, Crystal, RegisterWrite
@@ -95,20 +95,8 @@ async def find_out_chip(rom: RomLoader, wanted: str) -> tuple[Chip, SecurityInfo
     return chip, security
 
 
-def crystal_from(crystal: Crystal, reading: Sequence[int], baud: int) -> int:
-    """Crystal frequency in MHz from two readings of its register. Raises IdentityUnclear if they differ."""
-    if crystal.fixed_mhz is not None:
-        return crystal.fixed_mhz
-    first, second = (_crystal_once(crystal, word, baud) for word in reading)
-    if first != second:
-        raise IdentityUnclear(
-            f"two readings of the crystal's frequency differ ({first} and {second} MHz)",
-            hint="Wrong timing is a bad burn. Check the cable and run again.",
-        )
-    return first
-
-
-def _crystal_once(crystal: Crystal, word: int, baud: int) -> int:
+def crystal_from(crystal: Crystal, word: int, baud: int) -> int:
+    """Crystal frequency in MHz from what its register holds. Raises IdentityUnclear."""
     if crystal.clkdiv_address is None:
         value = (word & crystal.mask) >> crystal.shift
         if value not in crystal.by_value:
@@ -146,10 +134,13 @@ async def identify(
     blocks: Callable[[Chip], Collection[int]],
     extend: Callable[[Chip], Chip],
     found: Callable[[Chip], None] = lambda chip: None,
+    rate: Callable[[Chip, Collection[int]], int] | None = None,
 ) -> Device:
     """Identify the chip and read it: BLOCK0, the identity, and the blocks that `blocks` names for this chip.
 
-    `extend` adds custom eFuse tables; `found` is told of the chip before any of its blocks is read.
+    `extend` adds custom eFuse tables; `found` is told of the chip before any of its blocks is read. `rate`
+    names the baud rate to go on with, given the blocks still to be read: it is raised as soon as the crystal
+    is known, so that they are read at the new rate.
     Raises WrongChip, SecureDownload, IdentityUnclear, LinkError.
     """
     chip, security = await find_out_chip(rom, wanted)
@@ -157,17 +148,65 @@ async def identify(
     found(chip)
     plain = chip
     chip = extend(chip)
+    at_once = {0, chip.field_by_name[chip.mac_field][0].block}
+    later = set(blocks(chip)) - at_once
+    baud = rom.baud if rate is None or rom.stream.fixed_baud else rate(chip, later)
+    if baud == rom.baud:
+        at_once, later = at_once | later, set()
+    sensed = await _sense(rom, chip, at_once)
+    crystal_mhz = _crystal_of(chip, sensed, rom.baud)
     controller = CONTROLLERS[chip.controller](rom, chip, ())
+    first = EfuseImage(chip, {}, registers={a: sensed.values[a] for a in chip.extra_registers})
+    image = controller.image_of(sensed.values, at_once, first)
+    if baud != rom.baud:
+        rom.set_crystal(crystal_mhz, believed_mhz=_believed_mhz(chip, sensed) or crystal_mhz)
+        await rom.change_baud(baud)
+        image = await controller.read_blocks(later, image) if later else image
+    image, major, minor = await _with_revision(controller, image)
+    exact = chip_named(chip.name, revision=100 * major + minor)
+    if exact is not plain:
+        chip = extend(exact)
+        image = replace(image, chip=chip)
+        if exact.blocks != plain.blocks:
+            image = await CONTROLLERS[chip.controller](rom, chip, ()).read_blocks(image.blocks.keys(), image)
+    if sensed.on_jtag and chip.usb_jtag is not None:
+        await rom.burst(WriteRegs(chip.usb_jtag.quiet))
+    return Device(
+        rom=rom,
+        chip=chip,
+        controller=CONTROLLERS[chip.controller](rom, chip, timing_for(chip, crystal_mhz)),
+        identity=_identity(chip, image, sensed.values),
+        image=image,
+        major=major,
+        minor=minor,
+        crystal_mhz=crystal_mhz,
+        security=security,
+        usb_jtag=sensed.on_jtag,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sensed:
+    """Registers by address, those of the identity and the crystal read twice; and who talks to us."""
+
+    values: dict[int, int] = field(repr=False)
+    on_jtag: bool
+
+
+async def _sense(rom: RomLoader, chip: Chip, blocks: Collection[int]) -> _Sensed:
+    """Read the identity, the crystal's register and these blocks in one burst.
+
+    What identity and timing rest on is read before the blocks and again: with its block or, if that is not
+    read, behind them. Raises IdentityUnclear when the two readings differ.
+    """
     mac_registers, unique_registers = identity_registers(chip)
-    registers = tuple(dict.fromkeys((*mac_registers, *unique_registers)))
-    crystal_register = _crystal_register(chip.crystal)
-    mac_field = chip.field_by_name[chip.mac_field][0]
-    wanted_blocks = {0, mac_field.block, *blocks(chip)}
+    twice = (*mac_registers, *unique_registers, *_crystal_registers(chip), *chip.extra_registers)
+    twice = tuple(dict.fromkeys(twice))
+    read = CONTROLLERS[chip.controller](rom, chip, ()).addresses(blocks)
     jtag = _usb_jtag_register(chip)
-    sensed = (*registers, *crystal_register, *chip.extra_registers)
-    read = controller.addresses(wanted_blocks)
+    addresses = (*jtag, *twice, *read, *(address for address in twice if address not in read))
     try:
-        values = await rom.burst(ReadRegs((*jtag, *sensed, *read, *sensed)))
+        values = await rom.burst(ReadRegs(addresses))
     except CommandRefused as error:
         raise ChipError(
             f"{chip.title} does not let its registers be read: {error}",
@@ -175,43 +214,15 @@ async def identify(
         ) from error
     on_jtag = rom.stream.usb_vid_pid == USB_SERIAL_JTAG
     if jtag and chip.usb_jtag is not None:
-        on_jtag = values[0] & 0xFF == chip.usb_jtag.buf_no_value
-    values = values[len(jtag) :]
-    first, second = values[: len(sensed)], values[len(sensed) + len(read) :]
-    if first != second:
+        on_jtag |= values[0] & 0xFF == chip.usb_jtag.buf_no_value
+    first = dict(zip(addresses, values[: len(jtag) + len(twice)], strict=False))
+    last = dict(zip(addresses, values, strict=True))  # of two readings the second
+    if any(first[address] != last[address] for address in twice):
         raise IdentityUnclear(
             "two readings of the chip's identity differ",
             hint="The line damages data: use a shorter cable or another hub port, then run again.",
         )
-    seen = dict(zip(sensed, first, strict=True))
-    crystal_mhz = crystal_from(chip.crystal, [seen[a] for a in crystal_register] * 2, rom.baud)
-    reading = dict(zip(read, values[len(sensed) : len(sensed) + len(read)], strict=True))
-    image = controller.image_of(
-        reading, wanted_blocks, EfuseImage(chip, {}, registers={a: seen[a] for a in chip.extra_registers})
-    )
-    image, major, minor = await _with_revision(controller, image)
-    exact = chip_named(chip.name, revision=100 * major + minor)
-    if exact is not plain:
-        chip = extend(exact)
-        controller = CONTROLLERS[chip.controller](rom, chip, ())
-        image = controller.image_of(
-            reading, wanted_blocks, EfuseImage(chip, {}, registers=dict(image.registers))
-        )
-    identity = _identity(chip, image, registers, tuple(seen[a] for a in registers), mac_registers, seen)
-    if on_jtag and chip.usb_jtag is not None:
-        await rom.burst(WriteRegs(chip.usb_jtag.quiet))
-    return Device(
-        rom=rom,
-        chip=chip,
-        controller=CONTROLLERS[chip.controller](rom, chip, timing_for(chip, crystal_mhz)),
-        identity=identity,
-        image=image,
-        major=major,
-        minor=minor,
-        crystal_mhz=crystal_mhz,
-        security=security,
-        usb_jtag=on_jtag,
-    )
+    return _Sensed(last, on_jtag)
 
 
 async def _with_revision(controller: Controller, image: EfuseImage) -> tuple[EfuseImage, int, int]:
@@ -236,7 +247,19 @@ def timing_for(chip: Chip, crystal_mhz: int) -> tuple[RegisterWrite, ...]:
             f"{chip.title} burns eFuses with a {supported} MHz crystal only; this one has {crystal_mhz} MHz",
             hint="Check the board's crystal. Nothing was burned.",
         )
-    return chip.timing[crystal_mhz]
+    return merged_writes(chip.timing[crystal_mhz])
+
+
+def merged_writes(writes: Iterable[RegisterWrite]) -> tuple[RegisterWrite, ...]:
+    """The same with one write for each register: those to several fields of one become one."""
+    merged: dict[int, RegisterWrite] = {}
+    for write in writes:
+        before = merged.get(write.address)
+        if before is not None:
+            value = before.value & ~write.mask | write.value & write.mask
+            write = replace(write, value=value, mask=before.mask | write.mask)
+        merged[write.address] = write
+    return tuple(merged.values())
 
 
 def _usb_jtag_register(chip: Chip) -> tuple[int, ...]:
@@ -246,22 +269,35 @@ def _usb_jtag_register(chip: Chip) -> tuple[int, ...]:
     return (chip.usb_jtag.buf_no_address,)
 
 
-def _crystal_register(crystal: Crystal) -> tuple[int, ...]:
+def _crystal_registers(chip: Chip) -> tuple[int, ...]:
+    """Registers that tell the crystal's frequency, and the one that the ROM takes it for."""
+    crystal = chip.crystal
+    found = (crystal.clkdiv_address, crystal.address, crystal.rom_address)
+    return tuple(address for address in found if address is not None)
+
+
+def _crystal_of(chip: Chip, sensed: _Sensed, baud: int) -> int:
+    """The crystal's frequency in MHz. Raises IdentityUnclear."""
+    crystal = chip.crystal
     if crystal.fixed_mhz is not None:
-        return ()
+        return crystal.fixed_mhz
     address = crystal.clkdiv_address if crystal.clkdiv_address is not None else crystal.address
-    return () if address is None else (address,)
+    return crystal_from(crystal, sensed.values[address or 0], baud)
 
 
-def _identity(
-    chip: Chip,
-    image: EfuseImage,
-    registers: tuple[int, ...],
-    values: tuple[int, ...],
-    mac_registers: tuple[int, ...],
-    seen: dict[int, int],
-) -> Identity:
+def _believed_mhz(chip: Chip, sensed: _Sensed) -> int | None:
+    """What the ROM takes its crystal for, where that may be wrong; None where it makes no sense."""
+    crystal = chip.crystal
+    if crystal.rom_address is None:
+        return crystal.rom_mhz
+    believed = (sensed.values[crystal.rom_address] & crystal.rom_mask) >> crystal.rom_shift
+    return believed if believed in crystal.choices else None
+
+
+def _identity(chip: Chip, image: EfuseImage, seen: Mapping[int, int]) -> Identity:
     """Check the factory MAC (RFC 7042 unicast, CRC where the chip has one) and build the identity."""
+    mac_registers, unique_registers = identity_registers(chip)
+    registers = tuple(dict.fromkeys((*mac_registers, *unique_registers)))
     mac_field = chip.field_by_name[chip.mac_field][0]
     raw = join_words([seen[a] for a in mac_registers]) >> ((mac_field.start or 0) % 32)
     mac = (raw & ((1 << mac_field.bits) - 1)).to_bytes(mac_field.bits // 8, "big")
@@ -283,7 +319,6 @@ def _identity(
     unique = b""
     if chip.unique_id_field is not None:
         one = chip.field_by_name[chip.unique_id_field][0]
-        addresses = _registers(chip, one.block, one.start or 0, one.bits)
-        number = join_words([seen[a] for a in addresses]) >> ((one.start or 0) % 32)
+        number = join_words([seen[a] for a in unique_registers]) >> ((one.start or 0) % 32)
         unique = (number & ((1 << one.bits) - 1)).to_bytes(one.bits // 8, "little")
-    return Identity(mac=mac, unique_id=unique, registers=registers, values=values)
+    return Identity(mac=mac, unique_id=unique, registers=registers, values=tuple(seen[a] for a in registers))

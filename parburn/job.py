@@ -28,7 +28,7 @@ class Job:
     dry_run: bool = False
     expect: int | None = None
     chip: str = "auto"
-    baud: int = 115200
+    baud: int | None = 115200  # None: raised where that pays
     before: str = "default-reset"
     after: str = "no-reset"
     tables: tuple[TableOption, ...] = ()

@@ -35,7 +35,7 @@ _REST_ENDS_BEFORE_S: Final = 0.0015  # the answer that is waited for
 _BAUD_SOON_S: Final = 0.002  # after a change of rate, until the chip is asked for the first time
 _BAUD_ANSWER_S: Final = 0.5  # for that first answer
 _BAUD_SETTLE_S: Final = 0.05  # until both sides are quiet, where that first answer was none
-_LAST_ENDS_S: Final = 0.005  # for the two ENDs that follow the answer to CHANGE_BAUDRATE
+_LAST_ENDS: Final = 2  # bytes that follow the answer to CHANGE_BAUDRATE at the old rate
 
 _INFO_LONG = Struct("<IB7sII")
 _INFO_SHORT = Struct("<IB7s")
@@ -110,6 +110,7 @@ class RomLoader:
         self._waiter: asyncio.Future[None] | None = None
         self._deadline: asyncio.TimerHandle
         self._loop = asyncio.get_running_loop()
+        self._crystal = (1, 1)  # MHz, what the ROM believes and what is true
         self._paced: bool | None = None  # whether bytes come no faster than the rate says; None: not known
         self._begun_at = 0.0
         self._search = RomSearch(stream, self._protocol, self._write, self.counters)
@@ -173,6 +174,10 @@ class RomLoader:
         self._raise_refused()
         return self._protocol.values
 
+    def seconds_at_least(self, size: int) -> float:
+        """The time that so many bytes take on the line; 0 where it may be faster than its rate says."""
+        return size * 10 / self.baud if self._paced else 0.0
+
     async def read_regs(self, addresses: Sequence[int]) -> list[int]:
         """Read registers; one turn."""
         return await self.burst(ReadRegs(tuple(addresses)))
@@ -201,19 +206,23 @@ class RomLoader:
             self._break_off()
             raise
 
-    async def change_baud(self, baud: int, *, tell: int | None = None) -> None:
+    def set_crystal(self, mhz: int, *, believed_mhz: int) -> None:
+        """Set what this chip's crystal is and what its ROM takes it for: it reckons baud rates with that."""
+        self._crystal = (believed_mhz, mhz)
+
+    async def change_baud(self, baud: int) -> None:
         """Change the rate of chip and port, and see that they understand each other.
 
-        `tell` is the rate to ask the ROM for where its idea of the crystal is wrong. Over a plain socket
-        nothing happens: `baud` then stays what it was. Raises NoAnswer or GarbledAnswer when the line does
-        not carry the new rate.
+        Over a plain socket nothing happens: `baud` then stays what it was. Raises NoAnswer or GarbledAnswer
+        when the line does not carry the new rate.
         """
         if self.stream.fixed_baud or baud == self.baud:
             return
-        frame = slip.encode(ChangeBaudrate(tell or baud).to_bytes())
+        believed_mhz, mhz = self._crystal
+        frame = slip.encode(ChangeBaudrate(baud * believed_mhz // mhz).to_bytes())
         await self._exchange([frame], bytes((commands.CHANGE_BAUDRATE,)))
         self._raise_refused()
-        await asyncio.sleep(_LAST_ENDS_S)
+        await asyncio.sleep(2 * _LAST_ENDS * 10 / self.baud)
         try:
             await self.stream.set_baud(baud)
         except BaseException:

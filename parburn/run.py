@@ -20,11 +20,13 @@ from parburn.events import Emit, Note, PlannedBlock
 from parburn.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import Claim, Ledger
+from parburn.rate import ROM_BAUD, RateFor, rate_that_pays
 from parburn.script.config import ConfigFiles
 from parburn.script.runner import CompiledScripts
 from parburn.script.session import ScriptOptions
 from parburn.tables import TableSet
 from parburn.tracebook import TraceBook
+from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
 
 Brought = TypeVar("Brought")
 Taken = TypeVar("Taken")
@@ -181,6 +183,16 @@ class SharedRun:
         if found is None:
             found = self._blocks[chip.name] = blocks_mentioned(chip, self.scripts.mentioned)
         return found
+
+    def rate_for(self, stream: ByteStream) -> RateFor:
+        """How fast to go on over this port: as the operator says, or as it pays."""
+        fixed = self.job.baud
+        if fixed is not None:
+            return lambda chip, blocks: fixed
+        if stream.usb_vid_pid == USB_SERIAL_JTAG:  # no line, no rate
+            return lambda chip, blocks: ROM_BAUD
+        burns = not self.scripts.shows_only
+        return lambda chip, blocks: rate_that_pays(chip, blocks, burns=burns)
 
     def tell_ledger_notes(self) -> None:
         """Pass on what the ledger has to say since the last time."""

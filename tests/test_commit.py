@@ -350,7 +350,7 @@ def test_no_key_stays_in_the_programming_registers() -> None:
 # --- a line that damages one byte, anywhere in the commit
 
 # One byte in so many is tried; each position of a frame comes up, since the stride is no factor of its size.
-STRIDE = 139
+STRIDE = 97
 DAMAGES = [
     f"byte {{}} {way} the host is {how}" for way in ("from", "to") for how in ("flipped", "lost", "doubled")
 ]
@@ -609,6 +609,24 @@ def test_another_chip_in_the_middle_of_a_commit_gets_no_bit_either(ends: bool) -
         return cases
 
     assert in_virtual_time(job("esp32c3")) > 20
+
+
+@pytest.mark.parametrize("name", ["esp32", "esp32c3"])
+def test_what_another_program_left_in_the_programming_registers_is_found(name: str) -> None:
+    """A chip that was not reset may hold anything there: it is read back, and overwritten."""
+
+    async def job() -> None:
+        board = board_named(name)
+        device = await connected(board)
+        plan = plan_for(device, one_field("DIS_DOWNLOAD_ICACHE" if name == "esp32c3" else "JTAG_DISABLE"))
+        before = true_bits(board)
+        for address in device.controller.programming_addresses:
+            board.registers.words[address] = 0xFFFF_FFFF
+        await commit(plan, device.controller, device.image, Book().hooks(device))
+        assert true_bits(board) == wanted_bits(plan, before)
+        assert device.rom.counters.retries == 1
+
+    in_virtual_time(job())
 
 
 def test_bits_that_changed_since_the_plan_was_made_stop_it() -> None:

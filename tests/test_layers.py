@@ -32,11 +32,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": {"efuse", "chips"},
     "tables": {"chips", "job"},
     "tracebook": {"chips", "protocol"},
-    "run": {"chips", "identify", "job", "ledger", "script", "tables", "tracebook"},
+    "rate": {"chips"},
+    "run": {"chips", "identify", "job", "ledger", "rate", "script", "tables", "tracebook", "transport"},
     "board": {"identify", "ledger", "rom"},
     "calls": {"board", "chips", "commit", "efuse", "identify", "ledger", "records", "run", "script"},
-    "device": {"board", "calls", "commit", "identify", "rom", "run", "script", "transport"},
-    "fleet": {"device", "identify", "job", "ledger", "protocol", "run", "script", "tables", "transport"},
+    "device": {
+        "board", "calls", "commit", "identify", "protocol", "rate", "rom", "run", "script", "transport"
+    },
+    "fleet": {
+        "coding", "device", "identify", "job", "ledger", "protocol", "rate", "run", "script", "tables",
+        "transport",
+    },
     "ui": set(),
     "sim": {"chips"},
 }  # fmt: skip

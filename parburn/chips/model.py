@@ -195,6 +195,9 @@ class Crystal:
     `fixed_mhz` when the chip has one crystal only. Otherwise from the UART clock divider that the ROM's
     autobaud left at `clkdiv_address` (MHz = baud * divider / 1e6 / `prescale`, nearest of `choices`), or
     from a register (`address`, `mask`, `shift`; value -> MHz by `by_value`).
+
+    A ROM that takes its crystal for another one sets other baud rates than it is asked for: `rom_mhz` is what
+    it always believes, or a register tells it (`rom_address`, `rom_mask`, `rom_shift`, in MHz).
     """
 
     fixed_mhz: int | None = None
@@ -206,6 +209,10 @@ class Crystal:
     mask: int = 0
     shift: int = 0
     by_value: Mapping[int, int] = field(default_factory=dict)
+    rom_mhz: int | None = None
+    rom_address: int | None = None
+    rom_mask: int = 0
+    rom_shift: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,12 @@ class EfuseImage:
             return True
         return not self.field_bits(layout_of(self.chip).wr_dis) >> what.wr_dis & 1
 
+    def as_shown(self) -> EfuseImage:
+        """Return this image without the bits that its own RD_DIS hides: what a chip shows of it."""
+        layout = layout_of(self.chip)
+        rd_dis = self.field_bits(layout.rd_dis)
+        return self.with_blocks({n: bits & ~layout.hidden(n, rd_dis) for n, bits in self.blocks.items()})
+
     def is_torn(self, index: int) -> bool:
         """Tell whether the decoder of a coded block reports errors: bits that it shows may not be burned."""
         status = self.status.get(index, GOOD)

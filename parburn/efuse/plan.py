@@ -7,7 +7,8 @@ Order of the steps, each one program command:
 
 1. the blocks from the highest down to BLOCK1 (the classic controller burns all of them with one command);
 2. BLOCK0 without the fields that lock or cut;
-3. the locks of BLOCK0 (`chip.burned_last`): by now all they could hide or freeze has been verified;
+3. the locks of BLOCK0 (`chip.burned_last`): by now all they could hide or freeze has been verified. Bits of
+   RD_DIS and WR_DIS that lock nothing of step 2 are burned with it: what they lock was verified in step 1;
 4. fields after which the chip answers no more, so that the locks too are verified before. Bits of WR_DIS that
    would keep such a field from being burned go with it.
 """
@@ -82,7 +83,6 @@ class BurnPlan:
 
     def apply(self, image: EfuseImage) -> EfuseImage:
         """Return what the chip shows after the burn: WR_DIS holds bits back, RD_DIS hides them."""
-        layout = layout_of(self.chip)
         for step in self.steps:
             blocks = {}
             status = {}
@@ -94,8 +94,7 @@ class BurnPlan:
                     status[index] = GOOD
             mended = 0 if any(write.again and write.block.index == 0 for write in step.writes) else None
             image = image.with_blocks(_recoded(image, blocks), status, mended)
-        rd_dis = image.field_bits(layout.rd_dis)
-        return image.with_blocks({n: bits & ~layout.hidden(n, rd_dis) for n, bits in image.blocks.items()})
+        return image.as_shown()
 
     def keyed_digest(self, key: bytes) -> str:
         """Return an HMAC-SHA256 over chip, order and bits; equal plans have equal digests."""
@@ -227,9 +226,15 @@ def _block0_steps(image: EfuseImage, layout: Layout, want: int, *, again: bool =
     if last:
         last |= _locks_of(layout, locks, last)
     block = layout.blocks[0]
+    ordinary, locks = want & ~locks & ~last, locks & ~last
+    joined = bool(ordinary and locks) and not again and _locks_only_other_blocks(layout, locks, ordinary)
     parts = (
-        (want & ~locks & ~last, block.name, False),
-        (locks & ~last, f"{block.name} locks", True),
+        (
+            ordinary | locks if joined else ordinary,
+            f"{block.name} and locks" if joined else block.name,
+            joined,
+        ),
+        (0 if joined else locks, f"{block.name} locks", True),
         (last, f"{block.name} link end", True),
     )
     return [
@@ -243,6 +248,17 @@ def _block0_steps(image: EfuseImage, layout: Layout, want: int, *, again: bool =
         for bits, label, is_lock in parts
         if bits
     ]
+
+
+def _locks_only_other_blocks(layout: Layout, locks: int, ordinary: int) -> bool:
+    """Tell whether `locks` are RD_DIS and WR_DIS bits that leave the ordinary fields beside them alone.
+
+    Such bits may be burned in one pulse with those fields: one that does not land can be burned again, and
+    nothing that is enabled by it depends on it.
+    """
+    if locks & ~(layout.wr_dis.mask | layout.rd_dis.mask):
+        return False
+    return not _locks_of(layout, locks, ordinary)
 
 
 def _locks_of(layout: Layout, locks: int, fields: int) -> int:

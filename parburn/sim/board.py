@@ -86,6 +86,7 @@ class Board:
         self.registers.words.clear()
         self.registers.words.update(self.preset)
         self.registers.words.setdefault(MAGIC_ADDRESS, next(iter(self.chip.magics), 0))
+        self._believe_crystal()
         self.controller.reset()
         self.mode = self.controller.link_state
         if self.mode == "next-reset":
@@ -250,9 +251,22 @@ class Board:
             self.registers.write(address, value)
 
     def set_baud(self, baud: int) -> None:
-        """CHANGE_BAUDRATE."""
-        self.baud, self._synced = max(1, baud), True
+        """CHANGE_BAUDRATE. A ROM that takes its crystal for another one sets another rate than asked."""
+        self.baud, self._synced = max(1, round(baud * self.crystal_mhz / self._believed_mhz())), True
         self._set_divider()
+
+    def _believe_crystal(self) -> None:
+        """Fill the register, where there is one, that says what the ROM takes its crystal for."""
+        crystal = self.chip.crystal
+        if crystal.rom_address is not None:
+            self.registers.words.setdefault(crystal.rom_address, max(crystal.choices) << crystal.rom_shift)
+
+    def _believed_mhz(self) -> int:
+        crystal = self.chip.crystal
+        if crystal.rom_address is not None:
+            word = self.registers.words[crystal.rom_address]
+            return (word & crystal.rom_mask) >> crystal.rom_shift
+        return crystal.rom_mhz or self.crystal_mhz
 
     def _measure(self, baud: int) -> None:
         """Autobaud: the first SYNC after reset sets the rate."""

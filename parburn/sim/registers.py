@@ -57,7 +57,8 @@ def _named_addresses(chip: Chip) -> set[int]:
     found = {chip.efuse_base, clkdiv_address(chip), chip.dummy_register}
     found |= {*chip.extra_registers, *chip.mirrors}
     found |= {source.address for f in chip.fields for source in f.sources if source.address}
-    found |= {address for address in (chip.crystal.clkdiv_address, chip.crystal.address) if address}
+    crystal = chip.crystal
+    found |= {at for at in (crystal.clkdiv_address, crystal.address, crystal.rom_address) if at}
     if chip.usb_jtag:
         found |= {chip.usb_jtag.buf_no_address or 0} | {write.address for write in chip.usb_jtag.quiet}
     if chip.watchdog_reset:

@@ -55,8 +55,30 @@ def test_blocks_go_from_the_highest_to_block0_and_locks_last() -> None:
 def test_the_classic_controller_burns_its_blocks_with_one_command() -> None:
     image = blank("esp32")
     plan = plan_burns(image, staged_bits(image, BLOCK1=KEY, BLOCK3=7, JTAG_DISABLE=1, WR_DIS=1 << 7))
-    assert labels(plan) == ["BLOCK3+BLOCK1", "BLOCK0", "BLOCK0 locks"]
-    assert [len(write.words) for step in plan.steps for write in step.writes] == [8, 8, 7, 7]
+    assert labels(plan) == ["BLOCK3+BLOCK1", "BLOCK0 and locks"]
+    assert [len(write.words) for step in plan.steps for write in step.writes] == [8, 8, 7]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        # WR_DIS bit 7 and RD_DIS bit 0 are for BLOCK1: JTAG_DISABLE is left alone.
+        ({"JTAG_DISABLE": 1, "WR_DIS": 1 << 7, "RD_DIS": 1}, ["BLOCK0 and locks"]),
+        # Bit 14 is JTAG_DISABLE's own: it comes when that has been verified, and the others with it.
+        ({"JTAG_DISABLE": 1, "WR_DIS": 1 << 7 | 1 << 14}, ["BLOCK0", "BLOCK0 locks"]),
+        # What enables flash encryption comes last, and so do the locks beside it.
+        ({"JTAG_DISABLE": 1, "FLASH_CRYPT_CNT": 1, "WR_DIS": 1 << 7}, ["BLOCK0", "BLOCK0 locks"]),
+        ({"WR_DIS": 1 << 7}, ["BLOCK0 locks"]),
+    ],
+)
+def test_locks_join_block0_only_where_they_lock_nothing_of_it(
+    fields: dict[str, int], expected: list[str]
+) -> None:
+    image = blank("esp32")
+    plan = plan_burns(image, staged_bits(image, **fields))
+    assert labels(plan) == expected
+    assert plan.steps[-1].locks
+    assert not any(step.locks for step in plan.steps[:-1])
 
 
 def test_a_block0_of_nine_words_runs_on_into_the_check_registers() -> None:
@@ -258,7 +280,7 @@ def test_remaining_is_what_the_chip_lacks() -> None:
     plan = plan_burns(image, staged_bits(image, BLOCK_KEY0=KEY, CUSTOM_MAC=0x42, KEY_PURPOSE_0=4, RD_DIS=1))
     assert remaining(plan, image) == plan
     torn = burned(image, BLOCK_KEY0=KEY, KEY_PURPOSE_0=0)
-    assert labels(remaining(plan, torn)) == ["BLOCK_USR_DATA", "BLOCK0", "BLOCK0 locks"]
+    assert labels(remaining(plan, torn)) == ["BLOCK_USR_DATA", "BLOCK0 and locks"]
     done = plan.apply(image)
     assert not remaining(plan, done, verified=frozenset({4}))
     with pytest.raises(PlanError, match="no record"):

@@ -1,0 +1,151 @@
+"""Raising the baud rate: when it pays, ROMs that are wrong about their crystal, lines that do not carry it."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from parburn.board import Board as ReportedBoard
+from parburn.chips.registry import chip_named
+from parburn.device import _connect_and_identify
+from parburn.errors import GarbledAnswer, NoAnswer
+from parburn.identify import identify
+from parburn.job import Job
+from parburn.rate import FAST_BAUD, ROM_BAUD, rate_that_pays
+from parburn.rom import RomLoader
+from parburn.sim.board import Board
+from parburn.sim.factory import factory_mac, make_product
+from parburn.tracebook import TraceBook
+from tests.command import parburn
+from tests.rig import start_rig
+from tests.test_commit import BoardStream, in_virtual_time
+
+
+def board_of(chip: str, **settings: str) -> Board:
+    rng = random.Random(7)
+    made = make_product(chip, mac=factory_mac(rng), settings=settings, rng=rng)
+    return Board(made.memory, crystal_mhz=made.crystal_mhz, registers=made.registers)
+
+
+class PacedStream(BoardStream):
+    """Both ends at their own rate; with lines, of which one resets the chip. Above `carries` all is noise."""
+
+    has_lines = True
+
+    def __init__(self, board: Board, carries: int = 1 << 30) -> None:
+        super().__init__(board)
+        self.carries = carries
+        self.resets = 0
+        self._held = False
+
+    def write(self, data: bytes) -> None:
+        noise = self.baud > self.carries
+        self.board.receive(data, self._loop.time(), 1 if noise else self.baud)
+        self._again(0.0)
+
+    def set_lines(self, dtr: bool, rts: bool) -> None:
+        if rts and not self._held:
+            self.resets += 1
+            self.board.reset(self._loop.time())
+        self._held = rts
+
+
+def test_a_change_must_save_more_than_it_costs() -> None:
+    c3, classic = chip_named("esp32c3"), chip_named("esp32")
+    every = range(len(c3.blocks))
+    assert rate_that_pays(c3, (), burns=True) == FAST_BAUD
+    assert rate_that_pays(c3, every, burns=False) == FAST_BAUD
+    assert rate_that_pays(c3, (3,), burns=False) == ROM_BAUD
+    assert rate_that_pays(classic, range(len(classic.blocks)), burns=False) == ROM_BAUD
+
+
+@pytest.mark.parametrize(
+    ("chip", "crystal", "told"),
+    [
+        ("esp32c2", "26", FAST_BAUD * 40 // 26),  # this ROM always reckons with 40 MHz
+        ("esp32c2", "40", FAST_BAUD),
+        ("esp32c5", "40", FAST_BAUD * 48 // 40),  # here a register says what it reckons with
+        ("esp32c5", "48", FAST_BAUD),
+        ("esp32", "26", FAST_BAUD),
+    ],
+)
+def test_a_rom_that_is_wrong_about_its_crystal_gets_the_rate(chip: str, crystal: str, told: int) -> None:
+    async def job() -> None:
+        board = board_of(chip, crystal=crystal)
+        asked: list[int] = []
+        set_baud = board.set_baud
+
+        def note(baud: int) -> None:
+            asked.append(baud)
+            set_baud(baud)
+
+        board.set_baud = note  # type: ignore[method-assign]  # to see what is asked for
+        rom = await RomLoader.connect(PacedStream(board), before="no-reset")
+        found = await identify(
+            rom, wanted="auto", blocks=lambda chip: (3,), extend=lambda chip: chip, rate=lambda *_: FAST_BAUD
+        )
+        assert (rom.baud, asked, found.crystal_mhz) == (FAST_BAUD, [told], int(crystal))
+        assert set(found.image.blocks) >= {0, 3}
+        await rom.change_baud(ROM_BAUD)
+        assert len(await rom.read_regs([chip_named(chip).registers["CMD"]])) == 1
+        await rom.aclose()
+
+    in_virtual_time(job())
+
+
+def a_run(tmp_path: Path, *, baud: int | None, before: str, notes: list[str]) -> Any:
+    """The part of a run that connecting and identifying sees."""
+    return SimpleNamespace(
+        job=Job(ports=("memory",), scripts=(), baud=baud, before=before),
+        emit=lambda event: None,
+        note=lambda port, text, level: notes.append(text),
+        traces=TraceBook(None, show_keys=False),
+        blocks_in_scripts=lambda chip: (3,),
+        extend=lambda chip: chip,
+        rate_for=lambda stream: lambda chip, blocks: baud or FAST_BAUD,
+    )
+
+
+@pytest.mark.parametrize("before", ["default-reset", "no-reset"])
+@pytest.mark.parametrize("baud", [None, FAST_BAUD], ids=["auto", "fixed"])
+def test_a_line_that_does_not_carry_the_rate(tmp_path: Path, baud: int | None, before: str) -> None:
+    """`auto` goes on at the ROM's rate where it can reset the chip; a rate that was asked for is an error."""
+
+    async def job() -> None:
+        notes: list[str] = []
+        stream = PacedStream(board_of("esp32c3"), carries=460800)
+        run = cast(Any, a_run(tmp_path, baud=baud, before=before, notes=notes))
+        board = ReportedBoard("memory", "memory")
+        if baud is None and before == "default-reset":
+            device = await _connect_and_identify(run, board, stream)
+            assert (device.rom.baud, stream.baud) == (ROM_BAUD, ROM_BAUD)
+            assert "does not carry" in notes[0] or "did not answer" in notes[0]
+            assert stream.resets == 2
+        else:
+            with pytest.raises((NoAnswer, GarbledAnswer)) as caught:
+                await _connect_and_identify(run, board, stream)
+            assert "--baud" in caught.value.hint
+            assert notes == []
+        await stream.aclose()
+
+    in_virtual_time(job())
+
+
+def test_auto_on_the_command_line(tmp_path: Path) -> None:
+    script = tmp_path / "s.py"
+    script.write_text("print(args.baud)\nespefuse(esp, efuses, args, 'burn_bit BLOCK3 9')\n")
+    small = ("--commands", "get_custom_mac")
+    with start_rig("esp32c3", tmp_path=tmp_path) as rig:
+        for number, (words, raised) in enumerate(((("--scripts", script), True), (small, False))):
+            trace = tmp_path / f"trace{number}"
+            outcome = parburn(
+                "--ports", *rig.ports, *words, "--baud", "auto", "--do-not-confirm", "--json",
+                "--trace", trace, state=tmp_path / "state",
+            )  # fmt: skip
+            assert outcome.words == ["pass"], outcome.stdout + outcome.stderr
+            assert ((921600).to_bytes(4, "little").hex() in trace.read_text()) is raised
+        assert rig.bits(0, 3) == 1 << 9
