@@ -188,12 +188,14 @@ async def _stage_and_compare(
         )
 
 
-def _verify(step: BurnStep, before: EfuseImage, now: EfuseImage) -> tuple[int, int, str]:
-    """Bits missing (or coding errors), bits too many, and a sentence; (0, 0, "") when all is well."""
+def _verify(
+    step: BurnStep, before: EfuseImage, now: EfuseImage, blocks: Sequence[int]
+) -> tuple[int, int, str]:
+    """Of `blocks`: bits missing (or coding errors), bits too many, a sentence; (0, 0, "") if all is well."""
     expected = BurnPlan(before.chip, (step,)).apply(before)
     missing = extra = 0
     words: list[str] = []
-    for index in _shown_by(step, before):
+    for index in blocks:
         want, got = expected.block(index), now.block(index)
         # What was there before is no news: a block that was to be hidden shows it when its lock failed.
         lacks, adds = want & ~got, got & ~(want | before.block(index))
@@ -268,13 +270,13 @@ async def _burn_step(
             trouble = error
             await _recover(controller, hooks)
             now, _ = await controller.reload(blocks, before, None)
-        missing, extra, words = _verify(step, before, now)
+        missing, extra, words = _verify(step, before, now, blocks)
         for _ in range(CONFIRMING_READS):
             if not extra:
                 break
             # An answer has no checksum: an extra bit must be seen three times before it is believed.
             now = (await controller.read_blocks(blocks, before)).as_shown()
-            missing, extra, words = _verify(step, before, now)
+            missing, extra, words = _verify(step, before, now, blocks)
         if extra:
             break
         if not missing:
@@ -347,8 +349,9 @@ async def _no_download(
     except LinkError:
         return step.fields
     hooks.same_board(await controller.rom.read_regs(tuple(hooks.identity)))
-    now, _ = await controller.reload(_shown_by(step, before), before, None)
-    missing, extra, words = _verify(step, before, now)
+    blocks = _shown_by(step, before)
+    now, _ = await controller.reload(blocks, before, None)
+    missing, extra, words = _verify(step, before, now, blocks)
     if missing or extra:
         raise VerifyFailed(f"{step.label} did not burn as planned: {words}", permanent=bool(extra))
     return ()

@@ -20,6 +20,7 @@ That is two turns a step, and one for the first staging.
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
@@ -53,7 +54,7 @@ def words_of(block: Block) -> tuple[int, ...]:
 
 def join_words(words: Sequence[int]) -> int:
     """One int of 32-bit words, word 0 in the low bits."""
-    return int.from_bytes(b"".join(word.to_bytes(4, "little") for word in words), "little")
+    return int.from_bytes(struct.pack(f"<{len(words)}I", *words), "little")
 
 
 class Controller:
@@ -72,6 +73,8 @@ class Controller:
         self.programming_addresses = self._find_programming_addresses()
         self._known: dict[int, int] = dict.fromkeys(self.programming_addresses, 0)
         self._guessed = True
+        self._step: BurnStep | None = None
+        self._want: dict[int, int] = {}
         self._guarded: tuple[int, ...] = ()
         self._same_board: Callable[[Sequence[int]], None] = lambda values: None
         self._conf = chip.registers["CONF"]
@@ -154,7 +157,7 @@ class Controller:
 
     def _stage_ops(self, step: BurnStep) -> tuple[WriteRegs | ReadRegs, ...]:
         """The writes and the read-back that stage a step; only registers that differ are written."""
-        want = self._staged_words(step)
+        want = self._wanted(step)
         writes = [RegisterWrite(a, word) for a, word in want.items() if self._known.get(a) != word]
         timing = () if self._timing_set else self._timing
         return (
@@ -164,11 +167,17 @@ class Controller:
 
     def _staging_addresses(self, step: BurnStep) -> tuple[int, ...]:
         timing = () if self._timing_set else tuple(dict.fromkeys(w.address for w in self._timing))
-        return (*self._staged_words(step), *timing)
+        return (*self._wanted(step), *timing)
+
+    def _wanted(self, step: BurnStep) -> dict[int, int]:
+        """`_staged_words` of the step that is being staged, found once."""
+        if self._step is not step:
+            self._step, self._want = step, self._staged_words(step)
+        return self._want
 
     def _staging_fits(self, step: BurnStep, reading: Mapping[int, int]) -> bool:
         """Compare what was read back with what the step needs; remember it."""
-        want = self._staged_words(step)
+        want = self._wanted(step)
         self._known = {address: reading[address] for address in want}
         timing_fits = self._timing_set or not any(
             (reading[w.address] ^ w.value) & w.mask for w in self._timing

@@ -37,6 +37,7 @@ from parburn.transport.stream import ByteStream
 
 CONNECT_DEADLINE_S = 60.0
 CLOSE_DEADLINE_S = 2.0
+SLOW_ADAPTER_MS = 2
 NO_RESET = ("no-reset", "no-reset-no-sync")
 
 
@@ -66,6 +67,8 @@ async def _live(run: SharedRun, board: Board) -> None:
     say = run.emit
     say(StepChanged(board.port, "connecting"))
     stream = await open_stream(board.port)
+    if (stream.latency_ms or 0) > SLOW_ADAPTER_MS:
+        run.slow_adapters[board.port] = stream.latency_ms or 0
     try:
         try:
             with fail_after(CONNECT_DEADLINE_S):

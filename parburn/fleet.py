@@ -7,6 +7,7 @@ and asks for the confirmation.
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -90,6 +91,7 @@ async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]
     job = run.job
     slots = {port: slot_of(port) for port in job.ports}
     coding.implementation()  # loads it now, while nobody waits on a line
+    _collect_only_what_comes()
     run.emit(RunStarted("", job.ports, tuple(slots.values()), simulated=job.simulated, dry_run=job.dry_run))
     reports: dict[str, DeviceReport] = {}
 
@@ -104,10 +106,22 @@ async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]
     return tuple(reports[port] for port in job.ports)
 
 
+def _collect_only_what_comes() -> None:
+    """Give the garbage collector back where the command line has taken it away, with nothing to look through.
+
+    Modules, tables and config files (a million ids) live as long as the run; looking through them for each
+    board that allocates costs more than driving it.
+    """
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
 async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
     """Decide at the barriers. Whatever goes wrong here is decided for every board: none waits for ever."""
     try:
         devices = await run.claims.complete()
+        run.tell_slow_adapters()
         run.claims.release(await _admit(run, devices))
         plans = await run.plans.complete()
         run.plans.release(await _confirmed(run, plans, confirm))

@@ -27,6 +27,7 @@ from parburn.script.session import ScriptOptions
 from parburn.tables import TableSet
 from parburn.tracebook import TraceBook
 from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
+from parburn.transport.tty import latency_timer
 
 Brought = TypeVar("Brought")
 Taken = TypeVar("Taken")
@@ -149,6 +150,7 @@ class SharedRun:
         self.stop = stop
         self.claims: Barrier[Device, Claim] = Barrier(ports)
         self.plans: Barrier[PlanOfBoard, None] = Barrier(ports)
+        self.slow_adapters: dict[str, int] = {}  # port: ms that it holds answers back
         self.traces = TraceBook(job.trace, show_keys=job.show_sensitive_info)
         self._config = config
         self._notes_told = 0
@@ -193,6 +195,19 @@ class SharedRun:
             return lambda chip, blocks: ROM_BAUD
         burns = not self.scripts.shows_only
         return lambda chip, blocks: rate_that_pays(chip, blocks, burns=burns)
+
+    def tell_slow_adapters(self) -> None:
+        """A hint where adapters wait before they hand an answer on, and this could not be changed."""
+        if self.slow_adapters:
+            port, waits_ms = next(iter(self.slow_adapters.items()))
+            others = len(self.slow_adapters) - 1
+            more = f" (and {others} more)" if others else ""
+            self.note(
+                "",
+                f"the adapter at {port}{more} holds every answer back for {waits_ms} ms: burns take longer. "
+                f"As root, `echo 1 > {latency_timer(port)}` ends that until it is plugged in again",
+                "hint",
+            )
 
     def tell_ledger_notes(self) -> None:
         """Pass on what the ledger has to say since the last time."""

@@ -1,4 +1,4 @@
-"""Raising the baud rate: when it pays, ROMs that are wrong about their crystal, lines that do not carry it."""
+"""Raising the baud rate: when it pays, ROMs wrong about their crystal, lines that do not carry it."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ reads it and tries again with the image that has it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from parburn.chips.model import Block, Chip, Condition, Field
 from parburn.coding import CodingScheme
@@ -153,6 +153,8 @@ class EfuseImage:
         """Return this image without the bits that its own RD_DIS hides: what a chip shows of it."""
         layout = layout_of(self.chip)
         rd_dis = self.field_bits(layout.rd_dis)
+        if not rd_dis:
+            return self
         return self.with_blocks({n: bits & ~layout.hidden(n, rd_dis) for n, bits in self.blocks.items()})
 
     def is_torn(self, index: int) -> bool:
@@ -167,11 +169,12 @@ class EfuseImage:
         block0_errors: int | None = None,
     ) -> EfuseImage:
         """Return an image in which these blocks are read anew; what is not given stays."""
-        return replace(
-            self,
-            blocks={**self.blocks, **blocks},
-            status=self.status if status is None else {**self.status, **status},
-            block0_errors=self.block0_errors if block0_errors is None else block0_errors,
+        return EfuseImage(  # not `replace`: this runs a dozen times for each board
+            self.chip,
+            {**self.blocks, **blocks},
+            {**self.status, **status} if status else self.status,
+            self.block0_errors if block0_errors is None else block0_errors,
+            self.registers,
         )
 
 

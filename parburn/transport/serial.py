@@ -35,6 +35,7 @@ class _Port(serial.Serial):
     """pyserial's port, without its select() before each read and without a blocking flush or close."""
 
     number: int  # the file descriptor
+    latency_ms: int | None  # of the driver's timer
     on_write_error: Callable[[OSError], object]
 
     def read(self, size: int | None = 1) -> bytes:
@@ -87,6 +88,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         device.on_write_error = lambda error: self._loop.call_soon(self._lose, error)
         self._closed: asyncio.Future[None] | None = None
         self._resting = False
+        self.latency_ms = device.latency_ms
         self.is_pty = tty.is_pty(device.number)
         self.has_lines = not self.is_pty
         self.usb_vid_pid = None if self.is_pty else tty.usb_ids(port)
@@ -235,7 +237,7 @@ def _open_device(port: str, baud: int) -> _Port:
         raise _open_error(port, error) from error
     device.number = device.fileno()
     tty.claim_exclusively(device.number)
-    tty.ask_low_latency(device.number, port)
+    device.latency_ms = tty.ask_low_latency(device.number, port)
     return device
 
 

@@ -27,6 +27,7 @@ class ByteStream(Protocol):
     has_lines: bool  # whether DTR and RTS reach anything: not on a pty, not over a plain socket
     fixed_baud: bool  # the rate cannot be set from here
     usb_vid_pid: tuple[int, int] | None
+    latency_ms: int | None  # how long the adapter holds answers back, where its driver says so
 
     def attach(self, on_data: OnData, on_lost: OnLost) -> None:
         """Hand every byte to `on_data`, beginning with those that came before; `on_lost` is called once."""
@@ -57,6 +58,7 @@ class CallbackStream:
     has_lines = True
     fixed_baud = False
     usb_vid_pid: tuple[int, int] | None = None
+    latency_ms: int | None = None
 
     def __init__(self, port: str, baud: int) -> None:
         self.port = port

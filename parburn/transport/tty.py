@@ -86,19 +86,30 @@ def unsent_bytes(fd: int) -> int:
     return 0
 
 
-def ask_low_latency(fd: int, port: str) -> None:
-    """Ask the driver to hand received bytes on at once instead of after its 16 ms timer (FTDI and others)."""
+def ask_low_latency(fd: int, port: str) -> int | None:
+    """Ask the driver to hand received bytes on at once instead of after its 16 ms timer (FTDI and others).
+
+    Returns the timer that is in force after it, in ms; None where the driver has none.
+    """
     if is_pty(fd):
-        return
+        return None
     with contextlib.suppress(OSError):
         serial_struct = array.array("B", bytes(128))
         fcntl.ioctl(fd, _TIOCGSERIAL, serial_struct)
         flags = struct.unpack_from("i", serial_struct, _FLAGS_OFFSET)[0]
         struct.pack_into("i", serial_struct, _FLAGS_OFFSET, flags | _ASYNC_LOW_LATENCY)
         fcntl.ioctl(fd, _TIOCSSERIAL, serial_struct)
+    timer = latency_timer(port)
     with contextlib.suppress(OSError):
-        timer = _sysfs_device(port) / "latency_timer"
         timer.write_text("1")
+    with contextlib.suppress(OSError, ValueError):
+        return int(timer.read_text())
+    return None
+
+
+def latency_timer(port: str) -> Path:
+    """Return where the driver of a USB adapter keeps its latency timer in ms, if it has one."""
+    return _sysfs_device(port) / "latency_timer"
 
 
 def _sysfs_device(port: str) -> Path:

@@ -309,23 +309,26 @@ def test_low_latency_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
             struct.pack_into("i", argument, 16, 0x40)
         return 0
 
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EPERM, "no")
+
     timer = tmp_path / "ttyUSB9" / "device" / "latency_timer"
     timer.parent.mkdir(parents=True)
     timer.write_text("16")
     monkeypatch.setattr(fcntl, "ioctl", ioctl)
     monkeypatch.setattr(tty, "_SYSFS_TTY", tmp_path)
     monkeypatch.setattr(tty, "is_pty", lambda fd: False)
-    tty.ask_low_latency(3, "/dev/ttyUSB9")
+    assert tty.ask_low_latency(3, "/dev/ttyUSB9") == 1
     assert flags == [0x2040]
     assert timer.read_text() == "1"
-
-    def refuse(*_: object) -> int:
-        raise OSError(errno.EPERM, "no")
+    monkeypatch.setattr(Path, "write_text", lambda *_: refuse())  # not root
+    timer.write_bytes(b"16\n")
+    assert tty.ask_low_latency(3, "/dev/ttyUSB9") == 16
 
     monkeypatch.setattr(fcntl, "ioctl", refuse)
     timer.unlink()
     timer.parent.rmdir()
-    tty.ask_low_latency(3, "/dev/ttyUSB9")  # quiet where there is nothing to ask
+    assert tty.ask_low_latency(3, "/dev/ttyUSB9") is None  # quiet where there is nothing to ask
 
 
 def test_closing_a_real_port_flushes_and_leaves_the_loop_alone(monkeypatch: pytest.MonkeyPatch) -> None:
