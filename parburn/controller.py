@@ -225,6 +225,8 @@ class Controller:
     async def _wait_idle(self, what: str, polls: Sequence[int]) -> None:
         """Return once CMD shows idle twice in a row: on the PGM chips one idle reading may be false."""
         deadline = time.monotonic() + IDLE_DEADLINE_S
+        if any(value & CMD_BUSY for value in polls[-2:]):
+            self.rom.was_faster()  # than the operation: from now on the ROM waits before it polls
         while any(value & CMD_BUSY for value in polls[-2:]):
             if time.monotonic() > deadline:
                 raise ControllerStuck(

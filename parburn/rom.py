@@ -31,6 +31,7 @@ _PACKET_FRAME_BYTES: Final = 10  # of a WRITE_REG packet: header and two ENDs
 _FLOOR_S: Final = 3.0  # silence is judged after this much more than the line itself needs
 _LINE_SLACK: Final = 1.5
 _REST_AT_LEAST_S: Final = 0.002  # a shorter rest costs more than it saves
+_TELLING_BYTES: Final = 200  # received in one burst: a line that is faster than its rate shows it
 _REST_ENDS_BEFORE_S: Final = 0.0015  # the answer that is waited for
 _BAUD_SOON_S: Final = 0.002  # after a change of rate, until the chip is asked for the first time
 _BAUD_ANSWER_S: Final = 0.5  # for that first answer
@@ -178,6 +179,10 @@ class RomLoader:
         """The time that so many bytes take on the line; 0 where it may be faster than its rate says."""
         return size * 10 / self.baud if self._paced else 0.0
 
+    def was_faster(self) -> None:
+        """Note that something was there sooner than the line's rate allows."""
+        self._paced = False
+
     async def read_regs(self, addresses: Sequence[int]) -> list[int]:
         """Read registers; one turn."""
         return await self.burst(ReadRegs(tuple(addresses)))
@@ -288,8 +293,9 @@ class RomLoader:
             self._pump()
             self._rest()
             await waiter
-            if self._paced is None:
-                self._find_out_pace(self.counters.rx_bytes - rx_before)
+            received = self.counters.rx_bytes - rx_before
+            if self._paced is None and received >= _TELLING_BYTES:
+                self._find_out_pace(received)
         except BaseException:
             self._break_off()
             raise

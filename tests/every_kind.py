@@ -110,14 +110,23 @@ def _made(kinds: Sequence[Kind], folder: Path, change: Change) -> Path:
 
 
 @contextmanager
-def every_kind(folder: Path, *, seed: int = 1, change: Change | None = None) -> Iterator[Boards]:
+def every_kind(
+    folder: Path, *, seed: int = 1, change: Change | None = None, baud_limit: int = 0
+) -> Iterator[Boards]:
     """Run a board of every kind until the block ends. `change` is done to each before it is powered."""
 
     def rig(kinds: Sequence[Kind], folder: Path, settings: Sequence[str], seed: int) -> Rig:
         mix = ",".join(f"{kind.chip.name}:1" for kind in kinds)
         state = _made(kinds, folder, change) if change else None
         return stack.enter_context(
-            start_rig(mix, tmp_path=folder, settings=() if state else settings, seed=seed, state=state)
+            start_rig(
+                mix,
+                tmp_path=folder,
+                settings=() if state else settings,
+                seed=seed,
+                state=state,
+                baud_limit=baud_limit,
+            )
         )
 
     with ExitStack() as stack:
