@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.common import Row, arguments, finish, progress
 from benchmarks.picture import Bars, bars
-from parburn.coding import CodingScheme, encode, reed_solomon, three_quarters
+from parburn.coding import encode, reed_solomon, three_quarters
 
 BLOCKS = 4096
 QUICK_BLOCKS = 64
@@ -129,11 +129,11 @@ def rows_of(*, quick: bool) -> list[Row]:
     same(reed_solomon.encode(many))
     add("rs", "table Python", "one", lambda: reed_solomon.encode(one), 1)
     add("rs", "table Python", "bulk", lambda: reed_solomon.encode(many), blocks)
-    name, chosen = encode.choose()
-    if name == "c":
-        same(chosen(many))
-        add("rs", "C", "one", lambda: chosen(one), 1)
-        add("rs", "C", "bulk", lambda: chosen(many), blocks)
+    chosen = encode.choose()
+    if chosen.name == "c":
+        same(chosen.rs(many))
+        add("rs", "C", "one", lambda: chosen.rs(one), 1)
+        add("rs", "C", "bulk", lambda: chosen.rs(many), blocks)
     else:
         for form in ("one", "bulk"):
             missing("C", form, "the extension is not built, or PARBURN_PURE is set")
@@ -148,7 +148,10 @@ def rows_of(*, quick: bool) -> list[Row]:
     add("rs", "memcpy", "bulk", memcpy(many), blocks)
     add("3/4", "Python", "one", lambda: three_quarters.encode(one[:24]), 1)
     quarters = many[: 24 * blocks]
-    add("3/4", "Python", "bulk", lambda: encode.encode_many(CodingScheme.THREE_QUARTERS, quarters), blocks)
+    add("3/4", "Python", "bulk", lambda: three_quarters.encode(quarters), blocks)
+    if chosen.name == "c":
+        add("3/4", "C", "one", lambda: chosen.three_quarters(one[:24]), 1)
+        add("3/4", "C", "bulk", lambda: chosen.three_quarters(quarters), blocks)
     return found
 
 

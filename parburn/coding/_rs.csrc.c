@@ -1,6 +1,7 @@
-/* Reed-Solomon (44, 32) of the eFuse controllers; see reed_solomon.py, which is the reference.
+/* The eFuse controllers' codings: Reed-Solomon (44, 32) and 3/4; reed_solomon.py and three_quarters.py are the
+ * reference.
  *
- * The code is linear: the check bytes of a block are the exclusive or of what each of its bytes contributes by
+ * The Reed-Solomon code is linear: the check bytes of a block are the exclusive or of what each of its bytes contributes by
  * itself, and one table for each of the 32 places holds these contributions. The lookups of a block do not wait
  * for each other, which a shift register's would. C99, no assumption on byte order or alignment: the words of a
  * row are only moved and combined, never looked into. No memory of its own but the tables (128 KiB). */
@@ -16,6 +17,7 @@ typedef struct {
 } row_t;
 
 static row_t rows[DATA_BYTES][256];
+static uint8_t bits_of[256]; /* how many are set in a byte */
 
 static uint8_t gf_multiply(uint8_t a, uint8_t b)
 {
@@ -31,8 +33,10 @@ static uint8_t gf_multiply(uint8_t a, uint8_t b)
 }
 
 /* Fill the tables. Call it once, before any encoding. */
-static void parburn_rs_init(void)
+static void parburn_coding_init(void)
 {
+    for (int value = 1; value < 256; value++)
+        bits_of[value] = (uint8_t)((value & 1) + bits_of[value >> 1]);
     /* generator = (x + 2^0)(x + 2^1) .. (x + 2^11); its leading 1 is left out, highest power first */
     uint8_t generator[CHECK_BYTES + 1] = {1};
     uint8_t root = 1;
@@ -76,5 +80,22 @@ static void parburn_rs_encode(const uint8_t *data, size_t blocks, uint8_t *coded
         }
         memcpy(coded, data, DATA_BYTES);
         memcpy(coded + DATA_BYTES, &check, CHECK_BYTES);
+    }
+}
+
+enum { CHUNK_BYTES = 6, CODED_CHUNK_BYTES = CHUNK_BYTES + 2 };
+
+/* data: chunks * 6 bytes; coded: room for chunks * 8 bytes, must not overlap data. */
+static void parburn_three_quarters_encode(const uint8_t *data, size_t chunks, uint8_t *coded)
+{
+    for (size_t chunk = 0; chunk < chunks; chunk++, data += CHUNK_BYTES, coded += CODED_CHUNK_BYTES) {
+        unsigned parity = 0, weight = 0;
+        for (unsigned place = 0; place < CHUNK_BYTES; place++) {
+            coded[place] = data[place];
+            parity ^= data[place];
+            weight += (place + 1) * bits_of[data[place]];
+        }
+        coded[CHUNK_BYTES] = (uint8_t)parity;
+        coded[CHUNK_BYTES + 1] = (uint8_t)weight; /* 168 at most */
     }
 }

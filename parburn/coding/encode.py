@@ -1,4 +1,4 @@
-"""Chooses the implementation of the RS coding and hands out the encoders. No arithmetic here.
+"""Chooses the implementation of the codings and hands out the encoders. No arithmetic here.
 
 The C extension `parburn.coding._rs` is used where it was built; `PARBURN_PURE=1` in the environment keeps to
 Python. Both give the same bytes.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -17,72 +18,96 @@ from parburn.coding.scheme import CodingScheme
 _Encoder = Callable[[bytes], bytes]
 
 
-def c_encoder(ffi: Any, lib: Any) -> _Encoder:
-    """Wrap the C function of a built extension: n*32 bytes to n*44. Raises ValueError as Python's does."""
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """One implementation of both codings: n*32 bytes to n*44, and n*6 bytes to n*8."""
+
+    name: str
+    rs: _Encoder
+    three_quarters: _Encoder
+
+
+PYTHON = Implementation("python", reed_solomon.encode, three_quarters.encode)
+
+
+def c_implementation(ffi: Any, lib: Any) -> Implementation:
+    """Wrap the C functions of a built extension."""
+    lib.parburn_coding_init()
+    return Implementation(
+        "c",
+        _c_encoder(ffi, lib.parburn_rs_encode, "RS coding takes blocks of 32 bytes", (32, 44), 1),
+        _c_encoder(
+            ffi, lib.parburn_three_quarters_encode, "3/4 coding takes chunks of 6 bytes", (6, 8), usual=4
+        ),
+    )
+
+
+def _c_encoder(ffi: Any, run: Any, takes: str, sizes: tuple[int, int], usual: int) -> _Encoder:
+    """Wrap a C function that turns units of `sizes[0]` bytes into units of `sizes[1]`.
+
+    `usual` of them are one eFuse block. The encoder raises ValueError as Python's do.
+    """
+    unit, coded_unit = sizes
     from_buffer, buffer = ffi.from_buffer, ffi.buffer
     new, new_uncleared = ffi.new, ffi.new_allocator(should_clear_after_alloc=False)
-    one_block = ffi.typeof(f"uint8_t[{reed_solomon.CODED_BYTES}]")
-    many_blocks = ffi.typeof("uint8_t[]")
-    run = lib.parburn_rs_encode
-    lib.parburn_rs_init()
+    one_block = ffi.typeof(f"uint8_t[{usual * coded_unit}]")
+    many_units = ffi.typeof("uint8_t[]")
+    block_bytes = usual * unit
 
     def encode(data: bytes) -> bytes:
-        if type(data) is bytes and len(data) == reed_solomon.DATA_BYTES:  # the common case, without detours
+        if type(data) is bytes and len(data) == block_bytes:  # the common case, without detours
             coded = new(one_block)
-            run(data, 1, coded)
+            run(data, usual, coded)
         else:
-            blocks, rest = divmod(len(data), reed_solomon.DATA_BYTES)
+            units, rest = divmod(len(data), unit)
             if rest:
-                raise ValueError(f"RS coding takes blocks of 32 bytes, not {len(data)} bytes")
-            coded = new_uncleared(many_blocks, blocks * reed_solomon.CODED_BYTES)
-            run(from_buffer(many_blocks, data), blocks, coded)
+                raise ValueError(f"{takes}, not {len(data)} bytes")
+            coded = new_uncleared(many_units, units * coded_unit)
+            run(from_buffer(many_units, data), units, coded)
         whole: bytes = buffer(coded)[:]
         return whole
 
     return encode
 
 
-def choose() -> tuple[str, _Encoder]:
-    """Return the name and the encoder of the implementation that the environment asks for."""
+def choose() -> Implementation:
+    """Return the implementation that the environment asks for."""
     if os.environ.get("PARBURN_PURE", "") not in ("", "0"):
-        return "python", reed_solomon.encode
+        return PYTHON
     try:
         extension = import_module("parburn.coding._rs")
     except ImportError:
-        return "python", reed_solomon.encode
-    return "c", c_encoder(extension.ffi, extension.lib)
+        return PYTHON
+    return c_implementation(extension.ffi, extension.lib)
 
 
-_chosen: tuple[str, _Encoder] | None = None
+_chosen: Implementation | None = None
 
 
-def _rs_encode(data: bytes) -> bytes:
+def _implementation() -> Implementation:
     global _chosen
     if _chosen is None:
         _chosen = choose()
-    return _chosen[1](data)
+    return _chosen
 
 
 def implementation() -> str:
-    """Return which implementation of the RS coding runs: `c` or `python`."""
-    global _chosen
-    if _chosen is None:
-        _chosen = choose()
-    return _chosen[0]
+    """Return which implementation of the codings runs: `c` or `python`."""
+    return _implementation().name
 
 
 def encode_rs(data: bytes) -> bytes:
     """Return the 44 bytes (data, then 12 check bytes) of one RS block of 32 data bytes."""
     if len(data) != reed_solomon.DATA_BYTES:
         raise _wrong_length(reed_solomon.DATA_BYTES, data)
-    return _rs_encode(data)
+    return _implementation().rs(data)
 
 
 def encode_three_quarters(data: bytes) -> bytes:
     """Return the 32 bytes of one 3/4 block of 24 data bytes."""
     if len(data) != three_quarters.DATA_BYTES:
         raise _wrong_length(three_quarters.DATA_BYTES, data)
-    return three_quarters.encode(data)
+    return _implementation().three_quarters(data)
 
 
 def encode_many(scheme: CodingScheme, data: bytes) -> bytes:
@@ -91,11 +116,11 @@ def encode_many(scheme: CodingScheme, data: bytes) -> bytes:
     RS: n*32 to n*44. 3/4: n*24 to n*32. NONE: the data. Raises ValueError for a part of a block.
     """
     if scheme is CodingScheme.RS:
-        return _rs_encode(data)
+        return _implementation().rs(data)
     if scheme is CodingScheme.THREE_QUARTERS:
         if len(data) % three_quarters.DATA_BYTES:
             raise ValueError(f"a 3/4 block has {three_quarters.DATA_BYTES} data bytes, not {len(data)}")
-        return three_quarters.encode(data)
+        return _implementation().three_quarters(data)
     return bytes(data)
 
 

@@ -67,8 +67,54 @@ class RsTests:
             self.encode(bytes(length))
 
 
+# Chunk of six, then the two check bytes: exclusive or, and the sum of position times set bits.
+CHUNKS = [
+    ("000000000000", "0000"),
+    ("010000000000", "0101"),
+    ("000000000001", "0106"),
+    ("ffffffffffff", "00a8"),
+    ("010203040506", "0723"),
+]
+
+
+class ThreeQuartersTests:
+    """What every implementation of the 3/4 coding must do; a subclass names the implementation."""
+
+    encode: Encoder
+
+    @pytest.mark.parametrize(("chunk", "check"), CHUNKS)
+    def test_by_hand(self, chunk: str, check: str) -> None:
+        assert self.encode(bytes.fromhex(chunk)).hex() == chunk + check
+
+    def test_every_byte_value_at_every_place(self) -> None:
+        for at in range(6):
+            for value in range(256):
+                coded = self.encode(bytes(at) + bytes([value]) + bytes(5 - at))
+                assert coded[6:] == bytes([value, (at + 1) * value.bit_count()])
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+    @given(data=st.integers(0, 12).flatmap(lambda n: st.binary(min_size=6 * n, max_size=6 * n)))
+    def test_the_formula(self, data: bytes) -> None:
+        coded = self.encode(data)
+        assert len(coded) == len(data) // 6 * 8
+        assert three_quarters.decode(coded) == data
+        for at in range(0, len(coded), 8):
+            *chunk, parity, weight = coded[at : at + 8]
+            assert parity == chunk[0] ^ chunk[1] ^ chunk[2] ^ chunk[3] ^ chunk[4] ^ chunk[5]
+            assert weight == sum(n * bin(byte).count("1") for n, byte in enumerate(chunk, 1))
+
+    @pytest.mark.parametrize("length", [1, 5, 7, 23, 25])
+    def test_a_part_of_a_chunk_is_refused(self, length: int) -> None:
+        with pytest.raises(ValueError, match="6 bytes"):
+            self.encode(bytes(length))
+
+
 class TestPython(RsTests):
     encode = staticmethod(reed_solomon.encode)
+
+
+class TestPythonThreeQuarters(ThreeQuartersTests):
+    encode = staticmethod(three_quarters.encode)
 
 
 class TestChosen(RsTests):
@@ -84,30 +130,43 @@ def can_build_c() -> bool:
     return util.find_spec("cffi") is not None and any(which(cc) for cc in ("cc", "gcc", "clang"))
 
 
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[encode.Implementation]:
+    """The C extension, built from this tree, whether or not it is installed."""
+    where = tmp_path_factory.mktemp("rs")
+    build = importlib.import_module("parburn.coding._rs_build")
+    library = Path(build.ffibuilder.compile(tmpdir=os.fspath(where)))
+    spec = util.spec_from_file_location("parburn.coding._rs", library)
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield encode.c_implementation(module.ffi, module.lib)
+    sys.modules.pop("parburn.coding._rs", None)
+
+
 if can_build_c():
 
     class TestC(RsTests):
-        """The C extension, built from this tree, whether or not it is installed."""
+        """The reference's tests on C."""
 
         @pytest.fixture(autouse=True, scope="class")
         @classmethod
-        def built(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-            where = tmp_path_factory.mktemp("rs")
-            build = importlib.import_module("parburn.coding._rs_build")
-            library = Path(build.ffibuilder.compile(tmpdir=os.fspath(where)))
-            spec = util.spec_from_file_location("parburn.coding._rs", library)
-            assert spec is not None
-            assert spec.loader is not None
-            module = util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            cls.encode = staticmethod(encode.c_encoder(module.ffi, module.lib))
-            yield
-            sys.modules.pop("parburn.coding._rs", None)
+        def taken(cls, built: encode.Implementation) -> None:
+            cls.encode = staticmethod(built.rs)
+
+    class TestCThreeQuarters(ThreeQuartersTests):
+        """The reference's tests on C."""
+
+        @pytest.fixture(autouse=True, scope="class")
+        @classmethod
+        def taken(cls, built: encode.Implementation) -> None:
+            cls.encode = staticmethod(built.three_quarters)
 
 
 def test_the_environment_can_ask_for_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARBURN_PURE", "1")
-    assert encode.choose() == ("python", reed_solomon.encode)
+    assert encode.choose() is encode.PYTHON
 
 
 def test_the_implementation_has_a_name() -> None:
@@ -119,31 +178,6 @@ def test_encode_rs_takes_one_block() -> None:
     assert encode_rs(data) == by_reedsolo(data)
     with pytest.raises(ValueError, match="32 bytes, not 64"):
         encode_rs(bytes(64))
-
-
-# Chunk of six, then the two check bytes: exclusive or, and the sum of position times set bits.
-CHUNKS = [
-    ("000000000000", "0000"),
-    ("010000000000", "0101"),
-    ("000000000001", "0106"),
-    ("ffffffffffff", "00a8"),
-    ("010203040506", "0723"),
-]
-
-
-@pytest.mark.parametrize(("chunk", "check"), CHUNKS)
-def test_three_quarters_by_hand(chunk: str, check: str) -> None:
-    assert three_quarters.encode(bytes.fromhex(chunk)).hex() == chunk + check
-
-
-@given(st.binary(min_size=24, max_size=24))
-def test_three_quarters_follows_the_formula(data: bytes) -> None:
-    coded = encode_three_quarters(data)
-    assert three_quarters.decode(coded) == data
-    for at in range(0, 32, 8):
-        *chunk, parity, weight = coded[at : at + 8]
-        assert parity == chunk[0] ^ chunk[1] ^ chunk[2] ^ chunk[3] ^ chunk[4] ^ chunk[5]
-        assert weight == sum(n * bin(byte).count("1") for n, byte in enumerate(chunk, 1))
 
 
 @given(st.integers(0, 3).flatmap(lambda n: st.binary(min_size=24 * n, max_size=24 * n)))
