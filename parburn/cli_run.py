@@ -16,9 +16,8 @@ from pathlib import Path
 
 from parburn.cli_exit import INTERRUPTED, RunFlags, exit_code
 from parburn.cli_job import check_conflicts, job_from, simulated_groups
-from parburn.cli_token import print_tokens, tokens_read
 from parburn.errors import ParburnError
-from parburn.events import DeviceReport, Note, RunFinished
+from parburn.events import DeviceReport, Note, RunFinished, TokenRead
 from parburn.fleet import burn_fleet
 from parburn.job import Job
 from parburn.run import PlanOfBoard, StopRequest, defect
@@ -94,11 +93,13 @@ def _burn(job: Job, view: View, words: Sequence[str], *, tokens: bool = False) -
     operator = Operator(job, view)
     ending = asyncio.run(_burn_and_draw(job, view, operator))
     flags = RunFlags(interrupted=operator.stopped, error=ending.error)
-    read = tokens_read(ending.reports) if tokens else ()
+    read = _tokens(ending.reports) if tokens else ()
     for token in read:
         view.emit(token)
     code = _end(view, ending, flags, job=job, words=words)
-    if not view.json:
+    if read and not view.json:
+        from parburn.cli_token import print_tokens
+
         print_tokens(read)
     if job.report is not None and ending.reports:
         try:
@@ -106,6 +107,12 @@ def _burn(job: Job, view: View, words: Sequence[str], *, tokens: bool = False) -
         except OSError as error:
             view.err.line(f"parburn: the report {job.report} could not be written: {error.strerror or error}")
     return code
+
+
+def _tokens(reports: Sequence[DeviceReport]) -> tuple[TokenRead, ...]:
+    from parburn.cli_token import tokens_read  # here: a run without --token does not wait for it
+
+    return tokens_read(reports)
 
 
 async def _burn_and_draw(job: Job, view: View, operator: Operator) -> Ending:

@@ -7,7 +7,6 @@ the same is given up: its bridge is closed, so it reaches no chip, and its threa
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -88,6 +87,8 @@ async def _ended(run: _Run, thread: threading.Thread, clock: ScriptClock, bridge
 
 def _raise_in(thread: threading.Thread) -> None:
     """Raise ScriptStopped in the thread as soon as it runs Python code again."""
+    import ctypes  # here: only a script that must be stopped needs it
+
     if thread.ident is not None and thread.is_alive():
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident), ctypes.py_object(ScriptStopped)
