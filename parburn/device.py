@@ -210,7 +210,7 @@ async def _close(run: SharedRun, board: Board, stream: ByteStream) -> None:
     rom = board.rom
     if rom is not None and rom.baud != ROM_BAUD and not rom.broken:
         with move_on_after(CLOSE_DEADLINE_S), suppress(ParburnError):
-            await rom.change_baud(ROM_BAUD)
+            await rom.leave_at_baud(ROM_BAUD)
     with move_on_after(CLOSE_DEADLINE_S):
         await stream.aclose()
     if rom is not None:

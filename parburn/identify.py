@@ -139,8 +139,8 @@ async def identify(
     """Identify the chip and read it: BLOCK0, the identity, and the blocks that `blocks` names for this chip.
 
     `extend` adds custom eFuse tables; `found` is told of the chip before any of its blocks is read. `rate`
-    names the baud rate to go on with, given the blocks still to be read: it is raised as soon as the crystal
-    is known, so that they are read at the new rate.
+    names the baud rate to go on with, given the blocks to be read: it is raised as soon as the crystal is
+    known, so that they are read at the new rate.
     Raises WrongChip, SecureDownload, IdentityUnclear, LinkError.
     """
     chip, security = await find_out_chip(rom, wanted)
@@ -148,20 +148,19 @@ async def identify(
     found(chip)
     plain = chip
     chip = extend(chip)
-    at_once = {0, chip.field_by_name[chip.mac_field][0].block}
-    later = set(blocks(chip)) - at_once
-    baud = rom.baud if rate is None or rom.stream.fixed_baud else rate(chip, later)
-    if baud == rom.baud:
-        at_once, later = at_once | later, set()
+    wanted_blocks = {0, chip.field_by_name[chip.mac_field][0].block, *blocks(chip)}
+    baud = rom.baud if rate is None or rom.stream.fixed_baud else rate(chip, wanted_blocks)
+    at_once = wanted_blocks if baud == rom.baud else frozenset()
     sensed = await _sense(rom, chip, at_once)
     crystal_mhz = _crystal_of(chip, sensed, rom.baud)
     controller = CONTROLLERS[chip.controller](rom, chip, ())
-    first = EfuseImage(chip, {}, registers={a: sensed.values[a] for a in chip.extra_registers})
-    image = controller.image_of(sensed.values, at_once, first)
-    if baud != rom.baud:
+    image = EfuseImage(chip, {}, registers={a: sensed.values[a] for a in chip.extra_registers})
+    if at_once:
+        image = controller.image_of(sensed.values, at_once, image)
+    else:
         rom.set_crystal(crystal_mhz, believed_mhz=_believed_mhz(chip, sensed) or crystal_mhz)
         await rom.change_baud(baud)
-        image = await controller.read_blocks(later, image) if later else image
+        image = await controller.read_blocks(wanted_blocks, image)
     image, major, minor = await _with_revision(controller, image)
     exact = chip_named(chip.name, revision=100 * major + minor)
     if exact is not plain:

@@ -223,6 +223,16 @@ class RomLoader:
         """
         if self.stream.fixed_baud or baud == self.baud:
             return
+        await self._set_both_rates(baud)
+        if not await self._answers_after(_BAUD_SOON_S, _BAUD_ANSWER_S):
+            await self._answers_after(_BAUD_SETTLE_S, None)
+
+    async def leave_at_baud(self, baud: int) -> None:
+        """Change the rate as the last thing before the port is closed: nobody talks at it any more."""
+        if not self.stream.fixed_baud and baud != self.baud:
+            await self._set_both_rates(baud)
+
+    async def _set_both_rates(self, baud: int) -> None:
         believed_mhz, mhz = self._crystal
         frame = slip.encode(ChangeBaudrate(baud * believed_mhz // mhz).to_bytes())
         await self._exchange([frame], bytes((commands.CHANGE_BAUDRATE,)))
@@ -234,8 +244,6 @@ class RomLoader:
             self._break_off()
             raise
         self.baud = baud
-        if not await self._answers_after(_BAUD_SOON_S, _BAUD_ANSWER_S):
-            await self._answers_after(_BAUD_SETTLE_S, None)
 
     async def _answers_after(self, settle_s: float, timeout_s: float | None) -> bool:
         """Whether the chip answers at the new rate; without a time limit of the caller's, raise if not."""
