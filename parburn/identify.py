@@ -15,7 +15,8 @@ from parburn.controller import CONTROLLERS, Controller, join_words, words_of
 from parburn.efuse.image import BlockNotRead, EfuseImage
 from parburn.efuse.values import crc8
 from parburn.errors import BoardSwapped, ChipError, CommandRefused, IdentityUnclear, SecureDownload, WrongChip
-from parburn.rom import ReadRegs, RomLoader, SecurityInfo, WriteRegs
+from parburn.protocol.commands import SecurityInfo
+from parburn.rom import ReadRegs, RomLoader, WriteRegs
 from parburn.transport.stream import USB_SERIAL_JTAG
 
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from struct import Struct
 from typing import Final
 
 from parburn.chips.model import RegisterWrite
 from parburn.errors import CommandRefused, GarbledAnswer, LinkError, NoAnswer
 from parburn.protocol import commands, slip
-from parburn.protocol.commands import ChangeBaudrate, read_reg_frame, write_reg_frames
+from parburn.protocol.commands import ChangeBaudrate, SecurityInfo, read_reg_frame, write_reg_frames
 from parburn.protocol.loader import SAFE_RING_BYTES, LoaderProtocol
 from parburn.protocol.trace import Trace
 from parburn.rom_search import RomSearch
@@ -38,9 +37,6 @@ _BAUD_ANSWER_S: Final = 0.5  # for that first answer
 _BAUD_SETTLE_S: Final = 0.05  # until both sides are quiet, where that first answer was none
 _LAST_ENDS: Final = 2  # bytes that follow the answer to CHANGE_BAUDRATE at the old rate
 
-_INFO_LONG = Struct("<IB7sII")
-_INFO_SHORT = Struct("<IB7s")
-_SECURE_DOWNLOAD: Final = 1 << 2
 _NO_DELAYS: Final = 0
 
 
@@ -67,32 +63,6 @@ class LinkCounters:
     tx_bytes: int = 0
     rx_bytes: int = 0
     retries: int = 0  # SYNCs sent again
-
-
-@dataclass(frozen=True, slots=True)
-class SecurityInfo:
-    """The answer to GET_SECURITY_INFO. The oldest ROMs that have it give no chip id."""
-
-    flags: int
-    crypt_count: int
-    key_purposes: bytes
-    chip_id: int | None
-    eco: int | None
-
-    @property
-    def secure_download(self) -> bool:
-        """Whether registers cannot be reached."""
-        return bool(self.flags & _SECURE_DOWNLOAD)
-
-    @classmethod
-    def parse(cls, data: bytes) -> SecurityInfo:
-        """Read the answer's data. Raises GarbledAnswer."""
-        if len(data) == _INFO_LONG.size:
-            return cls(*_INFO_LONG.unpack(data))
-        if len(data) == _INFO_SHORT.size:
-            flags, crypt_count, purposes = _INFO_SHORT.unpack(data)
-            return cls(flags, crypt_count, purposes, None, None)
-        raise GarbledAnswer(f"GET_SECURITY_INFO was answered with {len(data)} bytes")
 
 
 class RomLoader:
@@ -207,9 +177,9 @@ class RomLoader:
             return None
         try:
             return SecurityInfo.parse(protocol.replies[0].data)
-        except GarbledAnswer:
+        except ValueError as error:
             self._break_off()
-            raise
+            raise GarbledAnswer(f"{self.stream.port}: {error}") from error
 
     def set_crystal(self, mhz: int, *, believed_mhz: int) -> None:
         """Set what this chip's crystal is and what its ROM takes it for: it reckons baud rates with that."""

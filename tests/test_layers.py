@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "efuse": {"chips", "coding"},
     "controller": {"rom", "efuse", "chips"},
     "commit": {"controller", "efuse"},
-    "identify": {"rom", "controller", "efuse", "chips", "transport"},
+    "identify": {"rom", "controller", "efuse", "chips", "protocol", "transport"},
     "script": {"efuse", "chips", "coding"},
     "ledger": set(),
     "records": {"efuse", "chips"},

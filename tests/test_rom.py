@@ -11,8 +11,9 @@ import pytest
 from parburn.chips.model import RegisterWrite
 from parburn.errors import CommandRefused, GarbledAnswer, LinkError, NoAnswer, PortGone, UsageError
 from parburn.protocol import commands
+from parburn.protocol.commands import SecurityInfo
 from parburn.protocol.trace import Trace
-from parburn.rom import MAGIC_ADDRESS, ReadRegs, RomLoader, SecurityInfo, WriteRegs
+from parburn.rom import MAGIC_ADDRESS, ReadRegs, RomLoader, WriteRegs
 from parburn.transport.open import open_stream
 from parburn.transport.stream import CallbackStream
 from tests.protocol.fake_rom import FakeRom
@@ -175,7 +176,7 @@ def test_security_info_in_secure_download_mode() -> None:
 
 def test_short_security_info() -> None:
     assert SecurityInfo.parse(bytes(12)) == SecurityInfo(0, 0, bytes(7), None, None)
-    with pytest.raises(GarbledAnswer):
+    with pytest.raises(ValueError, match="13 bytes"):
         SecurityInfo.parse(bytes(13))
 
 

@@ -40,6 +40,9 @@ _HEADER = Struct("<BBHI")
 _WORD = Struct("<I")
 _TWO_WORDS = Struct("<II")
 _ENTRY = Struct("<IIII")
+_INFO_LONG = Struct("<IB7sII")
+_INFO_SHORT = Struct("<IB7s")
+_SECURE_DOWNLOAD: Final = 1 << 2
 _SYNC_DATA = bytes((0x07, 0x07, 0x12, 0x20)) + b"\x55" * 32
 
 WriteEntry = tuple[int, int, int, int]  # address, value, mask, delay in microseconds (before the write)
@@ -198,6 +201,32 @@ class Reply:
             raise ValueError("not an answer")
         status, code = packet[-4], packet[-3]
         return cls(opcode, value, packet[_HEADER.size : -STATUS_BYTES], status, code)
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityInfo:
+    """The answer to GET_SECURITY_INFO. The oldest ROMs that have it give no chip id."""
+
+    flags: int
+    crypt_count: int
+    key_purposes: bytes
+    chip_id: int | None
+    eco: int | None
+
+    @property
+    def secure_download(self) -> bool:
+        """Whether registers cannot be reached."""
+        return bool(self.flags & _SECURE_DOWNLOAD)
+
+    @classmethod
+    def parse(cls, data: bytes) -> SecurityInfo:
+        """Read the answer's data. Raises ValueError."""
+        if len(data) == _INFO_LONG.size:
+            return cls(*_INFO_LONG.unpack(data))
+        if len(data) == _INFO_SHORT.size:
+            flags, crypt_count, purposes = _INFO_SHORT.unpack(data)
+            return cls(flags, crypt_count, purposes, None, None)
+        raise ValueError(f"GET_SECURITY_INFO was answered with {len(data)} bytes")
 
 
 @lru_cache(maxsize=8192)
