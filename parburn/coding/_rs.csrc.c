@@ -1,10 +1,11 @@
 /* The eFuse controllers' codings: Reed-Solomon (44, 32) and 3/4; reed_solomon.py and three_quarters.py are the
  * reference.
  *
- * The Reed-Solomon code is linear: the check bytes of a block are the exclusive or of what each of its bytes contributes by
- * itself, and one table for each of the 32 places holds these contributions. The lookups of a block do not wait
- * for each other, which a shift register's would. C99, no assumption on byte order or alignment: the words of a
- * row are only moved and combined, never looked into. No memory of its own but the tables (128 KiB). */
+ * The Reed-Solomon code is linear: the check bytes of a block are the exclusive or of what each of its bytes
+ * contributes by itself, and one table for each of the 32 places holds these contributions. The lookups of a
+ * block do not wait for each other, which a shift register's would. C99, no assumption on byte order or
+ * alignment: the words of a row are only moved and combined, never looked into. No memory of its own but the
+ * tables (128 KiB and 256 bytes). */
 
 #include <stddef.h>
 #include <stdint.h>
