@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.peers.case import Case, bits, commands, key, scripts
+from tests.peers.case import THREE_QUARTERS, Case, bits, commands, ec_pem, key, scripts
 
 BOTH = (4, 5)
 KEYS = {"one.bin": key("one"), "long.bin": key("long", 64), "one two.bin": key("one two")}
@@ -115,6 +115,63 @@ espefuse(esp, efuses, args, "execute_scripts inner.py --index 1 --configfiles a.
         "esp32c3",
         (scripts("write.py"),),
         files={"write.py": "esp.write_reg(0x60008800, 1)\n"},
+    ),
+    Case(
+        "a field that 4.12 does not know",
+        "esp32c2",
+        (commands("burn_efuse FLASH_CAP 1"),),
+    ),
+    Case(
+        "the key block by its other name",
+        "esp32c2",
+        (commands("burn_key BLOCK3 one.bin USER"),),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "a digest for a block by its name",
+        "esp32c2",
+        (commands("burn_key_digest BLOCK_KEY0 ec.pem SECURE_BOOT_DIGEST"),),
+        files={"ec.pem": lambda: ec_pem(0)},
+        peers=BOTH,
+    ),
+    Case(
+        "the top bit of the recovery sector",
+        "esp32c5",
+        (commands("burn_efuse RECOVERY_BOOTLOADER_FLASH_SECTOR 2049"),),
+        peers=(5,),
+    ),
+    Case(
+        "a purpose that the chip has no peripheral for",
+        "esp32c61",
+        (commands("burn_efuse KEY_PURPOSE_1 HMAC_UP"),),
+        start={0: 8 << 64},  # KEY_PURPOSE_0
+    ),
+    Case(
+        "a purpose of five bits",
+        "esp32p4",
+        (commands("burn_efuse KEY_PURPOSE_3 CUSTOM_20"),),
+        revision=(3, 0),
+        peers=BOTH,
+    ),
+    Case("bits of the factory MAC", "esp32", (commands("burn_bit BLOCK0 79"),), peers=BOTH),
+    Case(
+        "a block whose coding scheme is hidden",
+        "esp32",
+        (commands("burn_bit BLOCK3 70"),),
+        coding=THREE_QUARTERS,
+        start={0: bits(19)},  # RD_DIS of CODING_SCHEME
+        peers=BOTH,
+    ),
+    Case(
+        "a forced burn of a locked block",
+        "esp32s3",
+        (
+            commands("burn_key BLOCK_KEY0 one.bin XTS_AES_128_KEY"),
+            commands("burn_bit --force-write-always BLOCK_KEY0 3"),
+        ),
+        files=KEYS,
+        peers=BOTH,
     ),
     Case("scripts stay in their folder", "esp32", (scripts("go.py"),), files={"go.py": 'os.chdir("..")\n'}),
 )
