@@ -140,9 +140,8 @@ def identity_registers(chip: Chip) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def identity_masks(chip: Chip, registers: Sequence[int]) -> tuple[int, ...]:
     """The bits of these registers that are the factory MAC, its CRC, or the unique id."""
-    names = (chip.mac_field, chip.unique_id_field, *(f.name for f in chip.fields if f.codec == "mac_crc"))
     masks = dict.fromkeys(registers, 0)
-    for one in (one for name in names if name is not None for one in chip.field_by_name[name]):
+    for one in chip.identity_fields:
         for word, address in enumerate(words_of(chip.blocks[one.block])):
             if address in masks:
                 masks[address] |= one.mask >> 32 * word & 0xFFFFFFFF

@@ -60,11 +60,9 @@ def coding_hidden(image: EfuseImage, block: Block) -> str | None:
     return f"{field.name} is read-protected: how {block.name} is coded cannot be known"
 
 
-def factory_mac(image: EfuseImage, block: Block, bits: int) -> str | None:
-    """The factory MAC address and its CRC say who a chip is: with other ones it is another chip, or none."""
-    chip = image.chip
-    names = (chip.mac_field, *(field.name for field in chip.fields if field.codec == "mac_crc"))
-    for field in (field for name in names for field in chip.field_by_name[name]):
+def identity(image: EfuseImage, block: Block, bits: int) -> str | None:
+    """Factory MAC, its CRC and the unique id say who a chip is: with others it is another chip, or none."""
+    for field in image.chip.identity_fields:
         if field.block == block.index and field.mask & bits:
             return f"{field.name} says who this chip is, and {block.name} was to get other bits there"
     return None

@@ -166,6 +166,7 @@ REFUSED = [
     ("esp32", {"MAC": 1}, {"MAC": 3}, "MAC says who this chip is"),
     ("esp32", {}, {"MAC_CRC": 1}, "MAC_CRC says who this chip is"),
     ("esp32c2", {}, {"MAC": 1}, "MAC says who this chip is"),
+    ("esp32s3", {}, {"OPTIONAL_UNIQUE_ID": 1}, "OPTIONAL_UNIQUE_ID says who this chip is"),
     ("esp32", {"CODING_SCHEME": 0, "RD_DIS": 1 << 3}, {"BLOCK3": 1}, "CODING_SCHEME is read-protected"),
     ("esp32s3", {}, {"DIS_USB_JTAG": 1, "DIS_USB_SERIAL_JTAG": 1}, "must not both"),
     ("esp32s3", {"DIS_USB_JTAG": 1}, {"DIS_USB_SERIAL_JTAG": 1}, "must not both"),

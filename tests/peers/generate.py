@@ -143,6 +143,9 @@ class _Maker:
     def start_bits(self) -> dict[int, int]:
         """Mostly a fresh chip; sometimes one that was used before."""
         start: dict[int, int] = {}
+        unique_id = self.chip.unique_id_field
+        if unique_id is not None and self.draw.random() < 0.7:  # what burns its block is refused then
+            start[self.chip.field_by_name[unique_id][0].block] = self.draw.getrandbits(128)
         if self.draw.random() < 0.35:
             for name in self.draw.sample(sorted(self.fields), 6):
                 row = self.fields[name]
@@ -182,7 +185,9 @@ class _Maker:
         if "MAC" in name and kind == "bytes:6":
             return self.mac()
         if name.startswith("KEY_PURPOSE"):
-            return draw.choice((self.purpose(), str(draw.randint(0, 16)), "0x4"))
+            return draw.choice(
+                (self.purpose(), str(draw.randint(0, 1 + max(self.chip.purpose_by_code))), "0x4")
+            )
         if kind == "bool":
             return draw.choice(("1",) * 8 + ("0", "2", "0x1", "True"))
         if kind.startswith("uint"):

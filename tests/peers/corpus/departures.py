@@ -154,13 +154,20 @@ espefuse(esp, efuses, args, "execute_scripts inner.py --index 1 --configfiles a.
         revision=(3, 0),
         peers=BOTH,
     ),
+    Case(
+        "bits of a lock that is locked",
+        "esp32c3",
+        (commands("burn_bit BLOCK_KEY2 3", "burn_bit BLOCK0 34 60"),),  # RD_DIS and an ordinary bit
+        start={0: bits(0)},  # WR_DIS of RD_DIS
+        peers=BOTH,
+    ),
+    Case("bits of the unique id", "esp32s3", (commands("burn_bit BLOCK_SYS_DATA 127"),), peers=BOTH),
     Case("bits of the factory MAC", "esp32", (commands("burn_bit BLOCK0 79"),), peers=BOTH),
     Case(
         "a block whose coding scheme is hidden",
         "esp32",
-        (commands("burn_bit BLOCK3 70"),),
+        (commands("read_protect_efuse CODING_SCHEME"), commands("burn_bit BLOCK3 70")),
         coding=THREE_QUARTERS,
-        start={0: bits(19)},  # RD_DIS of CODING_SCHEME
         peers=BOTH,
     ),
     Case(
