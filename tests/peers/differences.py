@@ -231,6 +231,12 @@ DIFFERENCES: tuple[Difference, ...] = (
         refused_here("burn_bit|burn_block_data|OPTIONAL_UNIQUE_ID", "says who this chip is"),
     ),
     Difference(
+        "more bits of a counter that is burned last",
+        "5.6 takes bits of BLOCK0 for the whole value of such a field, and refuses it after burning the rest",
+        accepted_here("(burn_bit|burn_block_data) .*BLOCK0 ", "^burn: .*some bits that cannot be cleared"),
+        frozenset({5}),
+    ),
+    Difference(
         "locks that can not be burned any more",
         "5.6 burns everything else first, then finds it out; here nothing is burned",
         lambda one: (

@@ -155,6 +155,15 @@ espefuse(esp, efuses, args, "execute_scripts inner.py --index 1 --configfiles a.
         peers=BOTH,
     ),
     Case(
+        "the second bit of a counter",
+        "esp32c3",
+        (
+            commands("burn_efuse SPI_BOOT_CRYPT_CNT 1"),
+            commands("burn_bit BLOCK_KEY2 3", "burn_bit BLOCK0 83"),
+        ),
+        peers=BOTH,
+    ),
+    Case(
         "bits of a lock that is locked",
         "esp32c3",
         (commands("burn_bit BLOCK_KEY2 3", "burn_bit BLOCK0 34 60"),),  # RD_DIS and an ordinary bit
