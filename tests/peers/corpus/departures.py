@@ -41,6 +41,20 @@ DEPARTURES = (
         peers=BOTH,
     ),
     Case(
+        "bits of the second half are staged already",
+        "esp32s3",
+        (commands("burn_bit BLOCK_KEY1 0 2", "burn_key BLOCK_KEY0 long.bin XTS_AES_256_KEY"),),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "two 512-bit keys in one command",
+        "esp32s3",
+        (commands("burn_key BLOCK_KEY0 long.bin XTS_AES_256_KEY BLOCK_KEY2 long.bin XTS_AES_256_KEY"),),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
         "single bits of protected fields",
         "esp32c3",
         (commands("burn_bit BLOCK0 40"),),
