@@ -246,7 +246,9 @@ DIFFERENCES: tuple[Difference, ...] = (
         "who a chip is",
         "factory MAC and unique id tell chips apart, here and in the ledger; the originals burn bits of "
         "them as of any field",
-        refused_here("burn_bit|burn_block_data|OPTIONAL_UNIQUE_ID", "says who this chip is"),
+        refused_here(
+            "burn_bit|burn_block_data|burn_efuse .*(OPTIONAL_UNIQUE_ID|MAC_CRC) ", "says who this chip is"
+        ),
     ),
     Difference(
         "more bits of a counter that is burned last",
@@ -269,6 +271,13 @@ DIFFERENCES: tuple[Difference, ...] = (
         "a hidden coding scheme",
         "the originals take a read-protected CODING_SCHEME for none, and burn blocks without check bytes",
         refused_here("burn_", "how BLOCK. is coded cannot be known"),
+    ),
+    Difference(
+        "a coding scheme that is hidden as it is burned",
+        "the originals do not see that they made it one that nobody supports",
+        refused_here(
+            "(burn_bit|burn_block_data) .*BLOCK0 ", "CODING_SCHEME is 2, .* nothing can be burned in"
+        ),
     ),
     Difference(
         "forced burns of protected blocks",

@@ -186,6 +186,13 @@ espefuse(esp, efuses, args, "execute_scripts inner.py --index 1 --configfiles a.
     ),
     Case("bits of the unique id", "esp32s3", (commands("burn_bit BLOCK_SYS_DATA 127"),), peers=BOTH),
     Case("bits of the factory MAC", "esp32", (commands("burn_bit BLOCK0 79"),), peers=BOTH),
+    Case("bits of the MAC's CRC", "esp32", (commands("burn_efuse MAC_CRC 0xff"),), peers=BOTH),
+    Case(
+        "a scheme that nobody supports, and its read protection",
+        "esp32",
+        (commands("burn_bit BLOCK0 19 193"),),
+        peers=BOTH,
+    ),
     Case(
         "a block whose coding scheme is hidden",
         "esp32",
