@@ -162,6 +162,13 @@ espefuse(esp, efuses, args, "execute_scripts inner.py --index 1 --configfiles a.
         start={0: 8 << 64},  # KEY_PURPOSE_0
     ),
     Case(
+        "the fifth bit of a purpose",
+        "esp32p4",
+        (commands("burn_efuse KEY_PURPOSE_3_H"),),
+        revision=(3, 0),
+        peers=BOTH,
+    ),
+    Case(
         "a purpose of five bits",
         "esp32p4",
         (commands("burn_efuse KEY_PURPOSE_3 CUSTOM_20"),),
