@@ -362,6 +362,11 @@ ON_BOARDS: tuple[Difference, ...] = (
             and bool(re.search("coding errors|another chip answers", one.said_here))
         ),
     ),
+    Difference(
+        "forced burns of hidden blocks",
+        "what cannot be read back cannot be verified, and is not burned; an image in memory knows no doubt",
+        refused_here("--force-write-always", "is read-protected, and no record says that it was verified"),
+    ),
 )
 
 

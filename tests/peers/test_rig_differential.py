@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from parburn.chips.registry import chip_named
 from tests.peers.compare import Mismatch, compare
 from tests.peers.conftest import StartPeer
 from tests.peers.corpus import ALL
@@ -36,8 +35,6 @@ def test_simulated_boards_hold_the_same_bits(
     hits = Hits(on_board=True)
     left = hits.unexplained(found)
     assert not left, "\n".join(str(one) for one in left)
-    if chip_named(chip).coding == "rs" and any(
-        "--force-write-always" in one.asked and one.kind == "verdict" for one in found
-    ):
+    if chip == "esp32s3":  # the corpus has the cases of silicon's own differences on this one
         assert hits.names >= {one.name for one in ON_BOARDS}
     assert sum(len(one.steps) for one in outcomes) == sum(len(one.case.steps) for one in boards)

@@ -217,5 +217,15 @@ espefuse(esp, efuses, args, "execute_scripts inner.py --index 1 --configfiles a.
         files=KEYS,
         peers=BOTH,
     ),
+    Case(
+        "a forced burn of a hidden block",
+        "esp32s3",
+        (
+            commands("burn_key --no-write-protect BLOCK_KEY0 one.bin XTS_AES_128_KEY"),
+            commands("burn_bit --force-write-always BLOCK_KEY0 3"),
+        ),
+        files=KEYS,
+        peers=BOTH,
+    ),
     Case("scripts stay in their folder", "esp32", (scripts("go.py"),), files={"go.py": 'os.chdir("..")\n'}),
 )
