@@ -22,12 +22,14 @@ from parburn.transport.stream import USB_SERIAL_JTAG
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells this chip from every other. `registers` are read again before every burn."""
+    """What tells this chip from every other. `registers` are read again before every burn; `masks` are their
+    bits that belong to it: the other bits of such a word may be burned."""
 
     mac: bytes
     unique_id: bytes
     registers: tuple[int, ...]
-    values: tuple[int, ...] = field(repr=False)
+    masks: tuple[int, ...]
+    values: tuple[int, ...] = field(repr=False)  # masked
 
     @property
     def mac_text(self) -> str:
@@ -36,7 +38,8 @@ class Identity:
 
     def same_board(self, values: Sequence[int]) -> None:
         """Raise BoardSwapped unless these are the values that the first `registers` had at the start."""
-        if tuple(values) != self.values[: len(values)]:
+        masked = tuple(value & mask for value, mask in zip(values, self.masks, strict=False))
+        if masked != self.values[: len(values)]:
             raise BoardSwapped(
                 f"another chip answers where {self.mac_text} was",
                 hint="Put the board back or run again for the new one; nothing was burned into it.",
@@ -122,6 +125,16 @@ def identity_registers(chip: Chip) -> tuple[tuple[int, ...], tuple[int, ...]]:
         one = chip.field_by_name[chip.unique_id_field][0]
         unique = _registers(chip, one.block, one.start or 0, one.bits)
     return _registers(chip, block.index, mac.start or 0, mac.bits), unique
+
+
+def identity_masks(chip: Chip, registers: Sequence[int]) -> tuple[int, ...]:
+    """The bits of these registers that are the factory MAC, its CRC, or the unique id."""
+    masks = dict.fromkeys(registers, 0)
+    for one in chip.identity_fields:
+        for word, address in enumerate(words_of(chip.blocks[one.block])):
+            if address in masks:
+                masks[address] |= one.mask >> 32 * word & 0xFFFFFFFF
+    return tuple(masks[address] for address in registers)
 
 
 def _registers(chip: Chip, block: int, start: int, bits: int) -> tuple[int, ...]:
@@ -321,4 +334,6 @@ def _identity(chip: Chip, image: EfuseImage, seen: Mapping[int, int]) -> Identit
         one = chip.field_by_name[chip.unique_id_field][0]
         number = join_words([seen[a] for a in unique_registers]) >> ((one.start or 0) % 32)
         unique = (number & ((1 << one.bits) - 1)).to_bytes(one.bits // 8, "little")
-    return Identity(mac=mac, unique_id=unique, registers=registers, values=tuple(seen[a] for a in registers))
+    masks = identity_masks(chip, registers)
+    masked = tuple(seen[address] & mask for address, mask in zip(registers, masks, strict=True))
+    return Identity(mac=mac, unique_id=unique, registers=registers, masks=masks, values=masked)

@@ -574,6 +574,30 @@ def test_another_chip_in_the_same_place_gets_no_bit() -> None:
     in_virtual_time(job())
 
 
+def test_bits_beside_the_factory_mac_are_not_another_chip() -> None:
+    """The word of the MAC's upper bytes and CRC has bits that belong to nobody; burn_bit may burn them."""
+
+    def beside(image: EfuseImage, staged: StagedBurns) -> None:
+        staged.add(0, 1 << 88)
+
+    async def job() -> None:
+        board = board_named("esp32")
+        device = await connected(board)
+        assert device.identity.masks == (0xFFFFFFFF, 0x00FFFFFF)
+        await device.rom.aclose()
+        await burn(board, beside)
+        assert true_bits(board)[0] >> 88 & 1
+        again = await connected(board)
+        again.identity.same_board(await again.rom.read_regs(again.identity.registers))
+        for bit in (1 << 23, 1):
+            changed = (again.identity.values[0], again.identity.values[1] ^ bit)
+            with pytest.raises(BoardSwapped):
+                again.identity.same_board(changed)
+        await again.rom.aclose()
+
+    in_virtual_time(job())
+
+
 @pytest.mark.parametrize("ends", [False, True])
 def test_another_chip_in_the_middle_of_a_commit_gets_no_bit_either(ends: bool) -> None:
     """The hardest case: its line is in step at once, and nothing was lost."""

@@ -348,6 +348,12 @@ class Chip:
         )
 
     @cached_property
+    def identity_fields(self) -> tuple[Field, ...]:
+        """What tells this chip from every other: factory MAC, its CRC, and the unique id."""
+        named = (*self.field_by_name[self.mac_field], *self.field_by_name.get(self.unique_id_field or "", ()))
+        return (*named, *(one for one in self.fields if one.codec == "mac_crc"))
+
+    @cached_property
     def link_end_by_field(self) -> Mapping[str, str]:
         """Kind of link end by field name."""
         return {end.field: end.kind for end in self.link_ends}

@@ -177,6 +177,8 @@ def _checked(image: EfuseImage, block: Block, bits: int, forced: list[str] | Non
     if not missing:
         return 0
     _refuse(locked, None, hint="no option can change that")  # forced or not, no bit would land
+    _refuse(rules.identity(image, block, missing), None, hint="no option can change that")
+    _refuse(rules.coding_hidden(image, block), forced)
     scheme = image.scheme(block.index)
     _refuse(rules.second_write(scheme, block, have, bits), forced)
     if image.is_writeable(block):

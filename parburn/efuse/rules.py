@@ -50,6 +50,24 @@ def write_protected_fields(image: EfuseImage, block: Block, bits: int) -> str | 
     return f"{block.name} has write-protected fields that were to be burned: {', '.join(names)}"
 
 
+def coding_hidden(image: EfuseImage, block: Block) -> str | None:
+    """A block whose coding is chosen by a read-protected field would be burned as if it had none."""
+    if block.index == 0 or image.chip.coding == "rs":
+        return None
+    field = image.chip.field_by_name[image.chip.coding][0]
+    if image.is_readable(field):
+        return None
+    return f"{field.name} is read-protected: how {block.name} is coded cannot be known"
+
+
+def identity(image: EfuseImage, block: Block, bits: int) -> str | None:
+    """Factory MAC, its CRC and the unique id say who a chip is: with others it is another chip, or none."""
+    for field in image.chip.identity_fields:
+        if field.block == block.index and field.mask & bits:
+            return f"{field.name} says who this chip is, and {block.name} was to get other bits there"
+    return None
+
+
 def second_write(scheme: CodingScheme, block: Block, have: int, bits: int) -> str | None:
     """A coded block takes its data once: check bytes of other data cannot be burned over the first ones.
 

@@ -185,6 +185,11 @@ REFUSED = [
     ("esp32s3", {"WR_DIS": 1 << 4}, {"SPI_BOOT_CRYPT_CNT": 1}, "SPI_BOOT_CRYPT_CNT"),
     ("esp32s3", {"WR_DIS": 1}, {"RD_DIS": 1, "BLOCK_KEY0": 3}, "RD_DIS"),
     ("esp32", {"WR_DIS": 2}, {"WR_DIS": 4}, "WR_DIS"),
+    ("esp32", {"MAC": 1}, {"MAC": 3}, "MAC says who this chip is"),
+    ("esp32", {}, {"MAC_CRC": 1}, "MAC_CRC says who this chip is"),
+    ("esp32c2", {}, {"MAC": 1}, "MAC says who this chip is"),
+    ("esp32s3", {}, {"OPTIONAL_UNIQUE_ID": 1}, "OPTIONAL_UNIQUE_ID says who this chip is"),
+    ("esp32", {"CODING_SCHEME": 0, "RD_DIS": 1 << 3}, {"BLOCK3": 1}, "CODING_SCHEME is read-protected"),
     ("esp32s3", {}, {"DIS_USB_JTAG": 1, "DIS_USB_SERIAL_JTAG": 1}, "must not both"),
     ("esp32s3", {"DIS_USB_JTAG": 1}, {"DIS_USB_SERIAL_JTAG": 1}, "must not both"),
 ]
@@ -220,6 +225,23 @@ def test_force_burns_into_a_written_block() -> None:
     staged = staged_bits(image, BLOCK_KEY0=2)
     staged.force = True
     assert plan_burns(image, staged).want(4) == 2
+
+
+def test_force_does_not_make_another_chip_of_it() -> None:
+    image = blank("esp32", RD_DIS=1 << 3)
+    staged = staged_bits(image, BLOCK3=1)
+    staged.force = True
+    plan = plan_burns(image, staged)
+    assert [reason for reason in plan.forced if "CODING_SCHEME" in reason]
+    staged.add(0, image.field_named("MAC").mask)
+    with pytest.raises(PlanError, match="MAC says who this chip is") as refused:
+        plan_burns(image, staged)
+    assert "no option" in refused.value.hint
+
+
+def test_block0_can_be_burned_while_the_coding_of_the_others_is_hidden() -> None:
+    image = blank("esp32", RD_DIS=1 << 3)
+    assert labels(plan_burns(image, staged_bits(image, JTAG_DISABLE=1))) == ["BLOCK0"]
 
 
 def test_force_does_not_wait_for_protected_bits_of_block0() -> None:

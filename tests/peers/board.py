@@ -66,12 +66,18 @@ class MemoryBoard:
 
     def __init__(self, chip_name: str, start: Mapping[int, int], *, folder: Path, table: str | None) -> None:
         self.folder = folder
-        image = _image(chip_named(chip_name), start)
+        self.chip_name, self.table = chip_name, table
+        self.calls = MemoryCalls(_image(chip_named(chip_name), start))
+        self._look()
+
+    def _look(self) -> None:
+        """See the chip as a new run would: a burned revision may mean another table of fields."""
+        image = self.calls.image
         self.revision = chip_revision(image.chip, lambda name: _value(image, name))
-        chip = chip_named(chip_name, revision=100 * self.revision[0] + self.revision[1])
-        if table is not None:
-            chip = extend_chip(chip, parse_custom_table(table, file="table.csv"))
-        self.calls = MemoryCalls(_image(chip, start))
+        chip = chip_named(self.chip_name, revision=100 * self.revision[0] + self.revision[1])
+        if self.table is not None:
+            chip = extend_chip(chip, parse_custom_table(self.table, file="table.csv"))
+        self.calls.image = replace(image, chip=chip)
 
     async def run(self, steps: Sequence[Step], *, go_on: bool = True) -> Outcome:
         """Run the steps; with a refused one the rest only if `go_on`."""
@@ -95,19 +101,7 @@ class MemoryBoard:
     def state(self) -> ChipState:
         """All read registers and what every listed field shows."""
         image = self.calls.image
-        return ChipState(
-            dict(image.blocks),
-            {
-                f.name: FieldState(
-                    values.get(image, f),
-                    values.get_meaning(image, f),
-                    values.bitstring_of(image, f).uint,
-                    image.is_readable(f),
-                    image.is_writeable(f),
-                )
-                for f in image.fields()
-            },
-        )
+        return ChipState(dict(image.blocks), read_fields(image))
 
     async def _step(self, step: Step) -> StepOutcome:
         printed: list[str] = []
@@ -115,11 +109,12 @@ class MemoryBoard:
         where = "script"
         try:
             with contextlib.chdir(self.folder):
-                error = await self._run_scripts(_as_scripts(step, self.folder), printed)
+                error = await self._run_scripts(as_scripts(step, self.folder), printed)
             if error is None:
                 where = "burn"
         except ParburnError as refused:
             error = refused
+        self._look()
         said = tuple(line for line in "".join(printed).splitlines() if line.startswith(SAID))
         message = "" if error is None else str(error)
         return StepOutcome(
@@ -158,11 +153,25 @@ def _image(chip: Chip, start: Mapping[int, int]) -> EfuseImage:
     )
 
 
+def read_fields(image: EfuseImage) -> dict[str, FieldState]:
+    """What every listed field shows."""
+    return {
+        f.name: FieldState(
+            values.get(image, f),
+            values.get_meaning(image, f),
+            values.bitstring_of(image, f).uint,
+            image.is_readable(f),
+            image.is_writeable(f),
+        )
+        for f in image.fields()
+    }
+
+
 def _value(image: EfuseImage, name: str) -> int:
     return image.field_bits(image.chip.field_by_name[name][0])
 
 
-def _as_scripts(step: Step, folder: Path) -> Scripts:
+def as_scripts(step: Step, folder: Path) -> Scripts:
     """Command lines become the script that stages them; scripts stay as they are."""
     if isinstance(step, Scripts):
         return step

@@ -12,6 +12,7 @@ from tests.peers.client import Commands, Scripts, Step
 
 FACTORY_MAC = bytes.fromhex("7c9ebd41a2f0")
 NO_CODING, THREE_QUARTERS = "none", "3/4"
+REVISION_AT = {"esp32h2": (117, 114), "esp32p4": (68, 64)}  # in BLOCK1: first bits of WAFER_VERSION_*
 
 FileContent = bytes | str | Callable[[], bytes]
 
@@ -25,6 +26,7 @@ class Case:
     chip: str
     steps: tuple[Step, ...]
     coding: str = NO_CODING
+    revision: tuple[int, int] | None = None
     start: Mapping[int, int] = field(default_factory=dict)
     files: Mapping[str, FileContent] = field(default_factory=dict)
     table: str | None = None
@@ -32,7 +34,7 @@ class Case:
 
     def start_bits(self) -> dict[int, int]:
         """Block bits before the first step."""
-        bits = factory_bits(self.chip, self.coding)
+        bits = factory_bits(self.chip, self.coding, revision=self.revision)
         for index, more in self.start.items():
             bits[index] = bits.get(index, 0) | more
         return bits
@@ -77,13 +79,25 @@ def crc8(data: bytes) -> int:
     return remainder
 
 
-def factory_bits(chip: str, coding: str = NO_CODING, mac: bytes = FACTORY_MAC) -> dict[int, int]:
-    """What the factory burned: MAC, and the revision that espefuse's virtual chips report."""
+def factory_bits(
+    chip: str,
+    coding: str = NO_CODING,
+    mac: bytes = FACTORY_MAC,
+    *,
+    revision: tuple[int, int] | None = None,
+) -> dict[int, int]:
+    """What the factory burned: MAC and revision. Without a revision, what espefuse's virtual chips report."""
     mac_bits = int.from_bytes(mac, "big")
     if chip == "esp32":
         revision_3 = bits(3 * 32 + 15, 5 * 32 + 20)
         scheme = bits(6 * 32) if coding == THREE_QUARTERS else 0
         return {0: mac_bits << 32 | crc8(mac) << 80 | revision_3 | scheme}
+    if chip == "esp32c2":
+        return {2: mac_bits}
+    if revision is not None:
+        major, minor = revision
+        major_at, minor_at = REVISION_AT[chip]
+        return {1: mac_bits | major << major_at | minor << minor_at}
     minor = {"esp32s3": 2, "esp32c3": 4}.get(chip, 0)
     return {1: mac_bits | minor << (3 * 32 + 18)}
 
@@ -114,12 +128,14 @@ def rsa_public_pem(number: int) -> bytes:
 
 
 @functools.cache
-def ec_pem(number: int) -> bytes:
-    """A private key on P-256, the same in every run."""
+def ec_pem(number: int, bits: int = 256) -> bytes:
+    """A private key on P-192, P-256 or P-384, the same in every run."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    private = ec.derive_private_key(int.from_bytes(key(f"ec {number}", 31), "big"), ec.SECP256R1())
+    curves: dict[int, ec.EllipticCurve] = {192: ec.SECP192R1(), 256: ec.SECP256R1(), 384: ec.SECP384R1()}
+    number_of_key = int.from_bytes(key(f"ec {number}", bits // 8 - 1), "big")
+    private = ec.derive_private_key(number_of_key, curves[bits])
     return private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

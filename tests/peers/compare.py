@@ -20,7 +20,8 @@ class Mismatch:
 
     `kind`: verdict, block, listed, get, meaning, bits, readable, writeable, says, summary, or half-staged (a
     refusal of the peer left bits staged, which was taken back). `subject` is a field, block or command line;
-    `message` is why one side refused the step, if one did, and `asked` what the step asks.
+    `message` is why one side refused the step, if one did (theirs, if both did), `said_here` why parburn did,
+    and `asked` what the step asks.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Mismatch:
     theirs: Any
     message: str = ""
     asked: str = ""
+    said_here: str = ""
 
     def __str__(self) -> str:
         ours, theirs = (_short(value) for value in (self.ours, self.theirs))
@@ -45,15 +47,19 @@ class Mismatch:
 def compare(
     case: str, chip: str, peer: int, steps: tuple[Step, ...], ours: Outcome, theirs: Outcome
 ) -> Iterator[Mismatch]:
-    """Yield what differs, up to the first step after which the chips are two: another verdict, other bits."""
+    """Yield what differs, up to the first step after which the chips are two: another verdict, other bits.
+
+    Steps that one side did not run, since its chip had fallen silent, are not compared.
+    """
 
     def mismatch(step: int, kind: str, subject: str, our: Any, their: Any, message: str = "") -> Mismatch:
         asked = step_text(steps[step]) if step >= 0 else ""
-        return Mismatch(kind, chip, peer, case, step, subject, our, their, message, asked)
+        said_here = _reason(ours.steps[step]) if step >= 0 else ""
+        return Mismatch(kind, chip, peer, case, step, subject, our, their, message, asked, said_here)
 
     for kind, subject, our, their in _states(ours.start, theirs.start):
         yield mismatch(-1, kind, subject, our, their)
-    for number, (step, our_step, their_step) in enumerate(zip(steps, ours.steps, theirs.steps, strict=True)):
+    for number, (step, our_step, their_step) in enumerate(zip(steps, ours.steps, theirs.steps, strict=False)):
         subject = step_text(step)
         if their_step.half_staged:
             yield mismatch(number, "half-staged", subject, False, True, their_step.message)
@@ -81,8 +87,11 @@ def _verdict(step: StepOutcome) -> str:
 
 def _said_no(ours: StepOutcome, theirs: StepOutcome) -> str:
     """Why the one that refused did so; the originals' `crash` is told as such."""
-    no = ours if theirs.accepted else theirs
-    return f"{no.where}: {no.crash} {no.message}".replace("\n", " ")
+    return _reason(ours if theirs.accepted else theirs)
+
+
+def _reason(step: StepOutcome) -> str:
+    return "" if step.accepted else f"{step.where}: {step.crash} {step.message}".replace("\n", " ")
 
 
 def _lines(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Iterator[tuple[str, str]]:

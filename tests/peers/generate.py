@@ -24,6 +24,7 @@ from tests.peers.case import (
     rsa_pem,
 )
 from tests.peers.client import Commands
+from tests.peers.kinds import Kind
 
 FILES: Mapping[str, FileContent] = {
     "d1.bin": b"\x80",
@@ -39,6 +40,8 @@ FILES: Mapping[str, FileContent] = {
     "k64.bin": key("k64", 64),
     "rsa.pem": lambda: rsa_pem(0),
     "ec.pem": lambda: ec_pem(0),
+    "ec192.pem": lambda: ec_pem(0, 192),
+    "ec384.pem": lambda: ec_pem(0, 384),
     "text.pem": "no key\n",
 }
 KEY_FILES = ("k32a.bin", "k32b.bin", "k32c.bin") * 3 + (
@@ -55,17 +58,22 @@ DATA_FILES = ("k32a.bin", "k32b.bin", "k24a.bin", "k24b.bin", "d1.bin", "d6.bin"
 class Source:
     """What a generator draws from. `fields` is a peer's JSON summary of a fresh chip."""
 
-    chip: Chip
+    kind: Kind
     fields: Mapping[str, Mapping[str, Any]]
     link_ends: bool = True  # whether fields may be burned after which a real chip answers no more
+
+    @property
+    def chip(self) -> Chip:
+        """The kind's row."""
+        return self.kind.chip
 
 
 def random_case(source: Source, seed: str) -> Case:
     """One sequence of up to eight steps of one to three commands."""
-    draw = random.Random(f"{source.chip.name} {seed}")
+    draw = random.Random(f"{source.kind.name} {seed}")
     coding = draw.choice((NO_CODING, THREE_QUARTERS)) if source.chip.controller == "classic" else NO_CODING
     table, custom = _table(draw) if draw.random() < 0.25 else (None, {})
-    maker = _Maker(Source(source.chip, {**source.fields, **custom}, source.link_ends), draw)
+    maker = _Maker(Source(source.kind, {**source.fields, **custom}, source.link_ends), draw)
     steps: list[Commands] = []
     for _ in range(draw.randint(2, 8)):
         lines = [maker.line() for _ in range(draw.choice((1, 1, 1, 2, 3)))]
@@ -77,6 +85,7 @@ def random_case(source: Source, seed: str) -> Case:
         source.chip.name,
         tuple(steps),
         coding=coding,
+        revision=source.kind.revision,
         start=maker.start_bits(),
         files=FILES,
         table=table,
@@ -134,6 +143,9 @@ class _Maker:
     def start_bits(self) -> dict[int, int]:
         """Mostly a fresh chip; sometimes one that was used before."""
         start: dict[int, int] = {}
+        unique_id = self.chip.unique_id_field
+        if unique_id is not None and self.draw.random() < 0.7:  # what burns its block is refused then
+            start[self.chip.field_by_name[unique_id][0].block] = self.draw.getrandbits(128)
         if self.draw.random() < 0.35:
             for name in self.draw.sample(sorted(self.fields), 6):
                 row = self.fields[name]
@@ -141,6 +153,7 @@ class _Maker:
                     row["block"] == 0
                     and row["word"] is not None
                     and name not in ("RD_DIS", "MAC", "MAC_CRC", "CODING_SCHEME")
+                    and name not in self.chip.link_end_by_field
                 ):
                     value = self.draw.getrandbits(row["bit_len"]) & self.draw.getrandbits(row["bit_len"])
                     start[0] = start.get(0, 0) | value << 32 * row["word"] + row["pos"]
@@ -172,7 +185,9 @@ class _Maker:
         if "MAC" in name and kind == "bytes:6":
             return self.mac()
         if name.startswith("KEY_PURPOSE"):
-            return draw.choice((self.purpose(), str(draw.randint(0, 16)), "0x4"))
+            return draw.choice(
+                (self.purpose(), str(draw.randint(0, 1 + max(self.chip.purpose_by_code))), "0x4")
+            )
         if kind == "bool":
             return draw.choice(("1",) * 8 + ("0", "2", "0x1", "True"))
         if kind.startswith("uint"):
@@ -242,22 +257,34 @@ class _Maker:
             words.append("--force-write-always")
         for _ in range(self.draw.choice((1, 1, 1, 2))):
             purpose = self.purpose()
-            file = "k64.bin" if purpose.endswith("256_KEY") else self.draw.choice(KEY_FILES)
+            file = self.key_file(purpose)
             # By an alias the originals take the block twice, and force lets them.
             block = self.block(keys=True)
-            if file == "k64.bin":
+            if purpose in self.chip.purpose_by_name and self.chip.purpose_by_name[purpose].split_into:
                 block = self.chip.block_by_name[block].name
             words += [block, file, purpose]
         if self.draw.random() < 0.03:
             words.pop()
         return " ".join(words)
 
+    def key_file(self, purpose: str) -> str:
+        """A file that fits a purpose, mostly."""
+        row = self.chip.purpose_by_name.get(purpose)
+        if self.draw.random() < 0.06:
+            return self.draw.choice(sorted(FILES))
+        if row is not None and row.needs_ecdsa:
+            fit = "ec384.pem" if row.split_into else "ec192.pem" if "P192" in purpose else "ec.pem"
+            return self.draw.choice((fit, fit, fit, fit, "ec.pem", "ec192.pem", "ec384.pem"))
+        if row is not None and row.split_into:
+            return "k64.bin"
+        return self.draw.choice(KEY_FILES)
+
     def burn_digest(self) -> str:
         """A digest of a PEM."""
         purpose = self.draw.choice([one.name for one in self.chip.key_purposes if one.digest] or ["USER"])
         if self.draw.random() < 0.1:
             purpose = self.purpose()
-        file = self.draw.choice(("rsa.pem", "rsa.pem", "ec.pem", "text.pem"))
+        file = self.draw.choice(("rsa.pem", "rsa.pem", "ec.pem", "ec192.pem", "ec384.pem", "text.pem"))
         option = self.draw.choice(
             ("", "", "--no-write-protect ", "--no-read-protect ", "--force-write-always ")
         )
@@ -306,7 +333,9 @@ class _Maker:
 
     def read_only(self) -> str:
         """Commands that burn nothing."""
-        return self.draw.choice(("summary", "dump", "adc_info", "get_custom_mac", "check_error"))
+        return self.draw.choice(
+            ("summary", "dump", "adc_info", "get_custom_mac", "check_error", "check_error --recovery")
+        )
 
     def nonsense(self) -> str:
         """What no version knows."""

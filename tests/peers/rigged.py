@@ -11,7 +11,6 @@ What boards of one run share is made different first: file names and MAC address
 from __future__ import annotations
 
 import json
-import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from parburn.chips.registry import chip_named
-from parburn.sim.factory import make_product
 from parburn.sim.state_file import BoardFile, read_board
 from tests.command import Outcome as CommandOutcome
 from tests.command import parburn
@@ -34,6 +32,7 @@ from tests.peers.client import (
     StepOutcome,
     parse_fields,
 )
+from tests.peers.linked import product_with
 from tests.rig import Rig, start_rig
 
 PASSED = ("pass", "already-pass")
@@ -74,7 +73,7 @@ class Rigged:
 
     def start_bits(self) -> dict[int, int]:
         """Block bits before the first step, with this board's factory MAC."""
-        bits = factory_bits(self.case.chip, self.case.coding, self.mac)
+        bits = factory_bits(self.case.chip, self.case.coding, self.mac, revision=self.case.revision)
         for index, more in self.case.start.items():
             bits[index] = bits.get(index, 0) | more
         return bits
@@ -131,11 +130,7 @@ def run_on_rig(boards: Sequence[Rigged], folder: Path) -> list[Outcome]:
 
 def _make_board(one: Rigged, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
-    settings = {"coding": one.case.coding} | ({"revision": "3.0"} if one.case.chip == "esp32" else {})
-    product = make_product(one.case.chip, mac=one.mac, settings=settings, rng=random.Random(1))
-    start = one.start_bits()
-    for block in product.chip.blocks:
-        product.memory.preset(block.index, start.get(block.index, 0))
+    product = product_with(one.case.chip, one.start_bits())
     BoardFile(path, product).write()
 
 

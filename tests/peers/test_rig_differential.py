@@ -32,8 +32,9 @@ def test_simulated_boards_hold_the_same_bits(
         case.write_files(theirs_folder)
         theirs = peer(version).run(chip, one.start_bits(), case.steps, folder=theirs_folder, table=case.table)
         found += compare(case.name, chip, version, case.steps, ours, theirs)
-    hits = Hits(ON_BOARDS.get(chip, ()))
+    hits = Hits(on_board=True)
     left = hits.unexplained(found)
     assert not left, "\n".join(str(one) for one in left)
-    assert hits.names >= {one.name for one in hits.more}
+    if chip == "esp32s3":  # the corpus has the cases of silicon's own differences on this one
+        assert hits.names >= {one.name for one in ON_BOARDS}
     assert sum(len(one.steps) for one in outcomes) == sum(len(one.case.steps) for one in boards)

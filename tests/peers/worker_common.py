@@ -62,6 +62,9 @@ class Session(abc.ABC):
             self.look()
         except Exception as error:
             return {"blocks": read_blocks(self.esp), "fields": None, "unusable": str(error)}
+        if self.esp.CHIP_NAME == "ESP32-P4":
+            # The virtual chip write-protects by its first table, whatever its revision; silicon does not.
+            self.esp.Fields = self.efuses.Fields
         state = {"blocks": read_blocks(self.esp), "fields": read_fields(self.efuses)}
         if with_summary:
             text = Kept()

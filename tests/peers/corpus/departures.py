@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.peers.case import Case, bits, commands, key, scripts
+from tests.peers.case import THREE_QUARTERS, Case, bits, commands, ec_pem, key, scripts
 
 BOTH = (4, 5)
 KEYS = {"one.bin": key("one"), "long.bin": key("long", 64), "one two.bin": key("one two")}
@@ -37,6 +37,20 @@ DEPARTURES = (
         "a second key block that is staged already",
         "esp32s3",
         (commands("burn_key BLOCK_KEY1 one.bin HMAC_UP", "burn_key BLOCK_KEY0 long.bin XTS_AES_256_KEY"),),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "bits of the second half are staged already",
+        "esp32s3",
+        (commands("burn_bit BLOCK_KEY1 0 2", "burn_key BLOCK_KEY0 long.bin XTS_AES_256_KEY"),),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "two 512-bit keys in one command",
+        "esp32s3",
+        (commands("burn_key BLOCK_KEY0 long.bin XTS_AES_256_KEY BLOCK_KEY2 long.bin XTS_AES_256_KEY"),),
         files=KEYS,
         peers=BOTH,
     ),
@@ -115,6 +129,103 @@ espefuse(esp, efuses, args, "execute_scripts inner.py --index 1 --configfiles a.
         "esp32c3",
         (scripts("write.py"),),
         files={"write.py": "esp.write_reg(0x60008800, 1)\n"},
+    ),
+    Case(
+        "a field that 4.12 does not know",
+        "esp32c2",
+        (commands("burn_efuse FLASH_CAP 1"),),
+    ),
+    Case(
+        "the key block by its other name",
+        "esp32c2",
+        (commands("burn_key BLOCK3 one.bin USER"),),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "a digest for a block by its name",
+        "esp32c2",
+        (commands("burn_key_digest BLOCK_KEY0 ec.pem SECURE_BOOT_DIGEST"),),
+        files={"ec.pem": lambda: ec_pem(0)},
+        peers=BOTH,
+    ),
+    Case(
+        "the top bit of the recovery sector",
+        "esp32c5",
+        (commands("burn_efuse RECOVERY_BOOTLOADER_FLASH_SECTOR 2049"),),
+        peers=(5,),
+    ),
+    Case(
+        "a purpose that the chip has no peripheral for",
+        "esp32c61",
+        (commands("burn_efuse KEY_PURPOSE_1 HMAC_UP"),),
+        start={0: 8 << 64},  # KEY_PURPOSE_0
+    ),
+    Case(
+        "the fifth bit of a purpose",
+        "esp32p4",
+        (commands("burn_efuse KEY_PURPOSE_3_H"),),
+        revision=(3, 0),
+        peers=BOTH,
+    ),
+    Case(
+        "a purpose of five bits",
+        "esp32p4",
+        (commands("burn_efuse KEY_PURPOSE_3 CUSTOM_20"),),
+        revision=(3, 0),
+        peers=BOTH,
+    ),
+    Case(
+        "the second bit of a counter",
+        "esp32c3",
+        (
+            commands("burn_efuse SPI_BOOT_CRYPT_CNT 1"),
+            commands("burn_bit BLOCK_KEY2 3", "burn_bit BLOCK0 83"),
+        ),
+        peers=BOTH,
+    ),
+    Case(
+        "bits of a lock that is locked",
+        "esp32c3",
+        (commands("burn_bit BLOCK_KEY2 3", "burn_bit BLOCK0 34 60"),),  # RD_DIS and an ordinary bit
+        start={0: bits(0)},  # WR_DIS of RD_DIS
+        peers=BOTH,
+    ),
+    Case("bits of the unique id", "esp32s3", (commands("burn_bit BLOCK_SYS_DATA 127"),), peers=BOTH),
+    Case("bits of the factory MAC", "esp32", (commands("burn_bit BLOCK0 79"),), peers=BOTH),
+    Case("bits of the MAC's CRC", "esp32", (commands("burn_efuse MAC_CRC 0xff"),), peers=BOTH),
+    Case(
+        "a scheme that nobody supports, and its read protection",
+        "esp32",
+        (commands("burn_bit BLOCK0 19 193"),),
+        peers=BOTH,
+    ),
+    Case(
+        "a block whose coding scheme is hidden",
+        "esp32",
+        (commands("read_protect_efuse CODING_SCHEME"), commands("burn_bit BLOCK3 70")),
+        coding=THREE_QUARTERS,
+        peers=BOTH,
+    ),
+    Case(
+        "a forced burn of a locked block",
+        "esp32s3",
+        (
+            commands("burn_key BLOCK_KEY0 one.bin XTS_AES_128_KEY"),
+            commands("burn_bit --force-write-always BLOCK_KEY0 3"),
+        ),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "a forced burn of a hidden block",
+        "esp32s3",
+        (
+            commands("burn_key --no-write-protect BLOCK_KEY0 one.bin XTS_AES_128_KEY"),
+            commands("burn_bit --force-write-always BLOCK_KEY0 3"),
+        ),
+        files=KEYS,
+        peers=BOTH,
     ),
     Case("scripts stay in their folder", "esp32", (scripts("go.py"),), files={"go.py": 'os.chdir("..")\n'}),
 )
