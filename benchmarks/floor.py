@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from parburn.chips.model import Chip, RegisterWrite
-from parburn.controller import CMD_BUSY, CONF_PROGRAM, words_of
+from parburn.controller import CMD_BUSY, CONF_PROGRAM
 from parburn.efuse.plan import BurnPlan, BurnStep
 from parburn.identify import identity_registers
 from parburn.protocol import commands
@@ -71,7 +71,7 @@ def _registers(chip: Chip, blocks: Iterable[int]) -> tuple[int, ...]:
     found: list[int] = []
     errors: list[int] = []
     for block in (chip.blocks[index] for index in sorted(set(blocks))):
-        found += words_of(block)
+        found += chip.read_registers[block.index]
         if block.errors is not None:
             errors += [a for a in (block.errors.address, block.errors.fail_address) if a is not None]
         else:

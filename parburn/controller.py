@@ -47,11 +47,6 @@ IDLE_DEADLINE_S = 0.5  # the longest operation in any manual takes 0.1 s
 READ_ATTEMPTS = 2
 
 
-def words_of(block: Block) -> tuple[int, ...]:
-    """Addresses of a block's read registers, word 0 first."""
-    return tuple(block.read_address + 4 * n for n in range(block.words))
-
-
 def join_words(words: Sequence[int]) -> int:
     """One int of 32-bit words, word 0 in the low bits."""
     return int.from_bytes(struct.pack(f"<{len(words)}I", *words), "little")
@@ -107,8 +102,7 @@ class Controller:
         """`base` with these blocks taken from the reading, and the error reports that it holds."""
         status, block0_errors = self.block_status(reading)
         bits = {
-            index: join_words([reading[a] for a in words_of(self.chip.blocks[index])])
-            for index in set(blocks)
+            index: join_words([reading[a] for a in self.chip.read_registers[index]]) for index in set(blocks)
         }
         image = base.with_blocks(bits, status, block0_errors)
         if self.chip.coding == "rs":
@@ -118,7 +112,8 @@ class Controller:
 
     def words(self, blocks: Iterable[int]) -> tuple[int, ...]:
         """Read registers of these blocks, without their error registers."""
-        return tuple(a for index in sorted(set(blocks)) for a in words_of(self.chip.blocks[index]))
+        registers = self.chip.read_registers
+        return tuple([address for index in sorted(set(blocks)) for address in registers[index]])
 
     async def read_blocks(self, blocks: Collection[int], base: EfuseImage) -> EfuseImage:
         """Read these blocks in one burst; they replace what `base` holds of them."""

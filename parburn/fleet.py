@@ -31,6 +31,8 @@ from parburn.tables import TableSet
 from parburn.transport.ports import slot_of
 from parburn.transport.tcp import host_and_port
 
+GARBAGE = (10_000, 20, 20)  # new objects before the collector looks: boards leave hardly any cycles behind
+
 Confirm = Callable[[tuple[PlanOfBoard, ...]], Awaitable[bool]]
 
 
@@ -114,6 +116,7 @@ def _collect_only_what_comes() -> None:
     """
     if not gc.isenabled():
         gc.freeze()
+        gc.set_threshold(*GARBAGE)
         gc.enable()
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from parburn.chips.describe import chip_revision
 from parburn.chips.model import Chip, Crystal, RegisterWrite
 from parburn.chips.registry import chip_named, find_chip
-from parburn.controller import CONTROLLERS, Controller, join_words, words_of
+from parburn.controller import CONTROLLERS, Controller, join_words
 from parburn.efuse.image import BlockNotRead, EfuseImage
 from parburn.efuse.values import crc8
 from parburn.errors import BoardSwapped, ChipError, CommandRefused, IdentityUnclear, SecureDownload, WrongChip
@@ -131,14 +131,14 @@ def identity_masks(chip: Chip, registers: Sequence[int]) -> tuple[int, ...]:
     """The bits of these registers that are the factory MAC, its CRC, or the unique id."""
     masks = dict.fromkeys(registers, 0)
     for one in chip.identity_fields:
-        for word, address in enumerate(words_of(chip.blocks[one.block])):
+        for word, address in enumerate(chip.read_registers[one.block]):
             if address in masks:
                 masks[address] |= one.mask >> 32 * word & 0xFFFFFFFF
     return tuple(masks[address] for address in registers)
 
 
 def _registers(chip: Chip, block: int, start: int, bits: int) -> tuple[int, ...]:
-    return words_of(chip.blocks[block])[start // 32 : (start + bits - 1) // 32 + 1]
+    return chip.read_registers[block][start // 32 : (start + bits - 1) // 32 + 1]
 
 
 async def identify(

@@ -313,6 +313,11 @@ class Chip:
     revision_zero_when: Mapping[str, int] = field(default_factory=dict)  # all fields so: it is revision 0.0
 
     @cached_property
+    def read_registers(self) -> tuple[tuple[int, ...], ...]:
+        """Addresses of each block's read registers, by block index, word 0 first."""
+        return tuple(tuple(block.read_address + 4 * n for n in range(block.words)) for block in self.blocks)
+
+    @cached_property
     def block_by_name(self) -> Mapping[str, Block]:
         """Every block by name and alias."""
         return {name: block for block in self.blocks for name in block.names}

@@ -142,28 +142,22 @@ class LoaderProtocol:
             self._receive_sync(packets)
             return
         heads, frames, values = self._heads, self._frames, self.values
-        number, sent, freed = self._answered, self._sent, 0
-        watched = self.observer is not None
+        begun = number = self._answered
+        sent = self._sent
+        slowly = self.observer is not None
         for packet in packets:
-            if (
-                number < sent
-                and packet is not None
-                and len(packet) == _REGISTER_REPLY_BYTES
-                and not (watched or self._repeats)
-            ):
+            if packet is not None and len(packet) == _REGISTER_REPLY_BYTES and number < sent and not slowly:
                 head, value, status = _unpack_register_reply(packet)
-                if head == heads[number] and not status:
+                if head == heads[number] and not status and not self._repeats:
                     if head == _READ_OK:
                         values.append(value)
-                    freed += len(frames[number])
                     number += 1
                     continue
             self._answered = number
             self._receive_packet(packet)
-            freed += len(frames[number]) if self._answered > number else 0
             number = self._answered
         self._answered = number
-        self._unanswered_bytes -= freed
+        self._unanswered_bytes -= sum(map(len, frames[begun:number]))
 
     def _receive_packet(self, packet: bytes | None) -> None:
         number = self._answered
