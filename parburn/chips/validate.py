@@ -117,6 +117,15 @@ def read_registers_of_blocks_are_apart(chip: Chip) -> Breaches:
             yield f"{one.name} reaches into {other.name}"
 
 
+def registers_are_addresses(chip: Chip) -> Breaches:
+    ends = [one.read_address + 4 * (one.words - 1) for one in chip.blocks]
+    used = (*chip.registers.values(), *ends, *(one.write_address for one in chip.blocks))
+    errors = [one.errors.address for one in chip.blocks if one.errors]
+    for address in (*used, *chip.error_registers, *chip.extra_registers, *errors):
+        if not 0 < address <= 0xFFFFFFFF or address % 4:
+            yield f"{address:#x} is no address of a register"
+
+
 def protection_bits_exist(chip: Chip) -> Breaches:
     limits = {name: _field_bits(chip, name) for name in ("WR_DIS", "RD_DIS") if name in chip.field_by_name}
     protected: tuple[Block | Field, ...] = (*chip.blocks, *chip.fields)
@@ -247,6 +256,8 @@ def every_crystal_has_timing(chip: Chip) -> Breaches:
     crystal = chip.crystal
     if not (crystal.fixed_mhz or crystal.clkdiv_address or crystal.address):
         yield "nothing tells the crystal"
+    if crystal.fixed_mhz is None and not (crystal.choices if crystal.clkdiv_address else crystal.by_value):
+        yield "nothing says which crystals there are"
     for mhz in (crystal.fixed_mhz, *crystal.choices, *crystal.by_value.values()):
         if mhz is not None and mhz not in chip.timing:
             yield f"there is no timing for {mhz} MHz"
@@ -278,6 +289,7 @@ CHECKS: tuple[Callable[[Chip], Breaches], ...] = (
     blocks_are_numbered,
     block_names_are_unique,
     read_registers_of_blocks_are_apart,
+    registers_are_addresses,
     protection_bits_exist,
     block_errors_are_read,
     field_names_are_unique,

@@ -50,6 +50,7 @@ BREACHES: dict[str, Callable[[Chip], Chip]] = {
     "blocks_are_numbered": lambda c: replace(c, blocks=c.blocks[1:]),
     "block_names_are_unique": lambda c: block(c, 2, aliases=("BLOCK1",)),
     "read_registers_of_blocks_are_apart": lambda c: block(c, 2, read_address=c.blocks[1].read_address + 4),
+    "registers_are_addresses": lambda c: replace(c, error_registers=(*c.error_registers, 1 << 32)),
     "protection_bits_exist": lambda c: field(c, "DIS_TWAI", wr_dis=32),
     "block_errors_are_read": lambda c: block(c, 2, errors=BlockErrors(0x1234, 7, 0, 3)),
     "field_names_are_unique": lambda c: field(c, "DIS_TWAI", alt_names=("MAC",)),
@@ -72,6 +73,8 @@ BREACHES: dict[str, Callable[[Chip], Chip]] = {
 }
 MORE: list[tuple[str, Callable[[Chip], Chip]]] = [
     ("controller_is_known", lambda c: replace(c, registers={"CMD": 1})),
+    ("registers_are_addresses", lambda c: replace(c, registers={**c.registers, "CMD": 0x60008802})),
+    ("every_crystal_has_timing", lambda c: replace(c, crystal=Crystal(clkdiv_address=0x60000014))),
     ("protection_bits_exist", lambda c: block(c, 4, rd_dis=(7,))),
     ("codecs_and_categories_are_known", lambda c: field(c, "DIS_TWAI", category="misc")),
     ("composed_fields_have_sources", lambda c: field(c, "DIS_TWAI", start=None)),
