@@ -214,7 +214,12 @@ def test_it_stands_beside_the_known_chips(chips: Path) -> None:
         ("nova7.toml", "rules = []", "rules = ", "nova7.toml: this is no TOML"),
         ("nova7.toml", "48 = [[0x210", "40 = [[0x210", "every_crystal_has_timing: there is no timing for 48"),
         ("nova7.csv", "BOOT_COUNT,0,40", "BOOT_COUNT,0,38", "fields_are_apart_or_inside"),
-        ("nova7.csv", "BOOT_COUNT,0,40", "BOOT_COUNT,0,forty", "nova7.csv:6:1: cannot read this field: bit_start must be"),
+        (
+            "nova7.csv",
+            "BOOT_COUNT,0,40",
+            "BOOT_COUNT,0,forty",
+            "nova7.csv:6:1: cannot read this field: bit_start must be",
+        ),
         ("nova7.csv", "TRIM,1,80,9", "TRIM,9,80,9", "TRIM: there is no block 9"),
     ],
 )

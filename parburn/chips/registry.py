@@ -89,7 +89,10 @@ def _read_row(name: str) -> Row:
         check_row(row)
     except WrongShape as error:
         raise ChipDataError(str(error), where=path.name) from error
-    except (ValueError, RecursionError) as error:  # a number of too many digits, tables too deep in each other
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number of too many digits, tables too deep in each other
         raise ChipDataError(f"this is no TOML: {error}", where=str(path)) from error
     return row
 
@@ -137,7 +140,9 @@ def build_chip(name: str, row: Row, fields: tuple[Field, ...]) -> Chip:
         magics=tuple(row.pop("magics")),
         efuse_base=base,
         registers=registers,
-        blocks=_blocks(base, row.pop("blocks"), registers.get("PGM_DATA0", 0) if pgm else None, _errors(base, row)),
+        blocks=_blocks(
+            base, row.pop("blocks"), registers.get("PGM_DATA0", 0) if pgm else None, _errors(base, row)
+        ),
         fields=fields,
         key_purposes=purposes + _custom_purposes(bits, purposes),
         conditions={key: _condition(value) for key, value in row.pop("conditions", {}).items()},

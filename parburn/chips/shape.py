@@ -1,8 +1,8 @@
-"""What may stand under each key of a chip's TOML row: its type and its size. Looks at parsed TOML, builds nothing.
+"""What may stand under each key of a chip's TOML row: its type and its size. Builds nothing.
 
-`check_row` runs before anything is made of a row that is not one of ours, so that a number of the wrong
-type or size is refused with its key (`blocks[3][2]`) and never reaches arithmetic or an allocation. What the
-values mean to each other is `chips.validate`'s subject.
+`check_row` runs before anything is made of a row, so that a value of the wrong type or size is refused with
+its key (`blocks[3][2]`) and never reaches arithmetic or an allocation. What the values mean to each other is
+the subject of `chips.validate`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from parburn.chips import validate as checks
-from parburn.chips.model import BlockErrors, Chip, Condition, Crystal, KeyPurpose, LinkEnd, RegisterWrite
+from parburn.chips.model import (
+    BlockErrors,
+    Chip,
+    Condition,
+    Crystal,
+    KeyPurpose,
+    LinkEnd,
+    RegisterWrite,
+    Source,
+)
 from parburn.chips.registry import chip_named, chip_names
 from parburn.chips.validate import CHECKS, validate
 from parburn.errors import ChipDataError
@@ -58,6 +67,10 @@ BREACHES: dict[str, Callable[[Chip], Chip]] = {
     "fields_are_apart_or_inside": lambda c: field(c, "RD_DIS", start=31),
     "codecs_and_categories_are_known": lambda c: field(c, "DIS_TWAI", codec="roman"),
     "composed_fields_have_sources": lambda c: field(c, "WAFER_VERSION_MINOR", sources=()),
+    "sources_are_parts_of_fields": lambda c: field(
+        c, "WAFER_VERSION_MINOR", sources=(Source(shift=0, field="WAFER_VERSION_MINOR"),)
+    ),
+    "codecs_fit_their_fields": lambda c: field(c, "MAC", bits=47),
     "conditions_are_about_fields": lambda c: replace(c, conditions={"calibrated": Condition("NONE", (1,))}),
     "key_purposes_are_sound": lambda c: purpose(c, split_into=("USER",)),
     "key_purposes_name_fields": lambda c: purpose(c, target="NONE"),
@@ -78,6 +91,14 @@ MORE: list[tuple[str, Callable[[Chip], Chip]]] = [
     ("protection_bits_exist", lambda c: block(c, 4, rd_dis=(7,))),
     ("codecs_and_categories_are_known", lambda c: field(c, "DIS_TWAI", category="misc")),
     ("composed_fields_have_sources", lambda c: field(c, "DIS_TWAI", start=None)),
+    ("coding_is_known", lambda c: replace(c, coding="WR_DIS")),
+    (
+        "sources_are_parts_of_fields",
+        lambda c: field(c, "WAFER_VERSION_MINOR", sources=(Source(0, None, 1, 31, 2),)),
+    ),
+    ("codecs_fit_their_fields", lambda c: field(c, "DIS_TWAI", codec="custom_mac")),
+    ("codecs_fit_their_fields", lambda c: field(c, "TEMP_CALIB", codec="adc_tp")),
+    ("codecs_fit_their_fields", lambda c: replace(c, unique_id_field="MAC")),
     ("conditions_are_about_fields", lambda c: replace(c, conditions={})),
     ("key_purposes_are_sound", lambda c: purpose(c, code=16)),
     ("key_purposes_are_sound", lambda c: purpose(c, name="USER")),
