@@ -299,7 +299,7 @@ def _number(f: Field, text: Text) -> int:
 
 def _fitting(f: Field, number: int) -> int:
     if number < 0 or number >> f.width:
-        shown = number if number.bit_length() <= 512 else f"a number of {number.bit_length()} bits"
+        shown = number if number.bit_length() <= 64 else f"a number of {number.bit_length()} bits"
         raise BadValue(f"{shown} does not fit {f.name}, which holds 0 to {(1 << f.width) - 1}")
     return number
 
