@@ -749,7 +749,7 @@ def wait_for(process: Any, *words: str) -> None:
     raise AssertionError(f"{words} never came: {process.stderr.read()}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_during_a_commit_lets_it_finish(
     number: signal.Signals, tmp_path: Path, state: Path, provision: Path, ids: Path
 ) -> None:
