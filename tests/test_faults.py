@@ -715,6 +715,28 @@ def test_random_keys_that_a_resumed_script_makes_anew_are_not_burned(tmp_path: P
 # --- two at once
 
 
+def test_a_board_that_was_begun_is_not_held_up_by_another_record_with_its_value(
+    tmp_path: Path, state: Path
+) -> None:
+    ids = tmp_path / "ids.json"
+    ids.write_text(json.dumps({str(n): {"mac": mac(1), "name": f"unit {n}"} for n in range(1, 4)}))
+    text = PROVISION.partition("if esp")[0] + "efuses.burn_all()\n"
+    broken = script(tmp_path, "burn", text + "raise ValueError('halfway')\n")
+    options = ("--scripts", broken, "--configfiles", ids, "--do-not-confirm", "--json")
+    with start_rig("esp32c3", 3, tmp_path) as rig:
+        both = parburn("--ports", *rig.ports[:2], *options, state=state)
+        assert both.words == ["refused", "refused"], said(both)  # neither has it: who is right?
+        assert rig.programs(0) == rig.programs(1) == 0
+        first = parburn("--ports", rig.ports[0], *options, state=state)
+        assert first.words == ["incomplete"], said(first)
+        broken.write_text(text)
+        done = parburn("--ports", *rig.ports[1:], rig.ports[0], *options, state=state)
+        words = {Path(one["port"]).name: (one["result"], one["index"]) for one in done.results}
+        assert words["ttyUSB0"] == ("pass", 1), said(done)
+        assert {words["ttyUSB1"][0], words["ttyUSB2"][0]} == {"refused"}, said(done)
+        assert (custom_mac_of(rig, 0), rig.programs(1), rig.programs(2)) == (mac(1), 0, 0)
+
+
 def test_two_runs_share_one_ledger_and_one_port_goes_to_one_of_them(
     tmp_path: Path, state: Path, provision: Path, ids: Path
 ) -> None:
