@@ -189,6 +189,7 @@ class BoardCalls:
                     index=self._claim.index,
                     blocks=plan.describe(),
                     unique_values=dict(board.unique),
+                    begun=0 < self._attempts <= len(self._claim.attempts),
                 ),
             )
 

@@ -21,6 +21,7 @@ from parburn.events import DeviceReport, Note, RunFinished, TokenRead
 from parburn.fleet import burn_fleet
 from parburn.job import Job
 from parburn.run import PlanOfBoard, StopRequest, defect
+from parburn.script.failure import masked
 from parburn.script.typed import shows_only
 from parburn.ui.plans import ANSWER, QUESTION, question_lines
 from parburn.ui.prompt import can_ask, read_line
@@ -201,7 +202,10 @@ def _end(
     passed = sum(report.result.passed for report in ending.reports)
     again = ""
     if job is not None and passed < len(ending.reports) and not (job.simulated and job.ledger is None):
-        again = shlex.join([*program(), *words])
+        typed = job.commands
+        again = shlex.join(
+            [*program(), *(word.replace(typed, masked(typed)) if typed else word for word in words)]
+        )
     finished = RunFinished("", boards, passed, boards - passed, code, again)
     view.finish(ending.reports, finished, dry_run=job is not None and job.dry_run)
     return code

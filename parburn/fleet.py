@@ -178,7 +178,7 @@ async def _confirmed(
     values = Counter(item for plan in plans.values() for item in plan.unique_values.items())
     for port, plan in plans.items():
         doubled = [item for item in plan.unique_values.items() if values[item] > 1]
-        if doubled:
+        if doubled and not plan.begun:  # one that was begun has the value already, and goes on with it
             name, value = doubled[0]
             outcomes[port] = UniqueValueTaken(
                 f"{name} {value} is planned for more than one board of this run",

@@ -124,6 +124,7 @@ class PlanOfBoard:
     index: int
     blocks: tuple[PlannedBlock, ...]
     unique_values: Mapping[str, str] = field(default_factory=dict)
+    begun: bool = False  # this very plan was attempted before: the values are its own for ever
 
 
 class SharedRun:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from parburn.errors import NoAnswer
+from parburn.errors import NoAnswer, UsageError
 
 READY_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 3.0
@@ -95,7 +95,13 @@ class SimulatedBoards:
         command += ["--dir", str(folder), "--with-parent"]
         if self._state is not None:
             state = self._state / chip
-            state.mkdir(parents=True, exist_ok=True)
+            try:
+                state.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UsageError(
+                    f"the files of the simulated boards cannot be made in {state}: {error.strerror}",
+                    hint="Nothing was burned. They lie beside the ledger: choose another --ledger.",
+                ) from error
             command += ["--state", str(state)]
         with errors.open("wb") as out:
             process = subprocess.Popen(

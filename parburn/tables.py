@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from parburn.chips.model import Chip
 from parburn.chips.registry import chip_named, chip_names
 from parburn.chips.table import CustomRow, extend_chip, parse_custom_table
 from parburn.errors import ChipDataError, UsageError
 from parburn.job import TableOption
+
+MOST_BYTES = 4 << 20  # of a table: more fields than all blocks have bits are refused anyway
 
 
 class TableSet:
@@ -20,10 +23,7 @@ class TableSet:
         self._rows: list[tuple[str | None, tuple[CustomRow, ...]]] = []
         digest = hashlib.sha256()
         for option in options:
-            try:
-                text = option.path.read_text(encoding="utf-8-sig")
-            except (OSError, UnicodeDecodeError) as error:
-                raise UsageError(f"cannot read the eFuse table {option.path}: {error}") from error
+            text = _text_of(option.path)
             name = None if option.chip is None else chip_named(option.chip).name
             rows = parse_custom_table(text, file=str(option.path))
             _refuse_unless_it_fits(rows, chip_names() if name is None else (name,))
@@ -44,6 +44,18 @@ class TableSet:
                     extended = extend_chip(extended, rows)
             self._extended[key] = extended
         return self._extended[key]
+
+
+def _text_of(path: Path) -> str:
+    """A table's text; the path may be a pipe. Raises UsageError."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise OSError(f"it has more than {MOST_BYTES} bytes")
+        return content.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the eFuse table {path}: {error}") from error
 
 
 def _refuse_unless_it_fits(rows: Sequence[CustomRow], names: Sequence[str]) -> None:

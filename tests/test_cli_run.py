@@ -427,6 +427,15 @@ def test_the_command_to_go_on_can_be_pasted(files: Path) -> None:
     )
 
 
+def test_a_key_in_the_commands_is_not_repeated(files: Path) -> None:
+    key = "87e12bea" * 8
+    done = run(files, "telling", f"--commands=burn_efuse BLOCK_KEY0 {key}")
+    assert key not in done.stdout
+    lines = done.stdout.rstrip().splitlines()
+    assert lines[-1].endswith("'--commands=burn_efuse BLOCK_KEY0 ??'")
+    assert "stands for what may be a key" in lines[-2]
+
+
 def test_how_we_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/venv/bin/parburn"])
     assert cli_run.program(which=lambda name: "/venv/bin/parburn") == ["parburn"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 import subprocess
 import sys
 from typing import Any
 
+from parburn.sim.faults import SENTENCES, parse_fault
 from tests.rig import ROOT
+from tests.soak.campaign import KINDS
 
 
 def soak(*arguments: object, module: str = "tests.soak", timeout_s: float = 600.0) -> dict[str, Any]:
@@ -29,3 +33,16 @@ def test_a_few_hundred_board_runs_lose_nothing() -> None:
     assert found["killed"] >= 10
     assert found["faults struck"] >= 50
     assert found["result pass"] >= 100
+    assert found["sound boards end pass"] >= 30
+    assert len(found["kinds that never struck"]) <= len(KINDS) / 3, found["kinds that never struck"]
+
+
+def test_the_soak_draws_every_sentence_of_the_fault_language() -> None:
+    rng = random.Random(1)
+    drawn = [
+        draw(rng, 8, chip) for draw in KINDS.values() for chip in ("esp32", "esp32c3") for _ in range(100)
+    ]
+    for pattern, _kind, example in SENTENCES:
+        assert any(re.fullmatch(pattern, one, re.IGNORECASE) for one in drawn), f"never drawn: {example}"
+    for one in drawn:
+        parse_fault(one, seed="1")

@@ -7,6 +7,8 @@ that parburn does not know yet: they add chips and change none.
 from __future__ import annotations
 
 import os
+import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +18,9 @@ from parburn.errors import ChipDataError
 
 DATA = Path(__file__).parent / "data"
 MORE_CHIPS = "PARBURN_CHIPS"
+MOST_BYTES = 1 << 20  # of a data file; ours have 13 kB at most
+MOST_CHIPS = 256  # in one index
+_NAME = re.compile(r"[a-z0-9]{1,32}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +53,39 @@ def entries() -> Mapping[str, Entry]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str, Entry]]:
+    read = 0
     for number, line in enumerate(text_of(path).splitlines(), 1):
         if line and not line.startswith("#"):
             try:
                 name, chip_ids, magics = line.split(",")
-                yield number, name, Entry(path.parent, _integers(chip_ids), _integers(magics))
+                entry = Entry(path.parent, _words(chip_ids), _words(magics))
             except ValueError as error:
                 raise ChipDataError(f"cannot read this line: {error}", where=f"{path}:{number}:1") from error
+            if not _NAME.fullmatch(name):
+                what = "is no name of a chip: small letters and digits, at most 32"
+                raise ChipDataError(f"{name[:40]!r} {what}", where=f"{path}:{number}:1")
+            read += 1
+            if read > MOST_CHIPS:
+                raise ChipDataError(f"there are more than {MOST_CHIPS} chips", where=f"{path}:{number}:1")
+            yield number, name, entry
 
 
-def _integers(text: str) -> tuple[int, ...]:
-    return tuple(int(one, 0) for one in text.split())
+def _words(text: str) -> tuple[int, ...]:
+    """Numbers of 32 bits with spaces between. Raises ValueError."""
+    found = tuple(int(one, 0) for one in text.split())
+    if not all(0 <= one <= 0xFFFFFFFF for one in found):
+        raise ValueError("a number is below 0 or has more than 32 bits")
+    return found
 
 
 def text_of(path: Path) -> str:
-    """A data file's text. Raises ChipDataError."""
+    """A data file's text. Raises ChipDataError, also for what is no file or too large to be one of these."""
     try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError("it is no file")
+        if about.st_size > MOST_BYTES:
+            raise OSError(f"it has {about.st_size} bytes, and chip data have at most {MOST_BYTES}")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         hint = "" if path.parent == DATA else f"${MORE_CHIPS} names the folder {path.parent}."

@@ -3,8 +3,8 @@
 `index.csv` (see `chips.index`) holds what is needed to find a chip: name, chip ids, magics. Only the row that
 was asked for is then read: `NAME.toml` (controller, blocks, purposes, ROM facts) and the field table that it
 names. What is not in our own folder is validated when it is loaded. Addresses in a row are offsets from
-`efuse_base` where the eFuse controller is meant; those of other peripherals are absolute. A key that this
-module does not know is refused.
+`efuse_base` where the eFuse controller is meant; those of other peripherals are absolute. `chips.shape` says
+what may stand under each key, and refuses a row before anything is built of it.
 
 An overlay changes a row for some silicon revisions (`from` and `until`, both inclusive, as major * 100 +
 minor): it replaces keys, and with `more_fields` adds a table. Without a known revision no overlay holds.
@@ -33,6 +33,7 @@ from parburn.chips.model import (
     UsbJtag,
     WatchdogReset,
 )
+from parburn.chips.shape import WrongShape, check_row
 from parburn.chips.table import parse_fields
 from parburn.chips.validate import validate
 from parburn.errors import ChipDataError, UnknownName
@@ -84,9 +85,16 @@ def _holds(overlay: Row, revision: int | None) -> bool:
 def _read_row(name: str) -> Row:
     path = entries()[name].folder / f"{name}.toml"
     try:
-        return tomllib.loads(text_of(path))
-    except tomllib.TOMLDecodeError as error:
+        row = tomllib.loads(text_of(path))
+        check_row(row)
+    except WrongShape as error:
+        raise ChipDataError(str(error), where=path.name) from error
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number of too many digits, tables too deep in each other
         raise ChipDataError(f"this is no TOML: {error}", where=str(path)) from error
+    return row
 
 
 @lru_cache(maxsize=64)
@@ -103,18 +111,21 @@ def _build(name: str, chosen: Sequence[int]) -> Chip:
     for at in chosen:
         row |= {key: value for key, value in overlays[at].items() if key not in ("from", "until")}
     tables = [row.pop("fields", f"{name}.csv"), row.pop("more_fields", None)]
+    fields = sum((_fields(folder / table) for table in tables if table), ())
     try:
-        fields = sum((_fields(folder / table) for table in tables if table), ())
         chip = build_chip(name, row, fields)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ChipDataError(f"cannot build this chip: {error!r}", where=f"{name}.toml") from error
+    except WrongShape as error:
+        raise ChipDataError(str(error), where=f"{name}.toml") from error
     if folder != DATA:  # our own are validated by the tests
         validate(chip)
     return chip
 
 
 def build_chip(name: str, row: Row, fields: tuple[Field, ...]) -> Chip:
-    """Make a Chip of a parsed row and its fields. Raises ChipDataError for a key that is not known."""
+    """Make a Chip of a row that `check_row` let through, and its fields.
+
+    Raises WrongShape for what a row's keys say to each other, and ChipDataError for a key that nothing takes.
+    """
     row = dict(row)
     base = row.pop("efuse_base")
     pgm = row["controller"] == "pgm"
@@ -129,7 +140,9 @@ def build_chip(name: str, row: Row, fields: tuple[Field, ...]) -> Chip:
         magics=tuple(row.pop("magics")),
         efuse_base=base,
         registers=registers,
-        blocks=_blocks(base, row.pop("blocks"), registers["PGM_DATA0"] if pgm else None, _errors(base, row)),
+        blocks=_blocks(
+            base, row.pop("blocks"), registers.get("PGM_DATA0", 0) if pgm else None, _errors(base, row)
+        ),
         fields=fields,
         key_purposes=purposes + _custom_purposes(bits, purposes),
         conditions={key: _condition(value) for key, value in row.pop("conditions", {}).items()},
@@ -212,6 +225,8 @@ def _blocks(
     """
     blocks: list[Block] = []
     for index, (name, aliases, read, words, wr_dis, rd_dis, purpose, *write) in enumerate(rows):
+        if pgm is None and not write:
+            raise WrongShape(f"blocks[{index}] must end with the write offset on this controller")
         blocks.append(
             Block(
                 index=index,
@@ -240,7 +255,7 @@ def _purpose(text: str) -> KeyPurpose:
     given = {word.partition(":")[0]: tuple(word.partition(":")[2].split("+")) for word in words}
     unknown = given.keys() - _PURPOSE_WORDS
     if unknown:
-        raise ValueError(f"key purpose {name}: {', '.join(unknown)} is not known")
+        raise WrongShape(f"key_purposes: {name} has unknown words: {', '.join(unknown)}")
     return KeyPurpose(
         name=name,
         code=int(code),

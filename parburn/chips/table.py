@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
@@ -42,8 +43,16 @@ from parburn.errors import ChipDataError
 
 BLOCK_BITS = 256  # what MAX_BLK_LEN stands for
 COLUMNS = 13
+MOST_FIELDS = 1000  # in a built-in table; ours have 146 at most
+MOST_ROWS = 4096  # in a custom table: more than all blocks have bits
+LONGEST_NAME = 128
+LARGEST = 0xFFFF  # number in a custom table that is looked at further
+MOST_BITS = 512  # of a block of 16 words, the widest that a row may have
+WORD = 0xFFFFFFFF
 _BLOCK = re.compile(r"(?:EFUSE_BLK)?(0[xX][0-9A-Fa-f]{1,2}|\d{1,3})\Z", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*\Z", re.ASCII)
+_PLAIN_NAME = re.compile(r"[A-Za-z_]\w{0,63}\Z", re.ASCII)
+_ADDRESS = re.compile(r"0x[0-9A-Fa-f]{1,8}\Z")
 _ALT_NAMES = re.compile(r"\[(.*?)\]\s*")
 
 
@@ -80,13 +89,18 @@ def kind_of(bits: int) -> str:
 def parse_fields(text: str, *, file: str) -> tuple[Field, ...]:
     """Read a built-in table. Raises ChipDataError with file and line."""
     reader = csv.reader(text.splitlines())
-    rows = [(reader.line_num, cells) for cells in reader if cells and not cells[0].startswith("#")]
+    try:
+        rows = [(reader.line_num, cells) for cells in reader if cells and not cells[0].startswith("#")]
+    except csv.Error as error:
+        raise ChipDataError(f"cannot read this line: {error}", where=f"{file}:{reader.line_num}:1") from error
+    if len(rows) > MOST_FIELDS:
+        raise ChipDataError(f"{len(rows)} fields, at most {MOST_FIELDS} are possible", where=file)
     lengths = {cells[0]: cells[3] for _, cells in rows if len(cells) > 3}
     fields: list[Field] = []
     for number, cells in rows:
         try:
             fields.append(_field(cells, lengths))
-        except (ValueError, KeyError) as error:
+        except ValueError as error:
             raise ChipDataError(f"cannot read this field: {error}", where=f"{file}:{number}:1") from error
     return tuple(fields)
 
@@ -110,34 +124,49 @@ def _field(cells: list[str], lengths: Mapping[str, str]) -> Field:
         value_map,
     ) = cells if len(cells) == COLUMNS else [*cells, *[""] * (COLUMNS - len(cells))]
     alt_names, description = split_comment(comment)
-    length = int(bits)
+    for one in (name, *alt_names):
+        if not _PLAIN_NAME.match(one):
+            raise ValueError(f"{_shown(one)} is no name")
+    length = _number("bit_count", bits, 1, MOST_BITS)
     return Field(
         name=name,
-        block=int(block),
-        start=int(start) if start else None,
+        block=_number("block", block, 0, 15),
+        start=_number("bit_start", start, 0, MOST_BITS - 1) if start else None,
         bits=length,
         kind="bytes" if codec == "mac" else kind_of(length),
-        wr_dis=int(wr_dis) if wr_dis else None,
-        rd_dis=tuple(map(int, rd_dis.split())) if rd_dis else (),
+        wr_dis=_number("wr_dis", wr_dis, 0, 31) if wr_dis else None,
+        rd_dis=tuple(_number("rd_dis", bit, 0, 31) for bit in rd_dis.split()) if rd_dis else (),
         alt_names=alt_names,
         codec=codec,
         category=category or "config",
         description=description,
-        meanings=_numbered(meanings.split("|")) if meanings else {},
+        meanings=_numbered(meanings.split("|"), "meanings") if meanings else {},
         shown_when=shown.removeprefix("!"),
         on_request=not shown.startswith("!"),
         sources=tuple(_source(part, lengths) for part in sources.split()) if sources else (),
-        value_map={key: int(value) for key, value in _numbered(value_map.split()).items()}
+        value_map={
+            key: _number("value_map", value, 0, WORD)
+            for key, value in _numbered(value_map.split(), "value_map").items()
+        }
         if value_map
         else {},
     )
 
 
-def _numbered(parts: Iterable[str]) -> dict[int, str]:
+def _number(column: str, text: str, low: int, high: int) -> int:
+    """A number of a built-in table. Raises ValueError, which names the column."""
+    if len(text) <= 10 and text.isascii() and text.isdecimal():  # the longest number has 10 digits
+        value = int(text)
+        if low <= value <= high:
+            return value
+    raise ValueError(f"{column} must be a number from {low} to {high}, not {_shown(text)}")
+
+
+def _numbered(parts: Iterable[str], column: str) -> dict[int, str]:
     found: dict[int, str] = {}
     for part in parts:
         number, _, text = part.partition("=")
-        found[int(number)] = text
+        found[_number(column, number, 0, WORD)] = text
     return found
 
 
@@ -145,10 +174,24 @@ def _source(text: str, lengths: Mapping[str, str]) -> Source:
     what, _, shift = text.partition("@")
     name, _, part = what.partition(".")
     bit, _, bits = part.partition(":")
+    at = _number("sources", shift, 0, MOST_BITS - 1)
     if name.startswith("0x"):
-        return Source(shift=int(shift), address=int(name, 16), bit=int(bit), bits=int(bits))
-    length = lengths[name]
-    return Source(shift=int(shift), field=name, bit=int(bit or 0), bits=int(bits or length))
+        first, length = _number("sources", bit, 0, 31), _number("sources", bits, 1, 32)
+        return Source(shift=at, address=_address(name), bit=first, bits=length)
+    if name not in lengths:
+        raise ValueError(f"sources: there is no field {_shown(name)}")
+    return Source(
+        shift=at,
+        field=name,
+        bit=_number("sources", bit or "0", 0, MOST_BITS - 1),
+        bits=_number("sources", bits or lengths[name], 1, MOST_BITS),
+    )
+
+
+def _address(text: str) -> int:
+    if not _ADDRESS.match(text):
+        raise ValueError(f"sources: {_shown(text)} is no address")
+    return int(text, 16)
 
 
 def split_comment(comment: str) -> tuple[tuple[str, ...], str]:
@@ -165,11 +208,11 @@ def parse_custom_table(text: str, *, file: str) -> tuple[CustomRow, ...]:
     Raises ChipDataError, which names file, line and column.
     """
     rows = list(_custom_rows(text, file))
-    written = [row.written for row in rows]
+    parts = Counter(row.written for row in rows)
     count: dict[str, int] = {}
     named: list[CustomRow] = []
     for row in rows:
-        if written.count(row.written) > 1:
+        if parts[row.written] > 1:
             part = count.get(row.written, 0)
             count[row.written] = part + 1
             alt_names = tuple(f"{name}_{part}" for name in row.alt_names)
@@ -182,9 +225,13 @@ def parse_custom_table(text: str, *, file: str) -> tuple[CustomRow, ...]:
 def _custom_rows(text: str, file: str) -> Iterator[CustomRow]:
     last: CustomRow | None = None
     started: set[str] = set()
+    fields = 0
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
+        fields += 1
+        if fields > MOST_ROWS:
+            raise ChipDataError(f"there are more than {MOST_ROWS} fields", where=f"{file}:{number}:1")
         row = _CustomLine(line, f"{file}:{number}").row(last)
         if row.written in started and line.split(",")[0].strip():
             raise ChipDataError(
@@ -229,8 +276,8 @@ class _CustomLine:
         written = self.name(last)
         alt_names, description = split_comment(self.cells[4].rstrip("\\").rstrip())
         for name in alt_names:
-            if not _NAME.match(name):
-                self.refuse(4, f"{name!r} cannot be an alternative name")
+            if not _is_name(name):
+                self.refuse(4, f"{_shown(name)} cannot be an alternative name")
         return CustomRow(
             name=written.replace(".", "_"),
             written=written,
@@ -248,14 +295,14 @@ class _CustomLine:
             if last is None:
                 self.refuse(0, "the first row has no field name")
             return last.written
-        if not _NAME.match(name):
-            self.refuse(0, f"{name!r} cannot be a field name")
+        if not _is_name(name):
+            self.refuse(0, f"{_shown(name)} cannot be a field name")
         return name
 
     def block(self) -> int:
         found = _BLOCK.match(self.cells[1])
         if not found:
-            self.refuse(1, f"{self.cells[1]!r} is no block; write EFUSE_BLK3 or 3")
+            self.refuse(1, f"{_shown(self.cells[1])} is no block; write EFUSE_BLK3 or 3")
         return int(found[1], 16 if found[1][:2] in ("0x", "0X") else 10)
 
     def number(self, cell: int, what: str) -> int:
@@ -266,12 +313,24 @@ class _CustomLine:
             value = -1
         if value < 0:
             self.refuse(
-                cell, f"{what} is missing" if not text else f"{what} {text!r} is not a number from 0 on"
+                cell,
+                f"{what} is missing" if not text else f"{what} {_shown(text)} is not a number from 0 on",
             )
+        if value > LARGEST:
+            self.refuse(cell, f"{what} {_shown(text)} is more than any block has bits")
         return value
 
     def refuse(self, cell: int, message: str) -> NoReturn:
         raise ChipDataError(message, where=f"{self.where}:{self.columns[cell]}")
+
+
+def _is_name(text: str) -> bool:
+    return len(text) <= LONGEST_NAME and bool(_NAME.match(text))
+
+
+def _shown(text: str) -> str:
+    """A cell for an error sentence, however long it is."""
+    return repr(text) if len(text) <= 40 else f"{text[:37]!r}..."
 
 
 def _refuse_doubles(rows: Sequence[CustomRow]) -> None:

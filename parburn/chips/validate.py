@@ -49,6 +49,7 @@ CATEGORIES = frozenset(
         "User",
     )
 )
+ADC_POINTS = frozenset(("ADC1_TP_LOW", "ADC1_TP_HIGH", "ADC2_TP_LOW", "ADC2_TP_HIGH"))
 LINK_ENDS = frozenset(("secure-download", "no-download", "next-reset"))
 REGISTERS = {
     "classic": frozenset(("CONF", "CMD", "DATE", "DEC_STATUS")),
@@ -97,6 +98,8 @@ def controller_is_known(chip: Chip) -> Breaches:
 
 
 def coding_is_known(chip: Chip) -> Breaches:
+    if (chip.coding == "rs") != (chip.controller == "pgm"):
+        yield f"a {chip.controller} controller does not code with {chip.coding}"
     if chip.coding != "rs":
         yield from _exists(chip, chip.coding)
 
@@ -115,6 +118,15 @@ def read_registers_of_blocks_are_apart(chip: Chip) -> Breaches:
     for one, other in combinations(sorted(chip.blocks, key=lambda block: block.read_address), 2):
         if one.read_address + 4 * one.words > other.read_address:
             yield f"{one.name} reaches into {other.name}"
+
+
+def registers_are_addresses(chip: Chip) -> Breaches:
+    ends = [one.read_address + 4 * (one.words - 1) for one in chip.blocks]
+    used = (*chip.registers.values(), *ends, *(one.write_address for one in chip.blocks))
+    errors = [one.errors.address for one in chip.blocks if one.errors]
+    for address in (*used, *chip.error_registers, *chip.extra_registers, *errors):
+        if not 0 < address <= 0xFFFFFFFF or address % 4:
+            yield f"{address:#x} is no address of a register"
 
 
 def protection_bits_exist(chip: Chip) -> Breaches:
@@ -179,6 +191,34 @@ def composed_fields_have_sources(chip: Chip) -> Breaches:
                 yield from _exists(chip, source.field)
             elif source.address not in chip.extra_registers:
                 yield f"{one.name}: {source.address:#x} is not among the extra registers"
+
+
+def sources_are_parts_of_fields(chip: Chip) -> Breaches:
+    for one in chip.fields:
+        for source in one.sources:
+            if source.field is None:
+                if one.start is not None or source.bit + source.bits > 32:
+                    yield f"{one.name} cannot have these bits of a register"
+            elif any(
+                field.start is None or source.bit + source.bits > field.bits
+                for field in chip.field_by_name.get(source.field, ())
+            ):
+                yield f"{one.name}: {source.field} does not have these bits in a place of its own"
+
+
+def codecs_fit_their_fields(chip: Chip) -> Breaches:
+    for one in chip.fields:
+        macs = one.codec.endswith(("mac", "mac_eui64"))
+        if one.kind == "bytes" and (one.bits % 8 or one.width > one.bits):
+            yield f"{one.name} is not a number of whole bytes"
+        if macs and (one.kind != "bytes" or one.bits > 64):
+            yield f"{one.name}: {one.bits} bits are no address"
+        if one.codec == "adc_tp" and one.name not in ADC_POINTS:
+            yield f"{one.name} is no point of the ADC"
+    for name, bits in ((chip.mac_field, 48), (chip.unique_id_field or "", 128)):
+        for one in chip.field_by_name.get(name, ()):
+            if one.start is None or one.bits != bits or one.sources:
+                yield f"{one.name} must be {bits} bits in a place of their own"
 
 
 def conditions_are_about_fields(chip: Chip) -> Breaches:
@@ -247,6 +287,8 @@ def every_crystal_has_timing(chip: Chip) -> Breaches:
     crystal = chip.crystal
     if not (crystal.fixed_mhz or crystal.clkdiv_address or crystal.address):
         yield "nothing tells the crystal"
+    if crystal.fixed_mhz is None and not (crystal.choices if crystal.clkdiv_address else crystal.by_value):
+        yield "nothing says which crystals there are"
     for mhz in (crystal.fixed_mhz, *crystal.choices, *crystal.by_value.values()):
         if mhz is not None and mhz not in chip.timing:
             yield f"there is no timing for {mhz} MHz"
@@ -278,6 +320,7 @@ CHECKS: tuple[Callable[[Chip], Breaches], ...] = (
     blocks_are_numbered,
     block_names_are_unique,
     read_registers_of_blocks_are_apart,
+    registers_are_addresses,
     protection_bits_exist,
     block_errors_are_read,
     field_names_are_unique,
@@ -285,6 +328,8 @@ CHECKS: tuple[Callable[[Chip], Breaches], ...] = (
     fields_are_apart_or_inside,
     codecs_and_categories_are_known,
     composed_fields_have_sources,
+    sources_are_parts_of_fields,
+    codecs_fit_their_fields,
     conditions_are_about_fields,
     key_purposes_are_sound,
     key_purposes_name_fields,

@@ -275,7 +275,7 @@ def purpose_code(chip: Chip, f: Field, text: Text) -> int:
         raise BadValue(f"{f.name} needs a key purpose", hint=f"one of {names}")
     asked = str(int(text)) if isinstance(text, int) else text
     named = chip.purpose_by_name.get(asked)
-    code = named.code if named is not None else int(asked) if asked.isdecimal() else -1
+    code = named.code if named is not None else int(asked) if asked.isdecimal() and len(asked) <= 4 else -1
     purpose = chip.purpose_by_code.get(code)
     if purpose is None or code <= 0 or code >> f.width:
         raise BadValue(f"{f.name} cannot be set to {asked!r}", hint=f"key purposes of this chip: {names}")
@@ -299,7 +299,8 @@ def _number(f: Field, text: Text) -> int:
 
 def _fitting(f: Field, number: int) -> int:
     if number < 0 or number >> f.width:
-        raise BadValue(f"{number} does not fit {f.name}, which holds 0 to {(1 << f.width) - 1}")
+        shown = number if number.bit_length() <= 64 else f"a number of {number.bit_length()} bits"
+        raise BadValue(f"{shown} does not fit {f.name}, which holds 0 to {(1 << f.width) - 1}")
     return number
 
 

@@ -11,7 +11,7 @@ from parburn.errors import ParburnError, ScriptExited, ScriptFailed, ScriptTimeo
 from parburn.script.compiled import CompiledScripts
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_LONG_HEX = re.compile(r"(?:0x)?[0-9a-fA-F]{32,}")  # a line of a script may hold a key
+_LONG_HEX = re.compile(r"(?:0x)?[0-9a-fA-F]{32,}")  # what a script says or writes may hold a key
 
 
 def masked(text: str) -> str:
@@ -25,11 +25,10 @@ def script_failed(error: BaseException, scripts: CompiledScripts) -> ScriptFaile
     if not isinstance(refused, ParburnError):
         refused = None
     place = _place(error.__traceback__, scripts)
-    words = str(refused) if refused is not None else f"{type(error).__name__}: {error}"
-    if refused is None:
-        words = masked(words)
+    # Masked also where it is our own refusal: it may repeat a key that was given in place of a value or name.
+    words = masked(str(refused) if refused is not None else f"{type(error).__name__}: {error}")
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
-        words = f"KeyError: {error.args[0]}"
+        words = masked(f"KeyError: {error.args[0]}")
     hint = refused.hint if refused is not None else ""
     failed = ScriptFailed(
         f"{place}{words}", traceback_text=_text(error, words, scripts), place=_bare(place), hint=hint
@@ -41,7 +40,7 @@ def script_failed(error: BaseException, scripts: CompiledScripts) -> ScriptFaile
 def script_exited(error: SystemExit, scripts: CompiledScripts) -> ScriptExited:
     """A script that called exit()."""
     place = _place(error.__traceback__, scripts)
-    code = "" if error.code is None else f" with {error.code!r}"
+    code = "" if error.code is None else f" with {masked(repr(error.code))}"
     return ScriptExited(
         f"{place}the script called exit(){code}; what it had staged is dropped",
         traceback_text=_text(error, "SystemExit", scripts),

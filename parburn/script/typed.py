@@ -53,7 +53,8 @@ def parse_commands(text: str) -> tuple[TypedCommand, ...]:
             verb = verb_named(words[0])
             rest, given = take_options(words[1:], VERBS[verb].options)
         except ParburnError as error:
-            raise UsageError(f"--commands: {shown}: {error}", hint=error.hint or _HINT) from error
+            words_of = masked(str(error))
+            raise UsageError(f"--commands: {shown}: {words_of}", hint=error.hint or _HINT) from None
         found.append(TypedCommand(one, verb, tuple(rest), given))
     if not found:
         raise UsageError("--commands names no command", hint=_HINT)

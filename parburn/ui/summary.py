@@ -28,6 +28,8 @@ def summary_lines(
     lines.append(_totals(reports, dry_run=dry_run))
     if finished.next_command:
         lines += ["", "To go on, run:", f"  {finished.next_command}"]
+        if "??" in finished.next_command:
+            lines.insert(-1, "(?? stands for what may be a key: write it there again)")
     return lines
 
 

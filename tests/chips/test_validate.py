@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from parburn.chips import validate as checks
-from parburn.chips.model import BlockErrors, Chip, Condition, Crystal, KeyPurpose, LinkEnd, RegisterWrite
+from parburn.chips.model import (
+    BlockErrors,
+    Chip,
+    Condition,
+    Crystal,
+    KeyPurpose,
+    LinkEnd,
+    RegisterWrite,
+    Source,
+)
 from parburn.chips.registry import chip_named, chip_names
 from parburn.chips.validate import CHECKS, validate
 from parburn.errors import ChipDataError
@@ -50,6 +59,7 @@ BREACHES: dict[str, Callable[[Chip], Chip]] = {
     "blocks_are_numbered": lambda c: replace(c, blocks=c.blocks[1:]),
     "block_names_are_unique": lambda c: block(c, 2, aliases=("BLOCK1",)),
     "read_registers_of_blocks_are_apart": lambda c: block(c, 2, read_address=c.blocks[1].read_address + 4),
+    "registers_are_addresses": lambda c: replace(c, error_registers=(*c.error_registers, 1 << 32)),
     "protection_bits_exist": lambda c: field(c, "DIS_TWAI", wr_dis=32),
     "block_errors_are_read": lambda c: block(c, 2, errors=BlockErrors(0x1234, 7, 0, 3)),
     "field_names_are_unique": lambda c: field(c, "DIS_TWAI", alt_names=("MAC",)),
@@ -57,6 +67,10 @@ BREACHES: dict[str, Callable[[Chip], Chip]] = {
     "fields_are_apart_or_inside": lambda c: field(c, "RD_DIS", start=31),
     "codecs_and_categories_are_known": lambda c: field(c, "DIS_TWAI", codec="roman"),
     "composed_fields_have_sources": lambda c: field(c, "WAFER_VERSION_MINOR", sources=()),
+    "sources_are_parts_of_fields": lambda c: field(
+        c, "WAFER_VERSION_MINOR", sources=(Source(shift=0, field="WAFER_VERSION_MINOR"),)
+    ),
+    "codecs_fit_their_fields": lambda c: field(c, "MAC", bits=47),
     "conditions_are_about_fields": lambda c: replace(c, conditions={"calibrated": Condition("NONE", (1,))}),
     "key_purposes_are_sound": lambda c: purpose(c, split_into=("USER",)),
     "key_purposes_name_fields": lambda c: purpose(c, target="NONE"),
@@ -72,9 +86,19 @@ BREACHES: dict[str, Callable[[Chip], Chip]] = {
 }
 MORE: list[tuple[str, Callable[[Chip], Chip]]] = [
     ("controller_is_known", lambda c: replace(c, registers={"CMD": 1})),
+    ("registers_are_addresses", lambda c: replace(c, registers={**c.registers, "CMD": 0x60008802})),
+    ("every_crystal_has_timing", lambda c: replace(c, crystal=Crystal(clkdiv_address=0x60000014))),
     ("protection_bits_exist", lambda c: block(c, 4, rd_dis=(7,))),
     ("codecs_and_categories_are_known", lambda c: field(c, "DIS_TWAI", category="misc")),
     ("composed_fields_have_sources", lambda c: field(c, "DIS_TWAI", start=None)),
+    ("coding_is_known", lambda c: replace(c, coding="WR_DIS")),
+    (
+        "sources_are_parts_of_fields",
+        lambda c: field(c, "WAFER_VERSION_MINOR", sources=(Source(0, None, 1, 31, 2),)),
+    ),
+    ("codecs_fit_their_fields", lambda c: field(c, "DIS_TWAI", codec="custom_mac")),
+    ("codecs_fit_their_fields", lambda c: field(c, "TEMP_CALIB", codec="adc_tp")),
+    ("codecs_fit_their_fields", lambda c: replace(c, unique_id_field="MAC")),
     ("conditions_are_about_fields", lambda c: replace(c, conditions={})),
     ("key_purposes_are_sound", lambda c: purpose(c, code=16)),
     ("key_purposes_are_sound", lambda c: purpose(c, name="USER")),

@@ -58,6 +58,7 @@ def main() -> int:
         return 1 if result.violations else 0
     began = time.monotonic()
     counts: Counter[str] = Counter()
+    kinds = PRESSING.get(given.theme, MIXED).kinds
     bad: list[Result] = []
     for result in results(given.seed, given.jobs, given.theme, mutation):
         counts.update(result.counts)
@@ -73,6 +74,7 @@ def main() -> int:
         "seed": given.seed,
         "seconds": round(time.monotonic() - began),
         **dict(sorted(counts.items())),
+        "kinds that never struck": [kind for kind in kinds if not counts[f"struck {kind}"]],
         "violations": sum(len(result.violations) for result in bad),
         "bad seeds": [result.seed for result in bad],
     }

@@ -96,10 +96,17 @@ def write_job(
 class Expectation:
     """Which cells a chip holds when it has been through station one (and two) as an index."""
 
-    def __init__(self, chip: Chip, factory: dict[int, int], work: Work) -> None:
+    def __init__(
+        self, chip: Chip, factory: dict[int, int], work: Work, doubled: tuple[int, int] | None = None
+    ) -> None:
         self.chip = chip
         self.factory = factory
         self.work = work
+        self.doubled = doubled
+
+    def _mac(self, index: int) -> bytes:
+        """The MAC address of an index's record."""
+        return custom_mac(self.doubled[0] if self.doubled and index == self.doubled[1] else index)
 
     def cells(self, index: int, *, station_two: bool = False) -> dict[int, int]:
         """Cells by block."""
@@ -112,7 +119,7 @@ class Expectation:
 
     def _pgm(self, memory: EfuseMemory, index: int, station_two: bool) -> None:
         chip = self.chip
-        set_bits(memory, "CUSTOM_MAC", int.from_bytes(custom_mac(index), "little"))
+        set_bits(memory, "CUSTOM_MAC", int.from_bytes(self._mac(index), "little"))
         key = key_of(index)
         block = chip.block_by_name["BLOCK_KEY0"]
         hidden = self.work.hidden_key
@@ -130,7 +137,7 @@ class Expectation:
 
     def _classic(self, memory: EfuseMemory, index: int, station_two: bool) -> None:
         chip = self.chip
-        mac = custom_mac(index)
+        mac = self._mac(index)
         user = int.from_bytes(mac, "little") << 8 | mac_crc(mac) | MAC_VERSION << 184
         memory.preset(3, user)
         size = 24 if memory.field_bits(chip.coding) else 32

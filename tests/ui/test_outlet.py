@@ -36,6 +36,8 @@ def test_a_reader_that_does_not_read_does_not_hold_up_the_writer() -> None:
         outlet.close()  # gives up
         assert time.monotonic() - begun < 5
         os.close(read)
+        assert outlet._thread is not None
+        outlet._thread.join(5)  # it still has the descriptor's number, which another test may get
 
 
 def test_a_slow_reader_gets_all_of_it() -> None:
