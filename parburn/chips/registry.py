@@ -89,10 +89,7 @@ def _read_row(name: str) -> Row:
         check_row(row)
     except WrongShape as error:
         raise ChipDataError(str(error), where=path.name) from error
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # a number of too many digits, tables too deep in each other
+    except (ValueError, RecursionError) as error:  # also numbers too long, tables too deep in each other
         raise ChipDataError(f"this is no TOML: {error}", where=str(path)) from error
     return row
 

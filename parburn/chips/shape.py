@@ -179,6 +179,10 @@ _CRYSTAL = table(
         "mask": field_value,
         "shift": number(0, 31),
         "by_value": numbered(mhz),
+        "rom_mhz": mhz,
+        "rom_address": address,
+        "rom_mask": number(1, WORD),
+        "rom_shift": number(0, 31),
     }
 )
 _USB_JTAG = table(
