@@ -1,4 +1,4 @@
-"""The live table on a terminal, by rich. At most eight frames a second, and only when something changed."""
+"""The live table on a terminal, by rich: at most eight frames a second (four for many boards), and only news."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from parburn.ui.outlet import Outlet
 from parburn.ui.words import one_line, safe_lines
 
 FRAME_SECONDS = 0.125
+MANY_BOARDS = 32  # nobody reads more rows than these eight times a second
 NOTE_STYLES = {"warning": "bold yellow", "hint": "cyan"}
 
 
@@ -59,6 +60,11 @@ class LiveTable:
                 self._note(event)
         elif isinstance(event, ScriptOutput) and self._show_output:
             self._above += [Text(f"{event.port} | {line}") for line in safe_lines(event.text)]
+
+    @property
+    def frame_seconds(self) -> float:
+        """How long to wait between two frames."""
+        return FRAME_SECONDS if len(self.boards.all) <= MANY_BOARDS else 2 * FRAME_SECONDS
 
     def draw(self, *, force: bool = False) -> bool:
         """Draw a frame if there is something new and the terminal has taken the last one."""

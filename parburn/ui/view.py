@@ -77,12 +77,12 @@ class View:
         """Draw the live table until cancelled; returns at once when there is none."""
         if isinstance(self._main, (JsonLines, PlainLog)):
             return
-        from parburn.ui.table import FRAME_SECONDS, LiveTable
+        from parburn.ui.table import LiveTable
 
         table = self._main
         while isinstance(table, LiveTable) and table in self._fanout.observers:
             self._fanout.guard(table, table.draw)
-            await asyncio.sleep(FRAME_SECONDS)
+            await asyncio.sleep(table.frame_seconds)
 
     @contextmanager
     def asking(self) -> Iterator[Outlet]:
