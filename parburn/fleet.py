@@ -28,6 +28,7 @@ from parburn.script.runner import compile_scripts
 from parburn.script.session import ScriptOptions
 from parburn.script.typed import with_commands
 from parburn.tables import TableSet
+from parburn.transport.descriptors import make_room
 from parburn.transport.ports import slot_of
 from parburn.transport.tcp import host_and_port
 
@@ -48,6 +49,7 @@ async def burn_fleet(
     for port in job.ports:
         if "://" in port:
             host_and_port(port)  # an address that is none is bad input, and no board's failure
+    make_room(len(job.ports))
     scripts = with_commands(compile_scripts(job.scripts), job.commands)
     config = load_config_files(job.config_files)
     tables = TableSet(job.tables)

@@ -1,4 +1,4 @@
-"""The live table on a terminal, by rich: at most eight frames a second (four for many boards), and only news."""
+"""The live table on a terminal, by rich: eight frames a second at most, four for many boards, news only."""
 
 from __future__ import annotations
 
