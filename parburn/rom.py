@@ -30,7 +30,7 @@ _PACKET_FRAME_BYTES: Final = 10  # of a WRITE_REG packet: header and two ENDs
 _FLOOR_S: Final = 3.0  # silence is judged after this much more than the line itself needs
 _LINE_SLACK: Final = 1.5
 _REST_AT_LEAST_S: Final = 0.002  # a shorter rest costs more than it saves
-_TELLING_BYTES: Final = 200  # received in one burst: a line that is faster than its rate shows it
+_TELLING_BYTES: Final = 120  # received in one burst: a line that is faster than its rate has shown it by then
 _REST_ENDS_BEFORE_S: Final = 0.0015  # the answer that is waited for
 _BAUD_SOON_S: Final = 0.002  # after a change of rate, until the chip is asked for the first time
 _BAUD_ANSWER_S: Final = 0.5  # for that first answer
@@ -83,7 +83,8 @@ class RomLoader:
         self._loop = asyncio.get_running_loop()
         self._crystal = (1, 1)  # MHz, what the ROM believes and what is true
         self._paced: bool | None = None  # whether bytes come no faster than the rate says; None: not known
-        self._begun_at = 0.0
+        self._begun_at, self._rx_begun = 0.0, 0
+        self._sent_at = 0.0  # when the line has carried what was written, at the earliest
         self._search = RomSearch(stream, self._protocol, self._write, self.counters)
         if trace is not None:
             self._protocol.observer = trace.answered
@@ -266,14 +267,11 @@ class RomLoader:
         self.counters.frames += len(frames)
         self._waiter = waiter = self._loop.create_future()
         self._deadline = self._loop.call_later(timeout_s, self._on_deadline, timeout_s, 0)
-        self._begun_at, rx_before = self._loop.time(), self.counters.rx_bytes
+        self._begun_at, self._rx_begun = self._loop.time(), self.counters.rx_bytes
         try:
             self._pump()
             self._rest()
             await waiter
-            received = self.counters.rx_bytes - rx_before
-            if self._paced is None and received >= _TELLING_BYTES:
-                self._find_out_pace(received)
         except BaseException:
             self._break_off()
             raise
@@ -315,6 +313,7 @@ class RomLoader:
 
     def _write(self, data: bytes) -> None:
         self.counters.tx_bytes += len(data)
+        self._sent_at = max(self._sent_at, self._loop.time()) + len(data) * 10 / self.baud
         if self.trace is not None:
             self.trace.sent(data)
         self.stream.write(data)
@@ -339,6 +338,8 @@ class RomLoader:
                 )
             )
             return
+        if self._paced is None:
+            self._find_out_pace()
         if waiter is None:
             self._search.on_progress()
         elif protocol.complete:
@@ -349,21 +350,27 @@ class RomLoader:
                 self._pump()
             self._rest()
 
-    def _find_out_pace(self, received: int) -> None:
+    def _find_out_pace(self) -> None:
         """A port that brings bytes faster than its rate allows (USB inside the chip, a pty) must not rest."""
-        self._paced = self._loop.time() - self._begun_at > received * 10 / self.baud
+        received = self.counters.rx_bytes - self._rx_begun
+        if received >= _TELLING_BYTES:
+            self._paced = self._loop.time() - self._begun_at > received * 10 / self.baud
 
     def _rest(self) -> None:
         """Sleep through the answers that must come before anything can be done.
 
-        They cannot be here sooner than the line carries them, and waking up for each chunk of a few bytes
-        costs more than all the parsing.
+        They cannot be here sooner than the line carries them, nor sooner than it has carried the request of
+        the last of them; and waking up for each chunk of a few bytes costs more than all the parsing.
         """
         if self._paced:
-            size = self._protocol.answers_needed() * commands.REPLY_BYTES
-            seconds = size * 10 / self.baud - _REST_ENDS_BEFORE_S
-            if seconds > _REST_AT_LEAST_S:
-                self.stream.rest(seconds)
+            byte_s = 10 / self.baud
+            count = self._protocol.answers_needed()
+            asked_s = self._sent_at - self._loop.time() - self._protocol.bytes_sent_after(count) * byte_s
+            answered_s = commands.REPLY_BYTES * byte_s + max(
+                asked_s, (count - 1) * commands.REPLY_BYTES * byte_s
+            )
+            if answered_s - _REST_ENDS_BEFORE_S > _REST_AT_LEAST_S:
+                self.stream.rest(answered_s - _REST_ENDS_BEFORE_S)
 
     def _fail(self, error: Exception) -> None:
         if self._waiter is not None and not self._waiter.done():

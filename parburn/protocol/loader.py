@@ -105,6 +105,10 @@ class LoaderProtocol:
             number += 1
         return number - self._answered
 
+    def bytes_sent_after(self, count: int) -> int:
+        """How many bytes were sent behind the request that the next so many answers end with."""
+        return sum(map(len, self._frames[self._answered + count : self._sent]))
+
     @property
     def only_repeats_missing(self) -> bool:
         """Whether all is answered but for copies of an error we expected eight times."""

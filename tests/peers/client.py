@@ -128,8 +128,10 @@ class Peer:
         folder: Path,
         table: str | None = None,
         go_on: bool = True,
+        every_summary: bool = False,
     ) -> Outcome:
-        """Run a sequence from the given block bits. `go_on`: also after a refused step.
+        """Run a sequence from the given block bits. `go_on`: also after a refused step. `every_summary`: each
+        state carries the JSON summary, not only the last.
 
         Raises PeerError when the worker itself fails.
         """
@@ -140,6 +142,7 @@ class Peer:
             "folder": str(folder),
             "table": table,
             "go_on": go_on,
+            "every_summary": every_summary,
         }
         answer = self._ask(json.dumps(request).encode() + b"\n")
         if "broken" in answer:

@@ -102,7 +102,7 @@ class LinkedBoard:
     folder: Path
     table: Path | None
 
-    async def run(self, steps: Sequence[Step], *, with_summary: bool) -> Outcome:
+    async def run(self, steps: Sequence[Step], *, with_summary: bool, every_summary: bool = False) -> Outcome:
         """Run the steps; after one that ends the chip's answers, the rest is left out."""
         mac = self._factory_mac()
         start = await self.state()
@@ -111,10 +111,12 @@ class LinkedBoard:
             report = await self._step(step)
             silent = self._silenced() or self._factory_mac() != mac
             state = ChipState(self._visible(), None) if silent else await self.state()
+            if every_summary and not silent:
+                state = replace(state, summary=await self._summary())
             outcomes.append(_outcome(report, state))
             if silent:
                 return Outcome(start, tuple(outcomes))
-        if with_summary and outcomes:
+        if with_summary and outcomes and not every_summary:
             last = outcomes[-1]
             outcomes[-1] = replace(last, state=replace(last.state, summary=await self._summary()))
         return Outcome(start, tuple(outcomes))
@@ -197,8 +199,11 @@ def run_through_pty(
     folder: Path,
     table: str | None = None,
     with_summary: bool = False,
+    every_summary: bool = False,
 ) -> Outcome:
-    """Run a sequence on a simulated board. `with_summary`: the last state carries the JSON summary.
+    """Run a sequence on a simulated board.
+
+    `with_summary`: the last state carries the JSON summary; `every_summary`: each one.
 
     The outcome has fewer steps than were asked for when one of them made the chip fall silent.
     """
@@ -210,4 +215,4 @@ def run_through_pty(
     port = folder / "ttyUSB0"
     with served(board, port):
         linked = LinkedBoard(board, port, folder, table_file)
-        return asyncio.run(linked.run(steps, with_summary=with_summary))
+        return asyncio.run(linked.run(steps, with_summary=with_summary, every_summary=every_summary))

@@ -43,9 +43,16 @@ def source_of(kind: Kind, peer: Peer) -> Source:
 
 
 def run_case(
-    case: Case, peers: Sequence[Peer], *, with_summary: bool = True, run: Runner = run_in_memory
+    case: Case,
+    peers: Sequence[Peer],
+    *,
+    with_summary: bool = True,
+    every_summary: bool = False,
+    run: Runner = run_in_memory,
 ) -> Iterator[Mismatch]:
     """Run a case on both sides and yield what differs. Each side has its own folder with the case's files.
+
+    The JSON summary is compared at the end, or with `every_summary` (through a pty only) after each step.
 
     `run` runs our side: `run_in_memory`, or `run_through_pty`.
     """
@@ -54,11 +61,15 @@ def run_case(
         ours: Outcome = run(
             case.chip, case.start_bits(), case.steps,
             folder=Path(our_folder), table=case.table, with_summary=with_summary,
+            **({"every_summary": True} if every_summary else {}),
         )  # fmt: skip
     for peer in peers:
         with tempfile.TemporaryDirectory() as folder:
             case.write_files(Path(folder))
-            theirs = peer.run(case.chip, case.start_bits(), case.steps, folder=Path(folder), table=case.table)
+            theirs = peer.run(
+                case.chip, case.start_bits(), case.steps,
+                folder=Path(folder), table=case.table, every_summary=every_summary,
+            )  # fmt: skip
         yield from compare(case.name, case.chip, peer.version, case.steps, ours, theirs)
 
 
@@ -99,7 +110,7 @@ def sweep(kind: Kind, peers: Sequence[Peer], numbers: Sequence[int], seed: str, 
     for number in numbers:
         case = random_case(source, f"{seed}/{number}")
         unknown = []
-        for one in run_case(case, peers, run=run):
+        for one in run_case(case, peers, run=run, every_summary=run is run_through_pty):
             entry = difference_of(one, on_board=run is run_through_pty)
             if entry is None:
                 unknown.append(one)

@@ -127,7 +127,8 @@ def run(open_session: OpenSession, request: dict[str, Any]) -> dict[str, Any]:
             outcome = session.run_step(step, state.get("unusable"))
         outcome["says"] = [one for one in printed.getvalue().splitlines() if one.startswith(SAID)]
         with caught_output():
-            state = outcome["state"] = session.state(with_summary=number == len(request["steps"]))
+            wanted = request["every_summary"] or number == len(request["steps"])
+            state = outcome["state"] = session.state(with_summary=wanted)
         answer["steps"].append(outcome)
         if not outcome["accepted"] and not request["go_on"]:
             break
