@@ -34,6 +34,16 @@ def test_the_readme_has_the_blocks_that_are_run() -> None:
     assert "--dry-run" in found[3]
 
 
+def test_the_figures_are_those_that_were_saved() -> None:
+    from benchmarks import readme
+
+    text = (ROOT / "README.md").read_text()
+    _, _, rest = text.partition(readme.BEGIN)
+    assert rest.partition(readme.END)[0] == readme.measured()
+    for picture in re.findall(r"!\[[^]]*\]\(([^)]*)\)", text):
+        assert (ROOT / picture).read_text().startswith("<svg")
+
+
 def test_looking_at_the_ports_needs_no_board(tmp_path: Path) -> None:
     outcome = parburn(*shlex.split(commands()[2])[1:], state=tmp_path)
     assert "Traceback" not in outcome.stderr
