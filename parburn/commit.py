@@ -126,12 +126,13 @@ async def _burn_steps(
     """Burn and verify the steps; the first one is staged.
 
     A step that locks begins when all before it is written down as verified: once it is hidden, only the
-    record tells what a block holds.
+    record tells what a block holds. So does the second step: of two chips with one identity only the record
+    of what was burned first tells which is ours.
     """
     unread: tuple[str, ...] = ()
     staged = True
     for number, step in enumerate(plan.steps):
-        if step.locks:
+        if step.locks or number == 1:
             await records.durable()
         records.check()
         if not hooks.may_go_on():

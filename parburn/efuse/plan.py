@@ -178,6 +178,8 @@ def _checked(image: EfuseImage, block: Block, bits: int, forced: list[str] | Non
         return 0
     _refuse(locked, None, hint="no option can change that")  # forced or not, no bit would land
     _refuse(rules.identity(image, block, missing), None, hint="no option can change that")
+    if image.is_readable(block):
+        _refuse(rules.hidden_fields(image, block, missing), None, hint="no option can change that")
     _refuse(rules.coding_hidden(image, block), forced)
     scheme = image.scheme(block.index)
     _refuse(rules.second_write(scheme, block, have, bits), forced)
@@ -253,14 +255,15 @@ def _block0_steps(image: EfuseImage, layout: Layout, want: int, *, again: bool =
 
 
 def _locks_only_other_blocks(layout: Layout, locks: int, ordinary: int) -> bool:
-    """Tell whether `locks` are RD_DIS and WR_DIS bits that leave the ordinary fields beside them alone.
+    """Tell whether `locks` are RD_DIS and WR_DIS bits that neither freeze nor hide the ordinary fields.
 
     Such bits may be burned in one pulse with those fields: one that does not land can be burned again, and
     nothing that is enabled by it depends on it.
     """
     if locks & ~(layout.wr_dis.mask | layout.rd_dis.mask):
         return False
-    return not _locks_of(layout, locks, ordinary)
+    rd_dis = (locks & layout.rd_dis.mask) >> (layout.rd_dis.start or 0)
+    return not _locks_of(layout, locks, ordinary) and not layout.hidden(0, rd_dis) & ordinary
 
 
 def _locks_of(layout: Layout, locks: int, fields: int) -> int:

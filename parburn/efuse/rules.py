@@ -50,6 +50,16 @@ def write_protected_fields(image: EfuseImage, block: Block, bits: int) -> str | 
     return f"{block.name} has write-protected fields that were to be burned: {', '.join(names)}"
 
 
+def hidden_fields(image: EfuseImage, block: Block, bits: int) -> str | None:
+    """Bits of a block that can be read, in fields that cannot: nobody would see whether they landed."""
+    layout = layout_of(image.chip)
+    hidden = bits & layout.hidden(block.index, image.field_bits(layout.rd_dis))
+    if not hidden:
+        return None
+    names = ", ".join(layout.names(block.index, hidden))
+    return f"{block.name} has read-protected fields, in which no burn can be verified: {names}"
+
+
 def coding_hidden(image: EfuseImage, block: Block) -> str | None:
     """A block whose coding is chosen by a read-protected field would be burned as if it had none."""
     if block.index == 0 or image.chip.coding == "rs":

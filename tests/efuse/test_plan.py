@@ -66,6 +66,8 @@ def test_the_classic_controller_burns_its_blocks_with_one_command() -> None:
         ({"JTAG_DISABLE": 1, "WR_DIS": 1 << 7, "RD_DIS": 1}, ["BLOCK0 and locks"]),
         # Bit 14 is JTAG_DISABLE's own: it comes when that has been verified, and the others with it.
         ({"JTAG_DISABLE": 1, "WR_DIS": 1 << 7 | 1 << 14}, ["BLOCK0", "BLOCK0 locks"]),
+        # RD_DIS bit 3 hides FLASH_CRYPT_CONFIG: nobody could verify it in the same pulse.
+        ({"FLASH_CRYPT_CONFIG": 1, "RD_DIS": 8}, ["BLOCK0", "BLOCK0 locks"]),
         # What enables flash encryption comes last, and so do the locks beside it.
         ({"JTAG_DISABLE": 1, "FLASH_CRYPT_CNT": 1, "WR_DIS": 1 << 7}, ["BLOCK0", "BLOCK0 locks"]),
         ({"WR_DIS": 1 << 7}, ["BLOCK0 locks"]),
@@ -79,6 +81,16 @@ def test_locks_join_block0_only_where_they_lock_nothing_of_it(
     assert labels(plan) == expected
     assert plan.steps[-1].locks
     assert not any(step.locks for step in plan.steps[:-1])
+
+
+def test_no_bit_is_burned_where_nobody_can_read_it() -> None:
+    image = burned(blank("esp32"), RD_DIS=8)
+    for forced in (False, True):
+        staged = staged_bits(image, FLASH_CRYPT_CONFIG=1)
+        staged.force = forced
+        with pytest.raises(PlanError, match="no burn can be verified: FLASH_CRYPT_CONFIG"):
+            plan_burns(image, staged)
+    assert plan_burns(image, staged_bits(image, JTAG_DISABLE=1))
 
 
 def test_a_block0_of_nine_words_runs_on_into_the_check_registers() -> None:

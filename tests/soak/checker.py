@@ -129,6 +129,8 @@ class Checker:
         units = units_of(self.ledger)
         owner: dict[int, int] = {}
         for board in range(self.bench.boards):
+            if self._before_its_first_record(board):
+                continue
             memory = self.bench.memory(board)
             unit = units.get(self.key(board))
             name = f"board {board} ({memory.chip.name})"
@@ -145,6 +147,20 @@ class Checker:
                 yield f"{name} and board {owner[unit.index]} are both index {unit.index}"
             owner[unit.index] = board
             yield from self._cells(board, name, unit, memory)
+
+    def _before_its_first_record(self, board: int) -> bool:
+        """Of two chips with one identity, the one whose run was killed between first pulse and record.
+
+        Nothing tells it from the other chip, which may then be burned as that unit. From the second pulse on
+        the record does.
+        """
+        return (
+            board in self.twins and len(self.bench.product(board).burns) == 1 and self._other_is_whole(board)
+        )
+
+    def _other_is_whole(self, board: int) -> bool:
+        (other,) = self.twins - {board}
+        return len(self.bench.product(other).burns) > 1
 
     def _cells(self, board: int, name: str, unit: Unit, memory: EfuseMemory) -> Iterator[str]:
         assert unit.index is not None

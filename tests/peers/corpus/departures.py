@@ -48,6 +48,25 @@ DEPARTURES = (
         peers=BOTH,
     ),
     Case(
+        "the purpose of the second half is staged already",
+        "esp32s2",
+        (
+            commands(
+                "burn_efuse KEY_PURPOSE_4 HMAC_DOWN_DIGITAL_SIGNATURE",
+                "burn_key BLOCK_KEY3 long.bin XTS_AES_256_KEY",
+            ),
+        ),
+        files=KEYS,
+        peers=BOTH,
+    ),
+    Case(
+        "a bit where nobody can read it",
+        "esp32",
+        (commands("burn_bit BLOCK0 188"),),
+        start={0: bits(19)},  # RD_DIS of FLASH_CRYPT_CONFIG
+        peers=BOTH,
+    ),
+    Case(
         "two 512-bit keys in one command",
         "esp32s3",
         (commands("burn_key BLOCK_KEY0 long.bin XTS_AES_256_KEY BLOCK_KEY2 long.bin XTS_AES_256_KEY"),),
