@@ -338,7 +338,7 @@ class RomLoader:
                 )
             )
             return
-        if self._paced is None:
+        if self._paced is None and waiter is not None:
             self._find_out_pace()
         if waiter is None:
             self._search.on_progress()

@@ -149,18 +149,18 @@ class Checker:
             yield from self._cells(board, name, unit, memory)
 
     def _before_its_first_record(self, board: int) -> bool:
-        """Of two chips with one identity, the one whose run was killed between first pulse and record.
+        """Of two chips with one identity, the one whose first block was begun and never recorded as verified.
 
-        Nothing tells it from the other chip, which may then be burned as that unit. From the second pulse on
+        Nothing tells it from the other chip, which may then be burned as that unit. From the second block on
         the record does.
         """
-        return (
-            board in self.twins and len(self.bench.product(board).burns) == 1 and self._other_is_whole(board)
-        )
-
-    def _other_is_whole(self, board: int) -> bool:
+        if board not in self.twins:
+            return False
         (other,) = self.twins - {board}
-        return len(self.bench.product(other).burns) > 1
+        memory = self.bench.memory(board)
+        begun = {n for n, cells in memory.cells.items() if cells != self.factory[board][n]}
+        first = 0 not in begun and (len(begun) == 1 or not memory.pgm)  # the classic chip burns three at once
+        return first and self.bench.memory(other).cells[0] != self.factory[other][0]
 
     def _cells(self, board: int, name: str, unit: Unit, memory: EfuseMemory) -> Iterator[str]:
         assert unit.index is not None
