@@ -156,11 +156,11 @@ class Checker:
         """
         if board not in self.twins:
             return False
-        (other,) = self.twins - {board}
         memory = self.bench.memory(board)
         begun = {n for n, cells in memory.cells.items() if cells != self.factory[board][n]}
-        first = 0 not in begun and (len(begun) == 1 or not memory.pgm)  # the classic chip burns three at once
-        return first and self.bench.memory(other).cells[0] != self.factory[other][0]
+        return (
+            bool(begun) and 0 not in begun and (len(begun) == 1 or not memory.pgm)
+        )  # classic: three at once
 
     def _cells(self, board: int, name: str, unit: Unit, memory: EfuseMemory) -> Iterator[str]:
         assert unit.index is not None
