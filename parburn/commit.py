@@ -198,7 +198,7 @@ def _verify(
     words: list[str] = []
     for index in blocks:
         want, got = expected.block(index), now.block(index)
-        # What was there before is no news: a block that was to be hidden shows it when its lock failed.
+        # What was there before is no news.
         lacks, adds = want & ~got, got & ~(want | before.block(index))
         if adds and now.is_torn(index):  # the decoder guesses; another pulse of the same word shows the truth
             lacks, adds = lacks | adds, 0

@@ -11,9 +11,9 @@ The line has no checksum and the ROM executes what it gets, so the order of SAFE
 
 1. *stage*: load the programming registers and read all of them back, with timing and block number;
 2. compare; only then *program*: CONF and CMD in a packet of their own, then poll until idle;
-3. *reload*: CONF and CMD with the read command in a packet of the same layout (a truncated frame then finds
-   no stale program entry in the ROM's buffer), poll idle, read the blocks and the error registers, and in
-   the same burst stage the next step.
+3. *reload*: CONF and CMD with the read command in a packet that covers these entries (a truncated frame
+   then finds no stale program entry in the ROM's buffer), poll idle, read the blocks and the error registers,
+   and in the same burst stage the next step.
 
 That is two turns a step, and one for the first staging.
 """
