@@ -17,7 +17,7 @@ Where several hold, the upper one wins.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from parburn.errors import (
     Interrupted,
@@ -39,8 +39,7 @@ QUARANTINED = 5
 INTERRUPTED = 130
 
 
-@dataclass(frozen=True, slots=True)
-class RunFlags:
+class RunFlags(NamedTuple):
     """What the boards' reports do not say."""
 
     interrupted: bool = False

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from anyio import CancelScope
 
@@ -46,8 +46,7 @@ GUARD_REGISTERS = 1  # of the identity, the MAC's last 32 bits: enough to see an
 SECURE_DOWNLOAD_FLAG = 1 << 2
 
 
-@dataclass(frozen=True, slots=True)
-class CommitHooks:
+class CommitHooks(NamedTuple):
     """What the caller does at the points where its books must be right.
 
     `identity` lists registers that tell this chip from every other, `same_board` raises BoardSwapped when the
@@ -62,8 +61,7 @@ class CommitHooks:
     may_go_on: Callable[[], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class CommitResult:
+class CommitResult(NamedTuple):
     """What the chip shows after the last step; `unread` names fields that could not be read back."""
 
     image: EfuseImage

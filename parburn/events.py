@@ -1,7 +1,8 @@
 """What a run tells its observers, in the order it happens. Frozen values; this module imports nothing.
 
 Observers (table, log, JSON lines, report) cannot harm a burn: a failing one is logged and left out.
-`port` is the path the operator gave; it is the key by which observers tell boards apart.
+`port` is the path the operator gave, by which observers tell boards apart; it is empty in events of a
+whole run.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 
 class Result(Enum):
@@ -28,44 +30,37 @@ class Result(Enum):
         return self in (Result.PASS, Result.ALREADY_PASS)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Base of all. `port` is empty for events of the whole run."""
-
-    port: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunStarted(Event):
+class RunStarted(NamedTuple):
     """First of all: ports in run order with their slots, and whether the boards are simulated."""
 
+    port: str
     ports: tuple[str, ...]
     slots: tuple[str, ...]
     simulated: bool = False
     dry_run: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Note(Event):
+class Note(NamedTuple):
     """A sentence for the operator. `level` is info, hint or warning."""
 
+    port: str
     text: str
     level: str = "info"
 
 
-@dataclass(frozen=True, slots=True)
-class StepChanged(Event):
+class StepChanged(NamedTuple):
     """The board is now doing `step`: connecting, identifying, waiting, scripting, confirming, burning,
     verifying."""
 
+    port: str
     step: str
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Identified(Event):
+class Identified(NamedTuple):
     """The chip answered and is known."""
 
+    port: str
     chip: str
     mac: str
     revision: str
@@ -73,15 +68,15 @@ class Identified(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed(Event):
+class Claimed:
     """The board has its index. `known` when the ledger knew this chip already."""
 
+    port: str
     index: int
     known: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedBlock:
+class PlannedBlock(NamedTuple):
     """One row of a plan as an operator sees it: never key material."""
 
     block: str
@@ -91,36 +86,39 @@ class PlannedBlock:
     ends_link: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned(Event):
+class Planned(NamedTuple):
     """A plan is ready; `burn` counts the burns of this script from 1."""
 
+    port: str
     blocks: tuple[PlannedBlock, ...]
     burn: int
 
 
-@dataclass(frozen=True, slots=True)
-class BlockBurned(Event):
+class BlockBurned(NamedTuple):
     """A step of the plan was burned and verified."""
 
+    port: str
     block: str
     done: int
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptOutput(Event):
+class ScriptOutput(NamedTuple):
     """Text that the board's script printed."""
 
+    port: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRead(Event):
+class TokenRead(NamedTuple):
     """The board's eFuses as an EFSR token; blocks `left_out` hold keys and were not asked for."""
 
-    token: str = field(repr=False)
+    port: str
+    token: str
     left_out: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"TokenRead({self.port!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +147,17 @@ class DeviceReport:
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Finished(Event):
+class Finished(NamedTuple):
     """The board's last event."""
 
+    port: str
     report: DeviceReport
 
 
-@dataclass(frozen=True, slots=True)
-class RunFinished(Event):
+class RunFinished(NamedTuple):
     """Last of all."""
 
+    port: str
     boards: int
     passed: int
     failed: int
@@ -167,4 +165,17 @@ class RunFinished(Event):
     next_command: str = ""
 
 
+Event = (
+    RunStarted
+    | Note
+    | StepChanged
+    | Identified
+    | Claimed
+    | Planned
+    | BlockBurned
+    | ScriptOutput
+    | TokenRead
+    | Finished
+    | RunFinished
+)
 Emit = Callable[[Event], None]

@@ -6,7 +6,8 @@ Answers carry no checksum, so all that identity and timing rest on is read twice
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from parburn.chips.describe import chip_revision
 from parburn.chips.model import Chip, Crystal, RegisterWrite
@@ -20,8 +21,7 @@ from parburn.rom import ReadRegs, RomLoader, WriteRegs
 from parburn.transport.stream import USB_SERIAL_JTAG
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """What tells this chip from every other. `registers` are read again before every burn; `masks` are their
     bits that belong to it: the other bits of such a word may be burned."""
 
@@ -29,7 +29,7 @@ class Identity:
     unique_id: bytes
     registers: tuple[int, ...]
     masks: tuple[int, ...]
-    values: tuple[int, ...] = field(repr=False)  # masked
+    values: tuple[int, ...]  # masked
 
     @property
     def mac_text(self) -> str:
@@ -46,8 +46,7 @@ class Identity:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """One identified chip on an open line."""
 
     rom: RomLoader
@@ -198,12 +197,14 @@ async def identify(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Sensed:
+class _Sensed(NamedTuple):
     """Registers by address, those of the identity and the crystal read twice; and who talks to us."""
 
-    values: dict[int, int] = field(repr=False)
+    values: dict[int, int]
     on_jtag: bool
+
+    def __repr__(self) -> str:  # the values may be a key's
+        return f"_Sensed({len(self.values)} registers)"
 
 
 async def _sense(rom: RomLoader, chip: Chip, blocks: Collection[int]) -> _Sensed:
@@ -270,7 +271,7 @@ def merged_writes(writes: Iterable[RegisterWrite]) -> tuple[RegisterWrite, ...]:
         before = merged.get(write.address)
         if before is not None:
             value = before.value & ~write.mask | write.value & write.mask
-            write = replace(write, value=value, mask=before.mask | write.mask)
+            write = write._replace(value=value, mask=before.mask | write.mask)
         merged[write.address] = write
     return tuple(merged.values())
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class TableOption:
+class TableOption(NamedTuple):
     """One `--extend-efuse-table [CHIP=]CSV`. `chip` is None when it is meant for every chip of the run."""
 
     chip: str | None

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from parburn.chips.model import RegisterWrite
 from parburn.errors import CommandRefused, GarbledAnswer, LinkError, NoAnswer
@@ -40,18 +40,19 @@ _LAST_ENDS: Final = 2  # bytes that follow the answer to CHANGE_BAUDRATE at the 
 _NO_DELAYS: Final = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRegs:
+class ReadRegs(NamedTuple):
     """Read these registers, in this order."""
 
     addresses: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class WriteRegs:
+class WriteRegs(NamedTuple):
     """Execute these writes, in this order. Never shares a packet with the operation after it."""
 
-    writes: tuple[RegisterWrite, ...] = field(repr=False)  # may hold key words
+    writes: tuple[RegisterWrite, ...]
+
+    def __repr__(self) -> str:  # the values may be a key's
+        return f"WriteRegs({len(self.writes)} writes)"
 
 
 @dataclass(slots=True)
@@ -137,11 +138,10 @@ class RomLoader:
                 frames.extend(map(read_reg_frame, op.addresses))
                 opcodes += bytes((commands.READ_REG,)) * len(op.addresses)
             else:
-                entries = tuple((one.address, one.value, one.mask, one.delay_us) for one in op.writes)
-                packets = write_reg_frames(entries, per_packet=self._per_packet, longest=self._longest)
+                packets = write_reg_frames(op.writes, per_packet=self._per_packet, longest=self._longest)
                 frames += packets
                 opcodes += bytes((commands.WRITE_REG,)) * len(packets)
-                delay_us += sum(entry[3] for entry in entries)
+                delay_us += sum([one.delay_us for one in op.writes])
         await self._exchange(frames, bytes(opcodes), timeout_s, delay_us)
         self._raise_refused()
         return self._protocol.values

@@ -10,9 +10,9 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from parburn.errors import ChipDataError
 
@@ -23,8 +23,7 @@ MOST_CHIPS = 256  # in one index
 _NAME = re.compile(r"[a-z0-9]{1,32}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A line of an index: how the chip is found, and where its row is."""
 
     folder: Path

@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+NOTHING: Final[Mapping[int, Any]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterWrite:
+class RegisterWrite(NamedTuple):
     """One masked register write: `(old & ~mask) | (value & mask)`. Address is absolute."""
 
     address: int
@@ -25,8 +28,7 @@ class RegisterWrite:
     delay_us: int = 0  # the ROM waits this long BEFORE the write
 
 
-@dataclass(frozen=True, slots=True)
-class BlockErrors:
+class BlockErrors(NamedTuple):
     """Where the error report of one RS block stands.
 
     `fail_bit` is None where the chip has no such bit; `fail_address` is set where it stands in another
@@ -80,8 +82,7 @@ class Block:
         return (1 << (32 * self.words)) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """One part of a composed field: `bits` bits of a field or of a register, put at `shift`."""
 
     shift: int
@@ -91,8 +92,7 @@ class Source:
     bits: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One eFuse field.
 
     `kind` is `bool`, `uint` or `bytes`; `codec` names how text and bits meet in `parburn.efuse.values`
@@ -116,11 +116,11 @@ class Field:
     codec: str = ""
     category: str = "config"
     description: str = ""
-    meanings: Mapping[int, str] = field(default_factory=dict)
+    meanings: Mapping[int, str] = NOTHING
     shown_when: str = ""
     on_request: bool = True
     sources: tuple[Source, ...] = ()
-    value_map: Mapping[int, int] = field(default_factory=dict)
+    value_map: Mapping[int, int] = NOTHING
     custom: bool = False  # from --extend-efuse-table
 
     @property
@@ -156,8 +156,7 @@ class Field:
         return f"bytes:{self.bits // 8}" if self.kind == "bytes" else f"uint:{self.bits}"
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """Holds when the field's value is one of `values`, or at least `at_least`, or when `or_else` holds."""
 
     field: str
@@ -172,8 +171,7 @@ class Condition:
         return value in self.values or (self.at_least is not None and value >= self.at_least)
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPurpose:
+class KeyPurpose(NamedTuple):
     """One key purpose. `code` is -1 for a virtual purpose, which `split_into` names the real halves of."""
 
     name: str
@@ -188,8 +186,7 @@ class KeyPurpose:
     sets: tuple[str, ...] = ()  # fields of one bit that are burned along with the key
 
 
-@dataclass(frozen=True, slots=True)
-class Crystal:
+class Crystal(NamedTuple):
     """How the crystal's frequency is known.
 
     `fixed_mhz` when the chip has one crystal only. Otherwise from the UART clock divider that the ROM's
@@ -208,15 +205,14 @@ class Crystal:
     address: int | None = None
     mask: int = 0
     shift: int = 0
-    by_value: Mapping[int, int] = field(default_factory=dict)
+    by_value: Mapping[int, int] = NOTHING
     rom_mhz: int | None = None
     rom_address: int | None = None
     rom_mask: int = 0
     rom_shift: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureOf:
+class FeatureOf(NamedTuple):
     """A line of the feature list that depends on fields (`fields` joined, the first in the low bits).
 
     `by_value` names the feature, `otherwise` stands for every other value; an empty text is no feature.
@@ -227,15 +223,14 @@ class FeatureOf:
     by_value: Mapping[int, str]
     otherwise: str = ""
     detail_field: str | None = None
-    details: Mapping[int, str] = field(default_factory=dict)
+    details: Mapping[int, str] = NOTHING
 
     def text(self, value: int, detail: int = 0) -> str:
         """The feature for these values; empty: not there."""
         return self.by_value.get(value, self.otherwise).replace("{}", self.details.get(detail, ""))
 
 
-@dataclass(frozen=True, slots=True)
-class LinkEnd:
+class LinkEnd(NamedTuple):
     """A field whose burn ends or limits the link. `kind` is `secure-download` (SYNC and GET_SECURITY_INFO
     go on), `no-download` (the chip never answers again) or `next-reset` (acts at the next reset only)."""
 
@@ -243,8 +238,7 @@ class LinkEnd:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class UsbJtag:
+class UsbJtag(NamedTuple):
     """How to see that we talk over USB-Serial-JTAG, and what must be quieted then."""
 
     buf_no_address: int | None  # UARTDEV_BUF_NO in the ROM's data; None: only the USB id of the port tells
@@ -252,8 +246,7 @@ class UsbJtag:
     quiet: tuple[RegisterWrite, ...]  # disable RTC watchdog, auto-feed the super watchdog
 
 
-@dataclass(frozen=True, slots=True)
-class WatchdogReset:
+class WatchdogReset(NamedTuple):
     """The writes that make the RTC watchdog reset the chip (`--after watchdog-reset`)."""
 
     writes: tuple[RegisterWrite, ...] = ()

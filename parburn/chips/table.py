@@ -34,8 +34,8 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NoReturn
+from dataclasses import replace
+from typing import NamedTuple, NoReturn
 
 from parburn.chips.model import Block, Chip, Field, Source
 from parburn.chips.validate import validate
@@ -56,8 +56,7 @@ _ADDRESS = re.compile(r"0x[0-9A-Fa-f]{1,8}\Z")
 _ALT_NAMES = re.compile(r"\[(.*?)\]\s*")
 
 
-@dataclass(frozen=True, slots=True)
-class CustomRow:
+class CustomRow(NamedTuple):
     """One field of a custom table. `parent` is the written name of the field it is a part of, or empty."""
 
     name: str
@@ -216,7 +215,7 @@ def parse_custom_table(text: str, *, file: str) -> tuple[CustomRow, ...]:
             part = count.get(row.written, 0)
             count[row.written] = part + 1
             alt_names = tuple(f"{name}_{part}" for name in row.alt_names)
-            row = replace(row, name=f"{row.name}_{part}", alt_names=alt_names)
+            row = row._replace(name=f"{row.name}_{part}", alt_names=alt_names)
         named.append(row)
     _refuse_doubles(named)
     return tuple(named)

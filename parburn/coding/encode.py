@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from parburn.coding import reed_solomon, three_quarters
 from parburn.coding.scheme import CodingScheme
@@ -18,8 +17,7 @@ from parburn.coding.scheme import CodingScheme
 _Encoder = Callable[[bytes], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Implementation:
+class Implementation(NamedTuple):
     """One implementation of both codings: n*32 bytes to n*44, and n*6 bytes to n*8."""
 
     name: str

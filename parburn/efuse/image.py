@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from parburn.chips.model import Block, Chip, Condition, Field
 from parburn.coding import CodingScheme
@@ -21,8 +22,7 @@ _CLASSIC_SCHEMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class BlockStatus:
+class BlockStatus(NamedTuple):
     """What the controller reports of a block's coding: corrected errors, and whether that failed."""
 
     errors: int = 0

@@ -18,6 +18,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from parburn.chips.model import Block, Chip
 from parburn.coding import CodingScheme, encode_rs, encode_three_quarters
@@ -33,8 +34,7 @@ _PGM_BYTES = 32  # data registers of the PGM controllers
 _PGM_WORDS = 11  # with the check registers behind them
 
 
-@dataclass(frozen=True, slots=True)
-class BlockWrite:
+class BlockWrite(NamedTuple):
     """What one program command does to one block.
 
     `want` is the bits to burn as they will be read. `words` is what the programming registers hold: 8 data
@@ -44,13 +44,15 @@ class BlockWrite:
     """
 
     block: Block
-    want: int = field(repr=False)
-    words: tuple[int, ...] = field(repr=False)
+    want: int
+    words: tuple[int, ...]
     again: bool = False
 
+    def __repr__(self) -> str:  # the words may be a key's
+        return f"BlockWrite({self.block.name})"
 
-@dataclass(frozen=True, slots=True)
-class BurnStep:
+
+class BurnStep(NamedTuple):
     """One program command. `locks`: burns fields of `chip.burned_last`. `ends_link`: the kind, or empty."""
 
     writes: tuple[BlockWrite, ...]

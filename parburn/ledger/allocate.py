@@ -11,6 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuarantined, UnitRefused
 from parburn.ledger import units
@@ -24,8 +25,7 @@ _FULL_STEP = 64  # the start of the search is moved when so many more indexes ar
 IsAlive = Callable[[int, str], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(NamedTuple):
     """A claim as the database knows it."""
 
     held: Held

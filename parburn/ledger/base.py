@@ -13,16 +13,14 @@ A *unit* is one chip within one batch. What it went through is written down befo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 from parburn.errors import LedgerError
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Which chip this is. `mac` is the factory MAC as aa:bb:cc:dd:ee:ff; `unique_id` hex, or empty where
     the chip has none."""
 
@@ -135,8 +133,7 @@ def diagram() -> str:
     return "\n".join(lines) + "\n"
 
 
-@dataclass(frozen=True, slots=True)
-class BatchSpec:
+class BatchSpec(NamedTuple):
     """One index space: `name`, or without it the content of its config files.
 
     `config_digest` is of all config files whatever their names; empty when there are none. `entries(index)`
@@ -149,8 +146,10 @@ class BatchSpec:
     entries: Callable[[int], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+NO_STEPS: Final[Mapping[str, State]] = MappingProxyType({})
+
+
+class Attempt(NamedTuple):
     """One commit as written down before its first program command.
 
     `image_before` is text without key material (keyed digests stand for key blocks); `steps` are the labels
@@ -160,7 +159,7 @@ class Attempt:
     plan_digest: str
     image_before: str
     steps: tuple[str, ...]
-    done: Mapping[str, State] = field(default_factory=dict)
+    done: Mapping[str, State] = NO_STEPS
 
     @property
     def remaining(self) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ Works within the caller's transaction.
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from parburn.errors import BatchRefused
 from parburn.ledger.base import BatchSpec
@@ -32,8 +32,7 @@ class Override(Enum):
     OTHER_BATCH = "allow-other-batch"
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """The batch of this run."""
 
     id: int

@@ -10,7 +10,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from parburn.ledger.base import State
 
@@ -63,8 +63,7 @@ class History:
             self.pending.clear()
 
 
-@dataclass(frozen=True, slots=True)
-class Break:
+class Break(NamedTuple):
     """Where the chain or what hangs on it is broken: the entry's number (0: no single one), a sentence."""
 
     sequence: int

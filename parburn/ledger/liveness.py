@@ -10,8 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from parburn.errors import LedgerUnusable
 from parburn.ledger.place import runs_path
@@ -19,8 +19,7 @@ from parburn.ledger.place import runs_path
 _FLOCK = "hhqqi0q"  # struct flock: type, whence, start, length, pid (native layout and padding)
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """One process for good: its pid alone comes again."""
 
     boot: str

@@ -10,8 +10,8 @@ import csv
 import re
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from parburn.errors import LedgerUnusable, UnitRefused, UsageError
 from parburn.ledger import history, schema
@@ -119,8 +119,7 @@ def release(path: Path | None, mac: str, why: str) -> str:
     return f"The chip {wanted} may be tried again with its own identity: {places}.\n"
 
 
-@dataclass(frozen=True, slots=True)
-class _Used:
+class _Used(NamedTuple):
     line: int
     first: int
     last: int

@@ -11,15 +11,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from parburn.errors import LedgerUnusable
 from parburn.ledger.place import sync_folder, witness_path
 
 
-@dataclass(frozen=True, slots=True)
-class Witness:
+class Witness(NamedTuple):
     """Which ledger, how many history entries, and the hash of the last of them (hex)."""
 
     uuid: str
@@ -62,7 +61,7 @@ def write_witness(ledger: Path, witness: Witness) -> None:
     descriptor, name = tempfile.mkstemp(prefix=path.name + ".", dir=path.parent)  # mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(json.dumps(asdict(witness)) + "\n")
+            file.write(json.dumps(witness._asdict()) + "\n")
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)

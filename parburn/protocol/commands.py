@@ -9,10 +9,10 @@ opcode of the command before, so answers are told apart by their order alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from parburn.protocol import slip
 
@@ -62,7 +62,7 @@ def _request_data(packet: bytes, opcode: int) -> bytes:
     return data
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)  # an empty tuple would equal every other
 class Sync:
     """SYNC: lets the ROM measure the baud rate. Answered eight times."""
 
@@ -78,8 +78,7 @@ class Sync:
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class ReadReg:
+class ReadReg(NamedTuple):
     """READ_REG: one 32-bit word."""
 
     address: int
@@ -97,11 +96,13 @@ class ReadReg:
         return cls(_WORD.unpack(data)[0])
 
 
-@dataclass(frozen=True, slots=True)
-class WriteReg:
+class WriteReg(NamedTuple):
     """WRITE_REG: masked writes, executed in order, with one answer for all. Entries may hold key words."""
 
-    entries: tuple[WriteEntry, ...] = field(repr=False)
+    entries: tuple[WriteEntry, ...]
+
+    def __repr__(self) -> str:  # the values may be a key's
+        return f"WriteReg({len(self.entries)} entries)"
 
     def to_bytes(self) -> bytes:
         """Return the request packet."""
@@ -117,7 +118,7 @@ class WriteReg:
         return cls(tuple(entries))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)  # an empty tuple would equal every other
 class GetSecurityInfo:
     """GET_SECURITY_INFO: works in secure download mode too; some ROMs do not have it."""
 
@@ -133,8 +134,7 @@ class GetSecurityInfo:
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeBaudrate:
+class ChangeBaudrate(NamedTuple):
     """CHANGE_BAUDRATE: answered at the old rate, then two extra END bytes. The second word is 0 in a ROM."""
 
     new: int
@@ -175,15 +175,17 @@ def parse_command(packet: bytes) -> Command | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One answer. `value` is stale (whatever the ROM read last) but after READ_REG and SYNC."""
 
     opcode: int
-    value: int = field(repr=False)
-    data: bytes = field(repr=False)
+    value: int
+    data: bytes
     status: int
     code: int
+
+    def __repr__(self) -> str:  # the value may be a key's
+        return f"Reply({self.opcode:#04x}, status {self.status:02x} {self.code:02x})"
 
     def to_bytes(self) -> bytes:
         """Return the answer packet."""
@@ -203,8 +205,7 @@ class Reply:
         return cls(opcode, value, packet[_HEADER.size : -STATUS_BYTES], status, code)
 
 
-@dataclass(frozen=True, slots=True)
-class SecurityInfo:
+class SecurityInfo(NamedTuple):
     """The answer to GET_SECURITY_INFO. The oldest ROMs that have it give no chip id."""
 
     flags: int

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from parburn.errors import BadValue
 
@@ -18,8 +17,7 @@ _QUOTING = re.compile(r"""["'\\]""")
 _NUMBER = re.compile(r"-\d+$")
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One option. `takes` is "" for a flag, "int", "text" or "texts" (as many words as follow)."""
 
     name: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from zlib import crc32
 
 from parburn.chips.model import Chip
@@ -21,14 +21,16 @@ MAGICS = ("EFSR", "EFSW", "EFSRW")
 LONGEST_REVISION = 5  # digits
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """What a token says. `blocks` are bits by position in the chip row, `errors` the error registers."""
 
     chip: str
     revision: int
-    blocks: tuple[int, ...] = field(repr=False)
+    blocks: tuple[int, ...]
     errors: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:  # the blocks may be keys
+        return f"Token({self.chip})"
 
 
 def write_token(

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from parburn.errors import ParburnError, UsageError
 from parburn.script.compiled import CompiledScript, CompiledScripts
@@ -28,8 +27,7 @@ SCRIPTS = "execute_scripts"
 _BOARD = "__import__('espefuse')"
 
 
-@dataclass(frozen=True, slots=True)
-class TypedCommand:
+class TypedCommand(NamedTuple):
     """One command: its text as typed, its verb with underscores, its words, its options."""
 
     text: str

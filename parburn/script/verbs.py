@@ -6,8 +6,7 @@ Either becomes a call of a method of `Commands`. One table names every command w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from parburn.errors import BadValue, UnknownName
 from parburn.script import showing
@@ -27,8 +26,7 @@ _PROTECT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(NamedTuple):
     """How the words of a command become a call, and the names its arguments have in an argparse namespace."""
 
     options: tuple[Option, ...]

@@ -8,9 +8,8 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from parburn.errors import UsageError
 
@@ -28,8 +27,7 @@ USB_VENDORS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PortInfo:
+class PortInfo(NamedTuple):
     """A port behind which a chip may be."""
 
     port: str

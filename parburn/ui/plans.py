@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from parburn.events import PlannedBlock
@@ -38,7 +37,7 @@ def plan_lines(plans: Sequence[PlanLike]) -> list[str]:
     """What will be burned into which board."""
     groups: dict[tuple[str, tuple[PlannedBlock, ...]], list[PlanLike]] = {}
     for plan in plans:
-        shape = tuple(replace(block, bits=0) for block in plan.blocks)  # values of their own differ in bits
+        shape = tuple(block._replace(bits=0) for block in plan.blocks)  # values of their own differ in bits
         groups.setdefault((plan.chip, shape), []).append(plan)
     lines: list[str] = []
     for (chip, _), boards in groups.items():

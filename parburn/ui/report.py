@@ -10,9 +10,8 @@ import platform
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from parburn import __version__
 from parburn.errors import UsageError
@@ -26,8 +25,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(NamedTuple):
     """Names and SHA-256 digests of the files that this run was made of."""
 
     scripts: Mapping[str, str]

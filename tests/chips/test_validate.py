@@ -36,7 +36,7 @@ def test_every_row_is_sound(name: str) -> None:
 
 def field(chip: Chip, name: str, **changes: Any) -> Chip:
     """The chip with one field changed."""
-    fields = tuple(replace(one, **changes) if one.name == name else one for one in chip.fields)
+    fields = tuple(one._replace(**changes) if one.name == name else one for one in chip.fields)
     assert fields != chip.fields
     return replace(chip, fields=fields)
 
@@ -49,7 +49,7 @@ def block(chip: Chip, index: int, **changes: Any) -> Chip:
 
 
 def purpose(chip: Chip, **changes: Any) -> Chip:
-    one = replace(KeyPurpose("EXTRA", 3), **changes)
+    one = KeyPurpose("EXTRA", 3)._replace(**changes)
     return replace(chip, key_purposes=(*chip.key_purposes, one))
 
 
@@ -126,7 +126,7 @@ def test_a_check_sees_its_breach(name: str, spoil: Callable[[Chip], Chip]) -> No
 def test_fields_that_exclude_each_other_may_share_a_name() -> None:
     chip = chip_named("esp32")
     assert len(chip.field_by_name["BLOCK1"]) == 2
-    lazy = tuple(replace(one, on_request=True) if one.name == "BLOCK1" else one for one in chip.fields)
+    lazy = tuple(one._replace(on_request=True) if one.name == "BLOCK1" else one for one in chip.fields)
     with pytest.raises(ChipDataError, match="BLOCK1 is used twice"):
         validate(replace(chip, fields=lazy))
 

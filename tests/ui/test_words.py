@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from parburn.events import PlannedBlock
@@ -57,7 +55,7 @@ class Plan:
 
 
 def test_plans_of_one_shape_are_shown_once_with_all_their_boards() -> None:
-    fewer = (replace(BLOCKS[0], bits=129), BLOCKS[1])
+    fewer = (BLOCKS[0]._replace(bits=129), BLOCKS[1])
     plans = [Plan("p1", 1, BLOCKS), Plan("p2", 2, BLOCKS[:1]), Plan("p3", 3, fewer)]
     assert plan_lines(plans) == [
         "2 boards esp32c3:",
