@@ -1,9 +1,11 @@
 """The bytes that a job cannot do without, and the time they take on the wire. Computes; talks to nothing.
 
-Counted once each: SYNC, one command that tells the chip, the identity, BLOCK0 and the blocks that the job
-touches with their error registers; and for every program command the words that are not zero, the read-back
-of all programming registers, the command and one poll, the reload and one poll, and the verification. Not
-counted: what is read a second time for safety, USB frames, timers, the ring's limit, and all of the host.
+Counted once each: SYNC, one command that tells the chip, the identity, the revision, BLOCK0 and the blocks
+that the job touches with their error registers; and for every program command the words that are not zero,
+the read-back of all programming registers, the command and one poll, the reload and one poll, and the
+verification. Not counted: USB frames, timers, the ring's limit, and all of the host. `safely` adds what is
+read a second time because answers carry no checksum and boards can be swapped: the identity, and before the
+first program command the identity, the touched blocks and the timing.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from parburn.efuse.plan import BurnPlan, BurnStep
 from parburn.identify import identity_registers
 from parburn.protocol import commands
 from parburn.rom import MAGIC_ADDRESS
+from parburn.silicon import telling_registers
 
 REPLY_BYTES = 14
 INFO_REPLY_BYTES = 34
@@ -90,7 +93,9 @@ def _entries(writes: Iterable[RegisterWrite]) -> list[tuple[int, int, int, int]]
     return [(one.address, one.value, one.mask, one.delay_us) for one in writes]
 
 
-def floor_of(chip: Chip, plan: BurnPlan, blocks: Iterable[int], crystal_mhz: int) -> tuple[Part, ...]:
+def floor_of(
+    chip: Chip, plan: BurnPlan, blocks: Iterable[int], crystal_mhz: int, *, safely: bool = False
+) -> tuple[Part, ...]:
     """The bursts of a job: `blocks` are those it must see, `plan` what it burns (empty for a summary)."""
     mac_registers, unique_registers = identity_registers(chip)
     touched = {write.block.index for step in plan.steps for write in step.writes}
@@ -98,7 +103,9 @@ def floor_of(chip: Chip, plan: BurnPlan, blocks: Iterable[int], crystal_mhz: int
     crystal = chip.crystal
     clock = crystal.clkdiv_address if crystal.clkdiv_address is not None else crystal.address
     extra = () if crystal.fixed_mhz is not None or clock is None else (clock,)
-    first = dict.fromkeys((*mac_registers, *unique_registers, *extra, *chip.extra_registers, *wanted))
+    identity = (*mac_registers, *unique_registers)
+    sensed = (*identity, *extra, *chip.extra_registers)
+    first = (*dict.fromkeys((*sensed, *telling_registers(chip), *wanted)), *(sensed if safely else ()))
     if chip.chip_ids:
         told = (len(commands.SECURITY_INFO_FRAME), INFO_REPLY_BYTES)
     else:
@@ -113,7 +120,10 @@ def floor_of(chip: Chip, plan: BurnPlan, blocks: Iterable[int], crystal_mhz: int
     staging = [_stage(chip, step) for step in plan.steps]
     if staging:
         timing = _writes(_entries(chip.timing[crystal_mhz]), chip)
-        parts.append(Part(f"stage {plan.steps[0].label}", (*timing, *staging[0])))
+        again = (address for index in sorted(touched) for address in chip.read_registers[index])
+        set_to = dict.fromkeys(one.address for one in chip.timing[crystal_mhz])
+        twice = _reads((*identity, *again, *set_to)) if safely else ()
+        parts.append(Part(f"stage {plan.steps[0].label}", (*timing, *staging[0], *twice)))
     for number, step in enumerate(plan.steps):
         polled = _writes(starting, chip) + _reads((cmd,))
         parts.append(Part(f"program {step.label}", tuple(polled), chip.program_ms))

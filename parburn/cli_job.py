@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from parburn.errors import UsageError
 from parburn.job import Job, TableOption
@@ -17,12 +16,11 @@ TOKEN_COMMAND = "dump --format token"  # what --token runs
 REMOTE = ("socket://", "rfc2217://")
 
 
-@dataclass(frozen=True, slots=True)
-class SimulatedGroup:
+class SimulatedGroup(NamedTuple):
     """`CHIP:N` of --sim."""
 
     chip: str
-    count: int
+    count: int  # type: ignore[assignment]  # not tuple.count
 
 
 def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | None = None) -> Job:
@@ -145,6 +143,8 @@ def _chip(text: str, option: str, *, also: tuple[str, ...] = ()) -> str:
     for name in known:
         if _plain(name) == wanted:
             return name
+    import difflib  # here: only a mistake needs it
+
     near = difflib.get_close_matches(wanted, known, n=3)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known are {', '.join(known)}."
     raise UsageError(f"{option}: there is no chip {text!r}", hint=hint)

@@ -58,10 +58,10 @@ class Controller:
     `known` mirrors the programming registers as last read back; None where nothing is known.
     """
 
-    def __init__(self, rom: RomLoader, chip: Chip, timing: Sequence[RegisterWrite]) -> None:
+    def __init__(self, rom: RomLoader, chip: Chip, timing: tuple[RegisterWrite, ...] = ()) -> None:
         self.rom = rom
         self.chip = chip
-        self._timing = tuple(timing)
+        self.timing = timing  # written and read back with the first step; none are needed to read
         self._timing_set = False
         # What the programming registers hold, as far as it is known. A reset leaves zeros: that is guessed
         # here, and where it is wrong the first read-back says so.
@@ -154,14 +154,14 @@ class Controller:
         """The writes and the read-back that stage a step; only registers that differ are written."""
         want = self._wanted(step)
         writes = [RegisterWrite(a, word) for a, word in want.items() if self._known.get(a) != word]
-        timing = () if self._timing_set else self._timing
+        timing = () if self._timing_set else self.timing
         return (
             WriteRegs((*timing, *writes)),
             ReadRegs(self._staging_addresses(step)),
         )
 
     def _staging_addresses(self, step: BurnStep) -> tuple[int, ...]:
-        timing = () if self._timing_set else tuple(dict.fromkeys(w.address for w in self._timing))
+        timing = () if self._timing_set else tuple(dict.fromkeys(w.address for w in self.timing))
         return (*self._wanted(step), *timing)
 
     def _wanted(self, step: BurnStep) -> dict[int, int]:
@@ -175,7 +175,7 @@ class Controller:
         want = self._wanted(step)
         self._known = {address: reading[address] for address in want}
         timing_fits = self._timing_set or not any(
-            (reading[w.address] ^ w.value) & w.mask for w in self._timing
+            (reading[w.address] ^ w.value) & w.mask for w in self.timing
         )
         fits = timing_fits and self._known == want
         self._timing_set = fits  # a damaged write may have gone anywhere: write and check the timing again
@@ -275,9 +275,11 @@ class Controller:
         await self.rom.burst(self._command(CONF_READ, CMD_READ, self.chip.read_ms))
 
     def _clearing_ops(self) -> tuple[WriteRegs, ...]:
-        """Leave no key in the programming registers."""
-        dirty = [a for a in self.programming_addresses if self._known.get(a) != 0]
-        self._known.clear()
+        """Leave no key in the programming registers. What is none may stay: it is burned already."""
+        known, self._known = self._known, {}
+        if self._step is not None and not any(write.block.for_keys for write in self._step.writes):
+            return ()
+        dirty = [a for a in self.programming_addresses if known.get(a) != 0]
         return (WriteRegs(tuple(RegisterWrite(a, 0) for a in dirty)),) if dirty else ()
 
     def forget(self) -> None:
@@ -307,10 +309,7 @@ class PgmController(Controller):
         return words
 
     def _error_registers(self, block: Block) -> tuple[int, ...]:
-        where = block.errors
-        if where is None:
-            return self.chip.block0_errors
-        return (where.address,) if where.fail_address is None else (where.address, where.fail_address)
+        return self.chip.block0_errors if block.errors is None else block.errors.addresses
 
     def block_status(self, reading: Mapping[int, int]) -> tuple[dict[int, BlockStatus], int | None]:
         """RS error counts and fail bits; BLOCK0's repeat errors stand in its layout behind WR_DIS."""
@@ -319,9 +318,9 @@ class PgmController(Controller):
         if self.chip.block0_errors[0] in reading:
             block0_errors = join_words([0, *(reading[a] for a in self.chip.block0_errors)])
             status[0] = BlockStatus(errors=block0_errors.bit_count(), fail=block0_errors != 0)
-        for block in self.chip.blocks:
-            if block.errors is not None and all(a in reading for a in self._error_registers(block)):
-                status[block.index] = BlockStatus(*block.errors.read(reading))
+        for index, errors, registers in self.chip.error_reports:
+            if registers <= reading.keys():
+                status[index] = BlockStatus(*errors.read(reading))
         return status, block0_errors
 
 

@@ -163,18 +163,15 @@ async def _identify(run: SharedRun, rom: RomLoader, *, rate: RateFor | None = No
 
 def _facts(board: Board, device: Device) -> DeviceFacts:
     security = device.security
-    package = None
-    if device.chip.package_field is not None:
-        package = device.image.field_bits(device.chip.field_by_name[device.chip.package_field][0])
     return DeviceFacts(
         port=board.port,
         chip=device.chip,
         index=board.index,
         mac=device.identity.mac,
-        major=device.major,
-        minor=device.minor,
+        major=device.silicon.major,
+        minor=device.silicon.minor,
         crystal_mhz=device.crystal_mhz,
-        package=package,
+        package=device.silicon.package,
         security_flags=security.flags if security else None,
         secure_download=bool(security and security.secure_download),
         features=device.chip.features,

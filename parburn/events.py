@@ -8,9 +8,11 @@ whole run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+NO_VALUES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Result(Enum):
@@ -67,12 +69,11 @@ class Identified(NamedTuple):
     crystal_mhz: int
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """The board has its index. `known` when the ledger knew this chip already."""
 
     port: str
-    index: int
+    index: int  # type: ignore[assignment]  # not tuple.index
     known: bool
 
 
@@ -121,8 +122,7 @@ class TokenRead(NamedTuple):
         return f"TokenRead({self.port!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceReport:
+class DeviceReport(NamedTuple):
     """How one board ended, and all an operator or a record needs of it. Never key material."""
 
     port: str
@@ -130,8 +130,8 @@ class DeviceReport:
     result: Result
     chip: str = ""
     mac: str = ""
-    index: int | None = None
-    unique_values: Mapping[str, str] = field(default_factory=dict)
+    index: int | None = None  # type: ignore[assignment]  # not tuple.index
+    unique_values: Mapping[str, str] = NO_VALUES
     error: str = ""
     error_kind: str = ""  # name of the exception's class
     burned: str = "nothing was burned"

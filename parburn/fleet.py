@@ -32,7 +32,7 @@ from parburn.transport.descriptors import make_room
 from parburn.transport.ports import slot_of
 from parburn.transport.tcp import host_and_port
 
-GARBAGE = (10_000, 20, 20)  # new objects before the collector looks: boards leave hardly any cycles behind
+GARBAGE = (50_000, 20, 20)  # new objects before the collector looks: boards leave hardly any cycles behind
 
 Confirm = Callable[[tuple[PlanOfBoard, ...]], Awaitable[bool]]
 

@@ -9,15 +9,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from parburn.chips.describe import chip_revision
 from parburn.chips.model import Chip, Crystal, RegisterWrite
 from parburn.chips.registry import chip_named, find_chip
 from parburn.controller import CONTROLLERS, Controller, join_words
-from parburn.efuse.image import BlockNotRead, EfuseImage
+from parburn.efuse.image import EfuseImage
 from parburn.efuse.values import crc8
 from parburn.errors import BoardSwapped, ChipError, CommandRefused, IdentityUnclear, SecureDownload, WrongChip
 from parburn.protocol.commands import SecurityInfo
 from parburn.rom import ReadRegs, RomLoader, WriteRegs
+from parburn.silicon import Silicon, silicon_of, telling_registers
 from parburn.transport.stream import USB_SERIAL_JTAG
 
 
@@ -54,8 +54,7 @@ class Device(NamedTuple):
     controller: Controller
     identity: Identity
     image: EfuseImage
-    major: int
-    minor: int
+    silicon: Silicon
     crystal_mhz: int
     security: SecurityInfo | None
     usb_jtag: bool
@@ -63,7 +62,7 @@ class Device(NamedTuple):
     @property
     def revision(self) -> str:
         """v1.2 of major 1, minor 2."""
-        return f"v{self.major}.{self.minor}"
+        return f"v{self.silicon.major}.{self.silicon.minor}"
 
 
 async def find_out_chip(rom: RomLoader, wanted: str) -> tuple[Chip, SecurityInfo | None]:
@@ -149,7 +148,7 @@ async def identify(
     found: Callable[[Chip], None] = lambda chip: None,
     rate: Callable[[Chip, Collection[int]], int] | None = None,
 ) -> Device:
-    """Identify the chip and read it: BLOCK0, the identity, and the blocks that `blocks` names for this chip.
+    """Identify the chip and read it: identity, silicon, BLOCK0, and the blocks that `blocks` names for it.
 
     `extend` adds custom eFuse tables; `found` is told of the chip before any of its blocks is read. `rate`
     names the baud rate to go on with, given the blocks to be read: it is raised as soon as the crystal is
@@ -161,36 +160,37 @@ async def identify(
     found(chip)
     plain = chip
     chip = extend(chip)
-    wanted_blocks = {0, chip.field_by_name[chip.mac_field][0].block, *blocks(chip)}
+    wanted_blocks = {0, *blocks(chip)}
     baud = rom.baud if rate is None or rom.stream.fixed_baud else rate(chip, wanted_blocks)
-    at_once = wanted_blocks if baud == rom.baud else frozenset()
-    sensed = await _sense(rom, chip, at_once)
+    controller = CONTROLLERS[chip.controller](rom, chip)
+    told = tuple(dict.fromkeys((*controller.addresses(wanted_blocks), *telling_registers(chip))))
+    sensed = await _sense(rom, chip, told if baud == rom.baud else ())
     crystal_mhz = _crystal_of(chip, sensed, rom.baud)
-    controller = CONTROLLERS[chip.controller](rom, chip, ())
-    image = EfuseImage(chip, {}, registers={a: sensed.values[a] for a in chip.extra_registers})
-    if at_once:
-        image = controller.image_of(sensed.values, at_once, image)
-    else:
+    reading = sensed.values
+    if baud != rom.baud:
         rom.set_crystal(crystal_mhz, believed_mhz=_believed_mhz(chip, sensed) or crystal_mhz)
         await rom.change_baud(baud)
-        image = await controller.read_blocks(wanted_blocks, image)
-    image, major, minor = await _with_revision(controller, image)
-    exact = chip_named(chip.name, revision=100 * major + minor)
+        reading = {**reading, **dict(zip(told, await rom.read_regs(told), strict=True))}
+    blank = EfuseImage(chip, {}, registers={a: reading[a] for a in chip.extra_registers})
+    image = controller.image_of(reading, wanted_blocks, blank)
+    silicon = silicon_of(plain, reading)
+    exact = chip_named(chip.name, revision=100 * silicon.major + silicon.minor)
     if exact is not plain:
         chip = extend(exact)
         image = replace(image, chip=chip)
+        controller = CONTROLLERS[chip.controller](rom, chip)
         if exact.blocks != plain.blocks:
-            image = await CONTROLLERS[chip.controller](rom, chip, ()).read_blocks(image.blocks.keys(), image)
+            image = await controller.read_blocks(image.blocks.keys(), image)
+    controller.timing = timing_for(chip, crystal_mhz)
     if sensed.on_jtag and chip.usb_jtag is not None:
         await rom.burst(WriteRegs(chip.usb_jtag.quiet))
     return Device(
         rom=rom,
         chip=chip,
-        controller=CONTROLLERS[chip.controller](rom, chip, timing_for(chip, crystal_mhz)),
+        controller=controller,
         identity=_identity(chip, image, sensed.values),
         image=image,
-        major=major,
-        minor=minor,
+        silicon=silicon,
         crystal_mhz=crystal_mhz,
         security=security,
         usb_jtag=sensed.on_jtag,
@@ -207,18 +207,17 @@ class _Sensed(NamedTuple):
         return f"_Sensed({len(self.values)} registers)"
 
 
-async def _sense(rom: RomLoader, chip: Chip, blocks: Collection[int]) -> _Sensed:
-    """Read the identity, the crystal's register and these blocks in one burst.
+async def _sense(rom: RomLoader, chip: Chip, told: Sequence[int]) -> _Sensed:
+    """Read the identity, the crystal's register and those that are `told` in one burst.
 
-    What identity and timing rest on is read before the blocks and again: with its block or, if that is not
-    read, behind them. Raises IdentityUnclear when the two readings differ.
+    What identity and timing rest on is read first and again: among the told ones or, if it is not there,
+    behind them. Raises IdentityUnclear when the two readings differ.
     """
     mac_registers, unique_registers = identity_registers(chip)
     twice = (*mac_registers, *unique_registers, *_crystal_registers(chip), *chip.extra_registers)
     twice = tuple(dict.fromkeys(twice))
-    read = CONTROLLERS[chip.controller](rom, chip, ()).addresses(blocks)
     jtag = _usb_jtag_register(chip)
-    addresses = (*jtag, *twice, *read, *(address for address in twice if address not in read))
+    addresses = (*jtag, *twice, *told, *(address for address in twice if address not in told))
     try:
         values = await rom.burst(ReadRegs(addresses))
     except CommandRefused as error:
@@ -237,20 +236,6 @@ async def _sense(rom: RomLoader, chip: Chip, blocks: Collection[int]) -> _Sensed
             hint="The line damages data: use a shorter cable or another hub port, then run again.",
         )
     return _Sensed(last, on_jtag)
-
-
-async def _with_revision(controller: Controller, image: EfuseImage) -> tuple[EfuseImage, int, int]:
-    """The silicon revision. A few chips tell it in a block that nobody else needs: it is read then."""
-    while True:
-        try:
-            return image, *_revision(image)
-        except BlockNotRead as missing:
-            image = await controller.read_blocks({missing.index}, image)
-
-
-def _revision(image: EfuseImage) -> tuple[int, int]:
-    chip = image.chip
-    return chip_revision(chip, lambda name: image.field_bits(chip.field_by_name[name][0]))
 
 
 def timing_for(chip: Chip, crystal_mhz: int) -> tuple[RegisterWrite, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +13,7 @@ class TableOption(NamedTuple):
     path: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(NamedTuple):
     """One run. Paths are as the operator gave them; nothing here has been opened yet."""
 
     ports: tuple[str, ...]  # expanded, without doubles, naturally sorted

@@ -80,8 +80,10 @@ class RomLoader:
         self._protocol = LoaderProtocol()
         self.set_limits()
         self._waiter: asyncio.Future[None] | None = None
-        self._deadline: asyncio.TimerHandle
         self._loop = asyncio.get_running_loop()
+        self._alarm: asyncio.TimerHandle | None = None  # outlives bursts: setting one costs more than a look
+        self._deadline_at = self._timeout_s = 0.0
+        self._answered_before = 0  # of the burst, when its deadline was set
         self._crystal = (1, 1)  # MHz, what the ROM believes and what is true
         self._paced: bool | None = None  # whether bytes come no faster than the rate says; None: not known
         self._begun_at, self._rx_begun = 0.0, 0
@@ -266,8 +268,8 @@ class RomLoader:
             timeout_s = _FLOOR_S + size * 10 / self.baud * _LINE_SLACK + delay_us * 2e-6
         self.counters.frames += len(frames)
         self._waiter = waiter = self._loop.create_future()
-        self._deadline = self._loop.call_later(timeout_s, self._on_deadline, timeout_s, 0)
         self._begun_at, self._rx_begun = self._loop.time(), self.counters.rx_bytes
+        self._set_deadline(timeout_s, 0)
         try:
             self._pump()
             self._rest()
@@ -276,8 +278,27 @@ class RomLoader:
             self._break_off()
             raise
         finally:
-            self._deadline.cancel()
             self._waiter = None
+
+    def _set_deadline(self, timeout_s: float, answered: int) -> None:
+        """Of the burst that is under way. The alarm of an earlier one looks again when it rings."""
+        self._timeout_s, self._answered_before = timeout_s, answered
+        self._deadline_at = self._loop.time() + timeout_s
+        if self._alarm is not None and self._alarm.when() > self._deadline_at:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._alarm is None:
+            self._alarm = self._loop.call_at(self._deadline_at, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._alarm = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if self._loop.time() < self._deadline_at:
+            self._alarm = self._loop.call_at(self._deadline_at, self._on_alarm)
+        else:
+            self._on_deadline(waiter)
 
     def _check_free(self) -> None:
         if self._waiter is not None:
@@ -376,20 +397,17 @@ class RomLoader:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(error)
 
-    def _on_deadline(self, timeout_s: float, seen: int) -> None:
-        protocol, waiter = self._protocol, self._waiter
-        if waiter is None or waiter.done():
-            return
+    def _on_deadline(self, waiter: asyncio.Future[None]) -> None:
+        protocol = self._protocol
         if protocol.only_repeats_missing:  # a ROM that does not repeat its errors
             waiter.set_result(None)
             return
-        if protocol.answered > seen:  # slow (a busy machine, a far bridge), not silent
-            again = self._loop.call_later(timeout_s, self._on_deadline, timeout_s, protocol.answered)
-            self._deadline = again
+        if protocol.answered > self._answered_before:  # slow (a busy machine, a far bridge), not silent
+            self._set_deadline(self._timeout_s, protocol.answered)
             return
         waiter.set_exception(
             NoAnswer(
-                f"{self.stream.port}: the chip did not answer within {timeout_s:.1f} s "
+                f"{self.stream.port}: the chip did not answer within {self._timeout_s:.1f} s "
                 f"({protocol.answered} of {protocol.asked} answers came)",
                 hint="it may have been reset or lost its supply",
             )

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from anyio import CancelScope, CapacityLimiter, Event
 
 from parburn.chips.model import Chip
 from parburn.errors import Interrupted, ParburnError
-from parburn.events import Emit, Note, PlannedBlock
+from parburn.events import NO_VALUES, Emit, Note, PlannedBlock
 from parburn.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import Claim, Ledger
@@ -113,17 +112,16 @@ class Barrier(Generic[Brought, Taken]):
             self._complete.set()
 
 
-@dataclass(frozen=True, slots=True)
-class PlanOfBoard:
+class PlanOfBoard(NamedTuple):
     """What the operator confirms for one board. Never key material."""
 
     port: str
     slot: str
     chip: str
     mac: str
-    index: int
+    index: int  # type: ignore[assignment]  # not tuple.index
     blocks: tuple[PlannedBlock, ...]
-    unique_values: Mapping[str, str] = field(default_factory=dict)
+    unique_values: Mapping[str, str] = NO_VALUES
     begun: bool = False  # this very plan was attempted before: the values are its own for ever
 
 

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -72,7 +72,7 @@ async def asking(job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest) -
     if job.do_not_confirm or await confirm((plan,)):
         report = REPORTS[0]
     else:
-        report = replace(REPORTS[0], result=Result.REFUSED, error="not confirmed by the operator",
+        report = REPORTS[0]._replace(result=Result.REFUSED, error="not confirmed by the operator",
                          error_kind="NotConfirmed", burned="nothing was burned")  # fmt: skip
     emit(Finished(report.port, report))
     return (report,)
@@ -88,7 +88,7 @@ async def stopped_twice(job: Job, emit: Emit, *, confirm: Confirm, stop: StopReq
         if seen == 2:
             break
         await asyncio.sleep(0.01)
-    return (replace(REPORTS[0], result=Result.INCOMPLETE, error_kind="Interrupted", error="stopped"),)
+    return (REPORTS[0]._replace(result=Result.INCOMPLETE, error_kind="Interrupted", error="stopped"),)
 
 
 async def slowly_passing(job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest) -> Reports:

@@ -330,18 +330,30 @@ def test_a_26_mhz_crystal_gets_the_timing_it_needs() -> None:
     in_virtual_time(job())
 
 
-def test_no_key_stays_in_the_programming_registers() -> None:
+def key_alone(image: EfuseImage, staged: StagedBurns) -> None:
+    """A key without locks: its block is the last that is staged."""
+    name, purpose = ("BLOCK_KEY0", "USER") if image.chip.coding == "rs" else ("BLOCK1", None)
+    block = image.chip.block_by_name[name]
+    key = KEY[: image.block_bits(block.index) // 8]
+    stage_key(image, staged, block, key, purpose, write_protect=False, read_protect=False)
+
+
+@pytest.mark.parametrize("stage", [identity_and_key, key_alone])
+def test_no_key_stays_in_the_programming_registers(stage: Stage) -> None:
     async def job(name: str) -> None:
         board = board_named(name)
         device = await connected(board)
-        await commit(plan_for(device), device.controller, device.image, Book().hooks(device))
+        plan = plan_for(device, stage)
+        (key,) = (
+            write
+            for step in plan.steps
+            for write in step.writes
+            if write.block.name in ("BLOCK_KEY0", "BLOCK1")
+        )
+        await commit(plan, device.controller, device.image, Book().hooks(device))
         words = board.registers.words
-        chip = board.chip
-        if board.memory.pgm:
-            first = [chip.registers["PGM_DATA0"] + 4 * n for n in range(11)]
-        else:
-            first = [b.write_address + 4 * n for b in chip.blocks for n in range(b.words)]
-        assert [words.get(address, 0) for address in first] == [0] * len(first)
+        left = {words.get(address, 0) for address in device.controller.programming_addresses}
+        assert not left & {word for word in key.words if word}
 
     for name in CHIPS:
         in_virtual_time(job(name))

@@ -41,7 +41,7 @@ def traces_of(secret: bytes) -> list[bytes]:
     texts += [", ".join(map(str, part)) for part in found]
     texts += [repr(part)[2:-1] for part in found]
     texts += [word.hex() for word in words] + [word[::-1].hex() for word in words]
-    texts += [str(int.from_bytes(word, "little")) for word in words if word[3] > 0x10]
+    texts += [str(int.from_bytes(word, "little")) for word in words if word[3:] > b"\x10"]
     texts += [str(int.from_bytes(form, "big")) for form in forms]
     texts += [text.upper() for text in texts]
     for form in forms:

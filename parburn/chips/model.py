@@ -10,7 +10,7 @@ Python int with word 0 in its low 32 bits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -41,6 +41,11 @@ class BlockErrors(NamedTuple):
     fail_bit: int | None
     fail_address: int | None = None
 
+    @property
+    def addresses(self) -> tuple[int, ...]:
+        """The registers that `read` needs."""
+        return (self.address,) if self.fail_address is None else (self.address, self.fail_address)
+
     def read(self, registers: Mapping[int, int]) -> tuple[int, bool]:
         """Number of corrected errors and whether decoding failed, from register values by address."""
         count = registers[self.address] >> self.count_shift & self.count_mask
@@ -50,8 +55,7 @@ class BlockErrors(NamedTuple):
         return count, bool(registers[where] >> self.fail_bit & 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """One eFuse block.
 
     `write_address` is the first programming register: the shared PGM_DATA0 on PGM controllers, the block's
@@ -59,7 +63,7 @@ class Block:
     chips whose key block is protected in halves; empty: cannot be read-protected).
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # not tuple.index
     name: str
     aliases: tuple[str, ...]
     read_address: int
@@ -252,7 +256,7 @@ class WatchdogReset(NamedTuple):
     writes: tuple[RegisterWrite, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chip:
     """One chip, whole. See the module docstring for bit order; all addresses are absolute.
 
@@ -350,6 +354,28 @@ class Chip:
         """What tells this chip from every other: factory MAC, its CRC, and the unique id."""
         named = (*self.field_by_name[self.mac_field], *self.field_by_name.get(self.unique_id_field or "", ()))
         return (*named, *(one for one in self.fields if one.codec == "mac_crc"))
+
+    @cached_property
+    def silicon_words(self) -> tuple[tuple[int, int], ...]:
+        """Block and word of each word that tells the silicon's revision or package."""
+        names = (*self.revision_fields, *self.revision_zero_when, self.package_field)
+        return tuple(dict.fromkeys(self._words_of(name for name in names if name)))
+
+    def _words_of(self, names: Iterable[str]) -> Iterator[tuple[int, int]]:
+        for one in (self.field_by_name[name][0] for name in names):
+            if one.start is not None:
+                for word in range(one.start // 32, (one.start + one.bits - 1) // 32 + 1):
+                    yield one.block, word
+            yield from self._words_of(source.field for source in one.sources if source.field)
+
+    @cached_property
+    def error_reports(self) -> tuple[tuple[int, BlockErrors, frozenset[int]], ...]:
+        """Index, error report and its registers, of each block that has one of its own."""
+        return tuple(
+            (block.index, block.errors, frozenset(block.errors.addresses))
+            for block in self.blocks
+            if block.errors is not None
+        )
 
     @cached_property
     def link_end_by_field(self) -> Mapping[str, str]:

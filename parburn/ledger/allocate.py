@@ -44,14 +44,13 @@ class Allocation:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Unit:
+class _Unit(NamedTuple):
     """A row of `units` for an identity that is to be claimed."""
 
     id: int
     batch: int
     batch_name: str
-    index: int | None
+    index: int | None  # type: ignore[assignment]  # not tuple.index
     state: State
     run: int | None
     spent: bool

@@ -6,7 +6,6 @@ import contextlib
 import os
 import secrets
 import sqlite3
-import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -207,6 +206,8 @@ def make(path: Path, *, why: str, replaces: str = "") -> bool:
     Raises:
         LedgerUnusable: it cannot be written.
     """
+    import uuid  # here: only the first run on a machine needs it
+
     scratch = path.with_name(f"{path.name}.new-{secrets.token_hex(4)}")
     try:
         os.close(os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))

@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from parburn.errors import LedgerError, UniqueValueTaken, UnitRefused
 from parburn.ledger.base import UNDER_WAY, UNTOUCHED, Attempt, Identity, State, check_transition
@@ -19,14 +18,13 @@ FAILURES_THAT_SET_ASIDE = 2  # chips on which the script failed clean with one a
 _REASON_AT_MOST = 1000  # characters
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A unit as the run that holds it knows it: what does not change within the run."""
 
     id: int
     batch: int
     identity: Identity
-    index: int
+    index: int  # type: ignore[assignment]  # not tuple.index
     records: tuple[str, ...]
     job: str  # by which failures of the script are counted
     shares: bool  # the operator allowed shared records

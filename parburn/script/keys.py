@@ -7,7 +7,7 @@ Key bytes are never printed unless the operator asked for it. What a key block a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from parburn.chips.model import Block, Chip, Field, KeyPurpose
 from parburn.efuse.staging import key_field, next_key_block, stage_key
@@ -18,21 +18,25 @@ DOUBLE_BYTES = 64
 HALF_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
-class KeyOrder:
+class KeyOrder(NamedTuple):
     """One key to burn: block name, the file's bytes, purpose name (None: by the block's name)."""
 
     block: str
-    content: bytes = field(repr=False)
+    content: bytes
     purpose: str | None = None
 
+    def __repr__(self) -> str:  # without the key
+        return f"KeyOrder({self.block}, {self.purpose})"
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+
+class _Placed(NamedTuple):
     block: Block
-    key: bytes = field(repr=False)
+    key: bytes
     purpose: KeyPurpose | None
     field: Field
+
+    def __repr__(self) -> str:  # without the key
+        return f"_Placed({self.block.name})"
 
 
 def has_purposes(chip: Chip) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from parburn.chips.model import Block, Chip, Field, RegisterWrite
 from parburn.efuse import values
@@ -25,13 +25,12 @@ UNIQUE_BITS = 32  # a custom field longer than this is taken for an identity of 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceFacts:
+class DeviceFacts(NamedTuple):
     """What was learnt of the device before its script runs."""
 
     port: str
     chip: Chip
-    index: int | None
+    index: int | None  # type: ignore[assignment]  # not tuple.index
     mac: bytes
     major: int
     minor: int
@@ -66,11 +65,10 @@ class DeviceCalls(Protocol):
         """Write registers; those of the eFuse controller were refused before."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScriptOptions:
+class ScriptOptions(NamedTuple):
     """What the command line says about scripts."""
 
-    config_files: ConfigFiles = field(default_factory=ConfigFiles, repr=False)
+    config_files: ConfigFiles = ConfigFiles()
     timeout_s: float = 60.0
     allow_fixed_index: bool = False
     several_devices: bool = False
@@ -81,16 +79,15 @@ class ScriptOptions:
     before: str = "default-reset"
 
 
-@dataclass(frozen=True)
-class ScriptOutcome:
+class ScriptOutcome(NamedTuple):
     """How a device's scripts ended.
 
     `staged` is what is left to burn, empty after an error. `had_staged`: something was staged at some time.
     `unique_values` are the identities the scripts asked for, by field name.
     """
 
-    staged: StagedBurns = field(repr=False)
-    image: EfuseImage = field(repr=False)
+    staged: StagedBurns
+    image: EfuseImage
     error: ScriptError | ParburnError | None
     unique_values: Mapping[str, str]
     had_staged: bool

@@ -215,7 +215,7 @@ async def open_tty(port: str, *, baud: int) -> SerialStream:
     Raises PortBusy, PortDenied, PortGone.
     """
     loop = asyncio.get_running_loop()
-    if _names_pty(port):
+    if tty.is_pty(port):
         device = _open_device(port, baud)
     else:  # some drivers take their time
         device = await loop.run_in_executor(None, _open_device, port, baud)
@@ -223,10 +223,6 @@ async def open_tty(port: str, *, baud: int) -> SerialStream:
     transport, _ = await serial_asyncio.connection_for_serial(loop, lambda: stream, device)
     stream._transport = transport
     return stream
-
-
-def _names_pty(port: str) -> bool:
-    return os.path.realpath(port).startswith("/dev/pts/")
 
 
 def _open_device(port: str, baud: int) -> _Port:

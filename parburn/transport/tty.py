@@ -25,10 +25,10 @@ _ASYNC_LOW_LATENCY = 1 << 13
 _SYSFS_TTY = Path("/sys/class/tty")
 
 
-def is_pty(fd: int) -> bool:
-    """Tell whether an open tty is a pseudo terminal."""
+def is_pty(tty: int | str) -> bool:
+    """Tell whether a tty, by descriptor or path, is a pseudo terminal."""
     with contextlib.suppress(OSError):
-        found = os.fstat(fd)
+        found = os.stat(tty)  # noqa: PTH116  # or a descriptor
         return stat.S_ISCHR(found.st_mode) and os.major(found.st_rdev) in _PTY_MAJORS
     return False
 

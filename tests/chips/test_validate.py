@@ -44,7 +44,7 @@ def field(chip: Chip, name: str, **changes: Any) -> Chip:
 def block(chip: Chip, index: int, **changes: Any) -> Chip:
     """The chip with one block changed."""
     blocks = list(chip.blocks)
-    blocks[index] = replace(blocks[index], **changes)
+    blocks[index] = blocks[index]._replace(**changes)
     return replace(chip, blocks=tuple(blocks))
 
 

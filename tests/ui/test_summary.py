@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from parburn.events import Planned, RunFinished
 from parburn.ui.summary import dry_run_lines, summary_lines
 from tests.ui.story import BLOCKS, FINISHED, PORTS, REPORTS, SLOTS
@@ -45,7 +43,7 @@ def test_the_end_of_a_failed_scripts_output_is_shown() -> None:
 
 def test_the_command_to_go_on_is_the_last_line_and_only_after_a_failure() -> None:
     assert summary_lines(REPORTS, FINISHED)[-1] == f"  {FINISHED.next_command}"
-    passed = [replace(report, result=REPORTS[0].result) for report in REPORTS]
+    passed = [report._replace(result=REPORTS[0].result) for report in REPORTS]
     lines = summary_lines(passed, RunFinished("", 4, 4, 0, 0))
     assert lines == ["4 of 4 boards passed, slowest 12 s"]
 

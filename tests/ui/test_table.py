@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,7 +104,7 @@ def test_a_slot_that_only_repeats_the_port_is_no_column() -> None:
 @pytest.mark.parametrize("count", [30, 64, 128])
 def test_more_rows_than_lines_become_a_grid_that_fits(count: int, width: int, height: int) -> None:
     boards = many(count)
-    boards.apply(Finished("/dev/ttyUSB7", replace(REPORTS[3], port="/dev/ttyUSB7")))
+    boards.apply(Finished("/dev/ttyUSB7", REPORTS[3]._replace(port="/dev/ttyUSB7")))
     frame = Frame(boards)
     lines = lines_of(frame, width, height)
     assert frame.compact
@@ -250,7 +249,7 @@ def _cpu_of(table: LiveTable, frames: int) -> float:
 def test_a_cell_that_is_too_long_is_cut_and_not_wrapped() -> None:
     boards = Boards()
     boards.apply(started())
-    boards.apply(Finished(PORTS[0], replace(REPORTS[1], port=PORTS[0], error="x" * 500)))
+    boards.apply(Finished(PORTS[0], REPORTS[1]._replace(port=PORTS[0], error="x" * 500)))
     lines = lines_of(Frame(boards), 120, 30)
     assert len(lines) == 6
     assert max(map(len, lines)) <= 120

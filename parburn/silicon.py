@@ -1,0 +1,40 @@
+"""Which silicon it is: revision and package, from the few words of the chip that tell. Pure functions.
+
+The block that they stand in is long, and hardly a job needs more of it than these words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from parburn.chips.describe import chip_revision
+from parburn.chips.model import Chip
+from parburn.efuse.image import EfuseImage
+
+
+class Silicon(NamedTuple):
+    """Revision of the silicon; `package` is the code of its package, None for a chip that does not tell."""
+
+    major: int
+    minor: int
+    package: int | None
+
+
+def telling_registers(chip: Chip) -> tuple[int, ...]:
+    """Read registers of the words that `silicon_of` needs."""
+    return tuple([chip.read_registers[block][word] for block, word in chip.silicon_words])
+
+
+def silicon_of(chip: Chip, registers: Mapping[int, int]) -> Silicon:
+    """Revision and package, from `telling_registers` and `chip.extra_registers` by address."""
+    words: dict[int, int] = {}
+    for block, word in chip.silicon_words:
+        words[block] = words.get(block, 0) | registers[chip.read_registers[block][word]] << 32 * word
+    image = EfuseImage(chip, words, registers=registers)
+
+    def value_of(name: str) -> int:
+        return image.field_bits(chip.field_by_name[name][0])
+
+    package = None if chip.package_field is None else value_of(chip.package_field)
+    return Silicon(*chip_revision(chip, value_of), package)
