@@ -36,8 +36,6 @@ CMD_READ = 0x1
 CMD_PROGRAM = 0x2
 CMD_BUSY = CMD_READ | CMD_PROGRAM
 BLOCK_NUMBER_SHIFT = 2
-PGM_WORDS = 8
-CHECK_WORDS = 3
 
 DEC_STATUS_ERRORS = 0xFFF
 
@@ -65,7 +63,7 @@ class Controller:
         self._timing_set = False
         # What the programming registers hold, as far as it is known. A reset leaves zeros: that is guessed
         # here, and where it is wrong the first read-back says so.
-        self.programming_addresses = self._find_programming_addresses()
+        self.programming_addresses = chip.programming_addresses
         self._known: dict[int, int] = dict.fromkeys(self.programming_addresses, 0)
         self._guessed = True
         self._step: BurnStep | None = None
@@ -287,23 +285,13 @@ class Controller:
         self._known.clear()
         self._timing_set = False
 
-    def _find_programming_addresses(self) -> tuple[int, ...]:
-        raise AssertionError("a Controller is either classic or pgm")
-
 
 class PgmController(Controller):
     """Shared PGM registers with the block number in CMD: every chip since the second generation."""
 
-    def _find_programming_addresses(self) -> tuple[int, ...]:
-        data, check = self.chip.registers["PGM_DATA0"], self.chip.registers["CHECK_VALUE0"]
-        return (
-            *(data + 4 * n for n in range(PGM_WORDS)),
-            *(check + 4 * n for n in range(CHECK_WORDS)),
-        )
-
     def _staged_words(self, step: BurnStep) -> dict[int, int]:
         (write,) = step.writes
-        padded = (*write.words, *(0,) * (PGM_WORDS + CHECK_WORDS - len(write.words)))
+        padded = (*write.words, *(0,) * (len(self.programming_addresses) - len(write.words)))
         words = dict(zip(self.programming_addresses, padded, strict=True))
         words[self._cmd] = write.block.index << BLOCK_NUMBER_SHIFT  # without PGM: nothing starts
         return words
@@ -326,9 +314,6 @@ class PgmController(Controller):
 
 class ClassicController(Controller):
     """WDATA registers per block; one program command burns all sets, so all are staged and read back."""
-
-    def _find_programming_addresses(self) -> tuple[int, ...]:
-        return tuple(b.write_address + 4 * n for b in self.chip.blocks for n in range(b.words))
 
     def _staged_words(self, step: BurnStep) -> dict[int, int]:
         want = dict.fromkeys(self.programming_addresses, 0)

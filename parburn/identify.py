@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import NamedTuple
 
 from parburn.chips.model import Chip, Crystal, RegisterWrite
@@ -114,6 +115,7 @@ def crystal_from(crystal: Crystal, word: int, baud: int) -> int:
     return nearest
 
 
+@cache
 def identity_registers(chip: Chip) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Read registers of the factory MAC (with its CRC, if any), and of the unique id."""
     mac = chip.field_by_name[chip.mac_field][0]
@@ -125,7 +127,8 @@ def identity_registers(chip: Chip) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return _registers(chip, block.index, mac.start or 0, mac.bits), unique
 
 
-def identity_masks(chip: Chip, registers: Sequence[int]) -> tuple[int, ...]:
+@cache
+def identity_masks(chip: Chip, registers: tuple[int, ...]) -> tuple[int, ...]:
     """The bits of these registers that are the factory MAC, its CRC, or the unique id."""
     masks = dict.fromkeys(registers, 0)
     for one in chip.identity_fields:
@@ -238,6 +241,7 @@ async def _sense(rom: RomLoader, chip: Chip, told: Sequence[int]) -> _Sensed:
     return _Sensed(last, on_jtag)
 
 
+@cache
 def timing_for(chip: Chip, crystal_mhz: int) -> tuple[RegisterWrite, ...]:
     """The timing writes for this crystal. Raises ChipError when the chip cannot burn with it."""
     if crystal_mhz not in chip.timing:

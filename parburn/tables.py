@@ -30,20 +30,19 @@ class TableSet:
             self._rows.append((name, rows))
             digest.update(f"{name}\0{text}\0".encode())
         self.digest = digest.hexdigest() if options else ""
-        self._extended: dict[tuple[str, int], Chip] = {}
+        self._extended: dict[Chip, Chip] = {}
 
     def extend(self, chip: Chip) -> Chip:
         """The chip with its custom fields; the same object for the same row each time."""
         if not self._rows:
             return chip
-        key = (chip.name, id(chip))  # rows are cached for the life of the process
-        if key not in self._extended:
+        if chip not in self._extended:
             extended = chip
             for name, rows in self._rows:
                 if name in (None, chip.name):
                     extended = extend_chip(extended, rows)
-            self._extended[key] = extended
-        return self._extended[key]
+            self._extended[chip] = extended
+        return self._extended[chip]
 
 
 def _text_of(path: Path) -> str:

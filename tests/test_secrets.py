@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,7 +41,6 @@ def traces_of(secret: bytes) -> list[bytes]:
     texts += [" ".join(f"0x{byte:02x}" for byte in part) for part in found]
     texts += [", ".join(map(str, part)) for part in found]
     texts += [repr(part)[2:-1] for part in found]
-    texts += [word.hex() for word in words] + [word[::-1].hex() for word in words]
     texts += [str(int.from_bytes(word, "little")) for word in words if word[3:] > b"\x10"]
     texts += [str(int.from_bytes(form, "big")) for form in forms]
     texts += [text.upper() for text in texts]
@@ -49,6 +49,16 @@ def traces_of(secret: bytes) -> list[bytes]:
             text = base64.b64encode(bytes(lead) + form).decode()[4:24]
             texts += [text, text.replace("+", "-").replace("/", "_")]
     return [*found, *(text.encode() for text in texts)]
+
+
+def words_of(secret: bytes) -> set[bytes]:
+    """The hex forms of its words, each way round. They are short: they count only where they stand alone, as
+    they would in a list of registers; digests are full of any eight digits."""
+    words = [secret[n : n + 4] for n in range(0, len(secret) - 3, 4)]
+    return {form.hex().encode() for word in words for form in (word, word[::-1])}
+
+
+ALONE = re.compile(rb"(?<![0-9a-f])[0-9a-f]{8}(?![0-9a-f])")
 
 
 def marked(number: int, size: int = 32) -> bytes:
@@ -62,6 +72,7 @@ def expect_nowhere(secrets: Mapping[str, bytes], places: Mapping[str, bytes]) ->
         forms = traces_of(secret)
         for place, content in places.items():
             shown = [form for form in forms if form in content]
+            shown += words_of(secret).intersection(ALONE.findall(content.lower()))
             assert not shown, f"{name} shows in {place} as {shown[0]!r}"
 
 
@@ -71,7 +82,11 @@ def test_the_search_sees_each_form() -> None:
         for form in (order, order.hex().encode(), order.hex(" ").encode(), base64.b64encode(b"ab" + order)):
             with pytest.raises(AssertionError, match="key shows in here"):
                 expect_nowhere({"key": secret}, {"here": b"some words " + form + b" and more"})
-    expect_nowhere({"key": secret}, {"here": bytes(range(256))})
+        for text in (f"0x{order[4:8].hex()}", f"at 3f4: {order[4:8].hex().upper()},"):
+            with pytest.raises(AssertionError, match="key shows in here"):
+                expect_nowhere({"key": secret}, {"here": text.encode()})
+    digest = secret[4:8].hex().encode() + b"0" * 56
+    expect_nowhere({"key": secret}, {"here": bytes(range(256)) + digest})
 
 
 class Places:

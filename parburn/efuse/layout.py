@@ -7,6 +7,7 @@ hides, and which bits of BLOCK0 lock the chip or end the link.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from parburn.chips.model import Block, Chip, Field
 
@@ -59,7 +60,9 @@ def _parts(block: Block, protection: tuple[int, ...]) -> list[tuple[int, int]]:
     return [(bit, ((1 << size) - 1) << (size * part)) for part, bit in enumerate(protection)]
 
 
-def _build(chip: Chip) -> Layout:
+@cache
+def layout_of(chip: Chip) -> Layout:
+    """Return the chip's masks, derived at first use. Every chip row has the fields WR_DIS and RD_DIS."""
     protects: dict[int, list[tuple[int, int]]] = {}
     hides: dict[int, list[tuple[int, int]]] = {}
     fields: dict[int, list[tuple[int, Field]]] = {block.index: [] for block in chip.blocks}
@@ -99,14 +102,3 @@ def _merged(pairs: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     for block, mask in pairs:
         by_block[block] = by_block.get(block, 0) | mask
     return tuple(by_block.items())
-
-
-_layouts: dict[int, Layout] = {}  # by id of the chip row, which the layout keeps alive
-
-
-def layout_of(chip: Chip) -> Layout:
-    """Return the chip's masks, derived at first use. Every chip row has the fields WR_DIS and RD_DIS."""
-    layout = _layouts.get(id(chip))
-    if layout is None:
-        layout = _layouts[id(chip)] = _build(chip)
-    return layout

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from parburn.chips.model import Block, Chip
+from parburn.chips.model import CHECK_WORDS, PGM_WORDS, Block, Chip
 from parburn.coding import CodingScheme, encode_rs, encode_three_quarters
 from parburn.efuse import rules
 from parburn.efuse.image import GOOD, EfuseImage
@@ -30,8 +30,7 @@ from parburn.errors import PlanError
 from parburn.events import PlannedBlock
 
 FORCE_HINT = "--force-write-always skips this check, and may spoil the block"
-_PGM_BYTES = 32  # data registers of the PGM controllers
-_PGM_WORDS = 11  # with the check registers behind them
+_STAGED = struct.Struct(f"<{PGM_WORDS + CHECK_WORDS}I")  # what the shared programming registers hold
 
 
 class BlockWrite(NamedTuple):
@@ -203,8 +202,8 @@ def _words(chip: Chip, scheme: CodingScheme, block: Block, want: int) -> tuple[i
             return struct.unpack("<8I", encode_three_quarters(want.to_bytes(24, "little")))
         return struct.unpack(f"<{block.words}I", want.to_bytes(4 * block.words, "little"))
     if scheme is CodingScheme.RS:  # a block of six words is filled up with zeros
-        return struct.unpack(f"<{_PGM_WORDS}I", encode_rs(want.to_bytes(_PGM_BYTES, "little")))
-    return struct.unpack(f"<{_PGM_WORDS}I", want.to_bytes(4 * _PGM_WORDS, "little"))
+        return _STAGED.unpack(encode_rs(want.to_bytes(4 * PGM_WORDS, "little")))
+    return _STAGED.unpack(want.to_bytes(_STAGED.size, "little"))
 
 
 def _block_steps(layout: Layout, writes: list[BlockWrite]) -> list[BurnStep]:

@@ -174,8 +174,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         self._closing = True
         if not self._transport.is_closing():  # a second abort() of a transport that ended would raise
             self._transport.abort()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._transport_ended, _CLOSE_S)
+        await asyncio.wait({self._transport_ended}, timeout=_CLOSE_S)
         tty.release(self._device.number)
         if self.is_pty:
             self._device.really_close()
@@ -200,8 +199,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
                 self._loop.call_soon_threadsafe(_resolve, done)
 
         threading.Thread(target=close, name=f"close {self.port}", daemon=True).start()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(done, _CLOSE_S)
+        await asyncio.wait({done}, timeout=_CLOSE_S)
 
 
 def _resolve(done: asyncio.Future[None]) -> None:
