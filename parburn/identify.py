@@ -5,12 +5,13 @@ Answers carry no checksum, so all that identity and timing rest on is read twice
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
-from parburn.chips.model import Chip, Crystal, RegisterWrite
+from parburn import crystal, silicon
+from parburn.chips.model import Chip
 from parburn.chips.registry import chip_named, find_chip
 from parburn.controller import CONTROLLERS, Controller, join_words
 from parburn.efuse.image import EfuseImage
@@ -18,7 +19,7 @@ from parburn.efuse.values import crc8
 from parburn.errors import BoardSwapped, ChipError, CommandRefused, IdentityUnclear, SecureDownload, WrongChip
 from parburn.protocol.commands import SecurityInfo
 from parburn.rom import ReadRegs, RomLoader, WriteRegs
-from parburn.silicon import Silicon, silicon_of, telling_registers
+from parburn.silicon import Silicon
 from parburn.transport.stream import USB_SERIAL_JTAG
 
 
@@ -98,23 +99,6 @@ async def find_out_chip(rom: RomLoader, wanted: str) -> tuple[Chip, SecurityInfo
     return chip, security
 
 
-def crystal_from(crystal: Crystal, word: int, baud: int) -> int:
-    """Crystal frequency in MHz from what its register holds. Raises IdentityUnclear."""
-    if crystal.clkdiv_address is None:
-        value = (word & crystal.mask) >> crystal.shift
-        if value not in crystal.by_value:
-            raise IdentityUnclear(f"the crystal's register holds {value}, which means no known frequency")
-        return crystal.by_value[value]
-    estimate = baud * (word & crystal.clkdiv_mask) / 1e6 / crystal.prescale
-    nearest = min(crystal.choices, key=lambda mhz: abs(mhz - estimate))
-    if abs(nearest - estimate) > 0.15 * nearest:
-        raise IdentityUnclear(
-            f"the crystal measures {estimate:.1f} MHz, and this chip takes {crystal.choices} MHz",
-            hint="Wrong timing is a bad burn. Check the board's crystal, power-cycle it and run again.",
-        )
-    return nearest
-
-
 @cache
 def identity_registers(chip: Chip) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Read registers of the factory MAC (with its CRC, if any), and of the unique id."""
@@ -166,25 +150,28 @@ async def identify(
     wanted_blocks = {0, *blocks(chip)}
     baud = rom.baud if rate is None or rom.stream.fixed_baud else rate(chip, wanted_blocks)
     controller = CONTROLLERS[chip.controller](rom, chip)
-    told = tuple(dict.fromkeys((*controller.addresses(wanted_blocks), *telling_registers(chip))))
-    sensed = await _sense(rom, chip, told if baud == rom.baud else ())
-    crystal_mhz = _crystal_of(chip, sensed, rom.baud)
+    told = tuple(dict.fromkeys((*controller.addresses(wanted_blocks), *silicon.telling_registers(chip))))
+    changes = baud != rom.baud
+    sensed = await _sense(
+        rom, chip, crystal.telling_registers(chip, and_belief=changes), () if changes else told
+    )
+    crystal_mhz = crystal.mhz_of(chip, sensed.values, rom.baud)
     reading = sensed.values
-    if baud != rom.baud:
-        rom.set_crystal(crystal_mhz, believed_mhz=_believed_mhz(chip, sensed) or crystal_mhz)
+    if changes:
+        rom.set_crystal(crystal_mhz, believed_mhz=crystal.believed_mhz(chip, reading, crystal_mhz))
         await rom.change_baud(baud)
         reading = {**reading, **dict(zip(told, await rom.read_regs(told), strict=True))}
     blank = EfuseImage(chip, {}, registers={a: reading[a] for a in chip.extra_registers})
     image = controller.image_of(reading, wanted_blocks, blank)
-    silicon = silicon_of(plain, reading)
-    exact = chip_named(chip.name, revision=100 * silicon.major + silicon.minor)
+    found_silicon = silicon.silicon_of(plain, reading)
+    exact = chip_named(chip.name, revision=100 * found_silicon.major + found_silicon.minor)
     if exact is not plain:
         chip = extend(exact)
         image = replace(image, chip=chip)
         controller = CONTROLLERS[chip.controller](rom, chip)
         if exact.blocks != plain.blocks:
             image = await controller.read_blocks(image.blocks.keys(), image)
-    controller.timing = timing_for(chip, crystal_mhz)
+    controller.timing = crystal.timing_for(chip, crystal_mhz)
     if sensed.on_jtag and chip.usb_jtag is not None:
         await rom.burst(WriteRegs(chip.usb_jtag.quiet))
     return Device(
@@ -193,7 +180,7 @@ async def identify(
         controller=controller,
         identity=_identity(chip, image, sensed.values),
         image=image,
-        silicon=silicon,
+        silicon=found_silicon,
         crystal_mhz=crystal_mhz,
         security=security,
         usb_jtag=sensed.on_jtag,
@@ -210,14 +197,14 @@ class _Sensed(NamedTuple):
         return f"_Sensed({len(self.values)} registers)"
 
 
-async def _sense(rom: RomLoader, chip: Chip, told: Sequence[int]) -> _Sensed:
-    """Read the identity, the crystal's register and those that are `told` in one burst.
+async def _sense(rom: RomLoader, chip: Chip, timed: Sequence[int], told: Sequence[int]) -> _Sensed:
+    """Read the identity, what tells the crystal (`timed`) and all that is `told` in one burst.
 
     What identity and timing rest on is read first and again: among the told ones or, if it is not there,
     behind them. Raises IdentityUnclear when the two readings differ.
     """
     mac_registers, unique_registers = identity_registers(chip)
-    twice = (*mac_registers, *unique_registers, *_crystal_registers(chip), *chip.extra_registers)
+    twice = (*mac_registers, *unique_registers, *timed, *chip.extra_registers)
     twice = tuple(dict.fromkeys(twice))
     jtag = _usb_jtag_register(chip)
     addresses = (*jtag, *twice, *told, *(address for address in twice if address not in told))
@@ -241,60 +228,11 @@ async def _sense(rom: RomLoader, chip: Chip, told: Sequence[int]) -> _Sensed:
     return _Sensed(last, on_jtag)
 
 
-@cache
-def timing_for(chip: Chip, crystal_mhz: int) -> tuple[RegisterWrite, ...]:
-    """The timing writes for this crystal. Raises ChipError when the chip cannot burn with it."""
-    if crystal_mhz not in chip.timing:
-        supported = " and ".join(str(mhz) for mhz in chip.timing)
-        raise ChipError(
-            f"{chip.title} burns eFuses with a {supported} MHz crystal only; this one has {crystal_mhz} MHz",
-            hint="Check the board's crystal. Nothing was burned.",
-        )
-    return merged_writes(chip.timing[crystal_mhz])
-
-
-def merged_writes(writes: Iterable[RegisterWrite]) -> tuple[RegisterWrite, ...]:
-    """The same with one write for each register: those to several fields of one become one."""
-    merged: dict[int, RegisterWrite] = {}
-    for write in writes:
-        before = merged.get(write.address)
-        if before is not None:
-            value = before.value & ~write.mask | write.value & write.mask
-            write = write._replace(value=value, mask=before.mask | write.mask)
-        merged[write.address] = write
-    return tuple(merged.values())
-
-
 def _usb_jtag_register(chip: Chip) -> tuple[int, ...]:
     """The ROM's note of the UART it talks over; a chip where its place is not known is told by its USB id."""
     if chip.usb_jtag is None or chip.usb_jtag.buf_no_address is None:
         return ()
     return (chip.usb_jtag.buf_no_address,)
-
-
-def _crystal_registers(chip: Chip) -> tuple[int, ...]:
-    """Registers that tell the crystal's frequency, and the one that the ROM takes it for."""
-    crystal = chip.crystal
-    found = (crystal.clkdiv_address, crystal.address, crystal.rom_address)
-    return tuple(address for address in found if address is not None)
-
-
-def _crystal_of(chip: Chip, sensed: _Sensed, baud: int) -> int:
-    """The crystal's frequency in MHz. Raises IdentityUnclear."""
-    crystal = chip.crystal
-    if crystal.fixed_mhz is not None:
-        return crystal.fixed_mhz
-    address = crystal.clkdiv_address if crystal.clkdiv_address is not None else crystal.address
-    return crystal_from(crystal, sensed.values[address or 0], baud)
-
-
-def _believed_mhz(chip: Chip, sensed: _Sensed) -> int | None:
-    """What the ROM takes its crystal for, where that may be wrong; None where it makes no sense."""
-    crystal = chip.crystal
-    if crystal.rom_address is None:
-        return crystal.rom_mhz
-    believed = (sensed.values[crystal.rom_address] & crystal.rom_mask) >> crystal.rom_shift
-    return believed if believed in crystal.choices else None
 
 
 def _identity(chip: Chip, image: EfuseImage, seen: Mapping[int, int]) -> Identity:

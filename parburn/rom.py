@@ -84,7 +84,7 @@ class RomLoader:
         self._alarm: asyncio.TimerHandle | None = None  # outlives bursts: setting one costs more than a look
         self._deadline_at = self._timeout_s = 0.0
         self._answered_before = 0  # of the burst, when its deadline was set
-        self._crystal = (1, 1)  # MHz, what the ROM believes and what is true
+        self._crystal: tuple[float, int] = (1, 1)  # MHz, what the ROM believes and what is true
         self._paced: bool | None = None  # whether bytes come no faster than the rate says; None: not known
         self._begun_at, self._rx_begun = 0.0, 0
         self._sent_at = 0.0  # when the line has carried what was written, at the earliest
@@ -184,7 +184,7 @@ class RomLoader:
             self._break_off()
             raise GarbledAnswer(f"{self.stream.port}: {error}") from error
 
-    def set_crystal(self, mhz: int, *, believed_mhz: int) -> None:
+    def set_crystal(self, mhz: int, *, believed_mhz: float) -> None:
         """Set what this chip's crystal is and what its ROM takes it for: it reckons baud rates with that."""
         self._crystal = (believed_mhz, mhz)
 
@@ -207,7 +207,7 @@ class RomLoader:
 
     async def _set_both_rates(self, baud: int) -> None:
         believed_mhz, mhz = self._crystal
-        frame = slip.encode(ChangeBaudrate(baud * believed_mhz // mhz).to_bytes())
+        frame = slip.encode(ChangeBaudrate(int(baud * believed_mhz / mhz)).to_bytes())
         await self._exchange([frame], bytes((commands.CHANGE_BAUDRATE,)))
         self._raise_refused()
         await asyncio.sleep(2 * _LAST_ENDS * 10 / self.baud)

@@ -28,7 +28,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "controller": {"rom", "efuse", "chips"},
     "commit": {"controller", "efuse"},
     "silicon": {"chips", "efuse"},
-    "identify": {"rom", "controller", "efuse", "chips", "protocol", "silicon", "transport"},
+    "crystal": {"chips"},
+    "identify": {
+        "rom", "controller", "crystal", "efuse", "chips", "protocol", "silicon", "transport"
+    },
     "script": {"efuse", "chips", "coding"},
     "ledger": set(),
     "records": {"efuse", "chips"},

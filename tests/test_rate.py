@@ -11,6 +11,7 @@ import pytest
 
 from parburn.board import Board as ReportedBoard
 from parburn.chips.registry import chip_named
+from parburn.crystal import believed_mhz
 from parburn.device import _connect_and_identify
 from parburn.errors import GarbledAnswer, NoAnswer
 from parburn.identify import identify
@@ -29,6 +30,14 @@ def board_of(chip: str, **settings: str) -> Board:
     rng = random.Random(7)
     made = make_product(chip, mac=factory_mac(rng), settings=settings, rng=rng)
     return Board(made.memory, crystal_mhz=made.crystal_mhz, registers=made.registers)
+
+
+CLOCK = 51  # what the factory measured of the ESP32's own clock
+
+
+def counted(mhz: float) -> int:
+    """What an ESP32's ROM counts when its crystal seems to have so many MHz."""
+    return round(mhz * 1e6 / 15625 * 40 / CLOCK)
 
 
 class PacedStream(BoardStream):
@@ -70,12 +79,15 @@ def test_a_change_must_save_more_than_it_costs() -> None:
         ("esp32c2", "40", FAST_BAUD),
         ("esp32c5", "40", FAST_BAUD * 48 // 40),  # here a register says what it reckons with
         ("esp32c5", "48", FAST_BAUD),
-        ("esp32", "26", FAST_BAUD),
+        ("esp32", "26", FAST_BAUD),  # nothing was measured here: the ROM is taken to be right
+        ("esp32 42.5", "40", FAST_BAUD * 42.5 / 40),  # this one measures, against a clock that drifts
+        ("esp32 38.2", "40", FAST_BAUD * 38.2 / 40),
+        ("esp32 26.9", "26", FAST_BAUD * 26.9 / 26),
     ],
 )
-def test_a_rom_that_is_wrong_about_its_crystal_gets_the_rate(chip: str, crystal: str, told: int) -> None:
+def test_a_rom_that_is_wrong_about_its_crystal_gets_the_rate(chip: str, crystal: str, told: float) -> None:
     async def job() -> None:
-        board = board_of(chip, crystal=crystal)
+        board = board_of(name, crystal=crystal, **drift)
         asked: list[int] = []
         set_baud = board.set_baud
 
@@ -88,13 +100,24 @@ def test_a_rom_that_is_wrong_about_its_crystal_gets_the_rate(chip: str, crystal:
         found = await identify(
             rom, wanted="auto", blocks=lambda chip: (3,), extend=lambda chip: chip, rate=lambda *_: FAST_BAUD
         )
-        assert (rom.baud, asked, found.crystal_mhz) == (FAST_BAUD, [told], int(crystal))
+        assert (rom.baud, found.crystal_mhz) == (FAST_BAUD, int(crystal))
+        assert asked == [pytest.approx(told, rel=0.002)]
         assert set(found.image.blocks) >= {0, 3}
         await rom.change_baud(ROM_BAUD)
-        assert len(await rom.read_regs([chip_named(chip).registers["CMD"]])) == 1
+        assert len(await rom.read_regs([chip_named(name).registers["CMD"]])) == 1
         await rom.aclose()
 
+    name, _, seems = chip.partition(" ")
+    drift = {"clk8m_freq": str(CLOCK), "romclk": str(counted(float(seems)) << 7)} if seems else {}
     in_virtual_time(job())
+
+
+@pytest.mark.parametrize("seems", [0.0, 26.0, 57.0])
+def test_what_a_rom_cannot_have_measured_is_not_reckoned_with(seems: float) -> None:
+    chip = chip_named("esp32")
+    assert chip.crystal.rom_address is not None
+    registers = {chip.crystal.rom_address: counted(seems) << 7, chip.read_registers[0][4]: CLOCK}
+    assert believed_mhz(chip, registers, 40) == 40
 
 
 def a_run(tmp_path: Path, *, baud: int | None, before: str, notes: list[str]) -> Any:

@@ -200,7 +200,8 @@ class Crystal(NamedTuple):
     from a register (`address`, `mask`, `shift`; value -> MHz by `by_value`).
 
     A ROM that takes its crystal for another one sets other baud rates than it is asked for: `rom_mhz` is what
-    it always believes, or a register tells it (`rom_address`, `rom_mask`, `rom_shift`, in MHz).
+    it always believes, or a register tells it (`rom_address`, `rom_mask`, `rom_shift`): in MHz or, with
+    `rom_clock`, as a count of cycles against a clock whose frequency stands in the field of that name.
     """
 
     fixed_mhz: int | None = None
@@ -216,6 +217,7 @@ class Crystal(NamedTuple):
     rom_address: int | None = None
     rom_mask: int = 0
     rom_shift: int = 0
+    rom_clock: str | None = None
 
 
 class FeatureOf(NamedTuple):

@@ -183,6 +183,7 @@ _CRYSTAL = table(
         "rom_address": address,
         "rom_mask": number(1, WORD),
         "rom_shift": number(0, 31),
+        "rom_clock": name,
     }
 )
 _USB_JTAG = table(

@@ -301,10 +301,13 @@ def timing_writes_stay_in_the_controller(chip: Chip) -> Breaches:
 
 
 def named_fields_exist(chip: Chip) -> Breaches:
-    yield from _exists(chip, chip.mac_field, chip.unique_id_field, chip.package_field)
+    yield from _exists(chip, chip.mac_field, chip.unique_id_field, chip.package_field, chip.crystal.rom_clock)
     yield from _exists(chip, *(name or None for name in chip.revision_fields), *chip.revision_zero_when)
     for feature in (*chip.more_features, *chip.name_parts):
         yield from _exists(chip, feature.detail_field, *feature.fields)
+    clock = chip.field_by_name.get(chip.crystal.rom_clock or "", ())
+    if any(one.start is None or one.start % 32 + one.bits > 32 for one in clock):
+        yield f"{chip.crystal.rom_clock} does not stand in one word"
 
 
 def limits_of_the_line_are_sane(chip: Chip) -> Breaches:

@@ -258,15 +258,18 @@ class Board:
     def _believe_crystal(self) -> None:
         """Fill the register, where there is one, that says what the ROM takes its crystal for."""
         crystal = self.chip.crystal
-        if crystal.rom_address is not None:
+        if crystal.rom_address is not None and crystal.rom_clock is None:
             self.registers.words.setdefault(crystal.rom_address, max(crystal.choices) << crystal.rom_shift)
 
-    def _believed_mhz(self) -> int:
+    def _believed_mhz(self) -> float:
         crystal = self.chip.crystal
-        if crystal.rom_address is not None:
-            word = self.registers.words[crystal.rom_address]
-            return (word & crystal.rom_mask) >> crystal.rom_shift
-        return crystal.rom_mhz or self.crystal_mhz
+        if crystal.rom_address is None:
+            return crystal.rom_mhz or self.crystal_mhz
+        count = (self.registers.words.get(crystal.rom_address, 0) & crystal.rom_mask) >> crystal.rom_shift
+        if crystal.rom_clock is None:
+            return count
+        clock_hz = self.memory.field_bits(crystal.rom_clock) * 15625 / 40  # for each count
+        return count * clock_hz / 1e6 or self.crystal_mhz  # a board that was made without: it is right
 
     def _measure(self, baud: int) -> None:
         """Autobaud: the first SYNC after reset sets the rate."""

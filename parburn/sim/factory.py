@@ -1,7 +1,8 @@
 """How a simulated board comes from the factory: MAC, revision, unique id, and what `--set` asks for.
 
 Settings are `coding` (none, 3/4, repeat), `revision` (major.minor), `crystal` (MHz), `magic`, `clkdiv` (what
-the ROM's autobaud left in the UART's divider), or any eFuse field by name.
+the ROM's autobaud left in the UART's divider), `romclk` (the register from which the ROM
+takes its crystal), or any eFuse field by name.
 """
 
 from __future__ import annotations
@@ -72,9 +73,14 @@ def make_product(chip_name: str, *, mac: bytes, settings: Mapping[str, str], rng
 
 
 def set_registers(made: Product, wanted: dict[str, str]) -> None:
-    """Take the settings `magic` and `clkdiv` out of `wanted` and hold them in registers."""
-    for name, address in (("magic", MAGIC_ADDRESS), ("clkdiv", clkdiv_address(made.chip))):
-        if name in wanted:
+    """Take the settings `magic`, `clkdiv` and `romclk` out of `wanted` and hold them in registers."""
+    places = (
+        ("magic", MAGIC_ADDRESS),
+        ("clkdiv", clkdiv_address(made.chip)),
+        ("romclk", made.chip.crystal.rom_address),
+    )
+    for name, address in places:
+        if name in wanted and address is not None:
             made.registers[address] = _number(name, wanted.pop(name))
 
 

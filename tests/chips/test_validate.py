@@ -110,6 +110,8 @@ MORE: list[tuple[str, Callable[[Chip], Chip]]] = [
     ("burned_last_is_in_block0", lambda c: replace(c, burned_last=("RD_DIS",))),
     ("link_ends_are_burned_last", lambda c: replace(c, link_ends=(LinkEnd("DIS_DOWNLOAD_MODE", "boom"),))),
     ("named_fields_exist", lambda c: replace(c, revision_zero_when={"NONE": 0})),
+    ("named_fields_exist", lambda c: replace(c, crystal=Crystal(40, rom_clock="NONE"))),
+    ("named_fields_exist", lambda c: replace(c, crystal=Crystal(40, rom_clock="BLOCK_KEY0"))),
 ]
 
 

@@ -1,0 +1,100 @@
+"""The chip's crystal: how fast it is, what the ROM takes it for, and the eFuse timing that it needs. Pure.
+
+Wrong timing is a bad burn, and a ROM that is wrong about its crystal sets other baud rates than it is asked
+for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+from parburn.chips.model import Chip, Crystal, Field, RegisterWrite
+from parburn.errors import ChipError, IdentityUnclear
+
+# A ROM counts its crystal's cycles against a clock of its own: MHz = count * the clock's field / this.
+COUNTS_PER_MHZ = 2560
+
+
+def telling_registers(chip: Chip, *, and_belief: bool) -> tuple[int, ...]:
+    """Registers that `mhz_of` needs; with `and_belief` those that `believed_mhz` needs, too."""
+    crystal = chip.crystal
+    found = [crystal.clkdiv_address, crystal.address]
+    if and_belief:
+        found.append(crystal.rom_address)
+        if crystal.rom_clock is not None:
+            found.append(_register_of(chip, _clock(chip)))
+    return tuple(address for address in found if address is not None)
+
+
+def mhz_of(chip: Chip, registers: Mapping[int, int], baud: int) -> int:
+    """The crystal's frequency, from registers by address. Raises IdentityUnclear."""
+    crystal = chip.crystal
+    if crystal.fixed_mhz is not None:
+        return crystal.fixed_mhz
+    address = crystal.clkdiv_address if crystal.clkdiv_address is not None else crystal.address
+    return crystal_from(crystal, registers[address or 0], baud)
+
+
+def crystal_from(crystal: Crystal, word: int, baud: int) -> int:
+    """Crystal frequency in MHz from what its register holds. Raises IdentityUnclear."""
+    if crystal.clkdiv_address is None:
+        value = (word & crystal.mask) >> crystal.shift
+        if value not in crystal.by_value:
+            raise IdentityUnclear(f"the crystal's register holds {value}, which means no known frequency")
+        return crystal.by_value[value]
+    estimate = baud * (word & crystal.clkdiv_mask) / 1e6 / crystal.prescale
+    nearest = min(crystal.choices, key=lambda mhz: abs(mhz - estimate))
+    if abs(nearest - estimate) > 0.15 * nearest:
+        raise IdentityUnclear(
+            f"the crystal measures {estimate:.1f} MHz, and this chip takes {crystal.choices} MHz",
+            hint="Wrong timing is a bad burn. Check the board's crystal, power-cycle it and run again.",
+        )
+    return nearest
+
+
+def believed_mhz(chip: Chip, registers: Mapping[int, int], mhz: int) -> float:
+    """What the ROM reckons baud rates with. `mhz`, the truth, where what it believes makes no sense."""
+    crystal = chip.crystal
+    if crystal.rom_address is None:
+        return crystal.rom_mhz or mhz
+    word = (registers[crystal.rom_address] & crystal.rom_mask) >> crystal.rom_shift
+    if crystal.rom_clock is None:
+        return word if word in crystal.choices else mhz
+    clock = _clock(chip)
+    measured = registers[_register_of(chip, clock)] >> (clock.pos or 0) & ((1 << clock.bits) - 1)
+    believed = word * measured / COUNTS_PER_MHZ
+    # Its own clock drifts by some percent with temperature; anything else was never measured.
+    return believed if abs(believed - mhz) < 0.15 * mhz else mhz
+
+
+@cache
+def timing_for(chip: Chip, crystal_mhz: int) -> tuple[RegisterWrite, ...]:
+    """The timing writes for this crystal. Raises ChipError when the chip cannot burn with it."""
+    if crystal_mhz not in chip.timing:
+        supported = " and ".join(str(mhz) for mhz in chip.timing)
+        raise ChipError(
+            f"{chip.title} burns eFuses with a {supported} MHz crystal only; this one has {crystal_mhz} MHz",
+            hint="Check the board's crystal. Nothing was burned.",
+        )
+    return merged_writes(chip.timing[crystal_mhz])
+
+
+def merged_writes(writes: Iterable[RegisterWrite]) -> tuple[RegisterWrite, ...]:
+    """The same with one write for each register: those to several fields of one become one."""
+    merged: dict[int, RegisterWrite] = {}
+    for write in writes:
+        before = merged.get(write.address)
+        if before is not None:
+            value = before.value & ~write.mask | write.value & write.mask
+            write = write._replace(value=value, mask=before.mask | write.mask)
+        merged[write.address] = write
+    return tuple(merged.values())
+
+
+def _clock(chip: Chip) -> Field:
+    return chip.field_by_name[chip.crystal.rom_clock or ""][0]
+
+
+def _register_of(chip: Chip, one: Field) -> int:
+    return chip.read_registers[one.block][one.word or 0]
