@@ -63,13 +63,15 @@ def image_from_record(record: str, now: EfuseImage, key: bytes) -> EfuseImage:
     Raises UnitQuarantined when a bit that was set is gone, or a key block that held a key holds another.
     """
     blocks: dict[int, int] = {}
+    layout = layout_of(now.chip)
+    rd_dis = now.field_bits(layout.rd_dis)
     for name, text in json.loads(record)["blocks"].items():
         index = int(name)
         block = now.chip.blocks[index]
         current = now.blocks.get(index)
         if not text.startswith(DIGEST_MARK):
             blocks[index] = int(text, 16)
-            if current is not None and now.is_readable(block) and blocks[index] & ~current:
+            if current is not None and blocks[index] & ~current & ~layout.hidden(index, rd_dis):
                 raise UnitQuarantined(
                     f"{block.name} lacks bits that it had in an earlier run: this is another chip",
                     hint="Two chips with one factory identity: take both out of the line.",

@@ -7,6 +7,7 @@ import pytest
 from parburn.chips.registry import chip_named
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.values import crc8
+from parburn.errors import UnitQuarantined
 from parburn.records import image_from_record, image_record
 
 LEDGER_KEY = b"k" * 32
@@ -40,3 +41,19 @@ def test_only_what_may_be_a_key_is_a_digest(
     assert (f"{bits:x}" in record) == in_clear
     assert ("hmac:" in record) != in_clear
     assert image_from_record(record, image, LEDGER_KEY).block(block) == bits
+
+
+def test_fields_that_are_hidden_since_are_not_missed() -> None:
+    """BLOCK0 itself can always be read, but not all of its fields."""
+    row = chip_named("esp32")
+    image = EfuseImage(row, dict.fromkeys(range(4), 0), registers=dict.fromkeys(row.extra_registers, 0))
+    coding, rd_dis = (row.field_by_name[name][0] for name in ("CODING_SCHEME", "RD_DIS"))
+    assert coding.start is not None
+    assert rd_dis.start is not None
+    before = image.with_blocks({0: 1 << coding.start | 1 << 20})
+    record = image_record(before, LEDGER_KEY, [0])
+    hidden = image.with_blocks({0: 1 << coding.start | 1 << 20 | 1 << rd_dis.start + coding.rd_dis[0]})
+    assert hidden.as_shown().block(0) != hidden.block(0)
+    assert image_from_record(record, hidden.as_shown(), LEDGER_KEY).block(0) == before.block(0)
+    with pytest.raises(UnitQuarantined, match="lacks bits"):  # another field is missed all the same
+        image_from_record(record, image.with_blocks({0: hidden.as_shown().block(0) & ~(1 << 20)}), LEDGER_KEY)

@@ -183,6 +183,7 @@ def _checked(image: EfuseImage, block: Block, bits: int, forced: list[str] | Non
         _refuse(rules.hidden_fields(image, block, missing), None, hint="no option can change that")
     _refuse(rules.coding_hidden(image, block), forced)
     scheme = image.scheme(block.index)
+    _refuse(rules.identity_coded(image, scheme, block, have), None, hint="no option can change that")
     _refuse(rules.second_write(scheme, block, have, bits), forced)
     if image.is_writeable(block):
         _refuse(rules.write_protected_fields(image, block, missing), forced)

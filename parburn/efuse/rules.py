@@ -78,6 +78,17 @@ def identity(image: EfuseImage, block: Block, bits: int) -> str | None:
     return None
 
 
+def identity_coded(image: EfuseImage, scheme: CodingScheme, block: Block, have: int) -> str | None:
+    """A second write of an RS block spoils what all of it shows, and so who the chip is."""
+    if scheme is CodingScheme.RS and have:
+        for field in image.chip.identity_fields:
+            if field.block == block.index:
+                return (
+                    f"{field.name} says who this chip is, and a second write of {block.name} would spoil it"
+                )
+    return None
+
+
 def second_write(scheme: CodingScheme, block: Block, have: int, bits: int) -> str | None:
     """A coded block takes its data once: check bytes of other data cannot be burned over the first ones.
 

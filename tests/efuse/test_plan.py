@@ -201,6 +201,7 @@ REFUSED = [
     ("esp32", {}, {"MAC_CRC": 1}, "MAC_CRC says who this chip is"),
     ("esp32c2", {}, {"MAC": 1}, "MAC says who this chip is"),
     ("esp32s3", {}, {"OPTIONAL_UNIQUE_ID": 1}, "OPTIONAL_UNIQUE_ID says who this chip is"),
+    ("esp32s3", {"MAC": 2}, {"SPI_PAD_CONFIG_CS": 1}, "MAC says who this chip is, and a second write"),
     ("esp32", {"CODING_SCHEME": 0, "RD_DIS": 1 << 3}, {"BLOCK3": 1}, "CODING_SCHEME is read-protected"),
     ("esp32s3", {}, {"DIS_USB_JTAG": 1, "DIS_USB_SERIAL_JTAG": 1}, "must not both"),
     ("esp32s3", {"DIS_USB_JTAG": 1}, {"DIS_USB_SERIAL_JTAG": 1}, "must not both"),
@@ -249,6 +250,11 @@ def test_force_does_not_make_another_chip_of_it() -> None:
     with pytest.raises(PlanError, match="MAC says who this chip is") as refused:
         plan_burns(image, staged)
     assert "no option" in refused.value.hint
+    image = blank("esp32c3", MAC=2)
+    staged = staged_bits(image, SPI_PAD_CONFIG_CS=1)
+    staged.force = True
+    with pytest.raises(PlanError, match="a second write of MAC_SPI_8M_0 would spoil it"):
+        plan_burns(image, staged)
 
 
 def test_block0_can_be_burned_while_the_coding_of_the_others_is_hidden() -> None:

@@ -150,7 +150,9 @@ class Campaign:
         self.doubles = theme.doubled_records or rng.random() < theme.double_share
         self.with_twins = theme.twins or (not self.doubles and rng.random() < theme.double_share)
         drawn = Work(
-            burns=(rng.random() < 0.3, rng.random() < 0.3, rng.random() < 0.3), hidden_key=rng.random() < 0.75
+            burns=(rng.random() < 0.3, rng.random() < 0.3, rng.random() < 0.3),
+            hidden_key=rng.random() < 0.75,
+            hidden_coding=rng.random() < 0.3,
         )
         self.work = theme.work or drawn
         self.made = [rng.choice(theme.chips) for _ in range(rng.randint(*theme.boards))]

@@ -28,6 +28,7 @@ if esp.CHIP_NAME == 'ESP32':
     {second}
     if efuses['FLASH_CRYPT_CNT'].get() in [0, 3]:
         espefuse(esp, efuses, args, 'burn_efuse FLASH_CRYPT_CNT')
+    {hide}
 else:
     espefuse(esp, efuses, args, 'burn_key BLOCK_KEY0 ' + entry['key'] + ' {purpose}')
     {second}
@@ -50,6 +51,7 @@ class Work:
 
     burns: tuple[bool, bool, bool] = (False, False, False)
     hidden_key: bool = True
+    hidden_coding: bool = False  # of the classic chip: software sees its coding scheme no more
 
     @property
     def purpose(self) -> str:
@@ -59,7 +61,14 @@ class Work:
     def script(self) -> str:
         """Station one: identity, key, counters."""
         calls = ["efuses.burn_all()" if one else "pass" for one in self.burns]
-        return _SCRIPT.format(first=calls[0], second=calls[1], third=calls[2], purpose=self.purpose)
+        hide = (
+            "espefuse(esp, efuses, args, 'read_protect_efuse CODING_SCHEME')"
+            if self.hidden_coding
+            else "pass"
+        )
+        return _SCRIPT.format(
+            first=calls[0], second=calls[1], third=calls[2], purpose=self.purpose, hide=hide
+        )
 
 
 def custom_mac(index: int) -> bytes:
@@ -146,6 +155,9 @@ class Expectation:
         assert block.wr_dis is not None
         set_bits(memory, "WR_DIS", 1 << block.wr_dis)
         set_bits(memory, "RD_DIS", 1 << block.rd_dis[0])
+        if self.work.hidden_coding:
+            for bit in chip.field_by_name[chip.coding][0].rd_dis:
+                set_bits(memory, "RD_DIS", 1 << bit)
         set_bits(memory, "FLASH_CRYPT_CNT", 1)
         if station_two:
             set_bits(memory, "JTAG_DISABLE", 1)

@@ -25,7 +25,10 @@ from tests.soak.child import Crash, run_forked, warm_up
 from tests.soak.jobs import Work, write_job
 
 BOARDS = {"esp32c3": Made("esp32c3"), "esp32-3/4": Made("esp32", (("coding", "3/4"),))}
-WORK = Work(burns=(True, False, False))
+WORKS = {
+    "esp32c3": Work(burns=(True, False, False)),
+    "esp32": Work(burns=(True, False, False), hidden_coding=True),
+}
 KILLED = -9
 
 
@@ -51,7 +54,7 @@ def counted(made: Made) -> dict[str, int]:
     """Frames and transactions of a run that nothing disturbs, and the frames until the burn begins."""
     folder = Path(tempfile.mkdtemp(prefix="points-"))
     try:
-        write_job(folder, WORK, records=2)
+        write_job(folder, WORKS[made.chip], records=2)
         with Bench(folder, [made], seed=1, stay_powered=False) as bench:
             (port,) = bench.set_up([0], {}, seed=1)
             counts = folder / "counts.json"
@@ -78,10 +81,10 @@ def play(crash: Crash, *, made: Made) -> Outcome:
     """Stop there, run again, check."""
     folder = Path(tempfile.mkdtemp(prefix="point-"))
     try:
-        write_job(folder, WORK, records=2)
+        write_job(folder, WORKS[made.chip], records=2)
         stay_powered = crash.number % 2 == 1
         with Bench(folder, [made], seed=crash.number, stay_powered=stay_powered) as bench:
-            checker = Checker(bench, folder / "ledger.sqlite", WORK)
+            checker = Checker(bench, folder / "ledger.sqlite", WORKS[made.chip])
             checker.meet()
             ports = bench.set_up([0], {}, seed=1)
             first = run_forked(command(folder, ports), folder=folder, crash=crash)
