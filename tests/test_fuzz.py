@@ -53,10 +53,10 @@ from parburn.script.token import Token, parse_token
 from parburn.sim.board import Board
 from parburn.sim.efuse_controller import BurnRecord
 from parburn.sim.token_board import BoardToken, product_of, read_token
+from tests.commit_bench import BoardStream, in_virtual_time, true_bits
 from tests.ledger.ledgers import batch, burn, chip, claim_of, opened, run
 from tests.protocol.fake_rom import FakeRom
 from tests.sim.boards import MAC, make_board
-from tests.test_commit import BoardStream, in_virtual_time, true_bits
 from tests.test_new_chip import FIELDS, ROW
 from tests.test_rom import MemoryStream
 
