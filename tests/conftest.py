@@ -1,13 +1,19 @@
-"""What all tests share: tests that measure time run alone, also under pytest-xdist."""
+"""What all tests share: tests that measure time run alone, also under pytest-xdist.
+
+And a fixture for those that ask: an alarm against hangs.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+
+HANG_S = 120  # of real time, for all examples of a property
 
 
 @contextmanager
@@ -34,3 +40,17 @@ def _room(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             (stay if alone else passing).enter_context(_locked(turnstile, fcntl.LOCK_EX))
             stay.enter_context(_locked(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
         yield
+
+
+@pytest.fixture
+def no_hang() -> Iterator[None]:
+    """A property that hangs fails."""
+
+    def hung(*_: object) -> None:
+        raise AssertionError(f"no end after {HANG_S} s")
+
+    before = signal.signal(signal.SIGALRM, hung)
+    signal.alarm(HANG_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
