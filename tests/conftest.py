@@ -1,17 +1,20 @@
 """What all tests share: tests that measure time run alone, also under pytest-xdist.
 
-And a fixture for those that ask: an alarm against hangs.
+And fixtures for those that ask: an alarm against hangs, and the files that a run of an operator needs.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.provisioning import KEY, PROVISION, mac, script
 
 HANG_S = 120  # of real time, for all examples of a property
 
@@ -54,3 +57,31 @@ def no_hang() -> Iterator[None]:
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A ledger place of the test's own."""
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """A file with the key that `provision` burns."""
+    path = tmp_path / "key.bin"
+    path.write_bytes(KEY)
+    return path
+
+
+@pytest.fixture
+def ids(tmp_path: Path) -> Path:
+    """A config file with a custom MAC for each index."""
+    path = tmp_path / "ids.json"
+    path.write_text(json.dumps({str(n): {"mac": mac(n)} for n in range(1, 200)}))
+    return path
+
+
+@pytest.fixture
+def provision(tmp_path: Path, key: Path) -> Path:
+    """A script that burns the custom MAC, a key where there is a key block, and one bit of BLOCK0."""
+    return script(tmp_path, "provision", PROVISION.replace("{key}", str(key)))
