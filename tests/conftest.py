@@ -1,13 +1,22 @@
-"""What all tests share: tests that measure time run alone, also under pytest-xdist."""
+"""What all tests share: tests that measure time run alone, also under pytest-xdist.
+
+And fixtures for those that ask: an alarm against hangs, and the files that a run of an operator needs.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import json
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.provisioning import KEY, PROVISION, mac, script
+
+HANG_S = 120  # of real time, for all examples of a property
 
 
 @contextmanager
@@ -34,3 +43,45 @@ def _room(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             (stay if alone else passing).enter_context(_locked(turnstile, fcntl.LOCK_EX))
             stay.enter_context(_locked(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
         yield
+
+
+@pytest.fixture
+def no_hang() -> Iterator[None]:
+    """A property that hangs fails."""
+
+    def hung(*_: object) -> None:
+        raise AssertionError(f"no end after {HANG_S} s")
+
+    before = signal.signal(signal.SIGALRM, hung)
+    signal.alarm(HANG_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A ledger place of the test's own."""
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """A file with the key that `provision` burns."""
+    path = tmp_path / "key.bin"
+    path.write_bytes(KEY)
+    return path
+
+
+@pytest.fixture
+def ids(tmp_path: Path) -> Path:
+    """A config file with a custom MAC for each index."""
+    path = tmp_path / "ids.json"
+    path.write_text(json.dumps({str(n): {"mac": mac(n)} for n in range(1, 200)}))
+    return path
+
+
+@pytest.fixture
+def provision(tmp_path: Path, key: Path) -> Path:
+    """A script that burns the custom MAC, a key where there is a key block, and one bit of BLOCK0."""
+    return script(tmp_path, "provision", PROVISION.replace("{key}", str(key)))

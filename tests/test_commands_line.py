@@ -20,6 +20,7 @@ import serial
 
 from parburn.chips.registry import chip_named
 from tests.command import Outcome, finish, parburn, start
+from tests.provisioning import said, script
 from tests.rig import Rig, start_rig
 from tests.transport.test_network import Rfc2217Server
 
@@ -27,30 +28,13 @@ ONE_BIT = "espefuse(esp, efuses, args, 'burn_bit BLOCK3 {}'.format(args.index))\
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state"
-
-
-@pytest.fixture
 def one_bit(tmp_path: Path) -> Path:
     return script(tmp_path, "one_bit", ONE_BIT)
-
-
-def script(folder: Path, name: str, text: str) -> Path:
-    """A script file."""
-    path = folder / f"{name}.py"
-    path.write_text(text)
-    return path
 
 
 def user_bits(rig: Rig) -> list[int]:
     """The true bits of BLOCK3 of all boards."""
     return [rig.bits(n, 3) for n in range(len(rig.ports))]
-
-
-def said(outcome: Outcome) -> str:
-    """All that a run said, for the message of an assertion."""
-    return f"exit {outcome.exit}\n{outcome.stdout}\n{outcome.stderr}"
 
 
 def requests_of(trace: Path) -> list[tuple[int, bytes]]:

@@ -10,10 +10,10 @@ from parburn.commit import commit
 from parburn.efuse.plan import plan_burns
 from parburn.errors import EfuseError
 from parburn.sim.board import Board
+from tests.commit_bench import Book, connected, in_virtual_time
 from tests.efuse.test_properties import requests, scheme_value, sparse
 from tests.peers.kinds import KINDS, Kind
 from tests.sim.boards import make_board
-from tests.test_commit import Book, connected, in_virtual_time
 
 
 def used_board(kind: Kind, draw: st.DataObject) -> Board:

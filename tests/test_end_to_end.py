@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.command import finish, parburn, start
-from tests.rig import Rig, start_rig
+from tests.provisioning import all_bits, custom_mac_of, mac
+from tests.rig import start_rig
 
 SCRIPT = """\
 entry = json.load(args.configfiles[0])[str(args.index)]
@@ -21,40 +21,10 @@ print('index %d on %s' % (args.index, esp.CHIP_NAME))
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state"
-
-
-@pytest.fixture
 def script(tmp_path: Path) -> Path:
     path = tmp_path / "provision.py"
     path.write_text(SCRIPT)
     return path
-
-
-@pytest.fixture
-def ids(tmp_path: Path) -> Path:
-    path = tmp_path / "ids.json"
-    path.write_text(json.dumps({str(n): {"mac": mac(n)} for n in range(1, 200)}))
-    return path
-
-
-def mac(index: int) -> str:
-    return f"aa:cd:ef:00:01:{index:02x}"
-
-
-def all_bits(rig: Rig, board: int) -> dict[str, str]:
-    """The board's true bits, block by block."""
-    return {name: block["bits"] for name, block in rig.state(board)["blocks"].items()}
-
-
-def custom_mac_of(rig: Rig, board: int) -> str:
-    """The custom MAC that the chip's true bits hold; empty when it has none."""
-    block = rig.bits(board, 3)
-    # The first generation keeps it behind its CRC byte, the later ones at the end of the user block.
-    shift = 8 if rig.state(board)["chip"] == "esp32" else 200
-    text = (block >> shift & (1 << 48) - 1).to_bytes(6, "little").hex(":")
-    return "" if text == "00:00:00:00:00:00" else text
 
 
 def test_the_demo_burns_eight_mixed_boards_and_says_that_they_are_simulated(

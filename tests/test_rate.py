@@ -22,8 +22,8 @@ from parburn.sim.board import Board
 from parburn.sim.factory import factory_mac, make_product
 from parburn.tracebook import TraceBook
 from tests.command import parburn
+from tests.commit_bench import BoardStream, in_virtual_time
 from tests.rig import start_rig
-from tests.test_commit import BoardStream, in_virtual_time
 
 
 def board_of(chip: str, **settings: str) -> Board:

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from parburn.script.verbs import VERBS
 from tests.command import Outcome, finish, start
+from tests.provisioning import key_of, said, script
 from tests.rig import start_rig
-from tests.test_faults import key_of, said, script
 
 
 def orders_of(secret: bytes) -> list[bytes]:
