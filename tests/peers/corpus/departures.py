@@ -81,6 +81,16 @@ DEPARTURES = (
         peers=BOTH,
     ),
     Case(
+        "a coding scheme that is left",
+        "esp32",
+        (
+            commands("burn_custom_mac 02:00:00:00:01:05"),
+            commands("burn_bit BLOCK0 193"),  # CODING_SCHEME 3: none, for recovery
+        ),
+        coding=THREE_QUARTERS,
+        peers=BOTH,
+    ),
+    Case(
         "a coding scheme that nobody supports is not burned",
         "esp32",
         (commands("burn_efuse CODING_SCHEME 2"),),
