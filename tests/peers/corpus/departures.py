@@ -214,6 +214,16 @@ espefuse(esp, efuses, args, "execute_scripts inner.py --index 1 --configfiles a.
         peers=BOTH,
     ),
     Case(
+        "the second bit of a counter beside a bit that is locked",
+        "esp32c3",
+        (
+            commands("burn_efuse SPI_BOOT_CRYPT_CNT 1"),
+            commands("burn_bit BLOCK_KEY2 3", "burn_bit BLOCK0 83 40"),
+        ),
+        start={0: bits(2)},  # WR_DIS of the group that bit 40 (DIS_ICACHE) belongs to
+        peers=BOTH,
+    ),
+    Case(
         "bits of a lock that is locked",
         "esp32c3",
         (commands("burn_bit BLOCK_KEY2 3", "burn_bit BLOCK0 34 60"),),  # RD_DIS and an ordinary bit
