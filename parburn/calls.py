@@ -8,6 +8,7 @@ and only what the chip lacks is burned.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 
 from anyio import CancelScope
@@ -234,11 +235,16 @@ class BoardCalls:
             first = board.done
             board.total = first + len(pending.steps)
 
-            async def burned(step: BurnStep, number: int) -> None:
+            def burned(step: BurnStep, number: int) -> asyncio.Future[object]:
+                def tell(written: asyncio.Future[object]) -> None:
+                    if not written.cancelled() and written.exception() is None:
+                        run.emit(BlockBurned(board.port, step.label, first + number, board.total))
+
                 board.done = first + number
-                label = _planned_label(plan, step)
-                await self._claim.step_done(label, State.LOCKED if step.locks else State.VERIFIED)
-                run.emit(BlockBurned(board.port, step.label, board.done, board.total))
+                state = State.LOCKED if step.locks else State.VERIFIED
+                written = asyncio.ensure_future(self._claim.step_done(_planned_label(plan, step), state))
+                written.add_done_callback(tell)
+                return written
 
             hooks = CommitHooks(
                 identity=device.identity.registers,

@@ -51,13 +51,14 @@ class CommitHooks(NamedTuple):
 
     `identity` lists registers that tell this chip from every other, `same_board` raises BoardSwapped when the
     values of the first so many of them are not those of the chip that was planned for. `attempted` makes the
-    attempt durable; `burned` is told of each verified step; `may_go_on` is asked between steps.
+    attempt durable; `burned` begins to write that a step is verified, and its future ends once that is
+    durable; `may_go_on` is asked between steps.
     """
 
     identity: Sequence[int]
     same_board: Callable[[Sequence[int]], None]
     attempted: Callable[[], Awaitable[None]]
-    burned: Callable[[BurnStep, int], Awaitable[None]]
+    burned: Callable[[BurnStep, int], asyncio.Future[object]]
     may_go_on: Callable[[], bool]
 
 
@@ -91,19 +92,15 @@ async def commit(
 
 
 class _Records:
-    """Has verified steps written down while the next block burns. Every task of it ends within `commit`."""
+    """Has verified steps written down while the next block burns. Every write of it ends within `commit`."""
 
     def __init__(self, hooks: CommitHooks) -> None:
         self._hooks = hooks
-        self._writing: list[asyncio.Task[None]] = []
+        self._writing: list[asyncio.Future[object]] = []
 
-    async def begin(self, step: BurnStep, number: int) -> None:
-        """Begin to write that a step is verified: it is on its way when this returns."""
-        self._writing.append(asyncio.get_running_loop().create_task(self._write(step, number)))
-        await asyncio.sleep(0)
-
-    async def _write(self, step: BurnStep, number: int) -> None:
-        await self._hooks.burned(step, number)
+    def begin(self, step: BurnStep, number: int) -> None:
+        """Begin to write that a step is verified."""
+        self._writing.append(self._hooks.burned(step, number))
 
     def check(self) -> None:
         """Raise what went wrong with a record that was to be written."""
@@ -151,7 +148,7 @@ async def _burn_steps(
                 remaining=len(plan.steps) - number,
                 hint=error.hint,
             ) from error
-        await records.begin(step, number + 1)
+        records.begin(step, number + 1)
     return CommitResult(image, unread)
 
 

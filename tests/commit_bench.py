@@ -130,8 +130,11 @@ class Book:
         async def attempted() -> None:
             self.attempted += 1
 
-        async def burned(step: BurnStep, number: int) -> None:
+        def burned(step: BurnStep, number: int) -> asyncio.Future[object]:
             self.burned.append(step.label)
+            written: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+            written.set_result(None)
+            return written
 
         return CommitHooks(
             identity=device.identity.registers,

@@ -12,7 +12,7 @@ A *unit* is one chip within one batch. What it went through is written down befo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
@@ -216,8 +216,8 @@ class Claim(Protocol):
             UnitRefused: a config record of this index belongs to another chip.
         """
 
-    async def step_done(self, label: str, state: State) -> None:
-        """A step of the current attempt is BURNED, VERIFIED or LOCKED."""
+    def step_done(self, label: str, state: State) -> Awaitable[object]:
+        """A step of the current attempt is BURNED, VERIFIED or LOCKED. Its entry is on its way on return."""
 
     @property
     def image_passed(self) -> str:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 import tempfile
@@ -94,11 +95,17 @@ class SqliteClaim:
         held = self._held
         self.state, self._attempt = await self._writer.call(lambda t: units.burn_attempted(t, held, attempt))
 
-    async def step_done(self, label: str, state: State) -> None:
+    def step_done(self, label: str, state: State) -> asyncio.Future[State]:
         held, attempt = self._held, self._attempt
         if attempt is None:
             raise LedgerError("A step was done without an attempt.")
-        self.state = await self._writer.call(lambda t: units.step_done(t, held, attempt, label, state))
+        written = self._writer.call(lambda t: units.step_done(t, held, attempt, label, state))
+        written.add_done_callback(self._moved)
+        return written
+
+    def _moved(self, written: asyncio.Future[State]) -> None:
+        if not written.cancelled() and written.exception() is None:
+            self.state = written.result()
 
     async def passed(self, job_digest: str, image: str = "") -> None:
         held = self._held

@@ -58,7 +58,7 @@ def _late_attempt() -> None:
         await incomplete(self, reason)
 
     SqliteClaim.burn_attempted = later  # type: ignore[method-assign]  # the mutation
-    SqliteClaim.step_done = first_attempt_then_step  # type: ignore[method-assign]  # the mutation
+    SqliteClaim.step_done = first_attempt_then_step  # type: ignore[method-assign, assignment]  # the mutation
     SqliteClaim.incomplete = first_attempt_then_incomplete  # type: ignore[method-assign]  # the mutation
 
 
