@@ -111,8 +111,7 @@ async def _live(run: SharedRun, board: Board) -> None:
         await calls.last_burn(outcome, job_digest)
         await _farewell(run, board, device)
     finally:
-        with CancelScope(shield=True):
-            await _close(run, board, stream)
+        await _close(run, board, stream)
 
 
 async def _connect_and_identify(run: SharedRun, board: Board, stream: ByteStream) -> Device:
@@ -203,12 +202,12 @@ async def _farewell(run: SharedRun, board: Board, device: Device) -> None:
 
 
 async def _close(run: SharedRun, board: Board, stream: ByteStream) -> None:
-    """Leave the ROM at its first baud rate where it still listens, and give the port back."""
+    """Leave the ROM at its first baud rate where it still listens, and give the port back. Shielded."""
     rom = board.rom
     if rom is not None and rom.baud != ROM_BAUD and not rom.broken:
-        with move_on_after(CLOSE_DEADLINE_S), suppress(ParburnError):
+        with move_on_after(CLOSE_DEADLINE_S, shield=True), suppress(ParburnError):
             await rom.leave_at_baud(ROM_BAUD)
-    with move_on_after(CLOSE_DEADLINE_S):
+    with move_on_after(CLOSE_DEADLINE_S, shield=True):
         await stream.aclose()
     if rom is not None:
         try:

@@ -29,7 +29,7 @@ from parburn.script.session import ScriptOptions
 from parburn.script.typed import with_commands
 from parburn.tables import TableSet
 from parburn.transport.descriptors import make_room
-from parburn.transport.ports import slot_of
+from parburn.transport.ports import slots_of
 from parburn.transport.tcp import host_and_port
 
 GARBAGE = (50_000, 20, 20)  # new objects before the collector looks: boards leave hardly any cycles behind
@@ -93,7 +93,7 @@ def script_options(job: Job, config: ConfigFiles) -> ScriptOptions:
 
 async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]:
     job = run.job
-    slots = {port: slot_of(port) for port in job.ports}
+    slots = slots_of(job.ports)
     coding.implementation()  # loads it now, while nobody waits on a line
     _collect_only_what_comes()
     run.emit(RunStarted("", job.ports, tuple(slots.values()), simulated=job.simulated, dry_run=job.dry_run))

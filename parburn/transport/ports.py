@@ -7,7 +7,7 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -81,20 +81,34 @@ def _identity(port: str) -> object:
     return os.path.realpath(port)
 
 
-def slot_of(port: str) -> str:
-    """Return the name of the socket a port is plugged into: by-path name, else the last part of the path.
+def slots_of(ports: Iterable[str]) -> dict[str, str]:
+    """Return the sockets that ports are plugged into: by-path name, else the last part of the path.
 
     A by-path name stays with the hub's socket when nodes are numbered anew.
     """
-    if port.startswith(_SCHEMES):
-        return port.partition("://")[2].rstrip("/")
+    by_path: dict[int, str] = {}  # by device number; the folder is read once for all ports
     with contextlib.suppress(OSError):
-        device = Path(port).stat().st_rdev
         for entry in _BY_PATH.iterdir():
             with contextlib.suppress(OSError):
-                if device and entry.stat().st_rdev == device:
-                    return entry.name
-    return Path(port).name
+                by_path.setdefault(entry.stat().st_rdev, entry.name)
+    return {port: _slot(port, by_path) for port in ports}
+
+
+def slot_of(port: str) -> str:
+    """Return the slot of one port, as `slots_of`."""
+    return slots_of([port])[port]
+
+
+def _slot(port: str, by_path: Mapping[int, str]) -> str:
+    if port.startswith(_SCHEMES):
+        return port.partition("://")[2].rstrip("/")
+    path = Path(port)
+    if by_path:
+        with contextlib.suppress(OSError):
+            device = path.stat().st_rdev
+            if device and device in by_path:
+                return by_path[device]
+    return path.name
 
 
 def list_candidates() -> tuple[PortInfo, ...]:

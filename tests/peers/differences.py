@@ -268,9 +268,10 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "who a chip is",
         "factory MAC and unique id tell chips apart, here and in the ledger; the originals burn bits of "
-        "them as of any field",
+        "them as of any field, and other data over a coded block that holds them",
         refused_here(
-            "burn_bit|burn_block_data|burn_efuse .*(OPTIONAL_UNIQUE_ID|MAC_CRC) ", "says who this chip is"
+            "burn_bit|burn_block_data|burn_efuse .*(OPTIONAL_UNIQUE_ID|MAC_CRC) |--force-write-always",
+            "says who this chip is",
         ),
     ),
     Difference(
