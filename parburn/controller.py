@@ -23,6 +23,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
 
 from parburn.chips.model import Block, Chip, RegisterWrite
 from parburn.efuse.image import BlockStatus, EfuseImage
@@ -80,7 +81,8 @@ class Controller:
         this step's program command."""
         raise AssertionError("a Controller is either classic or pgm")
 
-    def _error_registers(self, block: Block) -> tuple[int, ...]:
+    @staticmethod
+    def _error_registers(chip: Chip, block: Block) -> tuple[int, ...]:
         """The registers that report this block's coding errors."""
         raise AssertionError("a Controller is either classic or pgm")
 
@@ -92,9 +94,15 @@ class Controller:
 
     def addresses(self, blocks: Iterable[int]) -> tuple[int, ...]:
         """Read registers of these blocks, and the error registers that speak of them."""
-        wanted = [self.chip.blocks[index] for index in sorted(set(blocks))]
-        errors = dict.fromkeys(a for block in wanted for a in self._error_registers(block))
-        return (*self.words(block.index for block in wanted), *errors)
+        return self._addresses(self.chip, frozenset(blocks))
+
+    @classmethod
+    @cache
+    def _addresses(cls, chip: Chip, blocks: frozenset[int]) -> tuple[int, ...]:
+        wanted = [chip.blocks[index] for index in sorted(blocks)]
+        words = [address for block in wanted for address in chip.read_registers[block.index]]
+        errors = dict.fromkeys(a for block in wanted for a in cls._error_registers(chip, block))
+        return (*words, *errors)
 
     def image_of(self, reading: Mapping[int, int], blocks: Collection[int], base: EfuseImage) -> EfuseImage:
         """`base` with these blocks taken from the reading, and the error reports that it holds."""
@@ -296,8 +304,9 @@ class PgmController(Controller):
         words[self._cmd] = write.block.index << BLOCK_NUMBER_SHIFT  # without PGM: nothing starts
         return words
 
-    def _error_registers(self, block: Block) -> tuple[int, ...]:
-        return self.chip.block0_errors if block.errors is None else block.errors.addresses
+    @staticmethod
+    def _error_registers(chip: Chip, block: Block) -> tuple[int, ...]:
+        return chip.block0_errors if block.errors is None else block.errors.addresses
 
     def block_status(self, reading: Mapping[int, int]) -> tuple[dict[int, BlockStatus], int | None]:
         """RS error counts and fail bits; BLOCK0's repeat errors stand in its layout behind WR_DIS."""
@@ -322,8 +331,9 @@ class ClassicController(Controller):
                 want[write.block.write_address + 4 * n] = word
         return want
 
-    def _error_registers(self, block: Block) -> tuple[int, ...]:
-        return (self.chip.registers["DEC_STATUS"],)
+    @staticmethod
+    def _error_registers(chip: Chip, block: Block) -> tuple[int, ...]:
+        return (chip.registers["DEC_STATUS"],)
 
     def block_status(self, reading: Mapping[int, int]) -> tuple[dict[int, BlockStatus], int | None]:
         """The 3/4 decoder has one common error word for all blocks but BLOCK0."""

@@ -206,8 +206,6 @@ def make(path: Path, *, why: str, replaces: str = "") -> bool:
     Raises:
         LedgerUnusable: it cannot be written.
     """
-    import uuid  # here: only the first run on a machine needs it
-
     scratch = path.with_name(f"{path.name}.new-{secrets.token_hex(4)}")
     try:
         os.close(os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
@@ -215,7 +213,7 @@ def make(path: Path, *, why: str, replaces: str = "") -> bool:
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute("BEGIN IMMEDIATE")
             apply_migrations(connection, 0)
-            name = str(uuid.uuid4())
+            name = secrets.token_hex(16)
             connection.executemany(
                 "INSERT INTO meta VALUES (?, ?)", [("uuid", name), ("digest_key", secrets.token_bytes(32))]
             )

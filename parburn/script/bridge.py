@@ -80,14 +80,9 @@ class Bridge:
             self._open = False
             return True
 
-    def post(self, function: Callable[[], object], *, after_s: float = 0.0) -> None:
+    def post(self, function: Callable[[], object]) -> None:
         """Have a function called on the loop, without waiting. Lost when the loop is gone."""
         try:
-            if after_s:
-                self._loop.call_soon_threadsafe(
-                    self._loop.call_later, after_s, function, context=self._context
-                )
-            else:
-                self._loop.call_soon_threadsafe(function, context=self._context)
+            self._loop.call_soon_threadsafe(function, context=self._context)
         except RuntimeError:  # the loop was closed: nobody listens any more
             self._open = False

@@ -24,18 +24,16 @@ CHDIR_REFUSED = (
     "os.chdir is refused in a script: the folder belongs to the whole process, and the scripts of all other "
     "boards would look for their files elsewhere. Use absolute paths."
 )
-SOON_S = 0.05  # text is delivered in lumps: each wakes the loop
 LONGEST = 1_000_000  # characters kept for one board; what a script prints beyond that is dropped, and says so
 
 
 class ScriptOutput:
-    """What one board's script printed, handed on in order and in lumps. Written from the script's threads."""
+    """What one board's script printed. Written from the script's threads, handed on in order at each `flush`:
+    a script that prints does not wake the loop."""
 
-    def __init__(self, post: Callable[..., None], deliver: Callable[[str], None]) -> None:
-        self._post = post
+    def __init__(self, deliver: Callable[[str], None]) -> None:
         self._deliver = deliver
         self._pieces: deque[str] = deque()
-        self._scheduled = False
         self._length = 0
         self._closed = False
 
@@ -45,20 +43,16 @@ class ScriptOutput:
         self._closed = True
 
     def write(self, text: str) -> None:
-        """Keep the text and have it delivered on the loop soon."""
+        """Keep the text for the next flush."""
         if self._closed or self._length > LONGEST:
             return
         self._length += len(text)
         if self._length > LONGEST:
             text = "\n[the rest of this script's output is left out]\n"
         self._pieces.append(text)
-        if not self._scheduled:
-            self._scheduled = True
-            self._post(self.flush, after_s=SOON_S)
 
     def flush(self) -> None:
         """Deliver what is waiting. On the loop's thread only."""
-        self._scheduled = False
         pieces = self._pieces
         text = "".join(pieces.popleft() for _ in range(len(pieces)))
         if text and not self._closed:

@@ -26,7 +26,7 @@ from parburn.script.namespace import make_args, make_globals
 from parburn.script.session import DeviceCalls, DeviceFacts, ScriptOptions, ScriptOutcome, Session
 
 GRACE_S = 1.0  # for a script to end after its deadline's exception
-LOOK_AGAIN_S = 0.25  # while the clock stands still
+LOOK_AGAIN_S = 0.25  # at the clock, and at what was printed
 
 __all__ = ["CompiledScripts", "compile_scripts", "run_scripts"]
 
@@ -48,7 +48,7 @@ async def run_scripts(
     async with BlockingPortal() as portal:
         clock = ScriptClock(options.timeout_s)
         bridge = Bridge(portal, clock)
-        printed = output.ScriptOutput(bridge.post, on_output)
+        printed = output.ScriptOutput(on_output)
         bridge.before_crossing = printed.flush
         session = Session(facts, image, calls, options, bridge, printed.write)
         run = _Run(scripts, session, bridge)
@@ -58,7 +58,7 @@ async def run_scripts(
         output.route()
         thread.start()
         try:
-            given_up = not await _ended(run, thread, clock, bridge)
+            given_up = not await _ended(run, thread, clock, bridge, printed)
         finally:
             bridge.close()
             if given_up:
@@ -67,8 +67,10 @@ async def run_scripts(
     return run.outcome(given_up, options.timeout_s)
 
 
-async def _ended(run: _Run, thread: threading.Thread, clock: ScriptClock, bridge: Bridge) -> bool:
-    """Wait for the thread; at its deadline stop it. False: it could not be stopped."""
+async def _ended(
+    run: _Run, thread: threading.Thread, clock: ScriptClock, bridge: Bridge, printed: output.ScriptOutput
+) -> bool:
+    """Wait for the thread and hand on what it prints; stop it at its deadline. False: that did not work."""
     while not run.done.is_set():
         left = clock.remaining()
         if left <= 0 and not clock.is_paused:
@@ -80,8 +82,9 @@ async def _ended(run: _Run, thread: threading.Thread, clock: ScriptClock, bridge
             with move_on_after(GRACE_S):
                 await run.done.wait()
             return run.done.is_set()
-        with move_on_after(max(left, LOOK_AGAIN_S) if clock.is_paused else left):
+        with move_on_after(LOOK_AGAIN_S if clock.is_paused else min(left, LOOK_AGAIN_S)):
             await run.done.wait()
+        printed.flush()
     return True
 
 

@@ -280,6 +280,7 @@ def nearest(name: str, known: Mapping[str, object]) -> str:
 def read_file(path: str | Path) -> bytes:
     """The bytes of a file a command names. Raises EfuseError with the system's words."""
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb", buffering=0) as file:
+            return file.readall()
     except OSError as error:
         raise EfuseError(f"{path} cannot be read: {error.strerror}") from error
