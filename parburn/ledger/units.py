@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from parburn.errors import LedgerError, UniqueValueTaken, UnitRefused
 from parburn.ledger.base import UNDER_WAY, UNTOUCHED, Attempt, Identity, State, check_transition
@@ -16,6 +17,8 @@ from parburn.ledger.writer import Transaction
 
 FAILURES_THAT_SET_ASIDE = 2  # chips on which the script failed clean with one and the same record
 _REASON_AT_MOST = 1000  # characters
+NO_COLUMNS: Final[Mapping[str, str | int]] = MappingProxyType({})
+SPENT: Final[Mapping[str, str | int]] = MappingProxyType({"spent": 1, "going_back": 0})  # the index, for ever
 
 
 class Held(NamedTuple):
@@ -44,14 +47,23 @@ def current(transaction: Transaction, unit: Held) -> State:
 
 
 def _move(
-    transaction: Transaction, unit: Held, state: State, event: str, *, reason: str = "", **detail: Any
+    transaction: Transaction,
+    unit: Held,
+    state: State,
+    event: str,
+    *,
+    reason: str = "",
+    columns: Mapping[str, str | int] = NO_COLUMNS,
+    **detail: Any,
 ) -> State:
+    """Set the unit's state and other columns of its row, and tell the history."""
     if reason:
         # Text of scripts and systems: what is no character must not keep the entry from being written.
         reason = reason[:_REASON_AT_MOST].encode("utf-8", "backslashreplace").decode("utf-8")
+    more = "".join(f", {name} = ?" for name in columns)
     transaction.connection.execute(
-        "UPDATE units SET state = ?, reason = ?, changed = ? WHERE id = ?",
-        (state.value, reason, transaction.at, unit.id),
+        f"UPDATE units SET state = ?, reason = ?, changed = ?{more} WHERE id = ?",
+        (state.value, reason, transaction.at, *columns.values(), unit.id),
     )
     if reason:
         detail["reason"] = reason
@@ -133,6 +145,7 @@ def burn_attempted(transaction: Transaction, unit: Held, attempt: Attempt) -> tu
         plan=attempt.plan_digest,
         steps=attempt.steps,
         image=image,
+        columns=SPENT,
         **bound,
     )
     return state, number
@@ -170,10 +183,9 @@ def _check_records(transaction: Transaction, unit: Held) -> None:
 
 
 def _bind(transaction: Transaction, unit: Held) -> dict[str, Any]:
-    """Give the unit its index, records and planned values for ever; what of it is new, for the history."""
+    """Give the unit its records and planned values for ever; what of it is new, for the history."""
     connection = transaction.connection
     bound: dict[str, Any] = {}
-    connection.execute("UPDATE units SET spent = 1, going_back = 0 WHERE id = ? AND spent = 0", (unit.id,))
     values = connection.execute(
         "SELECT name, value FROM unique_values WHERE unit = ? AND bound = 0", (unit.id,)
     ).fetchall()
@@ -212,10 +224,11 @@ def passed(transaction: Transaction, unit: Held, job_digest: str, image: str) ->
     bound = _bind(transaction, unit)
     connection.execute("INSERT OR IGNORE INTO passes VALUES (?, ?)", (unit.id, job_digest))
     connection.execute("UPDATE attempts SET closed = 1 WHERE unit = ? AND closed = 0", (unit.id,))
+    columns = SPENT
     if image:
-        connection.execute("UPDATE units SET image_passed = ? WHERE id = ?", (image, unit.id))
+        columns = {**SPENT, "image_passed": image}
         bound["image"] = text_digest(image)
-    return _move(transaction, unit, State.PASS, "passed", job=job_digest, **bound)
+    return _move(transaction, unit, State.PASS, "passed", columns=columns, job=job_digest, **bound)
 
 
 def failed_clean(

@@ -1,8 +1,9 @@
 """Serial ports and ptys over pyserial-asyncio: `open_tty`. Never waits for tcdrain, never copies to write.
 
-pyserial-asyncio drives any object with pyserial's methods. `_Port` is pyserial's Serial with the four
+pyserial-asyncio drives any object with pyserial's methods. `_Port` is pyserial's Serial with the five
 methods replaced that cost most or block: read and write are one system call each, flush does not drain (on
-some USB-CDC drivers tcdrain never returns), and close leaves the closing to us, off the loop.
+some USB-CDC drivers tcdrain never returns), close leaves the closing to us, off the loop, and the driver is
+not set up anew for a timeout.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class _Port(serial.Serial):
     """pyserial's port, without its select() before each read and without a blocking flush or close."""
 
     number: int  # the file descriptor
+    _set_up_for = 0  # the rate with which the driver was set up last
     latency_ms: int | None  # of the driver's timer
     on_write_error: Callable[[OSError], object]
 
@@ -63,6 +65,12 @@ class _Port(serial.Serial):
         except OSError as error:
             self.on_write_error(error)
             return len(memoryview(b))
+
+    def _reconfigure_port(self, force_update: bool = False) -> None:
+        """Set up the driver. Not for a new timeout, which is none of its business: the transport sets two."""
+        if force_update or self.baudrate != self._set_up_for:
+            super()._reconfigure_port(force_update)  # type: ignore[misc]  # the stubs leave it out
+            self._set_up_for = self.baudrate
 
     def flush(self) -> None:
         """Do not wait: `release` has thrown away what is left."""
