@@ -118,7 +118,7 @@ def within(found: tuple[int, int, int], most: tuple[int, int, int]) -> bool:
 
 # --- calls per board
 
-CALLS_PER_BOARD = 4700  # chunks of answers come in as many reads as the machine makes of them
+CALLS_PER_BOARD = 4400  # chunks of answers come in as many reads as the machine makes of them
 FEW, MANY = 2, 10
 
 
