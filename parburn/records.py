@@ -18,6 +18,7 @@ from parburn.efuse.plan import BurnPlan
 from parburn.errors import UnitQuarantined
 
 DIGEST_MARK = "hmac:"
+KNOWN_CONTENT = ("custom_mac", "adc_tp")  # codecs of what stands in blocks that take keys too
 
 
 def _digest(key: bytes, index: int, bits: int) -> str:
@@ -32,7 +33,12 @@ def _may_hold_a_key(image: EfuseImage, index: int) -> bool:
     if not image.chip.blocks[index].rd_dis:
         return False
     shown = [
-        one for one in image.chip.fields if one.block == index and one.shown_when and image.is_shown(one)
+        one
+        for one in image.chip.fields
+        if one.block == index
+        and one.shown_when
+        and one.codec in KNOWN_CONTENT  # conditions of others may look at blocks that nobody has read
+        and image.is_shown(one)
     ]
     if any(one.codec == "custom_mac" and str(values.get(image, one)).endswith("OK)") for one in shown):
         return False
