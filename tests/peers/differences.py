@@ -292,6 +292,20 @@ DIFFERENCES: tuple[Difference, ...] = (
         frozenset({5}),
     ),
     Difference(
+        "a value without a high bit that is burned",
+        "a value is held against all bits of its field; the originals look at the part that they write, and "
+        "the chip holds another value than was asked for",
+        refused_here(
+            r"burn_efuse .*(KEY_PURPOSE_\d|RECOVERY_BOOTLOADER_FLASH_SECTOR) ",
+            "bits burned that the new value would clear",
+        ),
+    ),
+    Difference(
+        "a purpose's name for its high bit",
+        "one bit of a key purpose is a number; the originals take the name of a whole purpose for it",
+        refused_here(r"burn_efuse .*KEY_PURPOSE_\d_H [A-Z]", "takes a number, and"),
+    ),
+    Difference(
         "a counter that cannot grow any more",
         "both refuse; 5.6 does it after burning everything else, here nothing is burned",
         lambda one: (

@@ -205,6 +205,20 @@ espefuse(esp, efuses, args, "execute_scripts inner.py --index 1 --configfiles a.
         peers=BOTH,
     ),
     Case(
+        "a value without a high bit that is burned",
+        "esp32p4",
+        (commands("burn_efuse KEY_PURPOSE_1_H 1"), commands("burn_efuse KEY_PURPOSE_1 9")),
+        revision=(3, 0),
+        peers=BOTH,
+    ),
+    Case(
+        "a purpose's name for its high bit",
+        "esp32p4",
+        (commands("burn_efuse KEY_PURPOSE_5_H ECDSA_KEY"),),
+        revision=(3, 0),
+        peers=BOTH,
+    ),
+    Case(
         "the second bit of a counter",
         "esp32c3",
         (
