@@ -29,6 +29,7 @@ from parburn.efuse.plan import BlockWrite, BurnPlan, BurnStep
 from parburn.errors import (
     BoardSwapped,
     CommandRefused,
+    ControllerStuck,
     GarbledAnswer,
     Interrupted,
     LedgerError,
@@ -77,17 +78,32 @@ async def commit(
     Raises BoardSwapped, StagingMismatch or LinkError while nothing has been burned; after the first program
     command VerifyFailed (permanent damage), or PartialBurn for everything that can be continued.
     """
-    await _stage_first(plan, controller, image, hooks)
-    with CancelScope(shield=True):
-        await hooks.attempted()
-        records = _Records(hooks)
-        try:
-            result = await _burn_steps(plan, controller, image, hooks, records)
-        except BaseException:
-            with suppress(LedgerError):  # what went wrong with the chip matters more
-                await records.durable()
-            raise
-        await records.durable()
+    try:
+        await _stage_first(plan, controller, image, hooks)
+        with CancelScope(shield=True):
+            await hooks.attempted()
+            result = await _burn_all(plan, controller, image, hooks)
+    except BaseException as error:
+        # Another board is not ours to write to, nor a controller that may be burning.
+        if not isinstance(error, BoardSwapped) and not isinstance(error.__cause__, ControllerStuck):
+            with CancelScope(shield=True), suppress(LinkError, CommandRefused):
+                await controller.clear()
+        raise
+    return result
+
+
+async def _burn_all(
+    plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks
+) -> CommitResult:
+    """Burn the steps; every record of theirs is written when this ends, in whatever way."""
+    records = _Records(hooks)
+    try:
+        result = await _burn_steps(plan, controller, image, hooks, records)
+    except BaseException:
+        with suppress(LedgerError):  # what went wrong with the chip matters more
+            await records.durable()
+        raise
+    await records.durable()
     return result
 
 

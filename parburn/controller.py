@@ -280,6 +280,10 @@ class Controller:
         """Send the read command behind which the chip may stop answering (download mode locked)."""
         await self.rom.burst(self._command(CONF_READ, CMD_READ, self.chip.read_ms))
 
+    async def clear(self) -> None:
+        """Leave no key in the programming registers after a commit that broke off. Raises LinkError."""
+        await self.rom.burst(*self._clearing_ops())
+
     def _clearing_ops(self) -> tuple[WriteRegs, ...]:
         """Leave no key in the programming registers. What is none may stay: it is burned already."""
         known, self._known = self._known, {}

@@ -14,9 +14,11 @@ from anyio import create_task_group
 
 from parburn.commit import CommitHooks, CommitResult, commit
 from parburn.efuse.image import EfuseImage
-from parburn.efuse.plan import plan_burns
+from parburn.efuse.plan import BurnPlan, plan_burns
 from parburn.efuse.staging import StagedBurns, stage_custom_mac, stage_key
-from parburn.errors import BoardSwapped, PartialBurn, PortGone, VerifyFailed
+from parburn.errors import BoardSwapped, LedgerError, PartialBurn, PortGone, VerifyFailed
+from parburn.identify import Device
+from parburn.sim.board import Board
 from tests.commit_bench import (
     CHIPS,
     CUSTOM_MAC,
@@ -87,25 +89,50 @@ def key_alone(image: EfuseImage, staged: StagedBurns) -> None:
     stage_key(image, staged, block, key, purpose, write_protect=False, read_protect=False)
 
 
+def key_words(plan: BurnPlan) -> set[int]:
+    """What the programming registers hold of the plan's key."""
+    writes = [write for step in plan.steps for write in step.writes]
+    (key,) = (write for write in writes if write.block.name in ("BLOCK_KEY0", "BLOCK1"))
+    return {word for word in key.words if word}
+
+
+def staged_words(device: Device, board: Board) -> set[int]:
+    """What the programming registers hold."""
+    return {board.registers.words.get(address, 0) for address in device.controller.programming_addresses}
+
+
 @pytest.mark.parametrize("stage", [identity_and_key, key_alone])
-def test_no_key_stays_in_the_programming_registers(stage: Stage) -> None:
-    async def job(name: str) -> None:
+@pytest.mark.parametrize("name", CHIPS)
+def test_no_key_stays_in_the_programming_registers(name: str, stage: Stage) -> None:
+    async def job() -> None:
         board = board_named(name)
         device = await connected(board)
         plan = plan_for(device, stage)
-        (key,) = (
-            write
-            for step in plan.steps
-            for write in step.writes
-            if write.block.name in ("BLOCK_KEY0", "BLOCK1")
-        )
         await commit(plan, device.controller, device.image, Book().hooks(device))
-        words = board.registers.words
-        left = {words.get(address, 0) for address in device.controller.programming_addresses}
-        assert not left & {word for word in key.words if word}
+        assert not key_words(plan) & staged_words(device, board)
 
-    for name in CHIPS:
-        in_virtual_time(job(name))
+    in_virtual_time(job())
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_nor_after_a_commit_that_broke_off(name: str) -> None:
+    async def job() -> None:
+        board = board_named(name)
+        device = await connected(board)
+        plan = plan_for(device, key_alone)
+
+        async def attempted() -> None:
+            assert key_words(plan) <= staged_words(device, board)
+            raise LedgerError("the disk is full")
+
+        with pytest.raises(LedgerError):
+            await commit(
+                plan, device.controller, device.image, Book().hooks(device)._replace(attempted=attempted)
+            )
+        assert not key_words(plan) & staged_words(device, board)
+        assert board.controller.programs == 0
+
+    in_virtual_time(job())
 
 
 # --- what it finds on the chip, and what stops it
