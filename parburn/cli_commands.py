@@ -36,17 +36,17 @@ def ports(options: argparse.Namespace) -> int:
 
 
 def _candidates(names: Sequence[str]) -> list[dict[str, Any]]:
-    from parburn.transport.ports import expand_ports, list_candidates, slot_of
+    from parburn.transport.ports import expand_ports, list_candidates, slots_of
 
     known = {info.port: info for info in list_candidates()}
     rows: list[dict[str, Any]] = []
-    for port in expand_ports(names) if names else known:
+    ports = expand_ports(names) if names else tuple(known)
+    slots = slots_of(ports)
+    for port in ports:
         info = known.get(port)
         usb = f"{info.vid:04x}:{info.pid:04x}" if info else ""
         text = info.description if info else ""
-        rows.append(
-            {"port": port, "slot": info.slot if info else slot_of(port), "usb": usb, "description": text}
-        )
+        rows.append({"port": port, "slot": slots[port], "usb": usb, "description": text})
     return rows
 
 

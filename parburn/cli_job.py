@@ -17,10 +17,10 @@ REMOTE = ("socket://", "rfc2217://")
 
 
 class SimulatedGroup(NamedTuple):
-    """`CHIP:N` of --sim."""
+    """`CHIP:N` of --sim: so many boards with this chip."""
 
     chip: str
-    count: int  # type: ignore[assignment]  # not tuple.count
+    boards: int
 
 
 def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | None = None) -> Job:

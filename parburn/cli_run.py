@@ -77,12 +77,12 @@ def _burn_simulated(options: argparse.Namespace, view: View, words: Sequence[str
     from parburn.simulated import SimulatedBoards
 
     groups = simulated_groups(options.sim)
-    ports = [f"{group.chip}/{number}" for group in groups for number in range(group.count)]
+    ports = [f"{group.chip}/{number}" for group in groups for number in range(group.boards)]
     job_from(options, simulated_ports=ports)  # all mistakes before any process is started
     state = None if options.ledger is None else options.ledger.with_name(options.ledger.name + ".boards")
     if state is not None:
         view.emit(Note("", f"the simulated boards keep their eFuses in {state}"))
-    with SimulatedBoards([(group.chip, group.count) for group in groups], state=state) as boards:
+    with SimulatedBoards([(group.chip, group.boards) for group in groups], state=state) as boards:
         return _burn(job_from(options, simulated_ports=boards.ports), view, words, tokens=options.token)
 
 

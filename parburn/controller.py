@@ -51,6 +51,11 @@ def join_words(words: Sequence[int]) -> int:
     return int.from_bytes(struct.pack(f"<{len(words)}I", *words), "little")
 
 
+def _has_key(step: BurnStep) -> bool:
+    """Whether staging this step may put a key into the programming registers."""
+    return any(write.block.for_keys for write in step.writes)
+
+
 class Controller:
     """What both kinds share: reading, polling, verified staging. Not used by itself.
 
@@ -67,6 +72,7 @@ class Controller:
         self.programming_addresses = chip.programming_addresses
         self._known: dict[int, int] = dict.fromkeys(self.programming_addresses, 0)
         self._guessed = True
+        self._may_hold_key = False  # those registers, until a step without one was read back
         self._step: BurnStep | None = None
         self._want: dict[int, int] = {}
         self._guarded: tuple[int, ...] = ()
@@ -159,6 +165,7 @@ class Controller:
     def _stage_ops(self, step: BurnStep) -> tuple[WriteRegs | ReadRegs, ...]:
         """The writes and the read-back that stage a step; only registers that differ are written."""
         want = self._wanted(step)
+        self._may_hold_key |= _has_key(step)
         writes = [RegisterWrite(a, word) for a, word in want.items() if self._known.get(a) != word]
         timing = () if self._timing_set else self.timing
         return (
@@ -186,6 +193,8 @@ class Controller:
         fits = timing_fits and self._known == want
         self._timing_set = fits  # a damaged write may have gone anywhere: write and check the timing again
         self._guessed = False
+        if fits:
+            self._may_hold_key = _has_key(step)
         return fits
 
     async def stage(self, step: BurnStep, also_read: Sequence[int] = ()) -> Mapping[int, int]:
@@ -285,9 +294,9 @@ class Controller:
         await self.rom.burst(*self._clearing_ops())
 
     def _clearing_ops(self) -> tuple[WriteRegs, ...]:
-        """Leave no key in the programming registers. What is none may stay: it is burned already."""
+        """Leave no key in the programming registers. What is none may stay."""
         known, self._known = self._known, {}
-        if self._step is not None and not any(write.block.for_keys for write in self._step.writes):
+        if not self._may_hold_key:
             return ()
         dirty = [a for a in self.programming_addresses if known.get(a) != 0]
         return (WriteRegs(tuple(RegisterWrite(a, 0) for a in dirty)),) if dirty else ()

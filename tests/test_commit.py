@@ -135,6 +135,30 @@ def test_nor_after_a_commit_that_broke_off(name: str) -> None:
     in_virtual_time(job())
 
 
+@pytest.mark.parametrize("name", ["esp32c3", "esp32s3"])
+def test_nor_where_the_step_after_the_key_was_never_staged(name: str) -> None:
+    """The chip takes no word any more but zeros: what was to overwrite the key did not get there."""
+
+    async def job() -> None:
+        board = board_named(name)
+        device = await connected(board)
+        plan = plan_for(device, identity_and_key)
+        write = board.write
+
+        def only_zeros(address: int, value: int, now: float) -> None:
+            shared = address in device.controller.programming_addresses
+            if not (shared and value and board.controller.programs):
+                write(address, value, now)
+
+        board.write = only_zeros  # type: ignore[method-assign]  # registers that do not hold what they get
+        with pytest.raises(PartialBurn):
+            await commit(plan, device.controller, device.image, Book().hooks(device))
+        assert board.controller.programs == 1
+        assert not key_words(plan) & staged_words(device, board)
+
+    in_virtual_time(job())
+
+
 # --- what it finds on the chip, and what stops it
 
 

@@ -360,18 +360,18 @@ class Chip:
         return (*named, *(one for one in self.fields if one.codec == "mac_crc"))
 
     @cached_property
-    def silicon_words(self) -> tuple[tuple[int, int], ...]:
-        """Block and word of each word that tells the silicon's revision or package."""
-        names = (*self.revision_fields, *self.revision_zero_when, self.package_field)
-        return tuple(dict.fromkeys(self._words_of(name for name in names if name)))
-
-    @cached_property
     def programming_addresses(self) -> tuple[int, ...]:
         """The registers that a burn is staged in: the shared ones with their check words, or all blocks'."""
         if self.controller == "pgm":
             data, check = self.registers["PGM_DATA0"], self.registers["CHECK_VALUE0"]
             return (*range(data, data + 4 * PGM_WORDS, 4), *range(check, check + 4 * CHECK_WORDS, 4))
         return tuple(block.write_address + 4 * n for block in self.blocks for n in range(block.words))
+
+    @cached_property
+    def silicon_words(self) -> tuple[tuple[int, int], ...]:
+        """Block and word of each word that tells the silicon's revision or package."""
+        names = (*self.revision_fields, *self.revision_zero_when, self.package_field)
+        return tuple(dict.fromkeys(self._words_of(name for name in names if name)))
 
     def _words_of(self, names: Iterable[str]) -> Iterator[tuple[int, int]]:
         for one in (self.field_by_name[name][0] for name in names):

@@ -268,8 +268,8 @@ class Board:
         count = (self.registers.words.get(crystal.rom_address, 0) & crystal.rom_mask) >> crystal.rom_shift
         if crystal.rom_clock is None:
             return count
-        clock_hz = self.memory.field_bits(crystal.rom_clock) * 15625 / 40  # for each count
-        return count * clock_hz / 1e6 or self.crystal_mhz  # a board that was made without: it is right
+        hz = count * self.memory.field_bits(crystal.rom_clock) * 15625 / 40
+        return hz / 1e6 or self.crystal_mhz  # a board that was made without: it is right
 
     def _measure(self, baud: int) -> None:
         """Autobaud: the first SYNC after reset sets the rate."""

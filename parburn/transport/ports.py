@@ -94,11 +94,6 @@ def slots_of(ports: Iterable[str]) -> dict[str, str]:
     return {port: _slot(port, by_path) for port in ports}
 
 
-def slot_of(port: str) -> str:
-    """Return the slot of one port, as `slots_of`."""
-    return slots_of([port])[port]
-
-
 def _slot(port: str, by_path: Mapping[int, str]) -> str:
     if port.startswith(_SCHEMES):
         return port.partition("://")[2].rstrip("/")
@@ -115,17 +110,18 @@ def list_candidates() -> tuple[PortInfo, ...]:
     """Return the USB serial ports of this machine, naturally sorted."""
     from serial.tools import list_ports  # slow to import, and only this function needs it
 
+    usb = [entry for entry in list_ports.comports() if entry.vid is not None]
+    slots = slots_of(entry.device for entry in usb)
     found = [
         PortInfo(
             port=entry.device,
-            slot=slot_of(entry.device),
+            slot=slots[entry.device],
             vid=entry.vid,
             pid=entry.pid or 0,
             description=entry.description or "",
             known_bridge=entry.vid in USB_VENDORS,
         )
-        for entry in list_ports.comports()
-        if entry.vid is not None
+        for entry in usb
     ]
     return tuple(sorted(found, key=lambda info: natural_key(info.port)))
 

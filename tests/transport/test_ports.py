@@ -16,7 +16,7 @@ from serial.tools import list_ports
 
 from parburn.errors import UsageError
 from parburn.transport import ports
-from parburn.transport.ports import expand_ports, list_candidates, natural_key, slot_of
+from parburn.transport.ports import expand_ports, list_candidates, natural_key, slots_of
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_two_nodes_with_one_device_number_are_one_port(tmp_path: Path) -> None:
         name = os.ttyname(slave)
         (tmp_path / "ttyUSB0").symlink_to(name)
         assert expand_ports([name, str(tmp_path / "ttyUSB0")]) == (name,)
-        assert slot_of(str(tmp_path / "ttyUSB0")) == "ttyUSB0"
+        assert slots_of([str(tmp_path / "ttyUSB0")]).popitem()[1] == "ttyUSB0"
     finally:
         os.close(master)
         os.close(slave)
@@ -75,7 +75,7 @@ def test_a_name_with_magic_characters_that_exists(tmp_path: Path) -> None:
 def test_addresses_pass_through() -> None:
     found = expand_ports(["socket://b:2", "rfc2217://a:1", "socket://B:2", "socket://b:10"])
     assert found == ("rfc2217://a:1", "socket://b:2", "socket://b:10")
-    assert slot_of("socket://b:2") == "b:2"
+    assert slots_of(["socket://b:2"]).popitem()[1] == "b:2"
 
 
 @given(st.lists(st.integers(0, 2000), unique=True))
@@ -97,8 +97,8 @@ def test_slot_is_the_by_path_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (tmp_path / "another").symlink_to("/dev/null")
         (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
         monkeypatch.setattr(ports, "_BY_PATH", tmp_path)
-        assert slot_of(os.ttyname(slave)) == "pci-0000:00:14.0-usb-0:2.3:1.0-port0"
-        assert slot_of("/dev/ttyUSB77") == "ttyUSB77"
+        assert slots_of([os.ttyname(slave)]).popitem()[1] == "pci-0000:00:14.0-usb-0:2.3:1.0-port0"
+        assert slots_of(["/dev/ttyUSB77"]).popitem()[1] == "ttyUSB77"
     finally:
         os.close(master)
         os.close(slave)
