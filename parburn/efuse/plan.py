@@ -30,6 +30,9 @@ from parburn.errors import PlanError
 from parburn.events import PlannedBlock
 
 FORCE_HINT = "--force-write-always skips this check, and may spoil the block"
+NOT_ITS_VALUE = (
+    "nothing was burned; compare what the chip holds with what it is to hold: it may be another unit's board"
+)
 _STAGED = struct.Struct(f"<{PGM_WORDS + CHECK_WORDS}I")  # what the shared programming registers hold
 
 
@@ -125,7 +128,8 @@ class BurnPlan:
 
 def needed_blocks(staged: StagedBurns) -> frozenset[int]:
     """Return the indexes of the blocks that must have been read to plan these burns."""
-    return frozenset((0, *staged.blocks(), *staged.recovering))
+    wanted = (one.block for one in staged.wanted)
+    return frozenset((0, *staged.blocks(), *staged.recovering, *wanted))
 
 
 def plan_burns(image: EfuseImage, staged: StagedBurns) -> BurnPlan:
@@ -141,6 +145,10 @@ def plan_burns(image: EfuseImage, staged: StagedBurns) -> BurnPlan:
     skipped = forced if staged.force else None
     any_rule = forced if staged.force or staged.ignored_rules else None
     _refuse(rules.broken_rule(image, staged), any_rule, "--force skips this check")
+    for one, reason in rules.unlike(image, staged):
+        if rules.locked_anew(image, staged, one.block) & one.mask:
+            _refuse(f"{reason}; what is locked must be right to the bit", None, NOT_ITS_VALUE)
+        _refuse(reason, skipped, NOT_ITS_VALUE)
     wants: dict[int, int] = {}
     for index, bits in staged.blocks().items():
         want = _checked(image, layout.blocks[index], bits, skipped)

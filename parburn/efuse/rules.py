@@ -8,13 +8,13 @@ A rule returns a sentence, or None when it has nothing against the burn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from parburn.chips.model import Block, Field
 from parburn.coding import CodingScheme
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
-from parburn.efuse.staged import StagedBurns
+from parburn.efuse.staged import StagedBurns, Wanted
 from parburn.efuse.values import get
 from parburn.errors import ChipDataError
 
@@ -113,6 +113,23 @@ def chunks_missing(have: int, bits: int) -> int:
         if wanted != have >> at & _CHUNK:
             missing |= wanted << at
     return missing
+
+
+def unlike(image: EfuseImage, staged: StagedBurns) -> Iterator[tuple[Wanted, str]]:
+    """Yield each wanted value that the chip would not hold after the burn, and why, without the value."""
+    for one in staged.wanted:
+        have = image.block(one.block) & one.mask
+        if have & ~one.bits:
+            yield one, f"{one.name} has bits burned that the wanted value does not have, and they stay"
+        elif (have | staged.block(one.block)) & one.mask != one.bits:
+            yield one, f"{one.name} would not hold the value that a command asked for"
+
+
+def locked_anew(image: EfuseImage, staged: StagedBurns, index: int) -> int:
+    """Return the bits of a block that locks which are staged and not burned yet would freeze or hide."""
+    layout = layout_of(image.chip)
+    wr_dis, rd_dis = (staged.field(f) & ~image.field_bits(f) for f in (layout.wr_dis, layout.rd_dis))
+    return layout.protected(index, wr_dis) | layout.hidden(index, rd_dis)
 
 
 def protected_bits(image: EfuseImage, block: Block) -> int:

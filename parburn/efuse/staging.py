@@ -1,8 +1,9 @@
 """What a command may ask for, field by field and block by block. A refusal leaves what is staged alone.
 
 What a single field accepts is decided here, when it is asked for; what whole blocks accept is decided by
-`parburn.efuse.plan`. Every function that takes `force` (`--force-write-always`) sets it for all that is
-staged; None is a command without that option.
+`parburn.efuse.plan`. "It is there already" means equal: a chip that holds 3 does not hold 1. Only bits of the
+masks RD_DIS and WR_DIS, and single bits of a block, are there beside others. Every function that takes
+`force` (`--force-write-always`) sets it for all that is staged; None is a command without that option.
 """
 
 from __future__ import annotations
@@ -14,11 +15,19 @@ from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import RD_DIS, WR_DIS, layout_of
 from parburn.efuse.rules import must_stay_readable
 from parburn.efuse.staged import StagedBurns as StagedBurns
+from parburn.efuse.staged import Wanted
 from parburn.efuse.values import CUSTOM_MAC, crc8, crc_field_of, get, is_fixed, purpose_code
 from parburn.errors import BadValue, EfuseError, UnknownName
 
 DIGEST_BYTES = 32  # SHA-256
 FORCE_HINT = "--force-write-always skips this check, and may spoil the block"
+MASKS = (WR_DIS, RD_DIS)  # they collect single bits from many commands; all other fields are values
+BURNED_HINT = (
+    "nothing of this command is staged; compare `summary` with what this unit is to hold: it may be another "
+    "unit's board. Go on with another board, and set this one aside"
+)
+STAGED_HINT = "two commands of the script contradict each other: mend the script"
+_SHOWN_BITS = 64  # a longer value is not repeated in a sentence
 
 
 def set_force(staged: StagedBurns, force: bool | None) -> None:
@@ -38,59 +47,91 @@ def stage_field(
         raise EfuseError(f"{f.name} cannot be burned: it is written in the factory or computed from others")
     with staged.all_or_nothing():
         set_force(staged, force)
+        staged.want_anew(f.name)
         if f.codec == CUSTOM_MAC:
             return _stage_mac(image, staged, f, bits.to_bytes(6, "little"))
-        return _stage_parts(image, staged, f, bits) if f.sources else _stage(image, staged, f, bits)
+        return _stage(image, staged, f, bits)
 
 
-def _stage(image: EfuseImage, staged: StagedBurns, f: Field, bits: int) -> bool:
-    have = image.field_bits(f)
-    waiting = staged.field(f)
-    if not _is_new(f, bits, have, waiting):
-        return False
+def _stage(image: EfuseImage, staged: StagedBurns, f: Field, bits: int, *, kept: bool = False) -> bool:
+    """Ask for a field's whole value, wherever its bits stand: its own place has the lowest ones."""
+    if bits >> f.width:
+        raise BadValue(f"the value does not fit {f.name}, which has {f.width} bits")
+    if f.name in MASKS:
+        return _stage_mask(image, staged, f, bits)
+    if f.sources and not staged.force:  # each part alone could let a mixture of two values pass
+        _refuse_clearing(image, f, bits, image.value_bits(f), staged.value(image.chip, f))
+    added = False
+    if f.start is not None:
+        added = _stage_part(image, staged, f, f.name, (1 << f.bits) - 1, bits & ((1 << f.bits) - 1), kept)
+    for source in f.sources:
+        part = image.chip.field_by_name[source.field or ""][0]
+        place = (1 << source.bits) - 1
+        share = (bits >> source.shift & place) << source.bit
+        added |= _stage_part(image, staged, part, f.name, place << source.bit, share, kept)
+    return added
+
+
+def _stage_part(
+    image: EfuseImage, staged: StagedBurns, f: Field, name: str, part: int, bits: int, kept: bool
+) -> bool:
+    """Ask for the bits under `part` of a field that has a place, for the value `name`."""
+    have, waiting = image.field_bits(f) & part, staged.field(f) & part
     if not staged.force:
-        _refuse_clearing(f, bits, have, waiting)
         if not image.is_readable(f):
             raise EfuseError(
                 f"{f.name} is read-protected: what is in it cannot be known, and a burn could spoil it",
                 hint=FORCE_HINT,
             )
-        if not image.is_writeable(f):
-            raise EfuseError(f"{f.name} is write-protected: its bits cannot be burned any more")
-    staged.add(f.block, bits << (f.start or 0))
-    return bool(bits & ~waiting)
+        _refuse_clearing(image, f, bits, have, waiting)
+    new = bits & ~(have | waiting)
+    if new and not image.is_writeable(f) and not staged.force:
+        raise EfuseError(f"{f.name} is write-protected: its bits cannot be burned any more")
+    start = f.start or 0
+    if new:
+        _add(staged, f.block, bits << start)
+    staged.want(Wanted(name, f.block, part << start, bits << start, kept))
+    return bool(new)
 
 
-def _is_new(f: Field, bits: int, have: int, waiting: int) -> bool:
-    if bits >> f.width:
-        raise BadValue(f"the value does not fit {f.name}, which has {f.width} bits")
-    return bits & ~have != 0 and bits not in (waiting, have | waiting)
-
-
-def _refuse_clearing(f: Field, bits: int, have: int, waiting: int) -> None:
-    # WR_DIS and RD_DIS collect single bits from many commands; all other fields are values of their own.
-    if f.name not in (WR_DIS, RD_DIS) and (have | waiting) & ~bits:
-        where = "burned" if have & ~bits else "staged"
-        raise EfuseError(
-            f"{f.name} has bits {where} that the new value would clear, and a burned bit stays",
-            hint=FORCE_HINT,
-        )
-
-
-def _stage_parts(image: EfuseImage, staged: StagedBurns, f: Field, bits: int) -> bool:
-    """Ask for a value that stands in several places: each takes its bits, the field's own the lowest."""
-    have = image.value_bits(f)
-    waiting = staged.value(image.chip, f)
-    if not _is_new(f, bits, have, waiting):
+def _stage_mask(image: EfuseImage, staged: StagedBurns, f: Field, bits: int) -> bool:
+    """Ask for bits of RD_DIS or WR_DIS, beside all those that are set and asked for."""
+    if not bits & ~(image.field_bits(f) | staged.field(f)):
         return False
-    if not staged.force:
-        _refuse_clearing(f, bits, have, waiting)  # each part alone could let a mixture of two values pass
-    added = f.start is not None and _stage(image, staged, f, bits & ((1 << f.bits) - 1))
-    for source in f.sources:
-        part = image.chip.field_by_name[source.field or ""][0]
-        share = (bits >> source.shift & ((1 << source.bits) - 1)) << source.bit
-        added |= _stage(image, staged, part, share)
-    return added
+    if not image.is_writeable(f) and not staged.force:
+        raise EfuseError(f"{f.name} is write-protected: its bits cannot be burned any more")
+    staged.add(f.block, bits << (f.start or 0))
+    return True
+
+
+def _add(staged: StagedBurns, index: int, bits: int) -> None:
+    """Ask for more bits, unless they would make another value of one that a command before asked for."""
+    for one in staged.wanted:
+        if one.block == index and bits & one.mask & ~one.bits and not staged.force:
+            raise EfuseError(
+                f"{one.name} would not hold the value that a command before this one asked for",
+                hint=STAGED_HINT,
+            )
+    staged.add(index, bits)
+
+
+def _refuse_clearing(image: EfuseImage, f: Field, bits: int, have: int, waiting: int) -> None:
+    if have & ~bits:
+        raise EfuseError(
+            f"{f.name} has bits burned that the new value would clear, and a burned bit stays"
+            f"{_compared(image, f, bits)}",
+            hint=BURNED_HINT,
+        )
+    if waiting & ~bits:
+        raise EfuseError(f"{f.name} has bits staged that the new value would clear", hint=STAGED_HINT)
+
+
+def _compared(image: EfuseImage, f: Field, bits: int) -> str:
+    """Tell what a chip holds and what was asked for; nothing of what may be a key."""
+    keys = f.codec == "keyblock" or (f.codec != CUSTOM_MAC and layout_of(image.chip).blocks[f.block].for_keys)
+    if keys or f.width > _SHOWN_BITS or bits >> f.width:
+        return ""
+    return f": this chip holds {get(image, f)}, and {get(image, f, bits)} was asked for"
 
 
 def _stage_mac(image: EfuseImage, staged: StagedBurns, f: Field, mac: bytes) -> bool:
@@ -100,25 +141,16 @@ def _stage_mac(image: EfuseImage, staged: StagedBurns, f: Field, mac: bytes) -> 
     if crc_field is not None:
         version = image.field_named("MAC_VERSION")
         number = image.field_bits(version)
-        if number == 0:
-            added |= _stage(image, staged, version, 1)
-        elif number != 1 and not staged.force:
+        if number in (0, 1):
+            added |= _stage(image, staged, version, 1, kept=True)
+        elif not staged.force:
             raise EfuseError(
                 f"MAC_VERSION is {number}: BLOCK{f.block} does not hold a custom MAC of version 1",
-                hint=FORCE_HINT,
+                hint=BURNED_HINT,
             )
-    wanted = [(f, int.from_bytes(mac, "little"))]
+    added |= _stage(image, staged, f, int.from_bytes(mac, "little"), kept=True)
     if crc_field is not None:
-        wanted.append((crc_field, crc8(mac)))
-    for one, bits in wanted:
-        added |= _stage(image, staged, one, bits)
-        # Bits that are set already count as burned elsewhere, but an address with more bits is another one.
-        if image.field_bits(one) | staged.field(one) != bits and not staged.force:
-            address = mac.hex(":")
-            raise EfuseError(
-                f"{one.name} has bits burned that do not belong to {address}: it would show another value",
-                hint=FORCE_HINT,
-            )
+        added |= _stage(image, staged, crc_field, crc8(mac), kept=True)
     return added
 
 
@@ -130,7 +162,7 @@ def stage_custom_mac(
         set_force(staged, force)
         _stage_mac(image, staged, image.field_named("CUSTOM_MAC"), mac)
         for used in image.chip.field_by_name.get("CUSTOM_MAC_USED", ()):
-            _stage(image, staged, used, 1)
+            _stage(image, staged, used, 1, kept=True)
 
 
 def stage_block_data(
@@ -142,15 +174,46 @@ def stage_block_data(
     offset: int = 0,
     force: bool | None = None,
 ) -> None:
-    """Ask for a block's bytes, from byte `offset` on; without an offset they must fill the block."""
+    """Ask for a block's bytes, from byte `offset` on; without an offset they must fill the block.
+
+    Bytes that are zero, here or in the chip, say nothing; all others must be equal.
+    """
     size = image.block_bits(block.index) // 8
     if not 0 <= offset < size:
         raise BadValue(f"offset {offset} is not in {block.name}, which has {size} bytes")
     if len(data) + offset > size or (offset == 0 and len(data) != size):
         at = f" at offset {offset}" if offset else ""
         raise BadValue(f"{len(data)} bytes{at} do not fit {block.name}, which has {size} bytes")
-    set_force(staged, force)
-    staged.add(block.index, int.from_bytes(data, "little") << (8 * offset))
+    bits = int.from_bytes(data, "little") << (8 * offset)
+    mask = _bytes_of(image, block, bits)
+    with staged.all_or_nothing():
+        set_force(staged, force)
+        have = image.block(block.index) & mask
+        if not staged.force:
+            _refuse_other_bytes(block, have, bits & mask, "burned", BURNED_HINT)
+            _refuse_other_bytes(block, staged.block(block.index) & mask, bits & mask, "staged", STAGED_HINT)
+        _add(staged, block.index, bits)
+        staged.want(Wanted(block.name, block.index, mask, bits & mask, kept=True))
+
+
+def _bytes_of(image: EfuseImage, block: Block, bits: int) -> int:
+    """Return the mask of the bytes in which any of `bits` is set, without RD_DIS and WR_DIS."""
+    size = image.block_bits(block.index)
+    mask = sum(0xFF << at for at in range(0, size, 8) if bits >> at & 0xFF)
+    if block.index == 0:
+        layout = layout_of(image.chip)
+        mask &= ~(layout.wr_dis.mask | layout.rd_dis.mask)
+    return mask
+
+
+def _refuse_other_bytes(block: Block, there: int, bits: int, where: str, hint: str) -> None:
+    """Raise EfuseError when a byte that is there is not zero and differs from the one asked for."""
+    differ = there ^ bits
+    for at in range(0, differ.bit_length(), 8):
+        if differ >> at & 0xFF and there >> at & 0xFF:
+            raise EfuseError(
+                f"{block.name} has other data {where} in byte {at // 8}, which these would change", hint=hint
+            )
 
 
 def stage_bits(
@@ -163,8 +226,9 @@ def stage_bits(
         if not 0 <= bit < size:
             raise BadValue(f"bit {bit} is not in {block.name}, which has bits 0 to {size - 1}")
         mask |= 1 << bit
-    set_force(staged, force)
-    staged.add(block.index, mask)
+    with staged.all_or_nothing():
+        set_force(staged, force)
+        _add(staged, block.index, mask)
 
 
 def stage_key(
@@ -177,8 +241,12 @@ def stage_key(
     write_protect: bool,
     read_protect: bool,
     force: bool | None = None,
+    any_key: bool = False,
 ) -> None:
     """Ask for a key in a block, with its purpose and its protections.
+
+    `any_key` (`--force`) takes a key whose bytes are all equal, and fills up a short one with zeros at its
+    end; a file that a power cut left is one of these more often than a key is.
 
     `key` is in the order of the key file; purposes that the hardware reads backwards are turned round here,
     and of a digest for a part of a block the first bytes are taken. `read_protect` takes effect only for
@@ -191,6 +259,7 @@ def stage_key(
         raise BadValue(f"{block.name} cannot hold a key for {use.name}", hint="take another key block")
     if use is not None and use.target and use.digest and len(key) == DIGEST_BYTES:
         key = key[: f.bits // 8]
+    key = sound_key(f.name, key, f.bits // 8, any_key=any_key)
     if len(key) * 8 != f.bits:
         raise BadValue(
             f"the key for {f.name} has {len(key)} bytes, and it must have {f.bits // 8} bytes",
@@ -199,15 +268,47 @@ def stage_key(
     data = key[::-1] if use is not None and use.reversed else key
     with staged.all_or_nothing():
         set_force(staged, force)
-        _stage(image, staged, f, int.from_bytes(data, "little"))
+        _stage_key_bytes(image, staged, f, int.from_bytes(data, "little"))
         if use is not None and block.key_purpose is not None:
             _stage_purpose(image, staged, image.field_named(block.key_purpose), use)
         for name in () if use is None else use.sets:
-            _stage(image, staged, image.field_named(name), 1)
+            _stage(image, staged, image.field_named(name), 1, kept=True)
         if read_protect and (use is None or use.read_protect):
             stage_read_bits(image, staged, f)
         if write_protect:
             stage_write_bit(image, staged, f)
+
+
+def sound_key(name: str, key: bytes, size: int, *, any_key: bool) -> bytes:
+    """Return a key that may be burned into a place of `size` bytes; too long a one is left to the caller.
+
+    Raises BadValue for a short or a constant key, unless `any_key`.
+    """
+    if any_key:
+        return key.ljust(size, b"\0") if key else key
+    if len(key) < size:
+        raise BadValue(
+            f"the key for {name} has {len(key)} bytes, and it must have {size} bytes",
+            hint="key files hold raw bytes, not text; --force fills up a short key with zeros",
+        )
+    if key.count(key[:1]) == len(key):
+        raise BadValue(
+            f"all {len(key)} bytes of the key for {name} are equal, as in a file that was never written",
+            hint="make the key file anew, or --force burns it as it is",
+        )
+    return key
+
+
+def _stage_key_bytes(image: EfuseImage, staged: StagedBurns, f: Field, bits: int) -> None:
+    """Ask for a whole key. Unlike a value it is never grown out of what is there: that is another key."""
+    have = image.field_bits(f)
+    if have and have != bits and not staged.force:
+        raise EfuseError(
+            f"{f.name} has bits burned that are not this key: it holds other content, and nothing is locked "
+            "over that",
+            hint=BURNED_HINT,
+        )
+    _stage(image, staged, f, bits, kept=True)
 
 
 def key_field(image: EfuseImage, block: Block, purpose: KeyPurpose | None) -> Field:
@@ -231,13 +332,14 @@ def _real_purpose(image: EfuseImage, name: str | None) -> KeyPurpose | None:
 
 
 def _stage_purpose(image: EfuseImage, staged: StagedBurns, f: Field, purpose: KeyPurpose) -> None:
-    if get(image, f) != purpose.name:
-        if not image.is_writeable(f):
-            raise EfuseError(
-                f"{f.name} is {get(image, f)} and write-protected: it cannot become {purpose.name}",
-                hint="take another key block",
-            )
-        stage_field(image, staged, f, purpose_code(image.chip, f, purpose.name))
+    # USER is what a blank chip has; it can be wanted, but not be burned.
+    code = purpose.code if purpose.code == 0 else purpose_code(image.chip, f, purpose.name)
+    if image.value_bits(f) != code and not image.is_writeable(f):
+        raise EfuseError(
+            f"{f.name} is {get(image, f)} and write-protected: it cannot become {purpose.name}",
+            hint="take another key block",
+        )
+    _stage(image, staged, f, code, kept=True)
     if image.is_writeable(f):
         stage_write_bit(image, staged, f)
 

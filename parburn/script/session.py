@@ -221,17 +221,13 @@ class Session:
     def burn_block(self, index: int) -> bool:
         """Burn what is staged for one block; the rest stays staged."""
         rest = self.staged
-        self.staged = StagedBurns()
-        self.staged.force = rest.force
-        self.staged.add(index, rest.block(index))
+        self.staged = rest.only(index)
         try:
             done = self.burn_all()
         except BaseException:
             self.staged = rest
             raise
-        for other, bits in rest.blocks().items():
-            if other != index:
-                self.staged.add(other, bits)
+        self.staged = rest.without(index)
         return done
 
     # The way out --------------------------------------------------------------------------------------

@@ -73,7 +73,11 @@ def requests(draw: st.DrawFn, chip: Chip, image: EfuseImage) -> StagedBurns:
         except EfuseError:
             continue
     for block in draw(st.lists(st.sampled_from(chip.blocks), max_size=2)):
-        staging.stage_bits(image, staged, block, [draw(st.integers(0, image.block_bits(block.index) - 1))])
+        bit = draw(st.integers(0, image.block_bits(block.index) - 1))
+        try:
+            staging.stage_bits(image, staged, block, [bit])
+        except EfuseError:
+            continue  # it would make another value of one that was asked for
     return staged
 
 
@@ -181,7 +185,7 @@ def test_a_refusal_leaves_what_is_staged_alone(chip: Chip, data: st.DataObject) 
     except EfuseError:
         assert staged == before
         return
-    assert added == (staged != before)
+    assert added == (staged.blocks() != before.blocks())
 
 
 @ON_EVERY_CHIP
