@@ -148,7 +148,14 @@ def _stage_mac(image: EfuseImage, staged: StagedBurns, f: Field, mac: bytes) -> 
                 f"MAC_VERSION is {number}: BLOCK{f.block} does not hold a custom MAC of version 1",
                 hint=BURNED_HINT,
             )
-    added |= _stage(image, staged, f, int.from_bytes(mac, "little"), kept=True)
+    bits, have = int.from_bytes(mac, "little"), image.field_bits(f)
+    if have not in (0, bits) and not staged.force:  # not even one that could be grown to the new one
+        raise EfuseError(
+            f"{f.name} has another address burned, so that it would show another value"
+            f"{_compared(image, f, bits)}",
+            hint=BURNED_HINT,
+        )
+    added |= _stage(image, staged, f, bits, kept=True)
     if crc_field is not None:
         added |= _stage(image, staged, crc_field, crc8(mac), kept=True)
     return added

@@ -157,10 +157,13 @@ def set_flash_voltage(draft: Draft, voltage: str) -> None:
     if names is None:
         raise EfuseError(f"{draft.chip.title} has no eFuses for the flash voltage")
     forced, on, high = (draft.image.field_named(name) for name in names)
-    if voltage == "OFF" and draft.image.field_bits(on):
-        raise EfuseError(f"the regulator cannot be set to OFF: {on.name} is burned")
-    if voltage == "1.8V" and draft.image.field_bits(high):
-        raise EfuseError(f"the regulator cannot be set to 1.8V: {high.name} is burned")
+    unwanted = {"OFF": on, "1.8V": high}.get(voltage)
+    if unwanted is not None and draft.image.field_bits(unwanted):
+        raise EfuseError(f"the regulator cannot be set to {voltage}: {unwanted.name} is burned")
+    if unwanted is not None and draft.staged.field(unwanted):
+        raise EfuseError(
+            f"the regulator cannot be set to {voltage}: a command before asks for {unwanted.name}"
+        )
     wanted = {"OFF": (forced,), "1.8V": (forced, on), "3.3V": (forced, on, high)}[voltage]
     for one in wanted:
         staging.stage_field(draft.image, draft.staged, one, 1)

@@ -89,9 +89,14 @@ class Commands:
         no_protect_key: bool = False,
         block: str | Sequence[str | None] = (),
         keyfile: KeyFile | Sequence[KeyFile | None] = (),
-        force: bool | None = None,
+        force: bool = False,
+        force_write_always: bool | None = None,
     ) -> None:
-        """Burn keys. Chips without key purposes take `(blocks, files, no_protect_key)`."""
+        """Burn keys. Chips without key purposes take `(blocks, files, no_protect_key)`.
+
+        `force` takes a key whose bytes are all equal, and fills up with zeros one that is shorter than its
+        block says; both are refused without it.
+        """
         if isinstance(keypurposes, bool):
             no_protect_key, keypurposes = keypurposes, ()
         files = _listed(digest) if digest is not None else _listed(keyfiles) or _listed(keyfile)
@@ -104,6 +109,7 @@ class Commands:
                 no_read_protect=no_read_protect or no_protect_key,
                 show_sensitive_info=show_sensitive_info,
                 force=force,
+                force_write_always=force_write_always,
                 contents_are_keys=digest is not None,
             )
         )
@@ -119,7 +125,8 @@ class Commands:
         *,
         no_protect_key: bool = False,
         keyfile: KeyFile | None = None,
-        force: bool | None = None,
+        force: bool = False,
+        force_write_always: bool | None = None,
     ) -> None:
         """Burn digests of public keys. Chips with one place for it take `(keyfile, no_protect_key)`."""
         if isinstance(keyfiles, bool):
@@ -139,6 +146,7 @@ class Commands:
                 no_read_protect=no_read_protect,
                 show_sensitive_info=show_sensitive_info,
                 force=force,
+                force_write_always=force_write_always,
             )
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from parburn.chips.model import Block, Chip, Field, KeyPurpose
-from parburn.efuse.staging import key_field, next_key_block, stage_key
+from parburn.efuse.staging import key_field, next_key_block, sound_key, stage_key
 from parburn.errors import BadValue, EfuseError, UnknownName
 from parburn.script.session import Draft, nearest
 
@@ -51,16 +51,20 @@ def burn_key(
     no_write_protect: bool = False,
     no_read_protect: bool = False,
     show_sensitive_info: bool = False,
-    force: bool | None = None,
+    force: bool = False,
+    force_write_always: bool | None = None,
     contents_are_keys: bool = False,
 ) -> None:
-    """Burn keys into blocks. `contents_are_keys`: the bytes are final, no PEM to look into."""
+    """Burn keys into blocks. `contents_are_keys`: the bytes are final, no PEM to look into.
+
+    `force` takes a constant key, and one that is shorter than its block says.
+    """
     if not orders:
         raise BadValue("burn_key needs a block and a key file")
-    placed = _place(draft, orders, contents_are_keys)
+    placed = _place(draft, orders, contents_are_keys, force)
     _refuse_shared_places(placed)
-    if force is not None:
-        draft.staged.force = force
+    if force_write_always is not None:
+        draft.staged.force = force_write_always
     for one in placed:
         purpose = one.purpose
         read_protect = purpose is not None and purpose.read_protect and not no_read_protect
@@ -72,6 +76,7 @@ def burn_key(
             purpose.name if purpose is not None else None,
             write_protect=not no_write_protect,
             read_protect=read_protect,
+            any_key=force,
         )
         _say(draft, one, read_protect, not no_write_protect, show_sensitive_info)
 
@@ -83,7 +88,8 @@ def burn_key_digest(
     no_write_protect: bool = False,
     no_read_protect: bool = False,
     show_sensitive_info: bool = False,
-    force: bool | None = None,
+    force: bool = False,
+    force_write_always: bool | None = None,
 ) -> None:
     """Burn the digest of the public key in a PEM file, for secure boot V2."""
     from parburn.script.pem import secure_boot_digest  # cryptography: only who needs it waits for it
@@ -104,6 +110,7 @@ def burn_key_digest(
         no_read_protect=no_read_protect,
         show_sensitive_info=show_sensitive_info,
         force=force,
+        force_write_always=force_write_always,
         contents_are_keys=True,
     )
 
@@ -147,7 +154,7 @@ def _purpose_named(draft: Draft, name: str) -> KeyPurpose:
     return purpose
 
 
-def _place(draft: Draft, orders: Sequence[KeyOrder], contents_are_keys: bool) -> list[_Placed]:
+def _place(draft: Draft, orders: Sequence[KeyOrder], contents_are_keys: bool, force: bool) -> list[_Placed]:
     """Blocks, bytes and purposes; a purpose of two halves takes its second block from those still free."""
     placed: list[_Placed] = []
     taken = {draft.block(order.block).name for order in orders}
@@ -170,6 +177,7 @@ def _place(draft: Draft, orders: Sequence[KeyOrder], contents_are_keys: bool) ->
         if not purpose.split_into:
             placed.append(_placed(draft, block, key, purpose))
             continue
+        key = sound_key(purpose.name, key, DOUBLE_BYTES, any_key=force)
         if len(key) != DOUBLE_BYTES:
             raise BadValue(f"a key for {purpose.name} has {DOUBLE_BYTES} bytes, the file has {len(key)}")
         second = next_key_block(draft.image, draft.staged, block, frozenset((*taken, *purpose.not_in_blocks)))

@@ -21,6 +21,7 @@ _PROTECT = (
     Option("--no-write-protect"),
     Option("--no-read-protect"),
     Option("--no-protect-key"),
+    Option("--force"),  # a constant key, or one shorter than its block says
     _FORCE,
     _SHOW,
 )
@@ -60,18 +61,18 @@ def _burn_block_data(commands: Commands, words: Words, given: Given) -> None:
 def _burn_key(commands: Commands, words: Words, given: Given) -> None:
     if has_purposes(commands._session.chip):
         blocks, files, purposes = _groups(words, 3, "burn_key BLOCK FILE PURPOSE [BLOCK FILE PURPOSE ...]")
-        commands.burn_key(blocks, files, purposes, **_forced(given))
+        commands.burn_key(blocks, files, purposes, **_key_options(given))
     else:
         blocks, files = _groups(words, 2, "burn_key BLOCK FILE [BLOCK FILE ...]")
-        commands.burn_key(blocks, files, **_forced(given))
+        commands.burn_key(blocks, files, **_key_options(given))
 
 
 def _burn_key_digest(commands: Commands, words: Words, given: Given) -> None:
     if len(words) == 1:
-        commands.burn_key_digest(keyfile=words[0], **_forced(given))
+        commands.burn_key_digest(keyfile=words[0], **_key_options(given))
         return
     blocks, files, purposes = _groups(words, 3, "burn_key_digest BLOCK FILE PURPOSE, or FILE alone")
-    commands.burn_key_digest(blocks, files, purposes, **_forced(given))
+    commands.burn_key_digest(blocks, files, purposes, **_key_options(given))
 
 
 def _one(method: str, usage: str) -> Callable[[Commands, Words, Given], None]:
@@ -123,12 +124,18 @@ def _forced(given: Given) -> dict[str, Any]:
     return more
 
 
+def _key_options(given: Given) -> dict[str, Any]:
+    """As `_forced`, for the commands that have a `--force` of their own beside it."""
+    return {"force_write_always": False, **given}
+
+
 _KEY_ARGS = {
     "no_write_protect": "no_write_protect",
     "no_read_protect": "no_read_protect",
     "no_protect_key": "no_protect_key",
     "show_sensitive_info": "show_sensitive_info",
-    "force": "force_write_always",
+    "force": "force",
+    "force_write_always": "force_write_always",
 }
 _KEYS = {"blocks": "block", "keyfiles": "keyfile", "keypurposes": "keypurpose"}
 
