@@ -356,6 +356,35 @@ DIFFERENCES: tuple[Difference, ...] = (
         refused_here(r"burn_custom_mac", "it would show another value"),
     ),
     Difference(
+        "there already means equal",
+        "what is burned or staged beyond a value makes it another one; the originals take a part of what is "
+        "there for there already, and the chip keeps 3 where 1 was asked for",
+        refused_here("burn_efuse |burn_custom_mac ", "bits (burned|staged) that the new value would clear"),
+    ),
+    Difference(
+        "a key over other content",
+        "a key block holds this very key or nothing; the originals lock what is there, or what grows of it",
+        refused_here(
+            "burn_key",
+            "bits (burned|staged) that the new value would clear|bits burned that are not this key",
+        ),
+    ),
+    Difference(
+        "block data over other data",
+        "the originals add the bits of both, and the chip holds neither",
+        refused_here("burn_block_data", "other data (burned|staged) in byte"),
+    ),
+    Difference(
+        "a value that a later command would change",
+        "bits that a command adds to the value of one before it make it another; the originals add them",
+        refused_here("burn_", "would not hold the value that a command"),
+    ),
+    Difference(
+        "forced keys over other content",
+        "a lock is never burned over what it is not to lock, by no option",
+        refused_here("--force-write-always", "what is locked must be right to the bit"),
+    ),
+    Difference(
         "helpers see the script's names",
         "one globals dict serves all scripts of a device; in the original a `def` sees none of it",
         in_case("a helper sees the script's names", accepted_here("", "NameError")),
