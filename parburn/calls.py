@@ -272,6 +272,7 @@ class BoardCalls:
                 burned=burned,
                 may_go_on=run.stop.commits_may_go_on,
                 told=lambda text: run.note(board.port, text),
+                gained=device.identity.gained,
             )
             with CancelScope() as scope:  # shielded from the first program command until the record is made
                 result = await commit(pending, device.controller, self._now, hooks)

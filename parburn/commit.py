@@ -57,7 +57,8 @@ class CommitHooks(NamedTuple):
     `identity` lists registers that tell this chip from every other, `same_board` raises BoardSwapped when the
     values of the first so many of them are not those of the chip that was planned for. `attempted` makes the
     attempt durable; `burned` begins to write that a step is verified, and its future ends once that is
-    durable; `may_go_on` is asked between steps. `told` gets a sentence for the operator.
+    durable; `may_go_on` is asked between steps. `told` gets a sentence for the operator. `gained` names those
+    of the `identity` registers in which our chip, and no other, has got more bits.
     """
 
     identity: Sequence[int]
@@ -66,6 +67,7 @@ class CommitHooks(NamedTuple):
     burned: Callable[[BurnStep, int], asyncio.Future[object]]
     may_go_on: Callable[[], bool]
     told: Callable[[str], None] = lambda text: None
+    gained: Callable[[Sequence[int]], tuple[int, ...]] = lambda values: ()
 
 
 class CommitResult(NamedTuple):
@@ -161,6 +163,7 @@ async def _burn_steps(
             else:
                 image, staged = await _burn_step(plan, number, controller, image, hooks, staged)
         except BoardSwapped:
+            await _refuse_changed_identity(controller, hooks)
             raise
         except ParburnError as broken:
             error = await _look_where_it_broke_off(broken, plan, step, controller, image, hooks)
@@ -343,6 +346,24 @@ async def _look_everywhere(
     if found.told:
         hooks.told(told_of(found.told))
     return now
+
+
+async def _refuse_changed_identity(controller: Controller, hooks: CommitHooks) -> None:
+    """Raise VerifyFailed where a pulse hit the blocks that tell who our chip is, and no other was put in."""
+    gained: set[int] = set(hooks.identity)
+    try:
+        for _ in range(1 + CONFIRMING_READS):
+            gained &= set(hooks.gained(await controller.rom.read_regs(tuple(hooks.identity))))
+    except (LinkError, CommandRefused):
+        return
+    blocks = controller.chip.blocks
+    names = [one.name for one in blocks if gained & set(controller.chip.read_registers[one.index])]
+    if names:
+        raise VerifyFailed(
+            f"a pulse that nobody planned hit this chip: {', '.join(names)} has bits that nobody asked for, "
+            "and they belong to its identity",
+            hint=MARK_IT,
+        )
 
 
 def told_of(blocks: str) -> str:

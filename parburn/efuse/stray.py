@@ -14,7 +14,8 @@ known what the block held before:
   them all with a chance below 1 in 2**32 (32 bits in a block that is half full, six in one that has no
   other bit), or the block holds nothing else and the data has six bits or more. It is the pulse's, too, when
   the block's decoder took all of it for damage and mended it (BLOCK0's data comes without check words): then
-  the block reports as many wrong bytes as this data makes, three at least.
+  the block reports as many wrong bytes as this data makes, three at least. And a coding error that an
+  earlier reading of the error registers, which speak of several blocks, did not show is a pulse's.
 
 What a never read block holds else (calibration, an earlier job, a single bit from the factory that happens to
 be one of the step's) is told, not judged.
@@ -65,8 +66,11 @@ def look_for_stray(
             continue
         if index not in before.blocks:
             source = _source_of(block, staged, now)
+            errors = _new_errors(before, now, index)
             if source:
                 stray.append(f"{block.name} holds the data that was staged for {source}")
+            elif errors:
+                stray.append(_gain(block, 0, errors))
             elif now.block(index) or _errors(now, index):
                 told.append(block.name)
             continue
