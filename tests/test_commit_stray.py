@@ -7,7 +7,7 @@ an answer is lost, as where a frame was cut on its way. The rules are those of `
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -17,10 +17,11 @@ from parburn.commit import commit
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.staged import StagedBurns
 from parburn.efuse.staging import stage_custom_mac, stage_field, stage_key
-from parburn.errors import ParburnError, PartialBurn, VerifyFailed
+from parburn.errors import BoardSwapped, ParburnError, PartialBurn, VerifyFailed
 from parburn.sim.board import Board
 from parburn.sim.efuse_memory import EfuseMemory
 from parburn.sim.fault import Fault, Faults
+from parburn.sim.faults import parse_faults
 from tests.commit_bench import (
     CUSTOM_MAC,
     KEY,
@@ -90,25 +91,48 @@ def key_and_bit(image: EfuseImage, staged: StagedBurns) -> None:
     stage_field(image, staged, image.field_named("DIS_DOWNLOAD_ICACHE"), 1)
 
 
+def doubting(fault: Fault, same_board: Callable[[Sequence[int]], None]) -> Callable[[Sequence[int]], None]:
+    """The look at the identity, which finds another once after the pulse."""
+    doubts: list[int] = []
+
+    def look(values: Sequence[int]) -> None:
+        if fault.fired and not doubts:
+            doubts.append(1)
+            raise BoardSwapped("a damaged answer")
+        same_board(values)
+
+    return look
+
+
 async def stray(
     fault: Astray,
     *,
     stage: Stage = key_and_bit,
     held: dict[int, int] | None = None,
     read: Sequence[int] = (0, 1, 3, 4),
+    damage: Sequence[str] = (),
+    doubted: bool = False,
 ) -> Trial:
-    """Commit on a C3 of which only some blocks were read, under the fault; `held` is there before."""
+    """Commit on a C3 of which only some blocks were read, under the fault; `held` is there before.
+
+    `damage`: what else goes wrong; its bytes count from the commit on. `doubted`: the first reading of the
+    identity after the pulse is another chip's.
+    """
     board = board_named("esp32c3")
     for index, bits in (held or {}).items():
         board.memory.preset(index, bits)
     board.controller.load()
     device = await connected(board, blocks=read)
     plan, before, book = plan_for(device, stage), true_bits(board), Book()
-    board.faults = board.controller.faults = Faults([fault])
+    board.received = board.sent = board.packets = 0
+    faults = Faults([fault, *parse_faults(damage, board=0, seed=7).all])
+    board.faults = board.controller.faults = faults
     told: list[str] = []
     error = None
     try:
         hooks = book.hooks(device)._replace(told=told.append)
+        if doubted:
+            hooks = hooks._replace(same_board=doubting(fault, hooks.same_board))
         await commit(plan, device.controller, device.image, hooks)
     except ParburnError as caught:
         error = caught
@@ -151,6 +175,12 @@ def test_a_pulse_into_the_identity_is_not_taken_for_another_board(other: int) ->
 def test_a_pulse_that_missed_its_block_is_not_repeated_before_all_blocks_are_read() -> None:
     """No answer is lost here: a number that was damaged on its way shows only by what is missing."""
     found = in_virtual_time(stray(Astray(1, KEY2, lost=(), instead=True)))
+    condemned(found, "BLOCK_KEY2")
+    assert found.board.controller.programs == 1
+
+
+def test_an_answer_that_had_to_be_asked_for_again_is_damage_too() -> None:
+    found = in_virtual_time(stray(Astray(1, KEY2, lost=()), doubted=True))
     condemned(found, "BLOCK_KEY2")
     assert found.board.controller.programs == 1
 
@@ -212,6 +242,19 @@ def test_a_lost_answer_alone_condemns_no_board_and_tells_what_was_never_read() -
         assert name in sentence
     assert "BLOCK_KEY0" not in sentence
     assert f"{content:x}"[:8] not in sentence
+
+
+def test_one_damaged_byte_while_all_blocks_are_read_condemns_no_board() -> None:
+    async def job() -> list[str]:
+        words = []
+        for byte in range(900, 5000, 53):
+            found = await stray(Astray(1, 4), damage=[f"byte {byte} to the host is flipped in bit 2"])
+            assert not isinstance(found.error, VerifyFailed), f"byte {byte}: {found.error}"
+            words.append("pass" if found.error is None else type(found.error).__name__)
+        return words
+
+    words = in_virtual_time(job())
+    assert words.count("pass") > len(words) * 3 // 4
 
 
 def test_a_single_bit_from_the_factory_is_not_the_step_s() -> None:
