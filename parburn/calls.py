@@ -10,16 +10,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from anyio import CancelScope
 
 from parburn.board import Board
 from parburn.chips.model import RegisterWrite
-from parburn.commit import CommitHooks, commit
+from parburn.commit import MARK_IT, CommitHooks, commit, told_of
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan, BurnStep, needed_blocks, plan_burns, remaining
 from parburn.efuse.staging import StagedBurns
-from parburn.errors import ChipError, GarbledAnswer, PartialBurn, PlanError, UnitQuarantined
+from parburn.efuse.stray import look_for_stray
+from parburn.errors import (
+    ChipError,
+    GarbledAnswer,
+    PartialBurn,
+    PlanError,
+    UnitQuarantined,
+    VerifyFailed,
+)
 from parburn.events import BlockBurned, Note, Planned, Result, StepChanged
 from parburn.identify import Device
 from parburn.ledger.base import Attempt, Claim, State
@@ -40,6 +49,7 @@ class BoardCalls:
         self._burns = 0
         self._attempts = 0  # those of the burns that have bits to burn: the ledger keeps an attempt for each
         self._touched: set[int] = set()  # blocks that were burned, or found burned, and verified
+        self._left: dict[int, int] = {}  # what those blocks may show after the burns so far
         self._then_passed = ""  # digest of the job, once the last burn is asked for
 
     async def still_what_passed(self) -> None:
@@ -61,17 +71,21 @@ class BoardCalls:
             image_from_record(record, self._now, key)
 
     async def first_image(self) -> EfuseImage:
-        """What the script sees first. All that records of open attempts speak of is read and compared.
+        """What the script sees first. Where attempts are open all blocks are read: the last one broke off.
 
-        Answers carry no checksum, and a difference is a quarantine: two readings must agree before.
+        Answers carry no checksum, and a difference is a quarantine: two readings must agree before. A chip
+        that was not reset shows what was burned only after another read command; a dry run gives it none.
         """
-        recorded = {i for one in self._claim.attempts for i in recorded_blocks(one.image_before)}
-        for _ in range(AGREEING_READS if recorded else 0):
+        controller, open_attempts = self._device.controller, self._claim.attempts
+        every = [block.index for block in self._device.chip.blocks]
+        if open_attempts and not self._run.job.dry_run:
+            self._now, _ = await controller.reload(every, self._now, None)
+        for _ in range(AGREEING_READS if open_attempts else 0):
             before = self._now
-            self._now = await self._device.controller.read_blocks({*recorded, *before.blocks}, before)
+            self._now = await controller.read_blocks(every, before)
             if self._now == before:
                 return self.image_for_script()
-        if recorded:
+        if open_attempts:
             raise GarbledAnswer(
                 "no two readings of the chip's blocks agree",
                 hint="The line damages data: use a shorter cable or another hub port, then run again.",
@@ -201,7 +215,10 @@ class BoardCalls:
         known = self._claim.attempts
         if self._attempts <= len(known):
             done = {step.label for step in plan.steps} - set(known[self._attempts - 1].remaining)
-            refuse_other_chip(plan, image, self._now, verified=done, last=self._attempts == len(known))
+            last = self._attempts == len(known)
+            refuse_other_chip(plan, image, self._now, verified=done, last=last)
+            if last:
+                self._refuse_stray(plan, image)
         try:
             pending = remaining(plan, self._now, verified=self._verified_blocks(plan))
         except PlanError as error:
@@ -212,6 +229,8 @@ class BoardCalls:
         found = tuple(step for step in plan.steps if step.label not in lacking)  # by an earlier attempt
         touched = {0, *(write.block.index for step in plan.steps for write in step.writes)}
         self._touched |= touched
+        after = plan.apply(image)
+        self._left.update((index, after.block(index) | plan.want(index)) for index in touched)
 
         async def attempted() -> None:
             await self._claim.burn_attempted(
@@ -252,6 +271,8 @@ class BoardCalls:
                 attempted=attempted,
                 burned=burned,
                 may_go_on=run.stop.commits_may_go_on,
+                told=lambda text: run.note(board.port, text),
+                gained=device.identity.gained,
             )
             with CancelScope() as scope:  # shielded from the first program command until the record is made
                 result = await commit(pending, device.controller, self._now, hooks)
@@ -259,6 +280,29 @@ class BoardCalls:
                 self._now, board.unread = result.image, result.unread
                 if self._then_passed:
                     await self._passed()
+
+    def _refuse_stray(self, plan: BurnPlan, image: EfuseImage) -> None:
+        """Raise VerifyFailed where the attempt at `plan`, which broke off, left a pulse that nobody planned.
+
+        What a block held before is known from the records and from this script's burns before that one;
+        `image` is the chip as the script sees it.
+        """
+        held: dict[int, int] = {}
+        if self._claim.image_passed:
+            key = self._run.ledger.keyed_digest_key()
+            passed = image_from_record(self._claim.image_passed, self._now, key)
+            held = {i: passed.block(i) for i in recorded_blocks(self._claim.image_passed)}
+        held |= self._left
+        recorded = recorded_blocks(self._claim.attempts[self._attempts - 1].image_before)
+        held |= {i: image.block(i) for i in recorded}
+        before = replace(self._now, blocks=held)
+        found = look_for_stray(plan, plan, before, self._now, sure=held)
+        if found.stray:
+            raise VerifyFailed(
+                f"since this unit was begun a pulse that nobody planned hit it: {found.stray}", hint=MARK_IT
+            )
+        if found.told:
+            self._run.note(self._board.port, told_of(found.told))
 
     def _verified_blocks(self, plan: BurnPlan) -> frozenset[int]:
         """Blocks that the ledger recorded as verified in an earlier attempt at this very burn."""

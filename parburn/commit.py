@@ -11,7 +11,9 @@ What can go wrong after a program command, and what is done:
 * a bit is set that nobody asked for: two more readings, then `VerifyFailed`; such a chip is never burned
   again;
 * no answer, or garbage: the loader is synchronised again without a reset, the identity is read again, and
-  the bits decide whether the command was executed.
+  the bits decide whether the command was executed;
+* after any of these, and wherever a commit breaks off, all blocks are read (`_look_everywhere`): what was
+  staged may have gone into a block that it was not meant for. `efuse.stray` judges what they hold.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from anyio import CancelScope
 from parburn.controller import Controller
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BlockWrite, BurnPlan, BurnStep
+from parburn.efuse.stray import look_for_stray
 from parburn.errors import (
     BoardSwapped,
     CommandRefused,
@@ -45,6 +48,7 @@ PROGRAM_ATTEMPTS = 3
 CONFIRMING_READS = 2
 GUARD_REGISTERS = 1  # of the identity, the MAC's last 32 bits: enough to see another board in a later burst
 SECURE_DOWNLOAD_FLAG = 1 << 2
+MARK_IT = "Take the board out of the line and mark it: it must not ship."
 
 
 class CommitHooks(NamedTuple):
@@ -53,7 +57,8 @@ class CommitHooks(NamedTuple):
     `identity` lists registers that tell this chip from every other, `same_board` raises BoardSwapped when the
     values of the first so many of them are not those of the chip that was planned for. `attempted` makes the
     attempt durable; `burned` begins to write that a step is verified, and its future ends once that is
-    durable; `may_go_on` is asked between steps.
+    durable; `may_go_on` is asked between steps. `told` gets a sentence for the operator. `gained` names those
+    of the `identity` registers in which our chip, and no other, has got more bits.
     """
 
     identity: Sequence[int]
@@ -61,6 +66,8 @@ class CommitHooks(NamedTuple):
     attempted: Callable[[], Awaitable[None]]
     burned: Callable[[BurnStep, int], asyncio.Future[object]]
     may_go_on: Callable[[], bool]
+    told: Callable[[str], None] = lambda text: None
+    gained: Callable[[Sequence[int]], tuple[int, ...]] = lambda values: ()
 
 
 class CommitResult(NamedTuple):
@@ -150,15 +157,18 @@ async def _burn_steps(
             raise PartialBurn(
                 "stopped by the operator between two blocks", remaining=len(plan.steps) - number
             ) from Interrupted("stopped by the operator")
-        following = plan.steps[number + 1] if number + 1 < len(plan.steps) else None
         try:
             if step.ends_link in ENDINGS:
                 image, unread = await _burn_link_end(step, controller, image, hooks, staged)
             else:
-                image, staged = await _burn_step(step, controller, image, following, hooks, staged)
-        except (VerifyFailed, BoardSwapped):
+                image, staged = await _burn_step(plan, number, controller, image, hooks, staged)
+        except BoardSwapped:
+            await _refuse_changed_identity(controller, hooks)
             raise
-        except ParburnError as error:
+        except ParburnError as broken:
+            error = await _look_where_it_broke_off(broken, plan, step, controller, image, hooks)
+            if isinstance(error, VerifyFailed):
+                raise
             raise PartialBurn(
                 f"{step.label} was not finished: {error}",
                 remaining=len(plan.steps) - number,
@@ -254,17 +264,19 @@ def _shown_by(step: BurnStep, before: EfuseImage) -> tuple[int, ...]:
 
 
 async def _burn_step(
-    step: BurnStep,
+    plan: BurnPlan,
+    number: int,
     controller: Controller,
     before: EfuseImage,
-    following: BurnStep | None,
     hooks: CommitHooks,
     staged: bool,
 ) -> tuple[EfuseImage, bool]:
-    """Burn one step until it reads back whole. Returns the image, and whether `following` is staged.
+    """Burn step `number` until it reads back whole. Returns the image, and whether the next one is staged.
 
     Raises VerifyFailed; link errors that a new SYNC did not mend.
     """
+    step = plan.steps[number]
+    following = plan.steps[number + 1] if number + 1 < len(plan.steps) else None
     blocks = _shown_by(step, before)
     words = ""
     trouble: ParburnError | None = None  # of the last pulse
@@ -273,6 +285,7 @@ async def _burn_step(
         if attempt:
             controller.rom.counters.retries += 1
         following_staged, trouble = False, None
+        retries = controller.rom.counters.retries
         try:
             if not staged:
                 await _stage_again(step, controller, hooks)
@@ -281,8 +294,12 @@ async def _burn_step(
         except (NoAnswer, GarbledAnswer, CommandRefused) as error:
             trouble = error
             await _recover(controller, hooks)
-            now, _ = await controller.reload(blocks, before, None)
+            now = await _look_everywhere(plan, step, controller, before, hooks)
         missing, extra, words = _verify(step, before, now, blocks)
+        damaged = missing or controller.rom.counters.retries != retries
+        if damaged and not extra and trouble is None:
+            now, following_staged = await _look_everywhere(plan, step, controller, before, hooks), False
+            missing, extra, words = _verify(step, before, now, blocks)
         for _ in range(CONFIRMING_READS):
             if not extra:
                 break
@@ -301,8 +318,84 @@ async def _burn_step(
         hooks.same_board(await controller.rom.read_regs(tuple(hooks.identity)))
     raise VerifyFailed(
         f"{step.label} did not burn as planned: {words}",
-        hint="Take the board out of the line and mark it: it must not ship.",
+        hint=MARK_IT,
     )
+
+
+async def _look_everywhere(
+    plan: BurnPlan, step: BurnStep, controller: Controller, before: EfuseImage, hooks: CommitHooks
+) -> EfuseImage:
+    """After damage near a program command: read every block anew. Leaves no step staged.
+
+    Raises VerifyFailed when three readings show what only a pulse that nobody planned explains.
+    """
+    every = [block.index for block in before.chip.blocks]
+    sure = {0, *(write.block.index for one in plan.steps for write in one.writes)}
+    burned = BurnPlan(plan.chip, (step,))
+    now, _ = await controller.reload(every, before, None)
+    found = look_for_stray(plan, burned, before, now, sure)
+    for _ in range(CONFIRMING_READS):
+        if not found.stray:
+            break
+        now = (await controller.read_blocks(every, before)).as_shown()
+        found = look_for_stray(plan, burned, before, now, sure)
+    if found.stray:
+        with suppress(LinkError, CommandRefused):
+            hooks.same_board(await controller.rom.read_regs(tuple(hooks.identity)))
+        raise VerifyFailed(f"a pulse that nobody planned hit this chip: {found.stray}", hint=MARK_IT)
+    if found.told:
+        hooks.told(told_of(found.told))
+    return now
+
+
+async def _refuse_changed_identity(controller: Controller, hooks: CommitHooks) -> None:
+    """Raise VerifyFailed where a pulse hit the blocks that tell who our chip is, and no other was put in."""
+    gained: set[int] = set(hooks.identity)
+    try:
+        for _ in range(1 + CONFIRMING_READS):
+            gained &= set(hooks.gained(await controller.rom.read_regs(tuple(hooks.identity))))
+    except (LinkError, CommandRefused):
+        return
+    blocks = controller.chip.blocks
+    names = [one.name for one in blocks if gained & set(controller.chip.read_registers[one.index])]
+    if names:
+        raise VerifyFailed(
+            f"a pulse that nobody planned hit this chip: {', '.join(names)} has bits that nobody asked for, "
+            "and they belong to its identity",
+            hint=MARK_IT,
+        )
+
+
+def told_of(blocks: str) -> str:
+    """A sentence on blocks that were read for the first time after damage."""
+    return (
+        f"after damage on the line all blocks were read; {blocks} hold what nobody had read before. It is "
+        "none of the data of this burn, and was not judged"
+    )
+
+
+async def _look_where_it_broke_off(
+    error: ParburnError,
+    plan: BurnPlan,
+    step: BurnStep,
+    controller: Controller,
+    before: EfuseImage,
+    hooks: CommitHooks,
+) -> ParburnError:
+    """Read all blocks where a commit ends early and the chip still answers. Returns what ended it.
+
+    Raises VerifyFailed for a pulse that nobody planned, BoardSwapped.
+    """
+    known = isinstance(error, VerifyFailed) and error.permanent
+    if not known and not isinstance(error, PortGone | ControllerStuck):  # nobody there; may be burning
+        try:
+            await _recover(controller, hooks)
+            await _look_everywhere(plan, step, controller, before, hooks)
+        except ControllerStuck as stuck:
+            return stuck
+        except (LinkError, CommandRefused):
+            pass  # it can be read when the unit is taken up again
+    return error
 
 
 async def _stage_again(step: BurnStep, controller: Controller, hooks: CommitHooks) -> None:

@@ -47,6 +47,15 @@ class Identity(NamedTuple):
                 hint="Put the board back or run again for the new one; nothing was burned into it.",
             )
 
+    def gained(self, values: Sequence[int]) -> tuple[int, ...]:
+        """The registers in which this very chip has more bits set than at the start; none for another chip,
+        which hardly has all bits of this one's MAC."""
+        rows = zip(self.registers, values, self.masks, self.values, strict=True)
+        seen = [(register, value & mask, was) for register, value, mask, was in rows]
+        if any(was & ~now for _, now, was in seen):
+            return ()
+        return tuple(register for register, now, was in seen if now != was)
+
 
 class Device(NamedTuple):
     """One identified chip on an open line."""

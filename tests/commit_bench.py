@@ -142,6 +142,7 @@ class Book:
             attempted=attempted,
             burned=burned,
             may_go_on=lambda: len(self.burned) < self.stop_after,
+            gained=device.identity.gained,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,13 +25,24 @@ class Line:
         self.folder, self.bench = folder, bench
 
     def run(
-        self, board: int, *faults: str, crash: Crash | None = None, script: str = "one.py"
+        self,
+        board: int,
+        *faults: str,
+        crash: Crash | None = None,
+        script: str = "one.py",
+        powered: bool = False,
     ) -> tuple[Ended, list[str]]:
-        """One run with that board; how it ended, and the words of its result."""
-        ports = self.bench.set_up([board], {board: faults}, seed=1)
+        """One run with that board; how it ended, and the words of its result.
+
+        `powered`: it is put in already, and is not reset.
+        """
+        if not powered:
+            self.bench.set_up([board], {board: faults}, seed=1)
+        ports = [str(self.bench.folder / "ttyUSB0")]
         command = [
             "--json", "--do-not-confirm", "--ports", *ports, "--scripts", str(self.folder / script),
             "--configfiles", str(self.folder / "ids.json"), "--ledger", str(self.folder / "ledger.sqlite"),
+            *(("--before", "no-reset") if powered else ()),
         ]  # fmt: skip
         ended = run_forked(command, folder=self.folder, crash=crash)
         self.bench.settle()
@@ -88,6 +100,34 @@ def test_a_unit_that_was_begun_is_finished_with_its_own_index(line: Line) -> Non
     burned_in_part(line)
     assert line.run(0)[1] == ["pass"]
     assert line.unit().index == 1
+
+
+def test_a_chip_that_was_not_reset_shows_what_was_burned_before_it_is_judged(tmp_path: Path) -> None:
+    """Killed right behind a program command: the read registers know nothing of that pulse yet."""
+    warm_up()
+    write_job(tmp_path, Work(), records=3)
+    counts = counted(TWINS[0])
+
+    def killed_at(number: int) -> bool:
+        """Die behind this frame, run again; whether the chip held bits in between."""
+        folder = tmp_path / f"at{number}"
+        folder.mkdir()
+        for name in ("one.py", "ids.json"):
+            (folder / name).write_bytes((tmp_path / name).read_bytes())
+        with Bench(folder, TWINS[:1], seed=3, stay_powered=True) as bench:
+            line = Line(folder, bench)
+            line.run(0, crash=Crash("packet", number, "after", "ttyUSB0"))
+            touched = not line.is_blank(0)
+            ended, words = line.run(0, powered=True)
+            assert words == ["pass"], ended
+            assert all(burn["new_bits"] for burn in bench.product(0).burns), (
+                "a pulse that had nothing to burn"
+            )
+            return touched
+
+    frames = range(counts["before the burn"], counts["ttyUSB0"])
+    program = frames[bisect_left(frames, True, key=killed_at)]
+    assert frames[0] < program < frames[-1]
 
 
 def test_an_earlier_job_does_not_pass_over_one_that_was_begun_later(line: Line) -> None:

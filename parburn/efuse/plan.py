@@ -302,11 +302,16 @@ def _recoded(image: EfuseImage, blocks: dict[int, int]) -> dict[int, int]:
     f = chip.field_by_name[chip.coding][0]
     if image.field_bits(f) == 1 or after.field_bits(f) != 1:
         return blocks
-    chunk = (1 << 48) - 1
     for index, raw in image.blocks.items():
         if index:
-            blocks[index] = sum((raw >> 64 * n & chunk) << 48 * n for n in range(4))
+            blocks[index] = three_quarters_data(raw)
     return blocks
+
+
+def three_quarters_data(raw: int) -> int:
+    """Return the data bits of a block's raw words under 3/4 coding: six bytes of each eight."""
+    chunk = (1 << 48) - 1
+    return sum((raw >> 64 * n & chunk) << 48 * n for n in range(4))
 
 
 def remaining(plan: BurnPlan, image: EfuseImage, *, verified: frozenset[int] = frozenset()) -> BurnPlan:
