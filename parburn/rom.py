@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from parburn.chips.model import RegisterWrite
-from parburn.errors import CommandRefused, GarbledAnswer, LinkError, NoAnswer
+from parburn.errors import CommandRefused, GarbledAnswer, LinkError, NoAnswer, PortGone
 from parburn.protocol import commands, slip
 from parburn.protocol.commands import ChangeBaudrate, SecurityInfo, read_reg_frame, write_reg_frames
 from parburn.protocol.loader import SAFE_RING_BYTES, LoaderProtocol
@@ -84,7 +84,8 @@ class RomLoader:
         self._alarm: asyncio.TimerHandle | None = None  # outlives bursts: setting one costs more than a look
         self._deadline_at = self._timeout_s = 0.0
         self._answered_before = 0  # of the burst, when its deadline was set
-        self._crystal: tuple[float, int] = (1, 1)  # MHz, what the ROM believes and what is true
+        self._crystal_mhz = 1.0
+        self._beliefs_mhz: tuple[float, ...] = (1.0,)  # what the ROM may take it for, the likeliest first
         self._paced: bool | None = None  # whether bytes come no faster than the rate says; None: not known
         self._begun_at, self._rx_begun = 0.0, 0
         self._sent_at = 0.0  # when the line has carried what was written, at the earliest
@@ -184,9 +185,10 @@ class RomLoader:
             self._break_off()
             raise GarbledAnswer(f"{self.stream.port}: {error}") from error
 
-    def set_crystal(self, mhz: int, *, believed_mhz: float) -> None:
-        """Set what this chip's crystal is and what its ROM takes it for: it reckons baud rates with that."""
-        self._crystal = (believed_mhz, mhz)
+    def set_crystal(self, mhz: int, *believed_mhz: float) -> None:
+        """Set what this chip's crystal is and what its ROM may take it for, the likeliest first: it reckons
+        baud rates with that."""
+        self._crystal_mhz, self._beliefs_mhz = mhz, believed_mhz or (mhz,)
 
     async def change_baud(self, baud: int) -> None:
         """Change the rate of chip and port, and see that they understand each other.
@@ -197,8 +199,34 @@ class RomLoader:
         if self.stream.fixed_baud or baud == self.baud:
             return
         await self._set_both_rates(baud)
-        if not await self._answers_after(_BAUD_SOON_S, _BAUD_ANSWER_S):
-            await self._answers_after(_BAUD_SETTLE_S, None)
+        if await self._answers_after(_BAUD_SOON_S, _BAUD_ANSWER_S):
+            return
+        if len(self._beliefs_mhz) > 1:
+            if await self._answers_after(_BAUD_SETTLE_S, _BAUD_ANSWER_S):
+                return
+            if await self._finds_belief(baud):
+                await self._set_both_rates(baud)
+            else:
+                await self._set_port_rate(baud)
+        await self._answers_after(_BAUD_SETTLE_S, None)
+
+    async def _finds_belief(self, baud: int) -> bool:
+        """Whether the chip answers at the rate that it has made of `baud` by another belief of its ROM's.
+
+        It does what it is told, so what it was told and what it takes its crystal for say where it is.
+        """
+        told_by, *others = self._beliefs_mhz
+        for mhz in others:
+            try:
+                await self._set_port_rate(round(baud * told_by / mhz))
+                await self.sync()
+            except PortGone:
+                raise
+            except LinkError:  # no answer there, or no rate of this port's
+                continue
+            self._beliefs_mhz = (mhz,)
+            return True
+        return False
 
     async def leave_at_baud(self, baud: int) -> None:
         """Change the rate as the last thing before the port is closed: nobody talks at it any more."""
@@ -206,11 +234,14 @@ class RomLoader:
             await self._set_both_rates(baud)
 
     async def _set_both_rates(self, baud: int) -> None:
-        believed_mhz, mhz = self._crystal
-        frame = slip.encode(ChangeBaudrate(int(baud * believed_mhz / mhz)).to_bytes())
+        told = int(baud * self._beliefs_mhz[0] / self._crystal_mhz)
+        frame = slip.encode(ChangeBaudrate(told).to_bytes())
         await self._exchange([frame], bytes((commands.CHANGE_BAUDRATE,)))
         self._raise_refused()
         await asyncio.sleep(2 * _LAST_ENDS * 10 / self.baud)
+        await self._set_port_rate(baud)
+
+    async def _set_port_rate(self, baud: int) -> None:
         try:
             await self.stream.set_baud(baud)
         except BaseException:
