@@ -72,6 +72,7 @@ class Controller:
         self.programming_addresses = chip.programming_addresses
         self._known: dict[int, int] = dict.fromkeys(self.programming_addresses, 0)
         self._guessed = True
+        self._idle_in_time = True  # after READ: else nothing is staged in the burst that waits for it
         self._may_hold_key = False  # those registers, until a step without one was read back
         self._step: BurnStep | None = None
         self._want: dict[int, int] = {}
@@ -222,8 +223,8 @@ class Controller:
         """CONF and CMD in a packet of their own. CMD is written by mask, so that the block number, which was
         read back, stays.
 
-        Where the line is faster than the operation the ROM then waits at a harmless register; elsewhere the
-        poll that follows takes long enough to get there. That third entry of a program packet may stay in the
+        The ROM then waits at a harmless register, except where the line is known to be so slow that the poll
+        that follows takes long enough to get there. That third entry of a program packet may stay in the
         ROM's buffer behind a shorter read packet: it starts nothing.
         """
         starting = (RegisterWrite(self._conf, conf), RegisterWrite(self._cmd, cmd, CMD_BUSY))
@@ -266,8 +267,12 @@ class Controller:
         addresses = self.addresses(blocks)
         command = self._command(CONF_READ, CMD_READ, self.chip.read_ms)
         polling = ReadRegs((self._cmd,) * POLLS)
-        staging = self._clearing_ops() if following is None else self._stage_ops(following)
-        staging_addresses = () if following is None else self._staging_addresses(following)
+        in_time = self._idle_in_time
+        staging: tuple[WriteRegs | ReadRegs, ...] = ()
+        staging_addresses: tuple[int, ...] = ()
+        if in_time:
+            staging = self._clearing_ops() if following is None else self._stage_ops(following)
+            staging_addresses = () if following is None else self._staging_addresses(following)
         guarded = ReadRegs(self._guarded)
         values = await self.rom.burst(command, polling, ReadRegs(addresses), *staging, guarded)
         polls, values = values[:POLLS], values[POLLS:]
@@ -277,12 +282,15 @@ class Controller:
         staged = False
         if not (idle and same):
             # What was read and written behind the polls met a busy controller: take neither.
+            self._idle_in_time &= idle
             await self._wait_idle("the read command", polls)
             self._known.clear()
             reading = dict(await self._read_guarded(addresses))
-        elif following is not None:
+        elif following is not None and in_time:
             back = dict(zip(staging_addresses, values[len(addresses) :], strict=False))
             staged = self._staging_fits(following, back)
+        if following is None and not (idle and in_time):
+            await self.clear()
         return self.image_of(reading, blocks, base).as_shown(), staged
 
     async def reload_unanswered(self) -> None:

@@ -17,7 +17,7 @@ COUNTS_PER_MHZ = 2560
 
 
 def telling_registers(chip: Chip, *, and_belief: bool) -> tuple[int, ...]:
-    """Registers that `mhz_of` needs; with `and_belief` those that `believed_mhz` needs, too."""
+    """Registers that `mhz_of` needs; with `and_belief` those that `beliefs` needs, too."""
     crystal = chip.crystal
     found = [crystal.clkdiv_address, crystal.address]
     if and_belief:
@@ -53,19 +53,36 @@ def crystal_from(crystal: Crystal, word: int, baud: int) -> int:
     return nearest
 
 
-def believed_mhz(chip: Chip, registers: Mapping[int, int], mhz: int) -> float:
-    """What the ROM reckons baud rates with. `mhz`, the truth, where what it believes makes no sense."""
+def beliefs(chip: Chip, registers: Mapping[int, int], mhz: int, major: int) -> tuple[float, ...]:
+    """What the ROM of this major revision may reckon baud rates with, in MHz, what is likeliest first.
+
+    `mhz` is the truth, which comes first where nothing speaks against it.
+    """
     crystal = chip.crystal
     if crystal.rom_address is None:
-        return crystal.rom_mhz or mhz
+        return _distinct(crystal.rom_mhz or mhz, mhz)
     word = (registers[crystal.rom_address] & crystal.rom_mask) >> crystal.rom_shift
     if crystal.rom_clock is None:
-        return word if word in crystal.choices else mhz
+        return _distinct(word if word in crystal.choices else mhz, mhz)
     clock = _clock(chip)
-    measured = registers[_register_of(chip, clock)] >> (clock.pos or 0) & ((1 << clock.bits) - 1)
-    believed = word * measured / COUNTS_PER_MHZ
+    counted = word * (registers[_register_of(chip, clock)] >> (clock.pos or 0) & ((1 << clock.bits) - 1))
+    measured = counted / COUNTS_PER_MHZ
     # Its own clock drifts by some percent with temperature; anything else was never measured.
-    return believed if abs(believed - mhz) < 0.15 * mhz else mhz
+    likely = measured if abs(measured - mhz) < 0.15 * mhz else mhz
+    if crystal.rom_rounds_from is None or major < crystal.rom_rounds_from:
+        return _distinct(likely, mhz)
+    return _distinct(_rounded(crystal, measured), likely, mhz)
+
+
+def _rounded(crystal: Crystal, measured: float) -> int:
+    """The crystal that a ROM takes for its own by what it has measured."""
+    nearest = min(crystal.choices, key=lambda mhz: abs(mhz - measured))
+    makes_sense = nearest / 2 < measured < nearest * 2
+    return nearest if makes_sense else crystal.rom_otherwise_mhz or nearest
+
+
+def _distinct(*mhz: float) -> tuple[float, ...]:
+    return tuple(dict.fromkeys(mhz))
 
 
 @cache

@@ -161,13 +161,15 @@ async def identify(
     controller = CONTROLLERS[chip.controller](rom, chip)
     told = tuple(dict.fromkeys((*controller.addresses(wanted_blocks), *silicon.telling_registers(chip))))
     changes = baud != rom.baud
-    sensed = await _sense(
-        rom, chip, crystal.telling_registers(chip, and_belief=changes), () if changes else told
-    )
+    timed = crystal.telling_registers(chip, and_belief=changes)
+    rounds = changes and chip.crystal.rom_rounds_from is not None  # by its revision
+    sooner = silicon.telling_registers(chip) if rounds else ()
+    sensed = await _sense(rom, chip, timed, sooner if changes else told)
     crystal_mhz = crystal.mhz_of(chip, sensed.values, rom.baud)
     reading = sensed.values
     if changes:
-        rom.set_crystal(crystal_mhz, believed_mhz=crystal.believed_mhz(chip, reading, crystal_mhz))
+        major = silicon.silicon_of(plain, reading).major if rounds else 0
+        rom.set_crystal(crystal_mhz, *crystal.beliefs(chip, reading, crystal_mhz, major))
         await rom.change_baud(baud)
         reading = {**reading, **dict(zip(told, await rom.read_regs(told), strict=True))}
     blank = EfuseImage(chip, {}, registers={a: reading[a] for a in chip.extra_registers})

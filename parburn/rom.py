@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from parburn.chips.model import RegisterWrite
-from parburn.errors import CommandRefused, GarbledAnswer, LinkError, NoAnswer
+from parburn.errors import CommandRefused, GarbledAnswer, LinkError, NoAnswer, PortGone
+from parburn.pace import Pace, heartbeat_of
 from parburn.protocol import commands, slip
 from parburn.protocol.commands import ChangeBaudrate, SecurityInfo, read_reg_frame, write_reg_frames
 from parburn.protocol.loader import SAFE_RING_BYTES, LoaderProtocol
 from parburn.protocol.trace import Trace
 from parburn.rom_search import RomSearch
-from parburn.transport.stream import ByteStream
+from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
 
 MAGIC_ADDRESS: Final = 0x4000_1000  # a word of every ROM that tells the older chips apart
 
@@ -30,7 +31,6 @@ _PACKET_FRAME_BYTES: Final = 10  # of a WRITE_REG packet: header and two ENDs
 _FLOOR_S: Final = 3.0  # silence is judged after this much more than the line itself needs
 _LINE_SLACK: Final = 1.5
 _REST_AT_LEAST_S: Final = 0.002  # a shorter rest costs more than it saves
-_TELLING_BYTES: Final = 120  # received in one burst: a line that is faster than its rate has shown it by then
 _REST_ENDS_BEFORE_S: Final = 0.0015  # the answer that is waited for
 _BAUD_SOON_S: Final = 0.002  # after a change of rate, until the chip is asked for the first time
 _BAUD_ANSWER_S: Final = 0.5  # for that first answer
@@ -84,9 +84,11 @@ class RomLoader:
         self._alarm: asyncio.TimerHandle | None = None  # outlives bursts: setting one costs more than a look
         self._deadline_at = self._timeout_s = 0.0
         self._answered_before = 0  # of the burst, when its deadline was set
-        self._crystal: tuple[float, int] = (1, 1)  # MHz, what the ROM believes and what is true
-        self._paced: bool | None = None  # whether bytes come no faster than the rate says; None: not known
-        self._begun_at, self._rx_begun = 0.0, 0
+        self._crystal_mhz = 1.0
+        self._beliefs_mhz: tuple[float, ...] = (1.0,)  # what the ROM may take it for, the likeliest first
+        # Over a network or inside the chip no line paces what comes, whatever rate it is set to.
+        unpaced = stream.over_network or stream.usb_vid_pid == USB_SERIAL_JTAG
+        self._pace = Pace(heartbeat_of(self._loop), ruled_out=unpaced)
         self._sent_at = 0.0  # when the line has carried what was written, at the earliest
         self._search = RomSearch(stream, self._protocol, self._write, self.counters)
         if trace is not None:
@@ -149,12 +151,12 @@ class RomLoader:
         return self._protocol.values
 
     def seconds_at_least(self, size: int) -> float:
-        """The time that so many bytes take on the line; 0 where it may be faster than its rate says."""
-        return size * 10 / self.baud if self._paced else 0.0
+        """The time that so many bytes take on the line; 0 unless it is known to take as long as its rate."""
+        return size * 10 / self.baud if self._pace.known else 0.0
 
     def was_faster(self) -> None:
         """Note that something was there sooner than the line's rate allows."""
-        self._paced = False
+        self._pace.was_faster()
 
     async def read_regs(self, addresses: Sequence[int]) -> list[int]:
         """Read registers; one turn."""
@@ -184,9 +186,10 @@ class RomLoader:
             self._break_off()
             raise GarbledAnswer(f"{self.stream.port}: {error}") from error
 
-    def set_crystal(self, mhz: int, *, believed_mhz: float) -> None:
-        """Set what this chip's crystal is and what its ROM takes it for: it reckons baud rates with that."""
-        self._crystal = (believed_mhz, mhz)
+    def set_crystal(self, mhz: int, *believed_mhz: float) -> None:
+        """Set what this chip's crystal is and what its ROM may take it for, the likeliest first: it reckons
+        baud rates with that."""
+        self._crystal_mhz, self._beliefs_mhz = mhz, believed_mhz or (mhz,)
 
     async def change_baud(self, baud: int) -> None:
         """Change the rate of chip and port, and see that they understand each other.
@@ -197,8 +200,34 @@ class RomLoader:
         if self.stream.fixed_baud or baud == self.baud:
             return
         await self._set_both_rates(baud)
-        if not await self._answers_after(_BAUD_SOON_S, _BAUD_ANSWER_S):
-            await self._answers_after(_BAUD_SETTLE_S, None)
+        if await self._answers_after(_BAUD_SOON_S, _BAUD_ANSWER_S):
+            return
+        if len(self._beliefs_mhz) > 1:
+            if await self._answers_after(_BAUD_SETTLE_S, _BAUD_ANSWER_S):
+                return
+            if await self._finds_belief(baud):
+                await self._set_both_rates(baud)
+            else:
+                await self._set_port_rate(baud)
+        await self._answers_after(_BAUD_SETTLE_S, None)
+
+    async def _finds_belief(self, baud: int) -> bool:
+        """Whether the chip answers at the rate that it has made of `baud` by another belief of its ROM's.
+
+        It does what it is told, so what it was told and what it takes its crystal for say where it is.
+        """
+        told_by, *others = self._beliefs_mhz
+        for mhz in others:
+            try:
+                await self._set_port_rate(round(baud * told_by / mhz))
+                await self.sync()
+            except PortGone:
+                raise
+            except LinkError:  # no answer there, or no rate of this port's
+                continue
+            self._beliefs_mhz = (mhz,)
+            return True
+        return False
 
     async def leave_at_baud(self, baud: int) -> None:
         """Change the rate as the last thing before the port is closed: nobody talks at it any more."""
@@ -206,11 +235,14 @@ class RomLoader:
             await self._set_both_rates(baud)
 
     async def _set_both_rates(self, baud: int) -> None:
-        believed_mhz, mhz = self._crystal
-        frame = slip.encode(ChangeBaudrate(int(baud * believed_mhz / mhz)).to_bytes())
+        told = int(baud * self._beliefs_mhz[0] / self._crystal_mhz)
+        frame = slip.encode(ChangeBaudrate(told).to_bytes())
         await self._exchange([frame], bytes((commands.CHANGE_BAUDRATE,)))
         self._raise_refused()
         await asyncio.sleep(2 * _LAST_ENDS * 10 / self.baud)
+        await self._set_port_rate(baud)
+
+    async def _set_port_rate(self, baud: int) -> None:
         try:
             await self.stream.set_baud(baud)
         except BaseException:
@@ -268,7 +300,8 @@ class RomLoader:
             timeout_s = _FLOOR_S + size * 10 / self.baud * _LINE_SLACK + delay_us * 2e-6
         self.counters.frames += len(frames)
         self._waiter = waiter = self._loop.create_future()
-        self._begun_at, self._rx_begun = self._loop.time(), self.counters.rx_bytes
+        if not self._pace.ruled_out:
+            self._pace.burst_begins(self._loop.time())
         self._set_deadline(timeout_s, 0)
         try:
             self._pump()
@@ -359,8 +392,9 @@ class RomLoader:
                 )
             )
             return
-        if self._paced is None and waiter is not None:
-            self._find_out_pace()
+        if waiter is not None and not self._pace.ruled_out:
+            answered = self.counters.tx_bytes - protocol.unanswered_bytes
+            self._pace.came(len(data), self._loop.time(), self.baud, answered)
         if waiter is None:
             self._search.on_progress()
         elif protocol.complete:
@@ -368,14 +402,10 @@ class RomLoader:
                 waiter.set_result(None)
         else:
             if not protocol.all_sent:
+                if not (protocol.unanswered_bytes or self._pace.ruled_out):
+                    self._pace.idle(self._loop.time())
                 self._pump()
             self._rest()
-
-    def _find_out_pace(self) -> None:
-        """A port that brings bytes faster than its rate allows (USB inside the chip, a pty) must not rest."""
-        received = self.counters.rx_bytes - self._rx_begun
-        if received >= _TELLING_BYTES:
-            self._paced = self._loop.time() - self._begun_at > received * 10 / self.baud
 
     def _rest(self) -> None:
         """Sleep through the answers that must come before anything can be done.
@@ -383,7 +413,7 @@ class RomLoader:
         They cannot be here sooner than the line carries them, nor sooner than it has carried the request of
         the last of them; and waking up for each chunk of a few bytes costs more than all the parsing.
         """
-        if self._paced:
+        if self._pace.known:
             byte_s = 10 / self.baud
             count = self._protocol.answers_needed()
             asked_s = self._sent_at - self._loop.time() - self._protocol.bytes_sent_after(count) * byte_s

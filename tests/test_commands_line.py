@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import csv
 import hashlib
@@ -11,14 +12,17 @@ import re
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import serial
 
+from parburn.chips.model import RegisterWrite
 from parburn.chips.registry import chip_named
+from parburn.rom import RomLoader
+from parburn.transport.open import open_stream
 from tests.command import Outcome, finish, parburn, start
 from tests.provisioning import said, script
 from tests.rig import Rig, start_rig
@@ -48,6 +52,19 @@ def requests_of(trace: Path) -> list[tuple[int, bytes]]:
                 packet = frame.replace(b"\xdb\xdc", b"\xc0").replace(b"\xdb\xdd", b"\xdb")
                 found.append((packet[1], packet[8:]))
     return found
+
+
+def ask(port: str, what: Callable[[RomLoader], Awaitable[Any]]) -> Any:
+    """Do something with the ROM behind a port, without a reset."""
+
+    async def run() -> Any:
+        stream = await open_stream(port)
+        try:
+            return await what(await RomLoader.connect(stream, before="no-reset"))
+        finally:
+            await stream.aclose()
+
+    return asyncio.run(run())
 
 
 # --- which ports
@@ -178,6 +195,23 @@ def test_every_way_to_connect_and_to_leave(tmp_path: Path, state: Path, one_bit:
             resets = [p for opcode, p in requests if opcode == WRITE_REG and p[:4] == first_write]
             assert len(resets) == (after == "watchdog-reset")
         assert rig.bits(1, 3) == 1 << 9
+
+
+@pytest.mark.parametrize("chip", ["esp32", "esp32c3"])
+@pytest.mark.parametrize(("after", "restarts"), [("no-reset", False), ("soft-reset", True)])
+def test_a_soft_reset_restarts_the_chip(
+    tmp_path: Path, state: Path, one_bit: Path, chip: str, after: str, restarts: bool
+) -> None:
+    """A register that nobody else writes to keeps its value until the chip restarts."""
+    address = chip_named(chip).registers["DATE"]
+    with start_rig(chip, tmp_path=tmp_path, stay_powered=True) as rig:
+        ask(rig.ports[0], lambda rom: rom.write_regs([RegisterWrite(address, 0x77)]))
+        outcome = parburn(
+            "--ports", *rig.ports, "--scripts", one_bit, "--do-not-confirm", "--json", "--before", "no-reset",
+            "--after", after, state=state,
+        )  # fmt: skip
+        assert outcome.words == ["pass"], said(outcome)
+        assert ask(rig.ports[0], lambda rom: rom.read_regs([address])) == [0 if restarts else 0x77]
 
 
 def test_a_board_that_did_not_pass_is_never_reset(tmp_path: Path, state: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from parburn.board import Board as ReportedBoard
 from parburn.chips.registry import chip_named
-from parburn.crystal import believed_mhz
+from parburn.crystal import beliefs
 from parburn.device import _connect_and_identify
 from parburn.errors import GarbledAnswer, NoAnswer
 from parburn.identify import identify
@@ -79,37 +79,84 @@ def test_a_change_must_save_more_than_it_costs() -> None:
         ("esp32c2", "40", FAST_BAUD),
         ("esp32c5", "40", FAST_BAUD * 48 // 40),  # here a register says what it reckons with
         ("esp32c5", "48", FAST_BAUD),
-        ("esp32", "26", FAST_BAUD),  # nothing was measured here: the ROM is taken to be right
-        ("esp32 42.5", "40", FAST_BAUD * 42.5 / 40),  # this one measures, against a clock that drifts
-        ("esp32 38.2", "40", FAST_BAUD * 38.2 / 40),
-        ("esp32 26.9", "26", FAST_BAUD * 26.9 / 26),
+        ("esp32 v1.0 0", "40", FAST_BAUD),  # nothing was measured here: the ROM is taken to be right
+        ("esp32 v1.0 42.5", "40", FAST_BAUD * 42.5 / 40),  # this one measures, against a clock that drifts
+        ("esp32 v1.0 38.2", "40", FAST_BAUD * 38.2 / 40),
+        ("esp32 v0.0 26.9", "26", FAST_BAUD * 26.9 / 26),
+        ("esp32 v3.0 41.5", "40", FAST_BAUD),  # this one measures, and rounds
+        ("esp32 v3.1 38.2", "40", FAST_BAUD),
+        ("esp32 v3.0 26.9", "26", FAST_BAUD),
+        ("esp32 v3.0 31", "40", FAST_BAUD * 26 / 40),  # to the wrong one
+        ("esp32 v3.0 99", "40", FAST_BAUD * 26 / 40),  # what makes no sense is 26 MHz
+        ("esp32 v3.0 0", "40", FAST_BAUD * 26 / 40),
+        ("esp32 v3.0 0", "26", FAST_BAUD),
     ],
 )
 def test_a_rom_that_is_wrong_about_its_crystal_gets_the_rate(chip: str, crystal: str, told: float) -> None:
-    async def job() -> None:
-        board = board_of(name, crystal=crystal, **drift)
-        asked: list[int] = []
-        set_baud = board.set_baud
+    board, asked = noting_board(chip, crystal)
+    assert rate_raised(board, crystal) == 0
+    assert asked == [pytest.approx(told, rel=0.002), pytest.approx(ROM_BAUD * told / FAST_BAUD, rel=0.002)]
 
-        def note(baud: int) -> None:
-            asked.append(baud)
-            set_baud(baud)
 
-        board.set_baud = note  # type: ignore[method-assign]  # to see what is asked for
-        rom = await RomLoader.connect(PacedStream(board), before="no-reset")
+def noting_board(chip: str, crystal: str) -> tuple[Board, list[int]]:
+    """A board, and the rates that it is asked for. `chip` may say its revision and what its ROM measures."""
+    name, revision, seems, *_ = (*chip.split(" "), "", "")
+    wanted = {"crystal": crystal}
+    wanted |= {"revision": revision} if revision else {}
+    wanted |= {"clk8m_freq": str(CLOCK), "romclk": str(counted(float(seems)) << 7)} if seems else {}
+    board = board_of(name, **wanted)
+    asked: list[int] = []
+    set_baud = board.set_baud
+
+    def note(baud: int) -> None:
+        asked.append(baud)
+        set_baud(baud)
+
+    board.set_baud = note  # type: ignore[method-assign]  # to see what is asked for
+    return board, asked
+
+
+def rate_raised(board: Board, crystal: str) -> int:
+    """Identify the board at the fast rate and go back; how many SYNCs beyond the first that took."""
+
+    async def job() -> int:
+        stream = PacedStream(board)
+        rom = await RomLoader.connect(stream, before="no-reset")
         found = await identify(
             rom, wanted="auto", blocks=lambda chip: (3,), extend=lambda chip: chip, rate=lambda *_: FAST_BAUD
         )
-        assert (rom.baud, found.crystal_mhz) == (FAST_BAUD, int(crystal))
-        assert asked == [pytest.approx(told, rel=0.002)]
+        assert (rom.baud, stream.baud, found.crystal_mhz) == (FAST_BAUD, FAST_BAUD, int(crystal))
+        assert board.baud == pytest.approx(FAST_BAUD, rel=0.002)
         assert set(found.image.blocks) >= {0, 3}
+        again = rom.counters.retries
         await rom.change_baud(ROM_BAUD)
-        assert len(await rom.read_regs([chip_named(name).registers["CMD"]])) == 1
+        assert len(await rom.read_regs([board.chip.registers["CMD"]])) == 1
         await rom.aclose()
+        return again
 
-    name, _, seems = chip.partition(" ")
-    drift = {"clk8m_freq": str(CLOCK), "romclk": str(counted(float(seems)) << 7)} if seems else {}
-    in_virtual_time(job())
+    return int(in_virtual_time(job()))
+
+
+@pytest.mark.parametrize(
+    ("chip", "crystal", "believes"),
+    [
+        ("esp32 v3.0 41.5", "40", 41.5),  # reckons with what it has measured, as an older one does
+        ("esp32 v3.0 26.9", "26", 26.9),
+        ("esp32 v3.0 0", "40", 40),  # is right without having measured anything
+        ("esp32 v1.0 41.5", "40", 40),  # rounds, as a newer one does
+        ("esp32c2", "26", 26),  # is right where it is known to be wrong
+    ],
+)
+def test_a_rom_that_reckons_otherwise_than_its_like_is_found_at_the_rate_that_it_made(
+    chip: str, crystal: str, believes: float
+) -> None:
+    board, asked = noting_board(chip, crystal)
+    board._believed_mhz = lambda: believes  # type: ignore[method-assign]  # another ROM than its revision says
+    rate_raised(board, crystal)
+    first, second, back = asked
+    assert first != pytest.approx(second, rel=0.02)
+    assert second == pytest.approx(FAST_BAUD * believes / int(crystal), rel=0.002)
+    assert back == pytest.approx(ROM_BAUD * believes / int(crystal), rel=0.002)
 
 
 @pytest.mark.parametrize("seems", [0.0, 26.0, 57.0])
@@ -117,7 +164,19 @@ def test_what_a_rom_cannot_have_measured_is_not_reckoned_with(seems: float) -> N
     chip = chip_named("esp32")
     assert chip.crystal.rom_address is not None
     registers = {chip.crystal.rom_address: counted(seems) << 7, chip.read_registers[0][4]: CLOCK}
-    assert believed_mhz(chip, registers, 40) == 40
+    assert beliefs(chip, registers, 40, major=1) == (40,)
+
+
+@pytest.mark.parametrize(
+    ("seems", "first"), [(0.0, 26), (12.0, 26), (26.9, 26), (32.5, 26), (33.5, 40), (41.5, 40), (90.0, 26)]
+)
+def test_a_rom_that_rounds_takes_the_nearest_crystal(seems: float, first: int) -> None:
+    chip = chip_named("esp32")
+    assert chip.crystal.rom_address is not None
+    registers = {chip.crystal.rom_address: counted(seems) << 7, chip.read_registers[0][4]: CLOCK}
+    likeliest, *others = beliefs(chip, registers, 40, major=3)
+    assert likeliest == first
+    assert 40 in (likeliest, *others)
 
 
 def a_run(tmp_path: Path, *, baud: int | None, before: str, notes: list[str]) -> Any:
@@ -171,4 +230,18 @@ def test_auto_on_the_command_line(tmp_path: Path) -> None:
             )  # fmt: skip
             assert outcome.words == ["pass"], outcome.stdout + outcome.stderr
             assert ((921600).to_bytes(4, "little").hex() in trace.read_text()) is raised
+        assert rig.bits(0, 3) == 1 << 9
+
+
+def test_a_clock_that_drifts_by_3_75_percent_on_the_command_line(tmp_path: Path) -> None:
+    """The ROM of revision 3 rounds what it measures: asked for 956160, it would set 956160."""
+    settings = [f"clk8m_freq={CLOCK}", f"romclk={counted(41.5) << 7}", "revision=3.0"]
+    with start_rig("esp32", tmp_path=tmp_path, settings=settings) as rig:
+        trace = tmp_path / "trace"
+        outcome = parburn(
+            "--ports", *rig.ports, "--commands", "burn_bit BLOCK3 9", "--baud", FAST_BAUD,
+            "--do-not-confirm", "--json", "--trace", trace, state=tmp_path / "state",
+        )  # fmt: skip
+        assert outcome.words == ["pass"], outcome.stdout + outcome.stderr
+        assert FAST_BAUD.to_bytes(4, "little").hex() in trace.read_text()
         assert rig.bits(0, 3) == 1 << 9

@@ -187,7 +187,7 @@ def test_change_baud() -> None:
         await loader.change_baud(921600)
         assert (loader.baud, rom.baud) == (921600, 921600)
         assert await loader.read_regs([BASE]) == [5]
-        loader.set_crystal(26, believed_mhz=40)
+        loader.set_crystal(26, 40)
         await loader.change_baud(115200)
         assert (loader.baud, rom.baud) == (115200, 115200 * 40 // 26)
 

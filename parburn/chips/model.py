@@ -201,7 +201,9 @@ class Crystal(NamedTuple):
 
     A ROM that takes its crystal for another one sets other baud rates than it is asked for: `rom_mhz` is what
     it always believes, or a register tells it (`rom_address`, `rom_mask`, `rom_shift`): in MHz or, with
-    `rom_clock`, as a count of cycles against a clock whose frequency stands in the field of that name.
+    `rom_clock`, as a count of cycles against a clock whose frequency stands in the field of that name. From
+    major revision `rom_rounds_from` on such a ROM takes the nearest of `choices` for it, and
+    `rom_otherwise_mhz` where it has counted nothing that makes sense.
     """
 
     fixed_mhz: int | None = None
@@ -218,6 +220,8 @@ class Crystal(NamedTuple):
     rom_mask: int = 0
     rom_shift: int = 0
     rom_clock: str | None = None
+    rom_rounds_from: int | None = None
+    rom_otherwise_mhz: int | None = None
 
 
 class FeatureOf(NamedTuple):

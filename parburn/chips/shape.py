@@ -184,6 +184,8 @@ _CRYSTAL = table(
         "rom_mask": number(1, WORD),
         "rom_shift": number(0, 31),
         "rom_clock": name,
+        "rom_rounds_from": number(0, 31),
+        "rom_otherwise_mhz": mhz,
     }
 )
 _USB_JTAG = table(

@@ -289,6 +289,10 @@ def every_crystal_has_timing(chip: Chip) -> Breaches:
         yield "nothing tells the crystal"
     if crystal.fixed_mhz is None and not (crystal.choices if crystal.clkdiv_address else crystal.by_value):
         yield "nothing says which crystals there are"
+    if crystal.rom_rounds_from is not None and not (crystal.rom_clock and crystal.choices):
+        yield "a ROM that counts nothing cannot round it"
+    if (crystal.rom_rounds_from is None) != (crystal.rom_otherwise_mhz is None):
+        yield "a ROM that rounds needs something to fall back on, and no other does"
     for mhz in (crystal.fixed_mhz, *crystal.choices, *crystal.by_value.values()):
         if mhz is not None and mhz not in chip.timing:
             yield f"there is no timing for {mhz} MHz"

@@ -260,4 +260,4 @@ def _split(entries: tuple[WriteEntry, ...], longest: int, frames: list[bytes]) -
 
 SYNC_FRAME: Final = slip.encode(Sync().to_bytes())
 SECURITY_INFO_FRAME: Final = slip.encode(GetSecurityInfo().to_bytes())
-REBOOT_FRAME: Final = slip.encode(_request(FLASH_DEFL_END, b""))  # no data: answers, then restarts
+REBOOT_FRAME: Final = slip.encode(_request(FLASH_DEFL_END, bytes(4)))  # restarts where the first byte is 0

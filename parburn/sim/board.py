@@ -256,10 +256,16 @@ class Board:
         self._set_divider()
 
     def _believe_crystal(self) -> None:
-        """Fill the register, where there is one, that says what the ROM takes its crystal for."""
+        """Fill the register, where there is one, that says what the ROM takes its crystal for: the largest,
+        or what it counts of it against a clock that does not drift, if the factory has measured that."""
         crystal = self.chip.crystal
-        if crystal.rom_address is not None and crystal.rom_clock is None:
-            self.registers.words.setdefault(crystal.rom_address, max(crystal.choices) << crystal.rom_shift)
+        if crystal.rom_address is None:
+            return
+        value = max(crystal.choices)
+        if crystal.rom_clock is not None:
+            clock = self.memory.field_bits(crystal.rom_clock)
+            value = round(self.crystal_mhz * 1e6 / 15625 * 40 / clock) if clock else 0
+        self.registers.words.setdefault(crystal.rom_address, value << crystal.rom_shift)
 
     def _believed_mhz(self) -> float:
         crystal = self.chip.crystal
@@ -268,8 +274,27 @@ class Board:
         count = (self.registers.words.get(crystal.rom_address, 0) & crystal.rom_mask) >> crystal.rom_shift
         if crystal.rom_clock is None:
             return count
-        hz = count * self.memory.field_bits(crystal.rom_clock) * 15625 / 40
-        return hz / 1e6 or self.crystal_mhz  # a board that was made without: it is right
+        mhz = count * self.memory.field_bits(crystal.rom_clock) * 15625 / 40 / 1e6
+        if crystal.rom_rounds_from is None or self._major_revision() < crystal.rom_rounds_from:
+            return mhz or self.crystal_mhz  # a board that was made without: it is right
+        if not 0 < mhz < 2 * max(crystal.choices):
+            return crystal.rom_otherwise_mhz or self.crystal_mhz
+        return sorted((abs(choice - mhz), choice) for choice in crystal.choices)[0][1]
+
+    def _major_revision(self) -> int:
+        """What the chip's fuses and registers say of it."""
+        field = self.chip.field_by_name[self.chip.revision_fields[0]][0]
+        if not field.sources:
+            return self.memory.field_bits(field.name)
+        raw = 0
+        for source in field.sources:
+            whole = (
+                self.memory.field_bits(source.field)
+                if source.field
+                else self.registers.words.get(source.address or 0, 0)
+            )
+            raw |= (whole >> source.bit & (1 << source.bits) - 1) << source.shift
+        return field.value_map.get(raw, raw)
 
     def _measure(self, baud: int) -> None:
         """Autobaud: the first SYNC after reset sets the rate."""

@@ -20,6 +20,7 @@ from parburn.sim.registers import MAGIC_ADDRESS, clkdiv_address
 OUIS = ("240ac4", "30aea4", "7cdfa1", "84f703", "348518", "ecda3b", "a0764e", "f412fa")  # all unicast
 CODINGS = {"none": 0, "3/4": 1, "repeat": 2}
 DEFAULT_REVISION = {"classic": (3, 0), "pgm": (0, 2)}
+CLOCK_CODE = 51  # what the factory measures of the clock against which a ROM counts its crystal's cycles
 DATE_REGISTER = 0x16042000  # what a register that lends a bit to the revision holds besides it
 
 
@@ -66,6 +67,8 @@ def make_product(chip_name: str, *, mac: bytes, settings: Mapping[str, str], rng
     for name, value in zip(chip.revision_fields, revision, strict=True):
         if name:
             set_field(made, name, value)
+    if chip.crystal.rom_clock is not None:
+        set_field(made, chip.crystal.rom_clock, CLOCK_CODE)
     for name, text in wanted.items():
         set_field(made, name.upper(), _number(name, text))
     set_mac_crc(made)

@@ -197,6 +197,8 @@ class RomLoader:
 
     def _run_user_code(self, length: int, now: float) -> float:
         self._answer(now)
+        if self._buffer[8]:  # of a payload, or stale where none came: it would run code, and there is none
+            return now
         raise ChipResetError(now)
 
     def _mem_begin(self, length: int, now: float) -> float:

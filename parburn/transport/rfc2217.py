@@ -29,6 +29,8 @@ _Work = tuple[Callable[[], object], "asyncio.Future[None] | None"]
 class Rfc2217Stream(CallbackStream):
     """One remote port."""
 
+    over_network = True
+
     def __init__(self, port: str, device: Any) -> None:
         super().__init__(port, device.baudrate)
         self._device = device

@@ -26,6 +26,7 @@ class ByteStream(Protocol):
     is_pty: bool
     has_lines: bool  # whether DTR and RTS reach anything: not on a pty, not over a plain socket
     fixed_baud: bool  # the rate cannot be set from here
+    over_network: bool  # when bytes come says nothing of the line
     usb_vid_pid: tuple[int, int] | None
     latency_ms: int | None  # how long the adapter holds answers back, where its driver says so
 
@@ -57,6 +58,7 @@ class CallbackStream:
     is_pty = False
     has_lines = True
     fixed_baud = False
+    over_network = False
     usb_vid_pid: tuple[int, int] | None = None
     latency_ms: int | None = None
 

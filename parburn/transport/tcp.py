@@ -17,6 +17,7 @@ class TcpStream(CallbackStream, asyncio.Protocol):
 
     has_lines = False
     fixed_baud = True
+    over_network = True
 
     def __init__(self, port: str, baud: int) -> None:
         super().__init__(port, baud)

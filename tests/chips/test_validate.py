@@ -88,6 +88,11 @@ MORE: list[tuple[str, Callable[[Chip], Chip]]] = [
     ("controller_is_known", lambda c: replace(c, registers={"CMD": 1})),
     ("registers_are_addresses", lambda c: replace(c, registers={**c.registers, "CMD": 0x60008802})),
     ("every_crystal_has_timing", lambda c: replace(c, crystal=Crystal(clkdiv_address=0x60000014))),
+    (
+        "every_crystal_has_timing",
+        lambda c: replace(c, crystal=Crystal(40, rom_rounds_from=3, rom_otherwise_mhz=40)),
+    ),
+    ("every_crystal_has_timing", lambda c: replace(c, crystal=Crystal(40, rom_otherwise_mhz=40))),
     ("protection_bits_exist", lambda c: block(c, 4, rd_dis=(7,))),
     ("codecs_and_categories_are_known", lambda c: field(c, "DIS_TWAI", category="misc")),
     ("composed_fields_have_sources", lambda c: field(c, "DIS_TWAI", start=None)),

@@ -15,7 +15,7 @@ from tests.traces import Turn, all_traces, read_trace
 
 # What the boards of the recordings were, by chip.
 RECORDED_BOARDS = {
-    "esp32": ("revision=3.0", "clkdiv=0x15a"),
+    "esp32": ("revision=3.0", "clkdiv=0x15a", "clk8m_freq=0"),
     "esp32c3": ("revision=0.4", "clkdiv=0x152", "magic=0x1b31506f", "OPTIONAL_UNIQUE_ID=0"),
 }
 SECURE_DOWNLOAD = {"esp32c3-secure-download": ("ENABLE_SECURITY_DOWNLOAD=1",)}

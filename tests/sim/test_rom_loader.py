@@ -170,10 +170,26 @@ def test_mem_data_checks_its_checksum(host: Host) -> None:
 
 def test_opcode_12_answers_and_reboots(host: Host) -> None:
     resets = host.board.resets
-    got = host.ask(frame(0x12))
+    got = host.ask(frame(0x12, bytes(4)))
     assert answers(got[: got.rindex(b"\xc0") + 1]) == [(0x12, 0, OK)]
     assert host.board.resets == resets + 1
     assert b"waiting for download" in got + host.wait(0.1)
+
+
+@pytest.mark.parametrize(("stale", "restarts"), [(0, True), (7, False)])
+def test_opcode_12_without_a_payload_goes_by_the_stale_byte_there(
+    host: Host, stale: int, restarts: bool
+) -> None:
+    resets = host.board.resets
+    host.ask(frame(0x0F, struct.pack("<II", 115200 & ~0xFF | stale, 0)))
+    assert answers(host.ask(frame(0x12)))[0] == (0x12, 0, OK)
+    assert host.board.resets == resets + restarts
+
+
+def test_opcode_12_with_another_first_byte_does_not_restart(host: Host) -> None:
+    resets = host.board.resets
+    assert answers(host.ask(frame(0x12, b"\1\0\0\0"))) == [(0x12, 0, OK)]
+    assert host.board.resets == resets
 
 
 @pytest.mark.parametrize("chip", ["esp32c3", "esp32s3"])
