@@ -104,11 +104,15 @@ KINDS: Mapping[str, Draw] = {
 }
 
 
+TAILS = ("lost tail", "lost tail of a command")
+
+
 @dataclass(frozen=True)
 class Theme:
     """What a campaign is about. The ones with few kinds show one rule each."""
 
     kinds: tuple[str, ...] = tuple(KINDS)
+    tail_share: float = 0.0  # of the faults: more of those in `TAILS`
     fault_share: float = 0.5  # of the boards, per run
     kill_share: float = 0.7  # of the runs
     boards: tuple[int, int] = (14, 22)
@@ -118,14 +122,14 @@ class Theme:
     twins: bool = False
     double_share: float = 0.0  # of the campaigns: two records with one value, or two boards with one identity
     shuffle: float = 0.3
-    powered_share: float = 0.4  # of the campaigns: a closed port does not switch its board off
-    unreset_share: float = 0.6  # of the runs after a kill, where the boards keep their supply
+    powered_share: float = 0.6  # of the campaigns: a closed port does not switch its board off
+    unreset_share: float = 0.9  # of the runs after a kill, where the boards keep their supply
     kill_frames: tuple[int, int] = (1, FRAMES)
     chips: tuple[Made, ...] = CHIPS
     work: Work | None = None
 
 
-MIXED = Theme(double_share=0.08)
+MIXED = Theme(double_share=0.08, tail_share=0.25)
 
 
 @dataclass
@@ -192,6 +196,8 @@ class Campaign:
             for _ in range(rng.randint(*theme.runs)):
                 if not self._faulty_run():
                     return
+            if self.left and not self._faulty_run():  # the last one was killed
+                return
             if self._last_runs() and not self.doubles and not self.twins:
                 self._station_two()
             self.result.counts["campaigns"] += 1
@@ -221,7 +227,7 @@ class Campaign:
         busy = self._busy(slots)
         for board in busy:
             while rng.random() < theme.fault_share and len(faults.get(board, ())) < 3:
-                kind = rng.choice(theme.kinds)
+                kind = rng.choice(TAILS if rng.random() < theme.tail_share else theme.kinds)
                 sentence = KINDS[kind](rng, len(slots), self.bench.memory(board).chip.name)
                 self.kind_of[sentence] = kind
                 faults.setdefault(board, []).append(sentence)
