@@ -100,12 +100,19 @@ class Board:
         self.to_chip.clear()
         self.send(self._boot_log(), now)
 
-    def give_faults(self, faults: Fault, now: float) -> None:
-        """Other faults from now on, and a power cycle: their positions count from here."""
+    def give_faults(self, faults: Fault, now: float, *, stay_powered: bool = False) -> None:
+        """Other faults from now on; their positions count from here.
+
+        `stay_powered`: the chip goes on with all that it holds, with the crystal that it has, and inside the
+        frame whose end never came. Otherwise this is a power cycle.
+        """
         self.faults = self.controller.faults = faults
-        self.crystal_mhz = self.controller.crystal_mhz = faults.crystal_mhz(self.soldered_mhz)
         self.unplugged = self.swapped = None
-        self.power_cycle(now)
+        if stay_powered:
+            self.to_host.clear()  # nobody has the port open
+        else:
+            self.crystal_mhz = self.controller.crystal_mhz = faults.crystal_mhz(self.soldered_mhz)
+            self.power_cycle(now)
         self.packets = self.received = self.sent = self.controller.programs = 0
         self._late_s = 0.0
 
@@ -204,6 +211,11 @@ class Board:
 
     def _execute(self, now: float) -> None:
         self.packets += 1
+        if self.faults:
+            kept = self.faults.bytes_kept(self.packets, bytes(self.loader.slip.frame), self.chip)
+            if kept is not None:
+                self.loader.slip.lose_tail(kept)
+                return
         try:
             if self.mode == "no-download":
                 return

@@ -8,6 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from parburn.chips.model import Chip
 from parburn.sim.efuse_memory import EfuseMemory
 
 
@@ -37,6 +38,10 @@ class Fault:
     def from_host(self, data: bytes, start: int) -> bytes:
         """What the chip gets of bytes number `start`.. of the host."""
         return data
+
+    def bytes_kept(self, packet: int, frame: bytes, chip: Chip) -> int | None:
+        """After how many bytes on the line the rest of this packet's frame is lost; None: it is whole."""
+        return None
 
     def to_host(self, data: bytes, start: int) -> tuple[bytes, float]:
         """What the host gets of an answer that starts with byte number `start`, and how many seconds late."""
@@ -93,6 +98,10 @@ class Faults(Fault):
         for one in self.all:
             data = one.from_host(data, start)
         return data
+
+    def bytes_kept(self, packet: int, frame: bytes, chip: Chip) -> int | None:
+        asked = [one.bytes_kept(packet, frame, chip) for one in self.all]  # all of them: they count frames
+        return min((kept for kept in asked if kept is not None), default=None)
 
     def to_host(self, data: bytes, start: int) -> tuple[bytes, float]:
         late_s = 0.0

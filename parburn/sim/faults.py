@@ -32,6 +32,16 @@ SENTENCES: tuple[tuple[str, Callable[..., Fault], str], ...] = (
         "one byte in 2000 to the host is lost",
     ),
     (
+        r"the tail of frame (\d+) is lost(?: after (\d+) bytes)?",
+        link_faults.LostTail,
+        "the tail of frame 40 is lost",
+    ),
+    (
+        r"the tail of (program|read) frame (\d+) is lost(?: after (\d+) bytes)?",
+        link_faults.LostCommandTail,
+        "the tail of read frame 2 is lost after 7 bytes",
+    ),
+    (
         r"byte (\d+) to the host is late by ([\d.]+) ms",
         link_faults.LateByte,
         "byte 300 to the host is late by 250 ms",

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import random
+import struct
 
+from parburn.chips.model import Chip
+from parburn.sim.efuse_controller import OP_PROGRAM, OP_READ
 from parburn.sim.fault import Fault, Swapped, Unplugged
+from parburn.sim.rom_loader import ENTRY_BYTES, HEADER_BYTES, WRITE_REG, encode_frame
+
+_OP_CODES = {"program": OP_PROGRAM, "read": OP_READ}
 
 
 def _spoil(data: bytes, at: int, how: str, bit: int) -> bytes:
@@ -57,6 +63,57 @@ class NoisyLine(Fault):
 
     def to_host(self, data: bytes, start: int) -> tuple[bytes, float]:
         return (self._noise(data) if self.way == "to" else data), 0.0
+
+
+class LostTail(Fault):
+    """The rest of the n-th frame of the host is lost, the mark at its end too.
+
+    The next mark on the line, which was to begin a frame, then ends this one. Bytes are those on the line:
+    the mark at its beginning is the first of them, an escaped byte is two.
+    """
+
+    def __init__(self, sentence: str, rng: random.Random, number: str, after: str | None) -> None:
+        super().__init__(sentence, rng)
+        self.number, self.after = int(number), None if after is None else int(after)
+
+    def bytes_kept(self, packet: int, frame: bytes, chip: Chip) -> int | None:
+        return self._cut(frame) if packet == self.number else None
+
+    def _cut(self, frame: bytes) -> int | None:
+        size = len(encode_frame(frame))
+        kept = self.rng.randrange(1, size) if self.after is None else self.after
+        if self.fired or kept >= size:
+            return None
+        self.fired += 1
+        return kept
+
+
+class LostCommandTail(LostTail):
+    """The same of the n-th frame that gives the eFuse controller the command to program, or to read."""
+
+    def __init__(
+        self, sentence: str, rng: random.Random, command: str, number: str, after: str | None
+    ) -> None:
+        super().__init__(sentence, rng, number, after)
+        self.op_code = _OP_CODES[command.lower()]
+        self.seen = 0
+
+    def bytes_kept(self, packet: int, frame: bytes, chip: Chip) -> int | None:
+        if self.op_code not in _op_codes(frame, chip):
+            return None
+        self.seen += 1
+        return self._cut(frame) if self.seen == self.number else None
+
+
+def _op_codes(frame: bytes, chip: Chip) -> set[int]:
+    """What a whole WRITE_REG frame writes into the op code of the eFuse controller."""
+    if len(frame) < HEADER_BYTES or frame[1] != WRITE_REG:
+        return set()
+    entries, size = frame[HEADER_BYTES:], int.from_bytes(frame[2:4], "little")
+    if size != len(entries) or size % ENTRY_BYTES:
+        return set()
+    writes = struct.iter_unpack("<4I", entries)
+    return {value & mask & 0xFFFF for at, value, mask, _ in writes if at == chip.registers["CONF"]}
 
 
 class LateByte(Fault):

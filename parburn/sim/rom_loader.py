@@ -22,6 +22,7 @@ _UNESCAPED = {0xDC: 0xC0, 0xDD: 0xDB}
 _SPECIAL = re.compile(rb"[\xc0\xdb]")
 
 BUFFER_BYTES = 8192  # what the ROM keeps of one frame; entry 512 of a WRITE_REG lies half outside
+HEADER_BYTES = 8
 MAX_ENTRIES = 512  # one more and the ROM runs off its memory
 ENTRY_BYTES = 16
 
@@ -106,6 +107,12 @@ class SlipReceiver:
                     return at, True
         return size, False
 
+    def lose_tail(self, kept: int) -> None:
+        """Be where only the first `kept` bytes on the line of the frame that is whole would have left us."""
+        line = encode_frame(bytes(self.frame))[:kept]
+        self._state = "outside"
+        self.feed(line, 0)
+
 
 class RomLoader:
     """The commands. One instance lives from reset to reset."""
@@ -160,7 +167,8 @@ class RomLoader:
         return now
 
     def _word(self, offset: int) -> int:
-        return int.from_bytes(self._buffer[8 + offset : 12 + offset], "little")
+        at = HEADER_BYTES + offset
+        return int.from_bytes(self._buffer[at : at + 4], "little")
 
     def _accept(self, length: int, now: float) -> float:
         return self._answer(now)
@@ -197,9 +205,9 @@ class RomLoader:
 
     def _run_user_code(self, length: int, now: float) -> float:
         self._answer(now)
-        if self._buffer[8]:  # of a payload, or stale where none came: it would run code, and there is none
-            return now
-        raise ChipResetError(now)
+        if self._buffer[HEADER_BYTES] == 0:  # stale where the command has no payload
+            raise ChipResetError(now)
+        return now
 
     def _mem_begin(self, length: int, now: float) -> float:
         if length < 16:

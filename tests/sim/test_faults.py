@@ -68,6 +68,82 @@ def test_noise_is_the_same_for_the_same_seed_and_board() -> None:
     assert 20 < sum(map(bool, noise(1, 0))) < 100
 
 
+def lines_of(host: Host, *frames: bytes) -> list[tuple[int, int, bytes]]:
+    """The answers to frames that come back to back."""
+    return answers(host.ask(b"".join(frames)))
+
+
+@pytest.mark.parametrize("kept", range(27))
+def test_a_lost_tail_is_as_if_the_line_had_carried_no_more(kept: int) -> None:
+    """Behind it the next frame's mark ends it, and the rest of that frame is none. Escapes are two bytes."""
+    cut = write_reg((ADDRESS, 0xC0, 0xDB))
+    frames = cut, read_reg(ADDRESS + 4), READ
+    one, other = host_with(), host_with()
+    other.board.give_faults(
+        parse_faults([f"the tail of frame 2 is lost after {kept} bytes"], board=0, seed=1),
+        other.now,
+        stay_powered=True,
+    )
+    for host in (one, other):
+        assert len(lines_of(host, write_reg((ADDRESS, 0x55)))) == 1
+    for host, line in ((one, (cut[:kept], *frames[1:])), (other, frames)):
+        host.board.receive(b"".join(line), host.now)
+    assert answers(one.wait(20.0)) == answers(other.wait(20.0))  # a cut escape makes a long delay
+    assert one.read(ADDRESS) == other.read(ADDRESS)
+    assert other.board.faults.all[0].fired == 1  # type: ignore[attr-defined]  # several make a `Faults`
+
+
+def test_a_frame_that_is_not_longer_loses_nothing_and_the_draw_always_takes_something() -> None:
+    short = host_with(f"the tail of frame 2 is lost after {len(READ)} bytes")
+    assert len(lines_of(short, *[READ] * 4)) == 4
+    for seed in range(40):
+        host = Host(make_board("esp32c3"))
+        faults = parse_faults(["the tail of frame 2 is lost"], board=0, seed=seed)
+        host.board.give_faults(faults, host.now, stay_powered=True)
+        assert len(lines_of(host, *[READ] * 4)) == 3, "one frame is cut, and the next one ends it"
+
+
+COMMANDS = {"program": (0x5A5A, 2 | 4 << 2), "read": (0x5AA5, 1)}
+
+
+@pytest.mark.parametrize("chip", ["esp32c3", "esp32"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_tail_of_a_command_to_the_controller_is_aimed_at(chip: str, command: str) -> None:
+    host = Host(make_board(chip))
+    conf, cmd = (host.board.chip.registers[name] for name in ("CONF", "CMD"))
+    frames = {name: write_reg((conf, op), (cmd, value)) for name, (op, value) in COMMANDS.items()}
+    nothing = write_reg((conf, 0)), write_reg((cmd, 0), (conf + 4, 0x5A5A), (conf + 4, 0x5AA5))
+    faults = parse_faults([f"the tail of {command} frame 2 is lost after 12 bytes"], board=0, seed=1)
+    host.board.give_faults(faults, host.now, stay_powered=True)
+    other = frames["read" if command == "program" else "program"]
+    for one in (*nothing, frames[command], other, READ, other, *nothing):
+        assert len(answers(host.ask(one, wait_s=0.1))) == 1
+    assert host.ask(frames[command], wait_s=0.1) == b""
+    assert len(answers(host.ask(frames[command] * 2, wait_s=0.1))) == 2  # the cut one, and the second of two
+
+
+def test_a_cut_read_command_behind_a_poll_of_cmd_burns_the_key_into_another_block() -> None:
+    """Seen on the ROM of a real chip: the address that the poll left makes the op code a program command."""
+    host = host_with("the tail of read frame 1 is lost after 7 bytes")
+    conf, cmd = (host.board.chip.registers[name] for name in ("CONF", "CMD"))
+    host.write(*code_word(host, KEY).items())
+    host.command(0x5A5A, 2 | 4 << 2)
+    host.read(cmd)
+    host.ask(write_reg((conf, 0x5AA5), (cmd, 1)) + read_reg(cmd) * 2, wait_s=0.1)
+    assert [n for n in range(11) if host.board.memory.reading(n).bits == as_int(KEY)] == [4, 6]
+
+
+def test_what_was_cut_waits_for_the_next_host_where_the_board_stays_powered() -> None:
+    for stay_powered, value in ((True, 0xAB), (False, 0)):
+        host = host_with()
+        host.write((ADDRESS, 0x55))
+        host.ask(write_reg((ADDRESS, 0xAB))[:14])
+        host.board.give_faults(Faults(), host.now, stay_powered=stay_powered)
+        host.wait(0.1)
+        host.ask(SYNC * 2)
+        assert host.read(ADDRESS) == value
+
+
 def sent_so_far(host: Host) -> int:
     return host.board.sent
 

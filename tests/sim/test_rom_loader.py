@@ -168,28 +168,25 @@ def test_mem_data_checks_its_checksum(host: Host) -> None:
     assert answers(host.ask(bytes(good)))[0][2] == OK
 
 
-def test_opcode_12_answers_and_reboots(host: Host) -> None:
-    resets = host.board.resets
-    got = host.ask(frame(0x12, bytes(4)))
-    assert answers(got[: got.rindex(b"\xc0") + 1]) == [(0x12, 0, OK)]
-    assert host.board.resets == resets + 1
-    assert b"waiting for download" in got + host.wait(0.1)
-
-
-@pytest.mark.parametrize(("stale", "restarts"), [(0, True), (7, False)])
-def test_opcode_12_without_a_payload_goes_by_the_stale_byte_there(
-    host: Host, stale: int, restarts: bool
+@pytest.mark.parametrize(
+    ("payload", "before", "reboots"),
+    [
+        (bytes(4), 0xFF, True),
+        (bytes((0, 1, 1, 1)), 0xFF, True),
+        (b"\1", 0, False),
+        (b"", 0x98, False),  # what the frame before left there
+        (b"", 0, True),
+    ],
+)
+def test_opcode_12_answers_and_reboots_where_its_first_byte_is_0(
+    host: Host, payload: bytes, before: int, reboots: bool
 ) -> None:
+    host.ask(frame(0x0B, bytes((before,)) * 8))  # a command that takes anything
     resets = host.board.resets
-    host.ask(frame(0x0F, struct.pack("<II", 115200 & ~0xFF | stale, 0)))
-    assert answers(host.ask(frame(0x12)))[0] == (0x12, 0, OK)
-    assert host.board.resets == resets + restarts
-
-
-def test_opcode_12_with_another_first_byte_does_not_restart(host: Host) -> None:
-    resets = host.board.resets
-    assert answers(host.ask(frame(0x12, b"\1\0\0\0"))) == [(0x12, 0, OK)]
-    assert host.board.resets == resets
+    got = host.ask(frame(0x12, payload))
+    assert answers(got[: got.rindex(b"\xc0") + 1]) == [(0x12, 0, OK)]
+    assert host.board.resets == resets + reboots
+    assert (b"waiting for download" in got + host.wait(0.1)) == reboots
 
 
 @pytest.mark.parametrize("chip", ["esp32c3", "esp32s3"])

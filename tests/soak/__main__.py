@@ -16,14 +16,15 @@ from pathlib import Path
 
 from tests.soak.campaign import MIXED, Result, run_campaign
 from tests.soak.child import warm_up
-from tests.soak.themes import PRESSING
+from tests.soak.mutations import MUTATIONS
+from tests.soak.themes import THEMES
 
 SHOWN = 4  # violations of one campaign that are printed
 
 
 def results(seed: int, jobs: int, theme: str, mutation: str) -> Iterator[Result]:
     """Campaigns without end, `jobs` at a time. Those that are under way end by themselves."""
-    play = partial(run_campaign, theme=PRESSING.get(theme, MIXED), mutation=mutation)
+    play = partial(run_campaign, theme=THEMES.get(theme, MIXED), mutation=mutation)
     seeds = count(seed)
     with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
         running = {pool.submit(play, next(seeds)) for _ in range(jobs)}
@@ -41,24 +42,26 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first campaign; each has its own")
     parser.add_argument("--jobs", type=int, default=2, help="campaigns at a time")
     parser.add_argument(
-        "--theme", default="", choices=("", *PRESSING), help="campaigns that press on one rule"
+        "--theme", default="", choices=("", *THEMES), help="campaigns that press on one thing"
     )
     parser.add_argument("--mutate", action="store_true", help="switch that rule off: the soak must fail")
     parser.add_argument(
         "--only", action="store_true", help="one campaign, told in full, its folder kept here"
     )
     given = parser.parse_args()
+    if given.mutate and given.theme not in MUTATIONS:
+        parser.error("--mutate goes with a theme that presses on a rule")
     mutation = given.theme if given.mutate else ""
     warm_up()
     if given.only:
         folder = Path(f"soak-{given.seed}").resolve()
-        theme = PRESSING.get(given.theme, MIXED)
+        theme = THEMES.get(given.theme, MIXED)
         result = run_campaign(given.seed, theme=theme, mutation=mutation, keep=folder)
         sys.stdout.write("\n".join([*result.log, *result.violations, json.dumps(result.counts)]) + "\n")
         return 1 if result.violations else 0
     began = time.monotonic()
     counts: Counter[str] = Counter()
-    kinds = PRESSING.get(given.theme, MIXED).kinds
+    kinds = THEMES.get(given.theme, MIXED).kinds
     bad: list[Result] = []
     for result in results(given.seed, given.jobs, given.theme, mutation):
         counts.update(result.counts)

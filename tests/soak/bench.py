@@ -72,13 +72,25 @@ class Bench:
         self._ours.sendall(json.dumps(order).encode() + b"\n")
         return self._answer()
 
-    def set_up(self, slots: Sequence[int], faults: Mapping[int, Sequence[str]], *, seed: int) -> list[str]:
+    def set_up(
+        self,
+        slots: Sequence[int],
+        faults: Mapping[int, Sequence[str]],
+        *,
+        seed: int,
+        stay_powered: bool = False,
+    ) -> list[str]:
         """Put board `slots[n]` behind port n, with these faults by board, and give the ports' names.
 
-        Boards that are not named lie on the shelf.
+        Boards that are not named lie on the shelf. `stay_powered`: who sits where it sat before is not
+        switched off and on, and the frame that nobody ended is still on its line.
         """
         self._order(
-            do="set_up", slots=list(slots), faults={str(n): list(f) for n, f in faults.items()}, seed=seed
+            do="set_up",
+            slots=list(slots),
+            faults={str(n): list(f) for n, f in faults.items()},
+            seed=seed,
+            stay_powered=stay_powered,
         )
         return [str(self.folder / f"ttyUSB{n}") for n in range(len(slots))]
 
@@ -169,15 +181,23 @@ class _Worker:
                 return
             order = json.loads(text)
             if order["do"] == "set_up":
-                self._set_up(order["slots"], {int(n): f for n, f in order["faults"].items()}, order["seed"])
+                faults = {int(n): sentences for n, sentences in order["faults"].items()}
+                self._set_up(order["slots"], faults, order["seed"], order["stay_powered"])
                 self._say()
             else:
                 self._say(fired=self._settle())
 
-    def _set_up(self, slots: list[int], faults: dict[int, list[str]], seed: int) -> None:
+    def _set_up(self, slots: list[int], faults: dict[int, list[str]], seed: int, stay_powered: bool) -> None:
         now = time.monotonic()
+        plugged = {
+            id(port.board): n
+            for n, port in enumerate(self.rig.ports)
+            if port.master >= 0 and port.link == self.folder / f"ttyUSB{n}"
+        }
         for number, board in enumerate(self.boards):
-            board.give_faults(parse_faults(faults.get(number, ()), board=number, seed=seed), now)
+            stays = stay_powered and number in slots and plugged.get(id(board)) == slots.index(number)
+            given = parse_faults(faults.get(number, ()), board=number, seed=seed)
+            board.give_faults(given, now, stay_powered=stays)
         for port in self.rig.ports[len(slots) :]:
             port.wake_at = port.comes_back_at = float("inf")  # what it was to do is not done any more
             if port.master >= 0:

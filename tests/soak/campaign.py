@@ -18,12 +18,14 @@ from pathlib import Path
 from tests.soak import child
 from tests.soak.bench import Bench, Made
 from tests.soak.checker import Checker, Unit, same, units_of
-from tests.soak.child import Crash, Ended, run_forked
+from tests.soak.child import KILLED, Crash, Ended, run_forked
 from tests.soak.jobs import Work, write_job
 
 CHIPS = (Made("esp32", (("coding", "3/4"),)), *map(Made, child.CHIPS))
 FRAMES, LEDGER_WRITES = 230, 25  # of a run: where a kill may strike
 FROM_HOST, TO_HOST = 3600, 4200  # bytes of a board's run
+COMMANDS = (1, 1, 2, 2, 3)  # of a run to the eFuse controller: one that is resumed gives fewer
+COMMAND_BYTES = 42  # of the frame of one; behind them stands a delay at most
 
 Draw = Callable[[random.Random, int, str], str]
 # Blocks that the job burns on a chip, with the bits there that it may burn; the others stay as they are.
@@ -40,6 +42,11 @@ def _place(rng: random.Random, chip: str) -> tuple[int, str]:
 def _bit(rng: random.Random, chip: str, *, last: int = 255) -> str:
     bit, block = _place(rng, chip)
     return f"bit {min(bit, last)} of {block}"
+
+
+def _cut(rng: random.Random, frame: str, longest: int) -> str:
+    """A frame whose tail is lost, half of them after a number of bytes that is drawn here."""
+    return f"the tail of {frame} is lost" + rng.choice(("", f" after {rng.randrange(1, longest)} bytes"))
 
 
 # Kinds of faults: how to draw one, given a generator, the number of ports and the chip.
@@ -66,6 +73,10 @@ KINDS: Mapping[str, Draw] = {
         f"the link is silent after {r.randrange(1, FROM_HOST)} bytes for {r.randrange(50, 900)} ms"
     ),
     "cut": lambda r, n, c: f"the link is silent after {r.randrange(1, FROM_HOST)} bytes",
+    "lost tail": lambda r, n, c: _cut(r, f"frame {r.randrange(1, FRAMES)}", 15),
+    "lost tail of a command": lambda r, n, c: _cut(
+        r, f"{r.choice(('program', 'read'))} frame {r.choice(COMMANDS)}", COMMAND_BYTES
+    ),
     "unplugged": lambda r, n, c: f"the port vanishes after {r.randrange(1, FROM_HOST)} bytes",
     "renamed": lambda r, n, c: (
         f"the port vanishes after {r.randrange(1, FROM_HOST)} bytes"
@@ -93,11 +104,15 @@ KINDS: Mapping[str, Draw] = {
 }
 
 
+TAILS = ("lost tail", "lost tail of a command")
+
+
 @dataclass(frozen=True)
 class Theme:
     """What a campaign is about. The ones with few kinds show one rule each."""
 
     kinds: tuple[str, ...] = tuple(KINDS)
+    tail_share: float = 0.0  # of the faults: more of those in `TAILS`
     fault_share: float = 0.5  # of the boards, per run
     kill_share: float = 0.7  # of the runs
     boards: tuple[int, int] = (14, 22)
@@ -107,12 +122,14 @@ class Theme:
     twins: bool = False
     double_share: float = 0.0  # of the campaigns: two records with one value, or two boards with one identity
     shuffle: float = 0.3
+    powered_share: float = 0.6  # of the campaigns: a closed port does not switch its board off
+    unreset_share: float = 0.9  # of the runs after a kill, where the boards keep their supply
     kill_frames: tuple[int, int] = (1, FRAMES)
     chips: tuple[Made, ...] = CHIPS
     work: Work | None = None
 
 
-MIXED = Theme(double_share=0.08)
+MIXED = Theme(double_share=0.08, tail_share=0.25)
 
 
 @dataclass
@@ -147,6 +164,8 @@ class Campaign:
         self.result = Result(seed)
         self.kind_of: dict[str, str] = {}  # by sentence of a fault
         self.ledger = folder / "ledger.sqlite"
+        self.stay_powered = False
+        self.left: list[int] | None = None  # who sat where when the last run was killed
         self.doubles = theme.doubled_records or rng.random() < theme.double_share
         self.with_twins = theme.twins or (not self.doubles and rng.random() < theme.double_share)
         drawn = Work(
@@ -168,7 +187,7 @@ class Campaign:
     def play(self) -> None:
         """All runs; stops at the first violation."""
         rng, theme = self.rng, self.theme
-        stay_powered = rng.random() < 0.4
+        self.stay_powered = stay_powered = rng.random() < theme.powered_share
         with Bench(self.folder, self.made, seed=self.seed, stay_powered=stay_powered) as bench:
             self.bench = bench
             self.checker = Checker(bench, self.ledger, self.work, self.twins, self.doubled)
@@ -177,6 +196,8 @@ class Campaign:
             for _ in range(rng.randint(*theme.runs)):
                 if not self._faulty_run():
                     return
+            if self.left and not self._faulty_run():  # the last one was killed
+                return
             if self._last_runs() and not self.doubles and not self.twins:
                 self._station_two()
             self.result.counts["campaigns"] += 1
@@ -199,20 +220,26 @@ class Campaign:
 
     def _faulty_run(self) -> bool:
         rng, theme = self.rng, self.theme
-        slots = self._slots()
+        left, self.left = self.left, None
+        without_reset = bool(left) and rng.random() < theme.unreset_share
+        slots = left if left and without_reset else self._slots()
         faults: dict[int, list[str]] = {}
         busy = self._busy(slots)
         for board in busy:
             while rng.random() < theme.fault_share and len(faults.get(board, ())) < 3:
-                kind = rng.choice(theme.kinds)
+                kind = rng.choice(TAILS if rng.random() < theme.tail_share else theme.kinds)
                 sentence = KINDS[kind](rng, len(slots), self.bench.memory(board).chip.name)
                 self.kind_of[sentence] = kind
                 faults.setdefault(board, []).append(sentence)
                 self.result.counts[f"drawn {kind}"] += 1
         crash = self._crash(slots, busy) if rng.random() < theme.kill_share else None
-        options = ["--baud", "460800"] if rng.random() < 0.15 else []
+        options = ["--before", "no-reset"] if without_reset else []
+        options += ["--baud", "460800"] if rng.random() < 0.15 else []
         options += ["--max-burning", str(rng.randint(1, 4))] if rng.random() < 0.2 else []
-        self._run(slots, faults, crash=crash, options=options, hasty=True)
+        ended = self._run(slots, faults, crash=crash, options=options, hasty=True, stay_powered=without_reset)
+        if self.stay_powered and ended.exit == KILLED and "--baud" not in options:
+            self.left = slots  # the next run may take these boards as the kill left them
+        self.result.counts["runs without reset"] += without_reset
         return self._check()
 
     def _busy(self, slots: Sequence[int]) -> list[int]:
@@ -225,10 +252,11 @@ class Campaign:
         rng = self.rng
         if rng.random() < 0.3:
             return Crash("ledger", rng.randint(1, LEDGER_WRITES), rng.choice(("before", "after")))
-        when = rng.choice(("before", "torn", "after"))
-        return Crash(
-            "packet", rng.randint(*self.theme.kill_frames), when, f"ttyUSB{slots.index(rng.choice(busy))}"
-        )
+        when, port = rng.choice(("before", "torn", "after")), f"ttyUSB{slots.index(rng.choice(busy))}"
+        if rng.random() < 0.5:
+            command, sent = rng.choice(("program", "read")), rng.randrange(1, COMMAND_BYTES)
+            return Crash(command, rng.choice(COMMANDS), when, port, sent if when == "torn" else 0)
+        return Crash("packet", rng.randint(*self.theme.kill_frames), when, port)
 
     def _run(
         self,
@@ -239,9 +267,10 @@ class Campaign:
         options: Sequence[str] = (),
         script: str = "one.py",
         hasty: bool = False,
+        stay_powered: bool = False,
     ) -> Ended:
         counts, result = self.result.counts, self.result
-        ports = self.bench.set_up(slots, faults, seed=self.seed)
+        ports = self.bench.set_up(slots, faults, seed=self.seed, stay_powered=stay_powered)
         result.log.append(f"run: slots {list(slots)}, crash {crash}, {' '.join(options)}, faults {faults}")
         command = [
             "--json", "--do-not-confirm", "--ports", *ports, "--scripts", str(self.folder / script),
@@ -252,12 +281,12 @@ class Campaign:
             ended = run_forked(command, folder=self.folder, crash=crash, mutation=self.mutation, hasty=hasty)
         except AssertionError as hang:
             result.violations.append(str(hang))
-            ended = Ended(-9, "", "")
+            ended = Ended(KILLED, "", "")
         fired = self.bench.settle()
         self.checker.note(fired)
         counts["runs"] += 1
         counts["board runs"] += len(slots)
-        counts["killed"] += ended.exit == -9
+        counts["killed"] += ended.exit == KILLED
         counts["faults struck"] += sum(map(len, fired.values()))
         counts.update(f"struck {self.kind_of[one]}" for struck in fired.values() for one in struck)
         self._read(ended)

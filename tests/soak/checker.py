@@ -167,6 +167,12 @@ class Checker:
         one = self.whole[board].cells(unit.index)
         two = self.whole[board].cells(unit.index, station_two=True)
         for block in memory.chip.blocks:
+            factory = self.factory[board][block.index]
+            if two[block.index] == factory:  # not a bit of it may change, whatever fault has struck
+                if memory.cells[block.index] != factory:
+                    count = (memory.cells[block.index] ^ factory).bit_count()
+                    yield f"{name}: {count} cells changed in {block.name}, a block that no plan named"
+                continue
             extra = memory.cells[block.index] & ~two[block.index]
             if extra and not self.excused(board, block, extra):
                 count = extra.bit_count()

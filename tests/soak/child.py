@@ -4,6 +4,8 @@
 MUTATION may be "-". A crash is a SIGKILL of this process by itself at a place that is counted, not timed:
 
     packet ttyUSB3 17 before|torn|after    at the 17th frame to that port: not sent, sent by half, sent
+    packet ttyUSB3 17 torn 8               the same, with 8 of its bytes sent
+    program|read ttyUSB3 2 torn 8          at the 2nd that gives the eFuse controller this command
     ledger 9 before|after                  at the 9th transaction of the ledger: not begun, committed
 """
 
@@ -12,10 +14,13 @@ from __future__ import annotations
 import os
 import select
 import signal
+import struct
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -24,28 +29,38 @@ from tests.soak import mutations
 
 SHORT_FLOOR_S = 0.6  # silence that counts as no answer, where nothing but injected silence is to be met
 HANG_S = 120.0
+KILLED = -9
 CHIPS = ("esp32", "esp32c3", "esp32s3", "esp32s2", "esp32c6", "esp32h2")
 END = b"\xc0"
+OP_CODES = {"program": 0x5A5A, "read": 0x5AA5}
+WRITE_REG, HEADER_BYTES, ENTRY_BYTES = 0x09, 8, 16
 
 
 @dataclass(frozen=True)
 class Crash:
-    """See the module docstring."""
+    """See the module docstring. `sent`: bytes of a torn frame, at most all but its last; 0: the half."""
 
     kind: str
     number: int
     when: str
     port: str = ""
+    sent: int = 0
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.kind, self.port, str(self.number), self.when) if part)
+        sent = str(self.sent) if self.sent else ""
+        return " ".join(part for part in (self.kind, self.port, str(self.number), self.when, sent) if part)
 
     @classmethod
     def parse(cls, text: str) -> Crash:
         """The reverse of `str()`."""
         kind, *rest = text.split()
-        port = rest.pop(0) if kind == "packet" else ""
-        return cls(kind, int(rest[0]), rest[1], port)
+        port = "" if kind == "ledger" else rest.pop(0)
+        return cls(kind, int(rest[0]), rest[1], port, int(rest[2]) if rest[2:] else 0)
+
+    def part_of(self, frame: bytes) -> bytes:
+        """What of the frame at which the process dies is sent."""
+        torn = frame[: min(self.sent, len(frame) - 1) or len(frame) // 2]
+        return {"before": b"", "torn": torn, "after": frame}[self.when]
 
 
 def die() -> NoReturn:
@@ -58,6 +73,27 @@ def frames_of(data: bytes) -> list[bytes]:
     """The SLIP frames of what is written at once."""
     parts = data.split(END)
     return [END + body + END for body in parts if body]
+
+
+@cache
+def _op_code_registers() -> frozenset[int]:
+    from parburn.chips.registry import chip_named
+
+    return frozenset(chip_named(name).registers["CONF"] for name in CHIPS)
+
+
+def command_of(frame: bytes) -> str:
+    """Which command to the eFuse controller a frame holds, as a chip's row knows it: a name of OP_CODES."""
+    packet = frame.strip(END).replace(b"\xdb\xdc", END).replace(b"\xdb\xdd", b"\xdb")
+    entries = packet[HEADER_BYTES:]
+    if len(packet) < HEADER_BYTES or packet[1] != WRITE_REG or len(entries) % ENTRY_BYTES:
+        return ""
+    op_codes = [
+        value & mask & 0xFFFF
+        for address, value, mask, _ in struct.iter_unpack("<4I", entries)
+        if address in _op_code_registers()
+    ]
+    return next((name for name, op_code in OP_CODES.items() if op_code in op_codes), "")
 
 
 def warm_up() -> None:
@@ -73,32 +109,27 @@ def warm_up() -> None:
 
 def arm(crash: Crash) -> None:
     """Let this process die there."""
-    if crash.kind == "packet":
-        _arm_packets(crash)
-    else:
+    if crash.kind == "ledger":
         _arm_ledger(crash)
+    else:
+        _arm_packets(crash)
 
 
 def _arm_packets(crash: Crash) -> None:
     from parburn.rom import RomLoader
 
     whole = RomLoader._write
-    sent = 0
+    counted = 0
 
     def write(self: RomLoader, data: bytes) -> None:
-        nonlocal sent
-        if Path(self.stream.port).name != crash.port:
-            whole(self, data)
-            return
-        frames = frames_of(data)
-        if sent + len(frames) < crash.number:
-            sent += len(frames)
-            whole(self, data)
-            return
-        at = crash.number - sent - 1
-        last = {"before": b"", "torn": frames[at][: len(frames[at]) // 2], "after": frames[at]}[crash.when]
-        self.stream.write(b"".join(frames[:at]) + last)
-        die()
+        nonlocal counted
+        frames = frames_of(data) if Path(self.stream.port).name == crash.port else []
+        for at, frame in enumerate(frames):
+            counted += crash.kind in ("packet", command_of(frame))
+            if counted == crash.number:
+                self.stream.write(b"".join(frames[:at]) + crash.part_of(frame))
+                die()
+        whole(self, data)
 
     RomLoader._write = write  # type: ignore[method-assign]  # the one place where a child is made to die
 
@@ -122,7 +153,8 @@ def _arm_ledger(crash: Crash) -> None:
 
 
 def count_into(path: Path) -> Callable[[], object]:
-    """Count the frames that each port is sent, those before its burn, and the ledger's transactions.
+    """Count the frames that each port is sent, those before its burn, those with each command to the eFuse
+    controller, and the ledger's transactions.
 
     What is returned writes the counts, once the run is over.
     """
@@ -134,11 +166,13 @@ def count_into(path: Path) -> Callable[[], object]:
     from parburn.rom import RomLoader
 
     counts: dict[str, int] = {"ledger": 0}
+    commands: Counter[str] = Counter()
     write_whole, transact_whole = RomLoader._write, Writer._transact
 
     def write(self: RomLoader, data: bytes) -> None:
-        name = Path(self.stream.port).name
-        counts[name] = counts.get(name, 0) + len(frames_of(data))
+        name, frames = Path(self.stream.port).name, frames_of(data)
+        counts[name] = counts.get(name, 0) + len(frames)
+        commands.update(filter(None, map(command_of, frames)))
         write_whole(self, data)
 
     def transact(self: Writer, connection: object, requests: object) -> None:
@@ -154,7 +188,7 @@ def count_into(path: Path) -> Callable[[], object]:
         return await stage_whole(self, step, also_read)
 
     Controller.stage = stage  # type: ignore[method-assign]  # only counts
-    return lambda: path.write_text(json.dumps(counts))
+    return lambda: path.write_text(json.dumps(counts | commands))
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,16 @@ def custom_mac(index: int) -> bytes:
 
 
 def key_of(index: int, size: int = 32) -> bytes:
-    """The key of an index; no byte of it is zero, so that a part of it always shows."""
-    raw = hashlib.sha256(b"key %d" % index).digest()[:size]
-    return bytes(byte or 1 for byte in raw)
+    """The key of an index; no byte of it is zero, so that a part of it always shows.
+
+    Each of its words, in either order of its bytes, would program another key block if it got into CMD: what
+    a frame that broke off takes from the one before it may be a word of a key.
+    """
+    raw = bytearray(hashlib.sha256(b"key %d" % index).digest()[:size])
+    for at, byte in enumerate(raw):
+        first_of_word = at % 4 in (0, 3)
+        raw[at] = byte & 0xC0 | (5 + byte % 5) << 2 | 2 if first_of_word else byte or 1
+    return bytes(raw)
 
 
 def write_job(

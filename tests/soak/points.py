@@ -1,8 +1,11 @@
 """Every crash point of one burn: `python -m tests.soak.points CHIP` stops the process at each of them, once.
 
-The points are every transaction of the ledger (not begun, committed) and every frame to the chip (sent, or
-torn in the middle) from the last one before the burn on. After each, the command runs again and must finish
-the board with the same index, bit for bit. Last line: JSON of counts.
+The points are every transaction of the ledger (not begun, committed), every frame to the chip (sent, or torn
+in the middle) from the last one before the burn on, and some bytes of every frame that gives the eFuse
+controller a command (`--every-byte`: all). Of these the line loses the rest too, while the process goes on.
+After each, the command runs again and must finish the board with the same index, bit for bit: without a reset
+where the board kept its supply, as it does whenever such a frame is torn, and once more with one if that run
+failed. Last line: JSON of counts.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +24,7 @@ from pathlib import Path
 
 from tests.soak.bench import Bench, Made
 from tests.soak.checker import Checker, same, units_of
-from tests.soak.child import Crash, run_forked, warm_up
+from tests.soak.child import KILLED, OP_CODES, Crash, run_forked, warm_up
 from tests.soak.jobs import Work, write_job
 
 BOARDS = {"esp32c3": Made("esp32c3"), "esp32-3/4": Made("esp32", (("coding", "3/4"),))}
@@ -29,12 +32,16 @@ WORKS = {
     "esp32c3": Work(burns=(True, False, False)),
     "esp32": Work(burns=(True, False, False), hidden_coding=True),
 }
-KILLED = -9
+# Bytes of the frame of a command that may have come: in its header, in each part of its two entries; behind
+# them stands a delay at most.
+SOME_BYTES = (3, 4, 7, 9, 11, 14, 18, 24, 27, 29, 30, 31, 33, 34, 38)
+EVERY_BYTE = tuple(range(1, 42))
+LOST_AFTER = (7, 27, 31)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one point. `struck`: the process really died there; `touched`: the chip held bits then."""
+    """What came of one point. `struck`: it really happened; `touched`: the chip held bits then."""
 
     point: str
     struck: bool
@@ -66,8 +73,8 @@ def counted(made: Made) -> dict[str, int]:
         shutil.rmtree(folder)
 
 
-def points(made: Made) -> Iterator[Crash]:
-    """All of them."""
+def points(made: Made, torn_after: Sequence[int] = SOME_BYTES) -> Iterator[Crash | str]:
+    """All of them: where the process dies, and sentences of faults with which it goes on."""
     counts = counted(made)
     for number in range(1, counts["ledger"] + 1):
         yield Crash("ledger", number, "before")
@@ -75,33 +82,50 @@ def points(made: Made) -> Iterator[Crash]:
     for number in range(counts["before the burn"], counts["ttyUSB0"] + 1):
         yield Crash("packet", number, "after", "ttyUSB0")
         yield Crash("packet", number, "torn", "ttyUSB0")
+    for command in OP_CODES:
+        for number in range(1, counts[command] + 1):
+            for sent in torn_after:
+                yield Crash(command, number, "torn", "ttyUSB0", sent)
+            for sent in LOST_AFTER:
+                yield f"the tail of {command} frame {number} is lost after {sent} bytes"
 
 
-def play(crash: Crash, *, made: Made) -> Outcome:
-    """Stop there, run again, check."""
+def play(point: Crash | str, *, made: Made) -> Outcome:
+    """Let it happen, run again, check."""
+    crash = point if isinstance(point, Crash) else None
+    faults = {0: [point]} if isinstance(point, str) else {}
     folder = Path(tempfile.mkdtemp(prefix="point-"))
     try:
         write_job(folder, WORKS[made.chip], records=2)
-        stay_powered = crash.number % 2 == 1
-        with Bench(folder, [made], seed=crash.number, stay_powered=stay_powered) as bench:
+        stay_powered = crash is None or crash.kind in OP_CODES or crash.number % 2 == 1
+        seed = crash.number if crash else 1
+        with Bench(folder, [made], seed=seed, stay_powered=stay_powered) as bench:
             checker = Checker(bench, folder / "ledger.sqlite", WORKS[made.chip])
             checker.meet()
-            ports = bench.set_up([0], {}, seed=1)
-            first = run_forked(command(folder, ports), folder=folder, crash=crash)
-            bench.settle()
+            ports = bench.set_up([0], faults, seed=1)
+            first = run_forked(command(folder, ports), folder=folder, crash=crash, hasty=bool(faults))
+            fired = bench.settle()
+            checker.note(fired)
             touched = bench.memory(0).cells != checker.factory[0]
             violations = list(checker.violations())
-            ports = bench.set_up([0], {}, seed=1)
-            second = run_forked(command(folder, ports), folder=folder)
-            bench.settle()
-            violations += checker.violations()
+            if stay_powered:
+                ports = bench.set_up([0], {}, seed=1, stay_powered=True)
+                last = run_forked(
+                    [*command(folder, ports), "--before", "no-reset"], folder=folder, hasty=True
+                )
+                bench.settle()
+                violations += checker.violations()
+            if not stay_powered or last.exit:  # a ROM that ran a torn frame may be dead until it is reset
+                ports = bench.set_up([0], {}, seed=1)
+                last = run_forked(command(folder, ports), folder=folder)
+                bench.settle()
+                violations += checker.violations()
             (unit,) = units_of(checker.ledger).values()
             whole = same(bench.memory(0), checker.whole[0].cells(1))
-            if second.exit or (unit.index, unit.state) != (1, "pass") or not whole:
-                violations.append(
-                    f"not whole after {crash}: {unit}, exit {second.exit}: {second.stdout[-900:]}"
-                )
-            return Outcome(str(crash), first.exit == KILLED, touched, violations)
+            if last.exit or (unit.index, unit.state) != (1, "pass") or not whole:
+                violations.append(f"not whole after {point}: {unit}, exit {last.exit}: {last.stdout[-900:]}")
+            struck = bool(fired.get(0)) if faults else first.exit == KILLED
+            return Outcome(str(point), struck, touched, [f"{point}: {line}" for line in violations])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -111,10 +135,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak.points", description=__doc__)
     parser.add_argument("chip", choices=BOARDS)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--every-byte", action="store_true", help="tear each command at each of its bytes")
     given = parser.parse_args()
     warm_up()
     made = BOARDS[given.chip]
-    every = list(points(made))
+    every = list(points(made, EVERY_BYTE if given.every_byte else SOME_BYTES))
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("fork")) as pool:
         outcomes = list(pool.map(partial(play, made=made), every, chunksize=4))
     bad = [line for one in outcomes for line in one.violations]

@@ -1,4 +1,5 @@
-"""Short campaigns that each press on one rule, by the mutation of our own safety that each must show.
+"""Short campaigns that each press on one rule, by the mutation of our own safety that each must show, and
+those that press without one.
 
 Without the mutation such a campaign holds; with it the checker must find something.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tests.soak.bench import Made
-from tests.soak.campaign import Theme
+from tests.soak.campaign import CHIPS, Theme
 from tests.soak.jobs import Work
 
 _RS = (Made("esp32c3"), Made("esp32s3"))
@@ -31,3 +32,12 @@ PRESSING: Mapping[str, Theme] = {
     "no barrier": _theme(kills=0.0, twins=True),
     "no exact verify": _theme("dead bit", "leaking bit", kills=0.0, faults=0.7),
 }
+
+# Commands to the eFuse controller that break off in the middle, on the line and by the death of the process.
+# The key comes second: its registers are then staged without the timing, whose masks would hide a stale one.
+CUT_COMMANDS = _theme(
+    "lost tail of a command",
+    kills=0.4, faults=0.8, boards=(10, 14), seats=(10, 14), runs=(3, 4), chips=CHIPS,
+    work=Work(burns=(True, False, False)), powered_share=0.8, unreset_share=0.9,
+)  # fmt: skip
+THEMES: Mapping[str, Theme] = {**PRESSING, "cut commands": CUT_COMMANDS}
