@@ -235,6 +235,19 @@ def _usb_jtag_register(chip: Chip) -> tuple[int, ...]:
     return (chip.usb_jtag.buf_no_address,)
 
 
+def check_mac_crc(image: EfuseImage, mac: bytes) -> None:
+    """Raise IdentityUnclear where the chip keeps a CRC of its factory MAC, and it is not that of `mac`."""
+    for field in image.chip.mac_crc_fields:
+        stored, computed = image.field_bits(field), crc8(mac)
+        if stored != computed:
+            raise IdentityUnclear(
+                f"the CRC of the factory MAC {mac.hex(':')} is {stored:#04x}, and {computed:#04x} is right: "
+                "who this chip is cannot be trusted",
+                hint="It was read again and again: the chip is damaged, or its MAC was changed. It was left "
+                "untouched; take the board out of the line.",
+            )
+
+
 def _identity(chip: Chip, image: EfuseImage, seen: Mapping[int, int]) -> Identity:
     """Check the factory MAC (RFC 7042 unicast, CRC where the chip has one) and build the identity."""
     mac_registers, unique_registers = identity_registers(chip)
@@ -249,14 +262,7 @@ def _identity(chip: Chip, image: EfuseImage, seen: Mapping[int, int]) -> Identit
         )
     if mac[0] & 1:
         raise IdentityUnclear(f"the factory MAC {mac.hex(':')} is a multicast address: a bad read")
-    crc_field = chip.field_by_name.get("MAC_CRC")
-    if crc_field is not None and mac_field.codec == "mac_crc":
-        stored, computed = image.field_bits(crc_field[0]), crc8(mac)
-        if stored != computed:
-            raise IdentityUnclear(
-                f"the factory MAC {mac.hex(':')} has CRC {stored:#04x}, and {computed:#04x} is right",
-                hint="A bad read or a damaged chip. It was left untouched.",
-            )
+    check_mac_crc(image, mac)
     unique = b""
     if chip.unique_id_field is not None:
         one = chip.field_by_name[chip.unique_id_field][0]
