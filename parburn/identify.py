@@ -1,11 +1,12 @@
 """Finds out which chip answers, who it is, and what it holds. Reads only; burns and writes nothing.
 
 Answers carry no checksum, so all that identity and timing rest on is read twice in one burst and must agree.
+What goes wrong here may be one damaged byte: `first_contact` calls it again before it is believed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
@@ -73,6 +74,8 @@ async def find_out_chip(rom: RomLoader, wanted: str) -> tuple[Chip, SecurityInfo
     Raises WrongChip, SecureDownload. A port with another chip than `wanted` is left untouched.
     """
     security = await rom.security_info()
+    if _to_be_asked_again(security, rom.magic, wanted):
+        security = await rom.security_info()
     magic = rom.magic
     chip = None
     if security is not None and security.chip_id is not None:
@@ -97,6 +100,21 @@ async def find_out_chip(rom: RomLoader, wanted: str) -> tuple[Chip, SecurityInfo
             hint="It was left untouched. Check which board sits in this slot.",
         )
     return chip, security
+
+
+def _to_be_asked_again(security: SecurityInfo | None, magic: int | None, wanted: str) -> bool:
+    """Whether one damaged byte may have made this answer: it would end the board, or lead to another chip's
+    addresses, where a ROM can die."""
+    by_magic = None if magic is None else find_chip(magic=magic)
+    if security is None:  # only the classic ROM has no such command
+        chip = by_magic
+        odd = by_magic is None or by_magic.controller != "classic"
+    else:
+        chip = by_magic if security.chip_id is None else find_chip(chip_id=security.chip_id)
+        odd = security.secure_download or chip is None
+    if chip is None or odd or wanted not in ("auto", chip.name):
+        return True
+    return by_magic is not chip and (by_magic is not None or bool(chip.magics))
 
 
 @cache
@@ -161,6 +179,7 @@ async def identify(
         rom.set_crystal(crystal_mhz, believed_mhz=crystal.believed_mhz(chip, reading, crystal_mhz))
         await rom.change_baud(baud)
         reading = {**reading, **dict(zip(told, await rom.read_regs(told), strict=True))}
+        _agree(sensed.values, reading, sensed.values)
     blank = EfuseImage(chip, {}, registers={a: reading[a] for a in chip.extra_registers})
     image = controller.image_of(reading, wanted_blocks, blank)
     found_silicon = silicon.silicon_of(plain, reading)
@@ -174,6 +193,7 @@ async def identify(
     controller.timing = crystal.timing_for(chip, crystal_mhz)
     if sensed.on_jtag and chip.usb_jtag is not None:
         await rom.burst(WriteRegs(chip.usb_jtag.quiet))
+    rom.check_in_step()
     return Device(
         rom=rom,
         chip=chip,
@@ -213,19 +233,25 @@ async def _sense(rom: RomLoader, chip: Chip, timed: Sequence[int], told: Sequenc
     except CommandRefused as error:
         raise ChipError(
             f"{chip.title} does not let its registers be read: {error}",
-            hint="It may be in secure download mode, which is permanent.",
+            hint="Its flags do not say that it is in secure download mode. Power-cycle the board and run "
+            "again; it was left untouched.",
         ) from error
     on_jtag = rom.stream.usb_vid_pid == USB_SERIAL_JTAG
     if jtag and chip.usb_jtag is not None:
         on_jtag |= values[0] & 0xFF == chip.usb_jtag.buf_no_value
     first = dict(zip(addresses, values[: len(jtag) + len(twice)], strict=False))
     last = dict(zip(addresses, values, strict=True))  # of two readings the second
-    if any(first[address] != last[address] for address in twice):
+    _agree(first, last, twice)
+    return _Sensed(last, on_jtag)
+
+
+def _agree(one: Mapping[int, int], other: Mapping[int, int], registers: Iterable[int]) -> None:
+    """Raise IdentityUnclear where two readings of these registers differ."""
+    if any(one[address] != other[address] for address in registers):
         raise IdentityUnclear(
             "two readings of the chip's identity differ",
             hint="The line damages data: use a shorter cable or another hub port, then run again.",
         )
-    return _Sensed(last, on_jtag)
 
 
 def _usb_jtag_register(chip: Chip) -> tuple[int, ...]:
