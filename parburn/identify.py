@@ -1,6 +1,7 @@
 """Finds out which chip answers, who it is, and what it holds. Reads only; burns and writes nothing.
 
-Answers carry no checksum, so all that identity and timing rest on is read twice in one burst and must agree.
+Answers carry no checksum, so all that identity, timing and the choice of the chip's tables (by its revision,
+where it has several) rest on is read twice in one burst and must agree.
 What goes wrong here may be one damaged byte: `first_contact` calls it again before it is believed.
 """
 
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from parburn import crystal, silicon
 from parburn.chips.model import Chip
-from parburn.chips.registry import chip_named, find_chip
+from parburn.chips.registry import chip_named, find_chip, has_overlays
 from parburn.controller import CONTROLLERS, Controller, join_words
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.values import crc8
@@ -170,14 +171,15 @@ async def identify(
     controller = CONTROLLERS[chip.controller](rom, chip)
     told = tuple(dict.fromkeys((*controller.addresses(wanted_blocks), *silicon.telling_registers(chip))))
     changes = baud != rom.baud
-    sensed = await _sense(
-        rom, chip, crystal.telling_registers(chip, and_belief=changes), () if changes else told
-    )
+    tables_by = silicon.telling_registers(plain) if has_overlays(plain.name) else ()
+    rested_on = (*crystal.telling_registers(chip, and_belief=changes), *tables_by)
+    sensed = await _sense(rom, chip, rested_on, () if changes else told)
     crystal_mhz = crystal.mhz_of(chip, sensed.values, rom.baud)
     reading = sensed.values
     if changes:
         rom.set_crystal(crystal_mhz, believed_mhz=crystal.believed_mhz(chip, reading, crystal_mhz))
         await rom.change_baud(baud)
+        told = tuple([address for address in told if address not in tables_by])
         reading = {**reading, **dict(zip(told, await rom.read_regs(told), strict=True))}
         _agree(sensed.values, reading, sensed.values)
     blank = EfuseImage(chip, {}, registers={a: reading[a] for a in chip.extra_registers})
@@ -208,7 +210,7 @@ async def identify(
 
 
 class _Sensed(NamedTuple):
-    """Registers by address, those of the identity and the crystal read twice; and who talks to us."""
+    """Registers by address, those that all else rests on read twice; and who talks to us."""
 
     values: dict[int, int]
     on_jtag: bool
@@ -217,14 +219,14 @@ class _Sensed(NamedTuple):
         return f"_Sensed({len(self.values)} registers)"
 
 
-async def _sense(rom: RomLoader, chip: Chip, timed: Sequence[int], told: Sequence[int]) -> _Sensed:
-    """Read the identity, what tells the crystal (`timed`) and all that is `told` in one burst.
+async def _sense(rom: RomLoader, chip: Chip, rested_on: Sequence[int], told: Sequence[int]) -> _Sensed:
+    """Read the identity, what timing and the choice of tables rest on, and all that is `told` in one burst.
 
-    What identity and timing rest on is read first and again: among the told ones or, if it is not there,
-    behind them. Raises IdentityUnclear when the two readings differ.
+    All but what is told is read first and again: among the told ones or, if it is not there, behind them.
+    Raises IdentityUnclear when the two readings differ.
     """
     mac_registers, unique_registers = identity_registers(chip)
-    twice = (*mac_registers, *unique_registers, *timed, *chip.extra_registers)
+    twice = (*mac_registers, *unique_registers, *rested_on, *chip.extra_registers)
     twice = tuple(dict.fromkeys(twice))
     jtag = _usb_jtag_register(chip)
     addresses = (*jtag, *twice, *told, *(address for address in twice if address not in told))

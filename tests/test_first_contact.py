@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from parburn.chips.model import Chip, Field
 from parburn.errors import (
     ChipError,
     GarbledAnswer,
@@ -128,27 +129,70 @@ def test_a_damaged_request_for_the_flags_is_sent_again() -> None:
     assert found.device.security is not None
 
 
+def changing(number: int, how: Callable[[bytes], tuple[bytes, ...]]) -> Callable[[Board], None]:
+    """Prepares a board so that its answer with this number comes as `how` makes it."""
+
+    def prepare(board: Board) -> None:
+        count, put = 0, board.to_host.put
+
+        def put_changed(data: bytes, now: float, pace: float, baud: int) -> None:
+            nonlocal count
+            count += 1
+            for one in how(data) if count == number else (data,):
+                put(one, now, pace, baud)
+
+        board.to_host.put = put_changed  # type: ignore[method-assign]  # what a line does to one answer
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("chip", "revision", "rate"),
+    [
+        ("esp32c3", "0.2", ROM_BAUD),
+        ("esp32c61", "3.1", FAST_BAUD),
+        ("esp32h2", "0.2", FAST_BAUD),
+        ("esp32p4", "0.2", ROM_BAUD),
+        ("esp32p4", "3.1", FAST_BAUD),
+    ],
+)
+def test_one_damaged_bit_picks_no_other_tables(chip: str, revision: str, rate: int) -> None:
+    """The tables go by the revision, and with others bits would be burned that nobody asked for."""
+    healthy = contact(chip, settings=(f"revision={revision}",), rate=rate)
+    assert healthy.device is not None
+    fields = [healthy.device.chip.field_by_name[name][0] for name in healthy.device.chip.revision_fields]
+    places = {source for one in fields for source in bits_of(healthy.device.chip, one)}
+    for number in range(9, 9 + healthy.board.packets):
+        for bit in places:
+
+            def flipped(data: bytes, at: int = 5 + bit // 8, mask: int = 1 << bit % 8) -> tuple[bytes, ...]:
+                return (data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :] if at < len(data) else data,)
+
+            found = contact(
+                chip, settings=(f"revision={revision}",), rate=rate, prepare=changing(number, flipped)
+            )
+            assert found.device is not None, (number, bit, found.error)
+            assert (found.device.chip, found.device.silicon) == (healthy.device.chip, healthy.device.silicon)
+
+
+def bits_of(chip: Chip, field: Field) -> set[int]:
+    """Where in their words a field's bits stand, those of its parts if it has some."""
+    if field.start is not None:
+        return {(field.start + n) % 32 for n in range(field.bits)}
+    parts = [chip.field_by_name[source.field][0] for source in field.sources if source.field]
+    return set().union(*(bits_of(chip, part) for part in parts))
+
+
 @pytest.mark.parametrize("rate", [ROM_BAUD, FAST_BAUD])
 @pytest.mark.parametrize("chip", WALKED)
 def test_an_answer_too_many_shifts_no_values(chip: str, rate: int) -> None:
-    def doubling(number: int) -> Callable[[Board], None]:
-        def prepare(board: Board) -> None:
-            count, put = 0, board.to_host.put
-
-            def put_again(data: bytes, now: float, pace: float, baud: int) -> None:
-                nonlocal count
-                count += 1
-                for _ in range(1 + (count == number)):
-                    put(data, now, pace, baud)
-
-            board.to_host.put = put_again  # type: ignore[method-assign]  # a line that repeats an answer
-
-        return prepare
+    def doubled(data: bytes) -> tuple[bytes, ...]:
+        return data, data
 
     healthy = contact(chip, rate=rate)
     before, answers = true_bits(healthy.board), 8 + healthy.board.packets
     for number in range(1, answers + 3):
-        found = contact(chip, rate=rate, prepare=doubling(number))
+        found = contact(chip, rate=rate, prepare=changing(number, doubled))
         assert not trouble(healthy, found, before), number
         assert found.device is not None
         assert healthy.device is not None
