@@ -30,6 +30,7 @@ from parburn.errors import (
     VerifyFailed,
 )
 from parburn.events import BlockBurned, Note, Planned, Result, StepChanged
+from parburn.first_contact import read_again
 from parburn.identify import Device
 from parburn.ledger.base import Attempt, Claim, State
 from parburn.records import image_from_record, image_record, recorded_blocks, refuse_other_chip
@@ -61,13 +62,13 @@ class BoardCalls:
         blocks = recorded_blocks(record) if record else frozenset[int]()
         lacking = blocks - self._now.blocks.keys()
         if lacking:
-            self._now = await self._device.controller.read_blocks(lacking, self._now)
+            self._now = await self._read(lacking)
         key = self._run.ledger.keyed_digest_key()
         try:
             if record:
                 image_from_record(record, self._now, key)
         except UnitQuarantined:
-            self._now = await self._device.controller.read_blocks(blocks | {0}, self._now)
+            self._now = await self._read(blocks | {0})
             image_from_record(record, self._now, key)
 
     async def first_image(self) -> EfuseImage:
@@ -79,10 +80,11 @@ class BoardCalls:
         controller, open_attempts = self._device.controller, self._claim.attempts
         every = [block.index for block in self._device.chip.blocks]
         if open_attempts and not self._run.job.dry_run:
-            self._now, _ = await controller.reload(every, self._now, None)
+            known = self._now
+            self._now, _ = await read_again(self._device, lambda: controller.reload(every, known, None))
         for _ in range(AGREEING_READS if open_attempts else 0):
             before = self._now
-            self._now = await controller.read_blocks(every, before)
+            self._now = await self._read(every)
             if self._now == before:
                 return self.image_for_script()
         if open_attempts:
@@ -112,10 +114,15 @@ class BoardCalls:
                 hint="Let the script do everything else before it burns such a field.",
             )
 
+    async def _read(self, indexes: Collection[int]) -> EfuseImage:
+        """What the chip shows, with these blocks read anew."""
+        known, controller = self._now, self._device.controller
+        return await read_again(self._device, lambda: controller.read_blocks(indexes, known))
+
     async def read_blocks(self, indexes: Collection[int]) -> EfuseImage:
         """Read blocks that are not known yet."""
         self._reachable()
-        self._now = await self._device.controller.read_blocks(indexes, self._now)
+        self._now = await self._read(indexes)
         blocks = {index: self._now.block(index) for index in indexes if index not in self._seen.blocks}
         self._seen = self._seen.with_blocks(blocks, self._now.status, self._now.block0_errors)
         return self._seen
@@ -123,7 +130,7 @@ class BoardCalls:
     async def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
         """Read any registers of the chip."""
         self._reachable()
-        return await self._device.rom.read_regs(addresses)
+        return await read_again(self._device, lambda: self._device.rom.read_regs(addresses))
 
     async def write_registers(self, writes: tuple[RegisterWrite, ...]) -> None:
         """Write registers that are not the eFuse controller's."""

@@ -15,17 +15,17 @@ from parburn.board import AGAIN, Board
 from parburn.calls import BoardCalls
 from parburn.commit import GUARD_REGISTERS
 from parburn.errors import (
-    GarbledAnswer,
     Interrupted,
     LedgerError,
+    LinkError,
     NoAnswer,
     ParburnError,
     ScriptError,
     UnitRefused,
 )
 from parburn.events import Claimed, DeviceReport, Finished, Identified, Result, ScriptOutput, StepChanged
+from parburn.first_contact import identified
 from parburn.identify import Device, identify
-from parburn.protocol.trace import Trace
 from parburn.rate import ROM_BAUD, RateFor
 from parburn.rom import RomLoader
 from parburn.run import SharedRun, defect
@@ -115,17 +115,35 @@ async def _live(run: SharedRun, board: Board) -> None:
 
 
 async def _connect_and_identify(run: SharedRun, board: Board, stream: ByteStream) -> Device:
-    trace = run.traces.open(board.port)
-    rom = await _connect(run, board, stream, trace)
-    try:
-        device = await _identify(run, rom, rate=run.rate_for(stream))
-    except (NoAnswer, GarbledAnswer) as error:
-        if run.job.baud is not None or rom.baud == ROM_BAUD or run.job.before in NO_RESET:
-            raise
-        run.note(board.port, f"{error}; it goes on at {ROM_BAUD} baud", "warning")
-        await stream.set_baud(ROM_BAUD)
-        rom = await _connect(run, board, stream, trace)
-        device = await _identify(run, rom)
+    def attempt(number: int) -> None:
+        run.emit(StepChanged(board.port, "connecting", f"attempt {number}"))
+
+    job = run.job
+    board.rom = rom = await RomLoader.connect(
+        stream,
+        before=job.before,
+        attempts=job.connect_attempts,
+        on_attempt=attempt,
+        trace=run.traces.open(board.port),
+    )
+    run.emit(StepChanged(board.port, "identifying"))
+    rate: RateFor | None = run.rate_for(stream)
+
+    async def look() -> Device:
+        return await _identify(run, rom, rate=rate)
+
+    async def connect_anew() -> None:
+        before = "no-reset" if job.before in NO_RESET else job.before
+        await rom.reconnect(before=before, attempts=job.connect_attempts, on_attempt=attempt)
+        run.emit(StepChanged(board.port, "identifying"))
+
+    def slow_down(error: LinkError) -> None:
+        nonlocal rate
+        if job.baud is None:
+            rate = None
+            run.note(board.port, f"{error}; it goes on at {ROM_BAUD} baud", "warning")
+
+    device = await identified(rom, look, connect_anew=connect_anew, slow_down=slow_down)
     board.device = device
     device.controller.guard(device.identity.registers[:GUARD_REGISTERS], device.identity.same_board)
     run.emit(
@@ -136,20 +154,7 @@ async def _connect_and_identify(run: SharedRun, board: Board, stream: ByteStream
     return device
 
 
-async def _connect(run: SharedRun, board: Board, stream: ByteStream, trace: Trace | None) -> RomLoader:
-    rom = await RomLoader.connect(
-        stream,
-        before=run.job.before,
-        attempts=run.job.connect_attempts,
-        on_attempt=lambda n: run.emit(StepChanged(board.port, "connecting", f"attempt {n}")),
-        trace=trace,
-    )
-    board.rom = rom
-    run.emit(StepChanged(board.port, "identifying"))
-    return rom
-
-
-async def _identify(run: SharedRun, rom: RomLoader, *, rate: RateFor | None = None) -> Device:
+async def _identify(run: SharedRun, rom: RomLoader, *, rate: RateFor | None) -> Device:
     return await identify(
         rom,
         wanted=run.job.chip,

@@ -1,18 +1,20 @@
 """Finds out which chip answers, who it is, and what it holds. Reads only; burns and writes nothing.
 
-Answers carry no checksum, so all that identity and timing rest on is read twice in one burst and must agree.
+Answers carry no checksum, so all that identity, timing and the choice of the chip's tables (by its revision,
+where it has several) rest on is read twice in one burst and must agree.
+What goes wrong here may be one damaged byte: `first_contact` calls it again before it is believed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
 from parburn import crystal, silicon
 from parburn.chips.model import Chip
-from parburn.chips.registry import chip_named, find_chip
+from parburn.chips.registry import chip_named, find_chip, has_overlays
 from parburn.controller import CONTROLLERS, Controller, join_words
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.values import crc8
@@ -82,6 +84,8 @@ async def find_out_chip(rom: RomLoader, wanted: str) -> tuple[Chip, SecurityInfo
     Raises WrongChip, SecureDownload. A port with another chip than `wanted` is left untouched.
     """
     security = await rom.security_info()
+    if _to_be_asked_again(security, rom.magic, wanted):
+        security = await rom.security_info()
     magic = rom.magic
     chip = None
     if security is not None and security.chip_id is not None:
@@ -106,6 +110,21 @@ async def find_out_chip(rom: RomLoader, wanted: str) -> tuple[Chip, SecurityInfo
             hint="It was left untouched. Check which board sits in this slot.",
         )
     return chip, security
+
+
+def _to_be_asked_again(security: SecurityInfo | None, magic: int | None, wanted: str) -> bool:
+    """Whether one damaged byte may have made this answer: it would end the board, or lead to another chip's
+    addresses, where a ROM can die."""
+    by_magic = None if magic is None else find_chip(magic=magic)
+    if security is None:  # only the classic ROM has no such command
+        chip = by_magic
+        odd = by_magic is None or by_magic.controller != "classic"
+    else:
+        chip = by_magic if security.chip_id is None else find_chip(chip_id=security.chip_id)
+        odd = security.secure_download or chip is None
+    if chip is None or odd or wanted not in ("auto", chip.name):
+        return True
+    return by_magic is not chip and (by_magic is not None or bool(chip.magics))
 
 
 @cache
@@ -163,15 +182,17 @@ async def identify(
     changes = baud != rom.baud
     timed = crystal.telling_registers(chip, and_belief=changes)
     rounds = changes and chip.crystal.rom_rounds_from is not None  # by its revision
-    sooner = silicon.telling_registers(chip) if rounds else ()
-    sensed = await _sense(rom, chip, timed, sooner if changes else told)
+    revision = silicon.telling_registers(plain) if rounds or has_overlays(plain.name) else ()
+    sensed = await _sense(rom, chip, (*timed, *revision), () if changes else told)
     crystal_mhz = crystal.mhz_of(chip, sensed.values, rom.baud)
     reading = sensed.values
     if changes:
         major = silicon.silicon_of(plain, reading).major if rounds else 0
         rom.set_crystal(crystal_mhz, *crystal.beliefs(chip, reading, crystal_mhz, major))
         await rom.change_baud(baud)
+        told = tuple([address for address in told if address not in revision])
         reading = {**reading, **dict(zip(told, await rom.read_regs(told), strict=True))}
+        _agree(sensed.values, reading, sensed.values)
     blank = EfuseImage(chip, {}, registers={a: reading[a] for a in chip.extra_registers})
     image = controller.image_of(reading, wanted_blocks, blank)
     found_silicon = silicon.silicon_of(plain, reading)
@@ -185,6 +206,7 @@ async def identify(
     controller.timing = crystal.timing_for(chip, crystal_mhz)
     if sensed.on_jtag and chip.usb_jtag is not None:
         await rom.burst(WriteRegs(chip.usb_jtag.quiet))
+    rom.check_in_step()
     return Device(
         rom=rom,
         chip=chip,
@@ -199,7 +221,7 @@ async def identify(
 
 
 class _Sensed(NamedTuple):
-    """Registers by address, those of the identity and the crystal read twice; and who talks to us."""
+    """Registers by address, those that all else rests on read twice; and who talks to us."""
 
     values: dict[int, int]
     on_jtag: bool
@@ -208,14 +230,14 @@ class _Sensed(NamedTuple):
         return f"_Sensed({len(self.values)} registers)"
 
 
-async def _sense(rom: RomLoader, chip: Chip, timed: Sequence[int], told: Sequence[int]) -> _Sensed:
-    """Read the identity, what tells the crystal (`timed`) and all that is `told` in one burst.
+async def _sense(rom: RomLoader, chip: Chip, rested_on: Sequence[int], told: Sequence[int]) -> _Sensed:
+    """Read the identity, what timing and the choice of tables rest on, and all that is `told` in one burst.
 
-    What identity and timing rest on is read first and again: among the told ones or, if it is not there,
-    behind them. Raises IdentityUnclear when the two readings differ.
+    All but what is told is read first and again: among the told ones or, if it is not there, behind them.
+    Raises IdentityUnclear when the two readings differ.
     """
     mac_registers, unique_registers = identity_registers(chip)
-    twice = (*mac_registers, *unique_registers, *timed, *chip.extra_registers)
+    twice = (*mac_registers, *unique_registers, *rested_on, *chip.extra_registers)
     twice = tuple(dict.fromkeys(twice))
     jtag = _usb_jtag_register(chip)
     addresses = (*jtag, *twice, *told, *(address for address in twice if address not in told))
@@ -224,19 +246,25 @@ async def _sense(rom: RomLoader, chip: Chip, timed: Sequence[int], told: Sequenc
     except CommandRefused as error:
         raise ChipError(
             f"{chip.title} does not let its registers be read: {error}",
-            hint="It may be in secure download mode, which is permanent.",
+            hint="Its flags do not say that it is in secure download mode. Power-cycle the board and run "
+            "again; it was left untouched.",
         ) from error
     on_jtag = rom.stream.usb_vid_pid == USB_SERIAL_JTAG
     if jtag and chip.usb_jtag is not None:
         on_jtag |= values[0] & 0xFF == chip.usb_jtag.buf_no_value
     first = dict(zip(addresses, values[: len(jtag) + len(twice)], strict=False))
     last = dict(zip(addresses, values, strict=True))  # of two readings the second
-    if any(first[address] != last[address] for address in twice):
+    _agree(first, last, twice)
+    return _Sensed(last, on_jtag)
+
+
+def _agree(one: Mapping[int, int], other: Mapping[int, int], registers: Iterable[int]) -> None:
+    """Raise IdentityUnclear where two readings of these registers differ."""
+    if any(one[address] != other[address] for address in registers):
         raise IdentityUnclear(
             "two readings of the chip's identity differ",
             hint="The line damages data: use a shorter cable or another hub port, then run again.",
         )
-    return _Sensed(last, on_jtag)
 
 
 def _usb_jtag_register(chip: Chip) -> tuple[int, ...]:
@@ -244,6 +272,19 @@ def _usb_jtag_register(chip: Chip) -> tuple[int, ...]:
     if chip.usb_jtag is None or chip.usb_jtag.buf_no_address is None:
         return ()
     return (chip.usb_jtag.buf_no_address,)
+
+
+def check_mac_crc(image: EfuseImage, mac: bytes) -> None:
+    """Raise IdentityUnclear where the chip keeps a CRC of its factory MAC, and it is not that of `mac`."""
+    for field in image.chip.mac_crc_fields:
+        stored, computed = image.field_bits(field), crc8(mac)
+        if stored != computed:
+            raise IdentityUnclear(
+                f"the CRC of the factory MAC {mac.hex(':')} is {stored:#04x}, and {computed:#04x} is right: "
+                "who this chip is cannot be trusted",
+                hint="It was read again and again: the chip is damaged, or its MAC was changed. It was left "
+                "untouched; take the board out of the line.",
+            )
 
 
 def _identity(chip: Chip, image: EfuseImage, seen: Mapping[int, int]) -> Identity:
@@ -260,14 +301,7 @@ def _identity(chip: Chip, image: EfuseImage, seen: Mapping[int, int]) -> Identit
         )
     if mac[0] & 1:
         raise IdentityUnclear(f"the factory MAC {mac.hex(':')} is a multicast address: a bad read")
-    crc_field = chip.field_by_name.get("MAC_CRC")
-    if crc_field is not None and mac_field.codec == "mac_crc":
-        stored, computed = image.field_bits(crc_field[0]), crc8(mac)
-        if stored != computed:
-            raise IdentityUnclear(
-                f"the factory MAC {mac.hex(':')} has CRC {stored:#04x}, and {computed:#04x} is right",
-                hint="A bad read or a damaged chip. It was left untouched.",
-            )
+    check_mac_crc(image, mac)
     unique = b""
     if chip.unique_id_field is not None:
         one = chip.field_by_name[chip.unique_id_field][0]

@@ -20,7 +20,7 @@ from parburn.protocol import commands, slip
 from parburn.protocol.commands import ChangeBaudrate, SecurityInfo, read_reg_frame, write_reg_frames
 from parburn.protocol.loader import SAFE_RING_BYTES, LoaderProtocol
 from parburn.protocol.trace import Trace
-from parburn.rom_search import RomSearch
+from parburn.rom_search import SYNC_TRIES, RomSearch
 from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
 
 MAGIC_ADDRESS: Final = 0x4000_1000  # a word of every ROM that tells the older chips apart
@@ -29,6 +29,7 @@ _SAFE_ENTRIES: Final = 15  # of WRITE_REG in one packet, where the ring is 256 b
 _ENTRY_BYTES: Final = 16
 _PACKET_FRAME_BYTES: Final = 10  # of a WRITE_REG packet: header and two ENDs
 _FLOOR_S: Final = 3.0  # silence is judged after this much more than the line itself needs
+_HASTY_FLOOR_S: Final = 1.0  # where a false alarm costs no more than a SYNC
 _LINE_SLACK: Final = 1.5
 _REST_AT_LEAST_S: Final = 0.002  # a shorter rest costs more than it saves
 _REST_ENDS_BEFORE_S: Final = 0.0015  # the answer that is waited for
@@ -75,8 +76,11 @@ class RomLoader:
         self.counters = LinkCounters()
         self.magic: int | None = None  # word at MAGIC_ADDRESS, once security_info() could read it
         self.broken = False  # a burst was broken off: sync() first
+        self.hasty = False  # judge silence sooner: what is asked now can be asked again
         self.lost: Exception | None = None
         self.trace = trace
+        self._first_baud = baud
+        self._secure_download = False  # as the chip's flags say, once they were read
         self._protocol = LoaderProtocol()
         self.set_limits()
         self._waiter: asyncio.Future[None] | None = None
@@ -114,6 +118,25 @@ class RomLoader:
         if before != "no-reset-no-sync":
             await rom._in_search(rom._search.connect(before, attempts, on_attempt))
         return rom
+
+    async def reconnect(
+        self, *, before: str, attempts: int, on_attempt: Callable[[int], None] | None = None
+    ) -> None:
+        """Find the ROM anew at its first rate, as `connect` does. Raises what that raises."""
+        if self.raised:
+            await self.stream.set_baud(self._first_baud)
+            self.baud = self._first_baud
+        self.set_limits()
+        await self._in_search(self._search.connect(before, attempts, on_attempt))
+
+    @property
+    def raised(self) -> bool:
+        """Whether the rate is another than that of the start."""
+        return self.baud != self._first_baud
+
+    def check_in_step(self) -> None:
+        """Raise GarbledAnswer where more answers have come than were asked for: values may be shifted."""
+        self._check_usable()
 
     def set_limits(
         self, *, ring_bytes: int = SAFE_RING_BYTES, entries_per_write: int = _SAFE_ENTRIES
@@ -181,10 +204,12 @@ class RomLoader:
         if 1 in protocol.refused:
             return None
         try:
-            return SecurityInfo.parse(protocol.replies[0].data)
+            info = SecurityInfo.parse(protocol.replies[0].data)
         except ValueError as error:
             self._break_off()
             raise GarbledAnswer(f"{self.stream.port}: {error}") from error
+        self._secure_download = info.secure_download
+        return info
 
     def set_crystal(self, mhz: int, *believed_mhz: float) -> None:
         """Set what this chip's crystal is and what its ROM may take it for, the likeliest first: it reckons
@@ -275,9 +300,9 @@ class RomLoader:
         await self._exchange([commands.REBOOT_FRAME], bytes((commands.FLASH_DEFL_END,)))
         self._raise_refused()
 
-    async def sync(self) -> None:
+    async def sync(self, *, tries: int = SYNC_TRIES) -> None:
         """Get in step again: let the line fall silent, drop what comes, SYNC. Raises NoAnswer, PortGone."""
-        await self._in_search(self._search.sync_again())
+        await self._in_search(self._search.sync_again(tries))
 
     async def aclose(self) -> None:
         """Close the port. What was written leaves first, so no frame is cut off."""
@@ -297,7 +322,8 @@ class RomLoader:
             return
         if timeout_s is None:
             size = sum(map(len, frames)) + commands.REPLY_BYTES * len(frames)
-            timeout_s = _FLOOR_S + size * 10 / self.baud * _LINE_SLACK + delay_us * 2e-6
+            floor_s = min(_FLOOR_S, _HASTY_FLOOR_S) if self.hasty else _FLOOR_S
+            timeout_s = floor_s + size * 10 / self.baud * _LINE_SLACK + delay_us * 2e-6
         self.counters.frames += len(frames)
         self._waiter = waiter = self._loop.create_future()
         if not self._pace.ruled_out:
@@ -357,7 +383,7 @@ class RomLoader:
                 f"{self.stream.port}: the chip refuses {name} (error {reply.status:02x} {reply.code:02x})",
                 status=reply.status,
                 code=reply.code,
-                hint="registers cannot be reached in secure download mode" if reply.code == 5 else "",
+                hint="registers cannot be reached in secure download mode" if self._secure_download else "",
             )
 
     def _break_off(self) -> None:

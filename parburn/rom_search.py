@@ -22,7 +22,7 @@ _REPLY_S: Final = 0.1  # silence after which a SYNC counts as lost
 _PAUSE_S: Final = 0.05  # before the next SYNC
 _QUIET_S: Final = 0.05  # a line that long without a byte carries nothing late any more
 _QUIET_AT_MOST_S: Final = 1.0
-_TRIES_AGAIN: Final = 3
+SYNC_TRIES: Final = 3  # of so many SYNCs, where no reset comes between
 
 _BOOT_MODE = re.compile(rb"boot:(0x[0-9a-fA-F]+)")
 _WIRING: Final = (
@@ -73,9 +73,9 @@ class RomSearch:
                 return
         raise self._why_not()
 
-    async def sync_again(self) -> None:
+    async def sync_again(self, tries: int) -> None:
         """Let late answers pass and SYNC, without moving a line. Raises NoAnswer, GarbledAnswer, PortGone."""
-        for _ in range(_TRIES_AGAIN):
+        for _ in range(tries):
             self._protocol.begin_sync()
             await self._quiet()
             if await self._sync():

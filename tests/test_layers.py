@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "identify": {
         "rom", "controller", "crystal", "efuse", "chips", "protocol", "silicon", "transport"
     },
+    "first_contact": {"identify", "rom"},
     "script": {"efuse", "chips", "coding"},
     "ledger": set(),
     "records": {"efuse", "chips"},
@@ -41,9 +42,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rate": {"chips"},
     "run": {"chips", "identify", "job", "ledger", "rate", "script", "tables", "tracebook", "transport"},
     "board": {"identify", "ledger", "rom"},
-    "calls": {"board", "chips", "commit", "efuse", "identify", "ledger", "records", "run", "script"},
+    "calls": {
+        "board", "chips", "commit", "efuse", "first_contact", "identify", "ledger", "records", "run", "script"
+    },
     "device": {
-        "board", "calls", "commit", "identify", "protocol", "rate", "rom", "run", "script", "transport"
+        "board", "calls", "commit", "first_contact", "identify", "rate", "rom", "run", "script", "transport"
     },
     "fleet": {
         "coding", "device", "identify", "job", "ledger", "protocol", "rate", "run", "script", "tables",

@@ -361,7 +361,12 @@ class Chip:
     def identity_fields(self) -> tuple[Field, ...]:
         """What tells this chip from every other: factory MAC, its CRC, and the unique id."""
         named = (*self.field_by_name[self.mac_field], *self.field_by_name.get(self.unique_id_field or "", ()))
-        return (*named, *(one for one in self.fields if one.codec == "mac_crc"))
+        return (*named, *self.mac_crc_fields)
+
+    @cached_property
+    def mac_crc_fields(self) -> tuple[Field, ...]:
+        """Check bits of the factory MAC that the chip keeps beside it; only the first generation has them."""
+        return tuple(one for one in self.fields if one.codec == "mac_crc")
 
     @cached_property
     def programming_addresses(self) -> tuple[int, ...]:

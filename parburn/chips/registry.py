@@ -75,6 +75,11 @@ def find_chip(*, chip_id: int | None = None, magic: int | None = None) -> Chip |
     return None
 
 
+def has_overlays(name: str) -> bool:
+    """Whether this chip's revision decides what holds for it. `name` as `chip_names` gives it."""
+    return bool(_read_row(name).get("overlay"))
+
+
 def _holds(overlay: Row, revision: int | None) -> bool:
     if revision is None:
         return False

@@ -71,7 +71,8 @@ def make_product(chip_name: str, *, mac: bytes, settings: Mapping[str, str], rng
         set_field(made, chip.crystal.rom_clock, CLOCK_CODE)
     for name, text in wanted.items():
         set_field(made, name.upper(), _number(name, text))
-    set_mac_crc(made)
+    if not {name.upper() for name in wanted} & {one.name for one in chip.mac_crc_fields}:
+        set_mac_crc(made)
     return made
 
 

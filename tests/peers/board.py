@@ -21,7 +21,8 @@ from parburn.efuse import values
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
-from parburn.errors import ParburnError
+from parburn.errors import IdentityUnclear, ParburnError
+from parburn.identify import check_mac_crc
 from parburn.script.config import load_config_files
 from parburn.script.runner import compile_scripts, run_scripts
 from parburn.script.session import DeviceFacts, ScriptOptions
@@ -89,8 +90,12 @@ class MemoryBoard:
                 break
         return Outcome(start, tuple(outcomes))
 
-    async def summary(self) -> Mapping[str, Mapping[str, object]]:
-        """What `summary --format json` writes."""
+    async def summary(self) -> Mapping[str, Mapping[str, object]] | None:
+        """What `summary --format json` writes; None for a chip that a run refuses."""
+        try:
+            self._identify()
+        except IdentityUnclear:
+            return None
         path = self.folder / "our_summary.json"
         await self._step(Commands(("summary --format json --file our_summary.json",)))
         found = json.loads(path.read_text())
@@ -108,6 +113,7 @@ class MemoryBoard:
         error: Exception | None
         where = "script"
         try:
+            self._identify()
             with contextlib.chdir(self.folder):
                 error = await self._run_scripts(as_scripts(step, self.folder), printed)
             if error is None:
@@ -120,6 +126,10 @@ class MemoryBoard:
         return StepOutcome(
             error is None, "" if error is None else where, message, "", False, said, self.state()
         )
+
+    def _identify(self) -> None:
+        """What a run looks at before any script. Raises IdentityUnclear."""
+        check_mac_crc(self.calls.image, self._facts(None).mac)
 
     async def _run_scripts(self, step: Scripts, printed: list[str]) -> Exception | None:
         compiled = compile_scripts([Path(name) for name in step.names])

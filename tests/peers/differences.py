@@ -275,6 +275,14 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
+        "a factory MAC whose CRC is wrong",
+        "who such a chip is cannot be trusted: it is refused before any script; the originals show `invalid` "
+        "and burn it",
+        in_case(
+            "a factory MAC whose CRC is wrong", refused_here("", "the CRC of the factory MAC .* is 0xff, and")
+        ),
+    ),
+    Difference(
         "more bits of a counter that is burned last",
         "5.6 takes bits of BLOCK0 for the whole value of such a field, and refuses it after burning the rest",
         accepted_here("(burn_bit|burn_block_data) .*BLOCK0 ", "^burn: .*some bits that cannot be cleared"),

@@ -283,6 +283,13 @@ espefuse(esp, efuses, args, "execute_scripts inner.py --index 1 --configfiles a.
     ),
     Case("bits of the unique id", "esp32s3", (commands("burn_bit BLOCK_SYS_DATA 127"),), peers=BOTH),
     Case("bits of the factory MAC", "esp32", (commands("burn_bit BLOCK0 79"),), peers=BOTH),
+    Case(
+        "a factory MAC whose CRC is wrong",
+        "esp32",
+        (commands("burn_efuse JTAG_DISABLE 1"),),
+        start={0: bits(*range(80, 88))},
+        peers=BOTH,
+    ),
     Case("bits of the MAC's CRC", "esp32", (commands("burn_efuse MAC_CRC 0xff"),), peers=BOTH),
     Case(
         "a scheme that nobody supports, and its read protection",
