@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
     "job": set(),
     "coding": set(),
+    "config": set(),
     "chips": set(),
     "protocol": {"chips"},
     "transport": set(),
@@ -32,21 +33,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "identify": {
         "rom", "controller", "crystal", "efuse", "chips", "protocol", "silicon", "transport"
     },
-    "script": {"efuse", "chips", "coding"},
+    "script": {"config", "efuse", "chips", "coding"},
     "ledger": set(),
     "records": {"efuse", "chips"},
     "tables": {"chips", "job"},
     "tracebook": {"chips", "protocol"},
     "rate": {"chips"},
-    "run": {"chips", "identify", "job", "ledger", "rate", "script", "tables", "tracebook", "transport"},
+    "run": {
+        "chips", "config", "identify", "job", "ledger", "rate", "script", "tables", "tracebook", "transport"
+    },
     "board": {"identify", "ledger", "rom"},
     "calls": {"board", "chips", "commit", "efuse", "identify", "ledger", "records", "run", "script"},
     "device": {
         "board", "calls", "commit", "identify", "protocol", "rate", "rom", "run", "script", "transport"
     },
     "fleet": {
-        "coding", "device", "identify", "job", "ledger", "protocol", "rate", "run", "script", "tables",
-        "transport",
+        "coding", "config", "device", "identify", "job", "ledger", "protocol", "rate", "run", "script",
+        "tables", "transport",
     },
     "ui": set(),
     "sim": {"chips"},
