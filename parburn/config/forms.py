@@ -353,7 +353,7 @@ def _declared_column(file: ConfigFile, name: str) -> Records:
     first, second = _two_lines(file)
     delimiter = rows.delimiter_of(first) or ","
     cells = rows.cells_of(first, delimiter)
-    header = rows.header_of(first, second) or (cells if name in cells else [])
+    header = rows.header_of(first, second) or (cells if name in cells and not name.isdecimal() else [])
     if data_of(file) is None and _objects(file) is None:
         if name in header:
             return _by_column(file, header, header.index(name), delimiter)

@@ -64,7 +64,11 @@ def meaning(value: Any, depth: int = 0) -> str:
 
 def digest_of(value: Any) -> str:
     """The digest by which a record is compared; empty when it says nothing."""
-    said = meaning(value)
+    if type(value) is str:
+        plain = text_meaning(value)
+        said = _quoted(plain) if plain else ""
+    else:
+        said = meaning(value)
     return f"{FORM}{blake2b(said.encode('ascii'), digest_size=16).hexdigest()}" if said else ""
 
 

@@ -151,9 +151,7 @@ def keys_may_be_doubled(content: bytes, value: Any) -> bool:
 
     Counting is fast and never says no wrongly: each key stands before a colon.
     """
-    if any(spaced in content for spaced in (b'" :', b'"\t:', b'"\n:', b'"\r:')):
-        return True
-    return content.count(b'":') != _count_keys(value)
+    return content.translate(None, b" \t\r\n").count(b'":') != _count_keys(value)
 
 
 def _count_keys(value: Any) -> int:

@@ -82,7 +82,10 @@ def find_batch(transaction: Transaction, spec: BatchSpec, overrides: frozenset[O
     """
     connection = transaction.connection
     shares = _named_to_share(connection, spec)
-    name, view = _named(connection, spec, shares) if spec.name else _by_content(connection, spec)
+    if spec.name:
+        name, view, holds = *_named(connection, spec, shares), False
+    else:
+        name, view, holds = _by_content(connection, spec)
     if spec.uses_index and view.undeclared:
         raise _undeclared(connection, view)
     row = connection.execute("SELECT id FROM batches WHERE name = ?", (name,)).fetchone()
@@ -92,7 +95,8 @@ def find_batch(transaction: Transaction, spec: BatchSpec, overrides: frozenset[O
     if not known:
         _refuse_same_content(connection, batch)
         if Override.CHANGED_CONFIG not in overrides:
-            _refuse_changed(connection, batch)
+            if not holds:
+                _refuse_changed(connection, batch)
             _refuse_changed_shared(connection, batch)
     if row is None:
         made = connection.execute("INSERT INTO batches (name) VALUES (?)", (name,)).lastrowid
@@ -119,25 +123,29 @@ def _named(connection: sqlite3.Connection, spec: BatchSpec, shares: Iterable[int
     return spec.name, spec.view.read_as(forms)
 
 
-def _by_content(connection: sqlite3.Connection, spec: BatchSpec) -> tuple[str, ConfigView]:
-    view = spec.view
+def _by_content(connection: sqlite3.Connection, spec: BatchSpec) -> tuple[str, ConfigView, bool]:
+    """The batch, the files as it reads them, and whether all that its chips carry was found in them."""
+    view, holds = spec.view, False
     if not view.digest:
-        return WITHOUT_CONFIG, view
+        return WITHOUT_CONFIG, view, holds
     found = connection.execute(
         "SELECT DISTINCT batches.id, name FROM batch_configs JOIN batches ON batches.id = batch"
         " WHERE digest IN (?, ?) ORDER BY name",
         (view.digest, view.old_digest),
     ).fetchall()
-    found = found or list(_holding(connection, view)) or _with_these_shared(connection, spec)
+    if not found:
+        found = list(_holding(connection, view))
+        holds = bool(found)
+    found = found or _with_these_shared(connection, spec)
     if len(found) > 1:
         raise BatchRefused(
             f"These config files were used in more than one batch: {', '.join(row[1] for row in found)}.",
             hint="Say which one is meant with --batch NAME.",
         )
     if found:
-        return found[0][1], view.read_as(_forms(connection, found[0][0]))
+        return found[0][1], view.read_as(_forms(connection, found[0][0])), holds
     _refuse_near(connection, view)
-    return f"config-{view.digest[:12]}", view
+    return f"config-{view.digest[:12]}", view, holds
 
 
 def _candidates(
