@@ -268,9 +268,9 @@ def _refuse_changed(connection: sqlite3.Connection, batch: Batch) -> None:
 def _changed(connection: sqlite3.Connection, view: ConfigView, number: int, name: str) -> BatchRefused:
     missing = view.first_missing(_carried(connection, number))
     assert missing is not None
-    index, digest = missing
-    moved = [at for at in (index - 1, index + 1) if at > 0 and digest in view.entries(at).split()]
-    where = f" It stands under index {moved[0]} now." if moved else ""
+    index, _digest = missing
+    moved = _moved(connection, view, number, index)
+    where = f" What index {moved[0]} had stands under index {moved[1]} now." if moved else ""
     files = _names(connection, number)
     lacking = [one for one in files if one not in view.names]
     own = f"all of its files, in any order: {command_of(connection, number, name, view)}"
@@ -280,6 +280,20 @@ def _changed(connection: sqlite3.Connection, view: ConfigView, number: int, name
         hint=f"Added records are fine, changed or missing ones are not. {_BLANK_IT} Go on with {own}; or "
         f"begin another --batch. If the change is meant: --batch {shlex.quote(name)} --allow-changed-config.",
     )
+
+
+def _moved(
+    connection: sqlite3.Connection, view: ConfigView, number: int, start: int
+) -> tuple[int, int] | None:
+    """An index, from the first that differs on, whose record stands one place from it: a row is gone."""
+    behind = (row for row in _carried(connection, number) if row[0] >= start)
+    for (index, digest), _ in zip(behind, range(_LOOKED_AT), strict=False):
+        if digest in view.entries(index).split():
+            return None
+        for at in (index - 1, index + 1):
+            if at > 0 and digest in view.entries(at).split():
+                return index, at
+    return None
 
 
 def _refuse_changed_shared(connection: sqlite3.Connection, batch: Batch) -> None:
@@ -316,6 +330,8 @@ def refuse_foreign_records(
     """
     if Override.SHARED_RECORDS in batch.overrides or not batch.records(index):
         return None
+    if not _is_carried(connection, batch.known_as(index), unit):
+        return None
     whole = {_with_whole(batch.config.entries(index))[-1:], _with_whole(batch.config.old_entries(index))[-1:]}
     for digest in batch.known_as(index):
         for other, at, mac, number in _others(connection, batch, digest, unit):
@@ -330,9 +346,17 @@ def refuse_foreign_records(
                 shared = f"--batch NAME --shares-with {shlex.quote(other)}, or --allow-shared-records"
             return BatchRefused(
                 f"The config files say for index {index} what the chip {mac} carries as {whose}.",
-                hint=f"{way}. {_BLANK_IT} If chips are to share records: {shared}.",
+                hint=f"{way}. {_BLANK_IT} If chips are to share records: {shared}. A file that is not of "
+                "records but the same for all boards: --records FILE=none.",
             )
     return None
+
+
+def _is_carried(connection: sqlite3.Connection, digests: tuple[str, ...], unit: int) -> bool:
+    """Whether any unit but this one has one of these records: nearly always none has."""
+    places = ",".join("?" * len(digests))
+    query = f"SELECT 1 FROM records WHERE digest IN ({places}) AND unit != ? LIMIT 1"
+    return connection.execute(query, (*digests, unit)).fetchone() is not None
 
 
 def _others(
