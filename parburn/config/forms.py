@@ -70,7 +70,10 @@ class InTables:
 
     def get(self, index: int) -> Any:
         if len(self._tables) == 1:
-            return self._tables[0].get(index)
+            table = self._tables[0]
+            if table.keys is None and not table.width:
+                return table.entries.get(f"{table.text}{index}")
+            return table.get(index)
         found = {"/".join(table.path): table.get(index) for table in self._tables}
         return {name: value for name, value in found.items() if value is not None} or None
 
@@ -298,9 +301,8 @@ def fitting(file: ConfigFile) -> list[str]:
 def _named_data(file: ConfigFile, data: Any) -> Records | None:
     if type(data) is list:
         return _named_items(file, data)
-    plain = file.content.isascii() and b'"0' not in file.content and file.is_json
     try:
-        found = tables.find_tables(data, plain=plain)
+        found = tables.find_tables(data, plain=file.content.isascii())
     except tables.DoubledIndex as twice:
         if file.is_json:
             tables.refuse_doubled_keys(file.path.name, file.text)

@@ -81,7 +81,7 @@ class ConfigFiles:
 
         Raises UsageError: a file has no records of that form.
         """
-        missing = {name: form for name, form in forms.items() if name in self.names}
+        missing = {name: form for name, form in forms.items() if form and name in self.names}
         if not missing.keys() - self.declared.keys():
             return self
         return ConfigFiles(self.files, {**missing, **self.declared})
@@ -161,12 +161,12 @@ class ConfigFiles:
 
     @cached_property
     def undeclared(self) -> tuple[str, ...]:
-        """The names of files whose records lie in no known way."""
-        return tuple(one.name for one in self._said if not one.form)
+        """The names of files whose records lie in no known way; an empty list or object has none to lie."""
+        return tuple(one.name for one in self._said if _is_open(one))
 
     def undeclared_error(self) -> RecordsUndeclared:
         """The refusal that tells how to declare them, and what that would mean."""
-        open_ones = [one for one in self._said if not one.form]
+        open_ones = [one for one in self._said if _is_open(one)]
         does = "does not name its" if len(open_ones) == 1 else "do not name their"
         ways = [
             f"--records {one.name}={form}{_example(one, form)}"
@@ -216,6 +216,10 @@ def _records(file: ConfigFile, form: str) -> Records | None:
     if form not in known:
         known[form] = named_records(file) if form == NAMES else declared_records(file, form)
     return known[form]
+
+
+def _is_open(one: _Said) -> bool:
+    return not one.form and data_of(one.file) not in ({}, [])
 
 
 def _digest(one: _Said, index: int) -> str:

@@ -69,7 +69,7 @@ def index_in(key: str) -> tuple[str, int] | None:
 def find_tables(value: Any, *, plain: bool, path: tuple[str, ...] = ()) -> list[Table]:
     """The tables in parsed data, from the outside in: nothing is searched within a record.
 
-    `plain`: no key of the file begins with 0 or holds other than ASCII, so that numbers are written one way.
+    `plain`: the file is ASCII alone, so that a digit is one of ten.
     """
     if type(value) is not dict or not value or len(path) > _DEEPEST:
         return []
@@ -87,7 +87,7 @@ def find_tables(value: Any, *, plain: bool, path: tuple[str, ...] = ()) -> list[
 
 def _table(value: Mapping[str, Any], path: tuple[str, ...], *, plain: bool) -> tuple[Table | None, bool]:
     """An object as a table; not sure when a single key alone makes it one."""
-    if plain:
+    if plain and min(value) >= "1":  # no key begins with 0: each number is written in one way
         others = len(value) - sum(map(str.isdecimal, value))
         if others < len(value) and max(map(len, value)) <= DIGITS_AT_MOST:
             return Table(path, value, named=len(value) - others), True

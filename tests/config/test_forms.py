@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from parburn.config.records import ConfigFiles, load_config_files
+from parburn.config.tables import find_tables
 from parburn.errors import RecordsUndeclared, UsageError
 
 MACS = {"02:00:00:00:00:01": 1, "02:00:00:00:00:02": 2}
@@ -191,6 +192,14 @@ def test_one_index_twice_is_refused_with_both_places(tmp_path: Path, name: str, 
     assert says in str(refused.value)
 
 
+@pytest.mark.parametrize("text", ["{}", "[]"])
+def test_an_empty_file_needs_no_form_until_it_grows(tmp_path: Path, text: str) -> None:
+    empty = load(tmp_path, "a.json", text)
+    assert empty.undeclared == ()
+    assert empty.forms == {"a.json": ""}  # nothing for a batch to remember
+    assert load(tmp_path, "a.json", '["x"]').undeclared == ("a.json",)
+
+
 def test_a_key_twice_that_is_no_index_is_left_to_json(tmp_path: Path) -> None:
     files = load(tmp_path, "a.json", '{"1": {"id": 1, "id": 2}, "2": "a \\": b"}')
     assert said(files, 1) == {"id": 2}
@@ -205,6 +214,14 @@ def test_what_stands_beside_records_is_shared(tmp_path: Path) -> None:
     assert alone.shared == {"a.json": ""}
     assert one.entries(1) == other.entries(1)
     assert one.of_job(1) == grown.of_job(1) != other.of_job(1)
+
+
+def test_a_million_plain_keys_are_kept_nowhere_but_in_the_data() -> None:
+    """Whatever the values begin with; keys that need a map of their own get one."""
+    (plain,) = find_tables({"1": "02:00:00:00:00:01", "10": "x"}, plain=True)
+    (padded,) = find_tables({"01": "a", "2": "b"}, plain=True)
+    assert plain.keys is None
+    assert padded.keys == {1: "01", 2: "2"}
 
 
 def test_a_blank_record_is_none_and_keeps_its_place(tmp_path: Path) -> None:
