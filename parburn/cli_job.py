@@ -61,6 +61,8 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
         trace=_writeable(options.trace, "--trace"),
         debug=options.debug,
         simulated=simulated_ports is not None,
+        records=tuple(options.records or ()),
+        shares_with=_batch(options.shares_with),
         overrides=frozenset(options.overrides or ()),
     )
 
@@ -75,6 +77,11 @@ def check_conflicts(options: argparse.Namespace) -> None:
             hint="Give --ports /dev/ttyUSB0 ... (`parburn ports` lists candidates), or try --sim esp32s3:8.",
         )
     _check_work(options)
+    if options.shares_with is not None and options.batch in (None, options.shares_with):
+        raise UsageError(
+            "--shares-with needs a --batch of its own",
+            hint=f"Two chips of one product: --batch NAME --shares-with {options.shares_with}.",
+        )
     if options.ledger is not None and options.ledger.is_dir():
         raise UsageError(f"--ledger {options.ledger} is a folder", hint="Name the ledger's file.")
     outputs = [("--report", options.report), ("--trace", options.trace), ("--ledger", options.ledger)]

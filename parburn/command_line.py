@@ -147,6 +147,9 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
         "keys that can still be read are left out of it without --show-sensitive-info")  # fmt: skip
     add(work, "--configfiles", nargs="+", action="extend", type=Path, metavar="F",
         help="files that the scripts read as args.configfiles")  # fmt: skip
+    add(work, "--records", nargs="+", action="extend", metavar="FILE=FORM",
+        help="how records lie in a config file that names no indexes: row, line, item, section, column:NAME "
+        "(it holds the index) or none (shared data); said once, the batch remembers it")  # fmt: skip
     add(work, "--index", type=index_range, default=(1, None), metavar="A[-B]",
         help="lowest and highest index to give out (default: 1, no end)")  # fmt: skip
     add(work, "--extend-efuse-table", action="append", metavar="[CHIP=]CSV",
@@ -176,6 +179,12 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
         "--batch",
         metavar="NAME",
         help="name of the index space (default: the content of the config files)",
+    )
+    add(
+        safety,
+        "--shares-with",
+        metavar="BATCH",
+        help="chips of that batch may carry equal records and values (two chips of one product)",
     )
     for name, text in OVERRIDES.items():
         add(safety, f"--{name}", dest="overrides", action="append_const", const=name, help=text)

@@ -87,7 +87,8 @@ async def _live(run: SharedRun, board: Board) -> None:
         job_digest = run.job_digest(claim.index)
         calls = BoardCalls(run, board, device, claim)
         await calls.still_what_passed()
-        if job_digest in claim.passed_jobs and not run.job.dry_run:
+        same = {job_digest, run.old_job_digest(claim.index)}
+        if same & claim.passed_jobs and not run.job.dry_run:
             if claim.attempts:
                 raise UnitRefused(
                     f"index {claim.index} has passed this job, but another one was begun and is not whole",

@@ -37,6 +37,7 @@
     |   +-- OutOfIndexes             no index left in --index A-B
     |   +-- UniqueValueTaken         this value already belongs to another chip
     |   +-- BatchRefused             the config files do not fit the batch, or belong to another one
+    |   +-- RecordsUndeclared        how records lie in a config file must be said first (exit 2)
     |   +-- UnitRefused              the record of this unit forbids this job
     |   +-- UnitQuarantined          the record of this unit says: do not touch
     +-- NotConfirmed                 the operator did not confirm
@@ -217,6 +218,10 @@ class UniqueValueTaken(LedgerError):
 
 class BatchRefused(LedgerError):
     """The config files do not fit what the ledger knows of this batch, or belong to another batch."""
+
+
+class RecordsUndeclared(LedgerError, UsageError):
+    """Scripts use the index, and a config file neither names indexes nor was declared by `--records`."""
 
 
 class UnitRefused(LedgerError):

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from anyio import CancelScope, create_task_group
 
 from parburn import coding
+from parburn.config.records import ConfigFiles, load_config_files
 from parburn.device import burn_device
 from parburn.errors import IdentityUnclear, NotConfirmed, ParburnError, TooFewBoards, UniqueValueTaken
 from parburn.events import DeviceReport, Emit, RunStarted
@@ -23,7 +24,7 @@ from parburn.ledger.base import BatchSpec, Claim, Identity
 from parburn.ledger.sqlite import open_ledger
 from parburn.rate import ROM_BAUD
 from parburn.run import PlanOfBoard, SharedRun, StopRequest, defect
-from parburn.script.config import ConfigFiles, load_config_files
+from parburn.script.index_use import uses_the_index
 from parburn.script.runner import compile_scripts
 from parburn.script.session import ScriptOptions
 from parburn.script.typed import with_commands
@@ -51,13 +52,24 @@ async def burn_fleet(
             host_and_port(port)  # an address that is none is bad input, and no board's failure
     make_room(len(job.ports))
     scripts = with_commands(compile_scripts(job.scripts), job.commands)
-    config = load_config_files(job.config_files)
+    config = load_config_files(job.config_files, job.records)
+    uses_index = uses_the_index(scripts)
+    if not uses_index:
+        config = config.all_shared()
     tables = TableSet(job.tables)
-    batch = BatchSpec(name=job.batch, config_digest=config.digest, entries=config.entry_digest)
+    batch = BatchSpec(
+        name=job.batch,
+        config_digest=config.digest,
+        entries=config.entries,
+        config=config,
+        uses_index=uses_index,
+        shares_with=job.shares_with,
+    )
     # Who only looks spends no index and leaves no record: the ledger is not even opened.
     throw_away = scripts.shows_only or (job.simulated and job.ledger is None)
     ledger = await open_ledger(job.ledger, batch, throw_away=throw_away, overrides=job.overrides)
     try:
+        config = config.read_as(ledger.forms)
         run = SharedRun(
             job,
             emit=emit,

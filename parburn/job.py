@@ -42,4 +42,6 @@ class Job(NamedTuple):
     trace: Path | None = None
     debug: bool = False
     simulated: bool = False
+    records: tuple[str, ...] = ()  # FILE=FORM: how records lie in a config file
+    shares_with: str | None = None  # the batch whose chips may carry equal records and values
     overrides: frozenset[str] = frozenset()  # refusals of the ledger taken on, as "allow-shared-records"

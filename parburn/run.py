@@ -14,13 +14,13 @@ from typing import Generic, NamedTuple, TypeVar
 from anyio import CancelScope, CapacityLimiter, Event
 
 from parburn.chips.model import Chip
+from parburn.config.records import ConfigFiles
 from parburn.errors import Interrupted, ParburnError
 from parburn.events import NO_VALUES, Emit, Note, PlannedBlock
 from parburn.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import Claim, Ledger
 from parburn.rate import ROM_BAUD, RateFor, rate_that_pays
-from parburn.script.config import ConfigFiles
 from parburn.script.runner import CompiledScripts
 from parburn.script.session import ScriptOptions
 from parburn.tables import TableSet
@@ -168,8 +168,13 @@ class SharedRun:
         self.plans.withdraw(port)
 
     def job_digest(self, index: int) -> str:
-        """What makes two jobs the same for a unit: scripts, tables, and its own entries of the config."""
-        return hashlib.sha256(f"{self.digest}\n{self._config.entry_digest(index)}".encode()).hexdigest()
+        """What makes two jobs the same for a unit: scripts, tables, its own records of the config files, and
+        what these say for all."""
+        return hashlib.sha256(f"{self.digest}\n{self._config.of_job(index)}".encode()).hexdigest()
+
+    def old_job_digest(self, index: int) -> str:
+        """The same as ledgers have it that were written before records were compared by their meaning."""
+        return hashlib.sha256(f"{self.digest}\n{self._config.old_entries(index)}".encode()).hexdigest()
 
     def extend(self, chip: Chip) -> Chip:
         """The chip with the custom eFuse tables of this run."""

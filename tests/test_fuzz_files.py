@@ -17,17 +17,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parburn.chips.registry import chip_named
+from parburn.config.records import ConfigFiles, load_config_files
 from parburn.errors import LedgerError, ParburnError, UsageError
 from parburn.ledger import schema
 from parburn.ledger.export import export, show, verify
 from parburn.ledger.place import witness_path
-from parburn.script.config import ConfigFiles, load_config_files
+from parburn.script.config import ConfigHandle
 from parburn.script.token import Token, parse_token
 from parburn.sim.token_board import BoardToken, product_of, read_token
 from tests.fuzzing import CHIPS, JSON_LIKE, OURS, damaged, examples, may_refuse
 from tests.ledger.ledgers import batch, burn, chip, claim_of, opened, run
 
 pytestmark = pytest.mark.usefixtures("no_hang")
+
+
+FORMS = ("row", "line", "item", "section", "column:1", "none")
 
 
 # Config files -----------------------------------------------------------------------------------------
@@ -47,12 +51,17 @@ def config_content() -> st.SearchStrategy[bytes]:
 
 
 def use_config_files(found: ConfigFiles) -> None:
-    for handle in found.open_all():
-        handle.read()
-        handle.close()
-    for number in (1, 2):
-        found.entry(number)
-        found.entry_digest(number)
+    for file in found.files:
+        ConfigHandle(file).read()
+    for read in (found, found.all_shared(), *(found.read_as(dict.fromkeys(found.names, f)) for f in FORMS)):
+        with may_refuse(UsageError):  # it has no such form
+            for number in (1, 2, 3):
+                read.entries(number)
+                read.old_entries(number)
+                read.of_job(number)
+            assert read.last >= 0
+    if found.undeclared:
+        assert str(found.undeclared_error())
 
 
 @examples(250)

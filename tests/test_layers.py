@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
     "job": set(),
     "coding": set(),
+    "config": set(),
     "chips": set(),
     "protocol": {"chips"},
     "transport": set(),
@@ -34,13 +35,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "rom", "controller", "crystal", "efuse", "chips", "protocol", "silicon", "transport"
     },
     "first_contact": {"identify", "rom"},
-    "script": {"efuse", "chips", "coding"},
+    "script": {"config", "efuse", "chips", "coding"},
     "ledger": set(),
     "records": {"efuse", "chips"},
     "tables": {"chips", "job"},
     "tracebook": {"chips", "protocol"},
     "rate": {"chips"},
-    "run": {"chips", "identify", "job", "ledger", "rate", "script", "tables", "tracebook", "transport"},
+    "run": {
+        "chips", "config", "identify", "job", "ledger", "rate", "script", "tables", "tracebook", "transport"
+    },
     "board": {"identify", "ledger", "rom"},
     "calls": {
         "board", "chips", "commit", "efuse", "first_contact", "identify", "ledger", "records", "run", "script"
@@ -49,8 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "board", "calls", "commit", "first_contact", "identify", "rate", "rom", "run", "script", "transport"
     },
     "fleet": {
-        "coding", "device", "identify", "job", "ledger", "protocol", "rate", "run", "script", "tables",
-        "transport",
+        "coding", "config", "device", "identify", "job", "ledger", "protocol", "rate", "run", "script",
+        "tables", "transport",
     },
     "ui": set(),
     "sim": {"chips"},

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuarantined, UnitRefused
 from parburn.ledger import units
 from parburn.ledger.base import UNTOUCHED, Attempt, Identity, State, check_transition
-from parburn.ledger.batches import Batch, Override, refuse_foreign_records
+from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
 from parburn.ledger.units import Held
 from parburn.ledger.writer import Transaction
 
@@ -193,14 +193,15 @@ def _choose(
     for found in newcomers:
         other = _carries_other(connection, batch, found)
         if index is None:
-            chosen.append(_out_of_indexes(first, last))
+            chosen.append(_out_of_indexes(batch, first, last))
             continue
         records = batch.records(index)
         if other is not None and records:
             chosen.append(
                 UnitRefused(
                     f"This chip carries index {other.index} of the batch {other.batch_name}.",
-                    hint=f"Work on it with --batch {other.batch_name}, so that it keeps its index. "
+                    hint="It keeps its index with that batch and all of its files, in any order: "
+                    f"{command_of(connection, other.batch, other.batch_name, batch.config)}. "
                     "If it is to get a record of this batch too: --allow-other-batch.",
                 )
             )
@@ -223,7 +224,14 @@ def _shares(batch: Batch) -> bool:
     return Override.SHARED_RECORDS in batch.overrides
 
 
-def _out_of_indexes(first: int, last: int | None) -> OutOfIndexes:
+def _out_of_indexes(batch: Batch, first: int, last: int | None) -> OutOfIndexes:
+    config = batch.config
+    if config.has_records and (last is None or last >= config.last):
+        left = "all are used" if first == 1 else f"none is free from {first} on"
+        return OutOfIndexes(
+            f"No record is left: {config.counts()}, {left}.",
+            hint="Append records behind those that are there.",
+        )
     return OutOfIndexes(
         f"No index is left from {first} to {last}.",
         hint="Widen --index A-B, if the config files have more records.",
@@ -237,6 +245,10 @@ def _usable(
     for index in _free(transaction.connection, batch.id, first):
         if last is not None and index > last:
             return
+        if not batch.has_record(index):
+            if index > batch.config.last:  # asked here only: of a million records it takes its time
+                return
+            continue
         if units.is_set_aside(transaction, batch.id, index, record_job(job, batch, index)):
             notes.append(
                 f"Index {index} is set aside: the script failed with its record on "
@@ -300,7 +312,7 @@ def _held(unit: int, batch: Batch, identity: Identity, index: int, job: str) -> 
         index=index,
         records=batch.records(index),
         job=record_job(job, batch, index),
-        shares=_shares(batch),
+        of=batch,
     )
 
 

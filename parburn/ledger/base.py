@@ -12,12 +12,12 @@ A *unit* is one chip within one batch. What it went through is written down befo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
-from parburn.errors import LedgerError
+from parburn.errors import LedgerError, RecordsUndeclared
 
 
 class Identity(NamedTuple):
@@ -133,17 +133,121 @@ def diagram() -> str:
     return "\n".join(lines) + "\n"
 
 
+class ConfigView(Protocol):
+    """What the ledger asks of a run's config files. Called from the ledger's thread: it must only read."""
+
+    @property
+    def digest(self) -> str:
+        """Of all files whatever their names and order; empty when there are none."""
+
+    @property
+    def old_digest(self) -> str:
+        """The same as older ledgers have it."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By which a batch knows its files."""
+
+    @property
+    def forms(self) -> Mapping[str, str]:
+        """How the records of each file lie, by its name; empty where that is not known."""
+
+    @property
+    def shared(self) -> Mapping[str, str]:
+        """The digest of what each file says for all indexes, by its name; empty where it says nothing."""
+
+    @property
+    def undeclared(self) -> tuple[str, ...]:
+        """Files whose form is not known."""
+
+    @property
+    def has_records(self) -> bool:
+        """Whether any file holds records."""
+
+    @property
+    def last(self) -> int:
+        """The highest index that may have a record."""
+
+    def entries(self, index: int) -> str:
+        """Digests of what the files say for an index, separated by spaces, one per file that has a record."""
+
+    def old_entries(self, index: int) -> str:
+        """The same as older ledgers have them."""
+
+    def first_missing(self, carried: Iterable[tuple[int, str]]) -> tuple[int, str] | None:
+        """The first (index, digest) that the files do not say; in order of the index."""
+
+    def counts(self) -> str:
+        """How many records there are, in words."""
+
+    def read_as(self, forms: Mapping[str, str]) -> ConfigView:
+        """The same files with these forms where none was declared now."""
+
+    def undeclared_error(self) -> RecordsUndeclared:
+        """How to declare the forms that are not known."""
+
+
+class PlainConfig(NamedTuple):
+    """A ConfigView that knows nothing but records by their index: all of it is declared."""
+
+    digest: str
+    said: Callable[[int], str]
+    old_digest: str = ""
+    names: tuple[str, ...] = ()
+    forms: Mapping[str, str] = MappingProxyType({})
+    shared: Mapping[str, str] = MappingProxyType({})
+    undeclared: tuple[str, ...] = ()
+    has_records: bool = False  # no index is without a record
+    last: int = 0
+
+    def entries(self, index: int) -> str:
+        """See ConfigView."""
+        return self.said(index)
+
+    def old_entries(self, index: int) -> str:
+        """They never had another form."""
+        return ""
+
+    def first_missing(self, carried: Iterable[tuple[int, str]]) -> tuple[int, str] | None:
+        """See ConfigView."""
+        for index, digest in carried:
+            if " " not in digest and digest not in self.said(index).split():
+                return index, digest
+        return None
+
+    def counts(self) -> str:
+        """Not known."""
+        return ""
+
+    def read_as(self, forms: Mapping[str, str]) -> ConfigView:
+        """Nothing is to be declared."""
+        return self
+
+    def undeclared_error(self) -> RecordsUndeclared:
+        """Never needed."""
+        return RecordsUndeclared("nothing is to be declared")
+
+
 class BatchSpec(NamedTuple):
     """One index space: `name`, or without it the content of its config files.
 
     `config_digest` is of all config files whatever their names; empty when there are none. `entries(index)`
     gives the digests of what the files say for that index, separated by spaces, one per file, empty when they
-    say nothing; it is called from the ledger's thread and must only read.
+    say nothing. `config` tells all of that and more. `uses_index`: records must be known by their index.
+    `shares_with`: a batch whose chips may carry equal records and values.
     """
 
     name: str | None
     config_digest: str
     entries: Callable[[int], str]
+    config: ConfigView | None = None
+    uses_index: bool = False
+    shares_with: str | None = None
+
+    @property
+    def view(self) -> ConfigView:
+        """The config files."""
+        return PlainConfig(self.config_digest, self.entries) if self.config is None else self.config
 
 
 NO_STEPS: Final[Mapping[str, State]] = MappingProxyType({})
@@ -253,6 +357,10 @@ class Ledger(Protocol):
     @property
     def batch(self) -> str:
         """The batch's name; found by the config files' content when none was given."""
+
+    @property
+    def forms(self) -> Mapping[str, str]:
+        """How the records of each config file lie, by its name: declared, or remembered by the batch."""
 
     def keyed_digest_key(self) -> bytes:
         """The key under which key material may be digested: random, one per ledger."""

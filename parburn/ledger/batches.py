@@ -1,27 +1,36 @@
 """Which batch a run belongs to, and to which chip each record of the config files belongs.
 
 A batch is one index space. What one index's record says is never given to a second chip, whatever the batch
-is called and wherever its files lie: records are known by the digest of what they say. Three refusals follow,
-each with an override that somebody must name:
+is called and wherever its files lie: records are known by the digest of what they say. Refusals follow, each
+with an override that somebody must name:
 
 - `SHARED_RECORDS`: these records belong to chips of another batch, or to another index;
-- `CHANGED_CONFIG`: a record of a chip of this batch says something else now (added records are fine);
+- `CHANGED_CONFIG`: a record of a chip of this batch says something else now, or what is shared does (added
+  records are fine);
 - `OTHER_BATCH`: the chip carries an identity of another batch.
 
-Works within the caller's transaction.
+`shares_with` is the narrow way: equal records are taken with the chips of one other batch.
+
+Without a name the batch is found by content: the very same files, or files that hold every record which its
+chips carry, at its index. How records lie in a file is remembered by the batch. Works within the caller's
+transaction.
 """
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import NamedTuple
 
-from parburn.errors import BatchRefused
-from parburn.ledger.base import BatchSpec
+from parburn.errors import BatchRefused, RecordsUndeclared, UsageError
+from parburn.ledger.base import BatchSpec, ConfigView
 from parburn.ledger.writer import Transaction
 
 WITHOUT_CONFIG = "default"  # the batch of runs without name and config files
+_LOOKED_AT = 100  # records of another batch, to see whether changed files are its own
+_BLANK_IT = "A record that is not to be used is blanked, not deleted: all that follow would move up."
 
 
 class Override(Enum):
@@ -33,68 +42,197 @@ class Override(Enum):
 
 
 class Batch(NamedTuple):
-    """The batch of this run."""
+    """The batch of this run. `shares`: batches whose chips may carry equal records and values."""
 
     id: int
     name: str
     spec: BatchSpec
     overrides: frozenset[Override] = frozenset()
+    shares: frozenset[int] = frozenset()
+
+    @property
+    def config(self) -> ConfigView:
+        """The run's files, in the forms of this batch."""
+        return self.spec.view
 
     def records(self, index: int) -> tuple[str, ...]:
         """Digests of what the config files say for `index`; of more than one, the last stands for all."""
-        digests = sorted(set(self.spec.entries(index).split()))
-        return (*digests, " ".join(digests)) if len(digests) > 1 else tuple(digests)
+        return _with_whole(self.config.entries(index))
+
+    def known_as(self, index: int) -> tuple[str, ...]:
+        """The same, and as older ledgers have them."""
+        return (*self.records(index), *_with_whole(self.config.old_entries(index)))
+
+    def has_record(self, index: int) -> bool:
+        """Whether a chip may get this index: some file holds a record for it, or none holds any."""
+        return not self.config.has_records or self.config.entries(index) != ""
+
+
+def _with_whole(entries: str) -> tuple[str, ...]:
+    digests = sorted(set(entries.split()))
+    return (*digests, " ".join(digests)) if len(digests) > 1 else tuple(digests)
 
 
 def find_batch(transaction: Transaction, spec: BatchSpec, overrides: frozenset[Override]) -> Batch:
-    """The run's batch, made when it is new.
+    """The run's batch, made when it is new, with what it remembers of its files.
 
     Raises:
         BatchRefused: see the module.
+        RecordsUndeclared: the scripts use the index, and nobody has said how records lie in a file.
     """
     connection = transaction.connection
-    name = spec.name or _name_by_content(connection, spec)
+    shares = _named_to_share(connection, spec)
+    if spec.name:
+        name, view, holds = *_named(connection, spec, shares), False
+    else:
+        name, view, holds = _by_content(connection, spec)
+    if spec.uses_index and view.undeclared:
+        raise _undeclared(connection, view)
     row = connection.execute("SELECT id FROM batches WHERE name = ?", (name,)).fetchone()
-    batch = Batch(row[0] if row else -1, name, spec, overrides)
-    known = spec.config_digest == "" or (
-        connection.execute(
-            "SELECT 1 FROM batch_configs WHERE batch = ? AND digest = ?", (batch.id, spec.config_digest)
-        ).fetchone()
-        is not None
-    )
+    batch = Batch(row[0] if row else -1, name, spec._replace(config=view), overrides)
+    batch = batch._replace(shares=shares | _remembered_shares(connection, batch.id))
+    known = _is_known(connection, batch)
     if not known:
         _refuse_same_content(connection, batch)
-        _refuse_changed(connection, batch)
+        if Override.CHANGED_CONFIG not in overrides:
+            if not holds:
+                _refuse_changed(connection, batch)
+            _refuse_changed_shared(connection, batch)
     if row is None:
         made = connection.execute("INSERT INTO batches (name) VALUES (?)", (name,)).lastrowid
         assert made is not None
-        batch = Batch(made, name, spec, overrides)
-    if not known:
-        connection.execute("INSERT INTO batch_configs VALUES (?, ?)", (batch.id, spec.config_digest))
-    if row is None or not known:
-        transaction.history.append("batch", name=name, config=spec.config_digest)
+        batch = batch._replace(id=made)
+    new_shares = shares - _remembered_shares(connection, batch.id)
+    if row is None or not known or new_shares:
+        _remember(transaction, batch, new_shares)
     return batch
 
 
-def _name_by_content(connection: sqlite3.Connection, spec: BatchSpec) -> str:
-    if not spec.config_digest:
-        return WITHOUT_CONFIG
-    names = [
-        name
-        for (name,) in connection.execute(
-            "SELECT name FROM batch_configs JOIN batches ON batches.id = batch WHERE digest = ?"
-            " ORDER BY name",
-            (spec.config_digest,),
-        )
-    ]
-    if len(names) > 1:
+# Which one ------------------------------------------------------------------------------------------
+
+
+def _named(connection: sqlite3.Connection, spec: BatchSpec, shares: Iterable[int]) -> tuple[str, ConfigView]:
+    """A batch that was named; its files are read as it remembers them, or as those that it shares with."""
+    assert spec.name is not None
+    forms: dict[str, str] = {}
+    for other in shares:
+        forms.update(_forms(connection, other))
+    row = connection.execute("SELECT id FROM batches WHERE name = ?", (spec.name,)).fetchone()
+    if row is not None:
+        forms.update(_forms(connection, row[0]))
+    return spec.name, spec.view.read_as(forms)
+
+
+def _by_content(connection: sqlite3.Connection, spec: BatchSpec) -> tuple[str, ConfigView, bool]:
+    """The batch, the files as it reads them, and whether all that its chips carry was found in them."""
+    view, holds = spec.view, False
+    if not view.digest:
+        return WITHOUT_CONFIG, view, holds
+    found = connection.execute(
+        "SELECT DISTINCT batches.id, name FROM batch_configs JOIN batches ON batches.id = batch"
+        " WHERE digest IN (?, ?) ORDER BY name",
+        (view.digest, view.old_digest),
+    ).fetchall()
+    if not found:
+        found = list(_holding(connection, view))
+        holds = bool(found)
+    found = found or _with_these_shared(connection, spec)
+    if len(found) > 1:
         raise BatchRefused(
-            f"These config files were used in more than one batch: {', '.join(names)}.",
+            f"These config files were used in more than one batch: {', '.join(row[1] for row in found)}.",
             hint="Say which one is meant with --batch NAME.",
         )
-    if names:
-        return str(names[0])
-    return f"config-{spec.config_digest[:12]}"
+    if found:
+        return found[0][1], view.read_as(_forms(connection, found[0][0])), holds
+    _refuse_near(connection, view)
+    return f"config-{view.digest[:12]}", view, holds
+
+
+def _candidates(
+    connection: sqlite3.Connection, view: ConfigView
+) -> Iterator[tuple[tuple[int, str], ConfigView]]:
+    """Each batch, with the files read as it remembers them; those that cannot be are left out."""
+    for number, name in connection.execute("SELECT id, name FROM batches ORDER BY name").fetchall():
+        try:
+            read = view.read_as(_forms(connection, number))
+            if read.has_records:
+                yield (number, name), read
+        except UsageError:  # these are no files of that batch
+            continue
+
+
+def _holding(connection: sqlite3.Connection, view: ConfigView) -> Iterator[tuple[int, str]]:
+    """Batches of which these files hold every record that a chip carries, at its index."""
+    for row, read in _candidates(connection, view):
+        if next(_carried(connection, row[0]), None) and not read.first_missing(_carried(connection, row[0])):
+            yield row
+
+
+def _with_these_shared(connection: sqlite3.Connection, spec: BatchSpec) -> list[tuple[int, str]]:
+    """Batches whose files hold no records, and say the same. Files without records have no other mark."""
+    view = spec.view
+    if view.has_records:
+        return []
+    files: dict[tuple[int, str], dict[str, tuple[str, str]]] = {}
+    for number, batch, name, form, shared in connection.execute(
+        "SELECT batches.id, batches.name, batch_files.name, form, shared FROM batch_files"
+        " JOIN batches ON batches.id = batch ORDER BY batches.name"
+    ):
+        files.setdefault((number, batch), {})[name] = form, shared
+    free = {row: known for row, known in files.items() if next(_carried(connection, row[0]), None) is None}
+    wanted = sorted(view.shared.values())
+    same = [
+        row for row, known in free.items() if sorted(shared for _form, shared in known.values()) == wanted
+    ]
+    for (_number, name), known in free.items():
+        if not same and spec.uses_index and sorted(known) == sorted(view.names):
+            raise _changed_shared(name, ", ".join(view.names))
+    return same
+
+
+def _refuse_near(connection: sqlite3.Connection, view: ConfigView) -> None:
+    """Files that hold some of the records of a batch and not all: they are its own, changed or not whole."""
+    for (number, name), read in _candidates(connection, view):
+        carried = _carried(connection, number)
+        for (index, digest), _ in zip(carried, range(_LOOKED_AT), strict=False):
+            places = range(max(1, index - 1), index + 2)
+            if any(digest in read.entries(place).split() for place in places) or (
+                digest in read.old_entries(index).split()
+            ):
+                raise _changed(connection, read, number, name)
+
+
+def _undeclared(connection: sqlite3.Connection, view: ConfigView) -> RecordsUndeclared:
+    """The refusal of files whose form nobody has said; a batch that had files of these names is told."""
+    error = view.undeclared_error()
+    for name in view.undeclared:
+        for batch, form in connection.execute(
+            "SELECT batches.name, form FROM batch_files JOIN batches ON batches.id = batch"
+            " WHERE batch_files.name = ? AND form != '' ORDER BY batches.name LIMIT 1",
+            (name,),
+        ):
+            error.hint += (
+                f" The batch {batch} has a {name}, read as {form}, of which this is no continuation: if it "
+                f"is meant to be, --batch {shlex.quote(batch)} tells what differs."
+            )
+    return error
+
+
+# Whether its files are what they were -----------------------------------------------------------------
+
+
+def _is_known(connection: sqlite3.Connection, batch: Batch) -> bool:
+    """Whether these very files were accepted before, in these forms."""
+    view = batch.config
+    if not view.digest:
+        return True
+    row = connection.execute(
+        "SELECT 1 FROM batch_configs WHERE batch = ? AND digest IN (?, ?)",
+        (batch.id, view.digest, view.old_digest),
+    ).fetchone()
+    if row is None or not batch.spec.uses_index:
+        return row is not None
+    return _forms(connection, batch.id).items() >= dict(view.forms).items()
 
 
 def _refuse_same_content(connection: sqlite3.Connection, batch: Batch) -> None:
@@ -102,59 +240,213 @@ def _refuse_same_content(connection: sqlite3.Connection, batch: Batch) -> None:
     if Override.SHARED_RECORDS in batch.overrides:
         return
     rows = connection.execute(
-        "SELECT DISTINCT batches.name, units.idx, records.digest FROM batch_configs"
+        "SELECT DISTINCT batches.name, units.idx, records.digest, batches.id FROM batch_configs"
         " JOIN batches ON batches.id = batch_configs.batch JOIN units ON units.batch = batches.id"
         " JOIN records ON records.unit = units.id"
-        " WHERE batch_configs.digest = ? AND batches.id != ? AND units.idx IS NOT NULL",
-        (batch.spec.config_digest, batch.id),
+        " WHERE batch_configs.digest IN (?, ?) AND batches.id != ? AND units.idx IS NOT NULL",
+        (batch.config.digest, batch.config.old_digest, batch.id),
     )
-    for other, index, digest in rows:
-        if digest in batch.records(index):
+    for other, index, digest, number in rows:
+        if number not in batch.shares and digest in batch.known_as(index):
             raise BatchRefused(
                 f"These config files belong to the batch {other}: its chips carry records of them, "
                 f"index {index} for one.",
-                hint=f"Go on with --batch {other}. If chips are to share records: --allow-shared-records.",
+                hint=f"Go on with --batch {other}. If chips are to carry equal records: "
+                f"--batch {shlex.quote(batch.name)} --shares-with {shlex.quote(other)}, or "
+                "--allow-shared-records.",
             )
 
 
 def _refuse_changed(connection: sqlite3.Connection, batch: Batch) -> None:
     """A record that a chip of this batch carries must still be in the files, for the same index."""
-    if Override.CHANGED_CONFIG in batch.overrides:
-        return
-    rows = connection.execute(
-        "SELECT units.idx, records.digest FROM units JOIN records ON records.unit = units.id"
-        " WHERE units.batch = ? AND units.idx IS NOT NULL",
-        (batch.id,),
+    if not (batch.config.has_records or batch.spec.uses_index or not batch.config.names):
+        return  # no script looks at the index
+    if batch.config.first_missing(_carried(connection, batch.id)) is not None:
+        raise _changed(connection, batch.config, batch.id, batch.name)
+
+
+def _changed(connection: sqlite3.Connection, view: ConfigView, number: int, name: str) -> BatchRefused:
+    missing = view.first_missing(_carried(connection, number))
+    assert missing is not None
+    index, _digest = missing
+    moved = _moved(connection, view, number, index)
+    where = f" What index {moved[0]} had stands under index {moved[1]} now." if moved else ""
+    files = _names(connection, number)
+    lacking = [one for one in files if one not in view.names]
+    own = f"all of its files, in any order: {command_of(connection, number, name, view)}"
+    return BatchRefused(
+        f"The config files say something else for index {index} than what a chip of the batch "
+        f"{name} carries.{where}" + (f" Not among them: {', '.join(lacking)}." if lacking else ""),
+        hint=f"Added records are fine, changed or missing ones are not. {_BLANK_IT} Go on with {own}; or "
+        f"begin another --batch. If the change is meant: --batch {shlex.quote(name)} --allow-changed-config.",
     )
-    for index, digest in rows:
-        if " " not in digest and digest not in batch.records(index):
-            raise BatchRefused(
-                f"The config files say something else for index {index} than what a chip of the batch "
-                f"{batch.name} carries.",
-                hint="Added records are fine, changed or missing ones are not: use the batch's own files "
-                "(all of them), or another --batch. If the change is meant: --allow-changed-config.",
-            )
 
 
-def refuse_foreign_records(connection: sqlite3.Connection, batch: Batch, index: int) -> BatchRefused | None:
-    """Why a new chip may not get `index`: its record, or a part of it, is on a chip of another batch, or the
-    whole of it on a chip of this batch. None: it may."""
-    records = batch.records(index)
-    if not records or Override.SHARED_RECORDS in batch.overrides:
+def _moved(
+    connection: sqlite3.Connection, view: ConfigView, number: int, start: int
+) -> tuple[int, int] | None:
+    """An index, from the first that differs on, whose record stands one place from it: a row is gone."""
+    behind = (row for row in _carried(connection, number) if row[0] >= start)
+    for (index, digest), _ in zip(behind, range(_LOOKED_AT), strict=False):
+        if digest in view.entries(index).split():
+            return None
+        for at in (index - 1, index + 1):
+            if at > 0 and digest in view.entries(at).split():
+                return index, at
+    return None
+
+
+def _refuse_changed_shared(connection: sqlite3.Connection, batch: Batch) -> None:
+    """What a file says for all indexes must be what it was."""
+    view = batch.config
+    for name, form, shared in connection.execute(
+        "SELECT name, form, shared FROM batch_files WHERE batch = ?", (batch.id,)
+    ):
+        if name in view.shared and form == _form(batch, name) and shared != view.shared[name]:
+            raise _changed_shared(batch.name, name)
+
+
+def _changed_shared(batch: str, names: str) -> BatchRefused:
+    return BatchRefused(
+        f"{names} says something else for all boards than when the batch {batch} was begun.",
+        hint="Use the file as it was, or begin another --batch. If the change is meant: "
+        f"--batch {shlex.quote(batch)} --allow-changed-config.",
+    )
+
+
+def command_of(connection: sqlite3.Connection, number: int, name: str, view: ConfigView) -> str:
+    """The options that name a batch and all of its files, and those of this run with them."""
+    files = dict.fromkeys([*_names(connection, number), *view.names])
+    return shlex.join(["--batch", name, *(["--configfiles", *files] if files else ())])
+
+
+def refuse_foreign_records(
+    connection: sqlite3.Connection, batch: Batch, index: int, *, unit: int = -1
+) -> BatchRefused | None:
+    """Why no chip (but `unit`) may have what the files say for `index`. None: it may.
+
+    A record of any file is on a chip of another batch, or stood elsewhere in this one; or all files together
+    say what a chip of this batch carries. Part of a record may be equal within a batch, if the files say so.
+    """
+    if Override.SHARED_RECORDS in batch.overrides or not batch.records(index):
         return None
-    for digest in records:
-        row = connection.execute(
-            "SELECT batches.name, units.idx, units.mac, batches.id FROM records JOIN units ON units.id = unit"
-            " JOIN batches ON batches.id = units.batch WHERE digest = ? AND (batches.id != ? OR digest = ?)"
-            " LIMIT 1",
-            (digest, batch.id, records[-1]),
-        ).fetchone()
-        if row is not None:
-            other, at, mac, other_id = row
-            whose = f"index {at}" if other_id == batch.id else f"index {at} of the batch {other}"
-            way = "Mend the config files" if other_id == batch.id else f"Go on with --batch {other}"
+    if not _is_carried(connection, batch.known_as(index), unit):
+        return None
+    whole = {_with_whole(batch.config.entries(index))[-1:], _with_whole(batch.config.old_entries(index))[-1:]}
+    for digest in batch.known_as(index):
+        for other, at, mac, number in _others(connection, batch, digest, unit):
+            own = number == batch.id
+            if own and (digest,) not in whole and at is not None and digest in batch.known_as(at):
+                continue
+            whose = f"index {at}" if own else f"index {at} of the batch {other}"
+            if own:
+                way, shared = "Mend the config files", "--allow-shared-records"
+            else:
+                way = f"Go on with {command_of(connection, number, other, batch.config)}"
+                shared = f"--batch NAME --shares-with {shlex.quote(other)}, or --allow-shared-records"
             return BatchRefused(
                 f"The config files say for index {index} what the chip {mac} carries as {whose}.",
-                hint=f"{way}. If chips are to share records: --allow-shared-records.",
+                hint=f"{way}. {_BLANK_IT} If chips are to share records: {shared}. A file that is not of "
+                "records but the same for all boards: --records FILE=none.",
             )
     return None
+
+
+def _is_carried(connection: sqlite3.Connection, digests: tuple[str, ...], unit: int) -> bool:
+    """Whether any unit but this one has one of these records: nearly always none has."""
+    places = ",".join("?" * len(digests))
+    query = f"SELECT 1 FROM records WHERE digest IN ({places}) AND unit != ? LIMIT 1"
+    return connection.execute(query, (*digests, unit)).fetchone() is not None
+
+
+def _others(
+    connection: sqlite3.Connection, batch: Batch, digest: str, unit: int
+) -> Iterator[tuple[str, int | None, str, int]]:
+    """Units with this record: one of a batch that does not share, some of this one."""
+    sharing = ",".join(map(str, sorted(batch.shares | {batch.id})))
+    for condition, most in ((f"units.batch NOT IN ({sharing})", 1), (f"units.batch = {batch.id}", 20)):
+        yield from connection.execute(
+            "SELECT batches.name, units.idx, units.mac, batches.id FROM records JOIN units ON units.id = unit"
+            f" JOIN batches ON batches.id = units.batch WHERE digest = ? AND units.id != ? AND {condition}"
+            f" LIMIT {most}",
+            (digest, unit),
+        ).fetchall()
+
+
+# What a batch remembers -------------------------------------------------------------------------------
+
+
+def _carried(connection: sqlite3.Connection, batch: int) -> Iterator[tuple[int, str]]:
+    """The records that a batch's chips carry, in order of their index."""
+    return connection.execute(
+        "SELECT units.idx, records.digest FROM units JOIN records ON records.unit = units.id"
+        " WHERE units.batch = ? AND units.idx IS NOT NULL ORDER BY units.idx",
+        (batch,),
+    )
+
+
+def _forms(connection: sqlite3.Connection, batch: int) -> Mapping[str, str]:
+    """How the records of a batch's files lie, by their names."""
+    return dict(
+        connection.execute("SELECT name, form FROM batch_files WHERE batch = ? AND form != ''", (batch,))
+    )
+
+
+def _names(connection: sqlite3.Connection, batch: int) -> list[str]:
+    """The files of a batch."""
+    return [
+        name
+        for (name,) in connection.execute(
+            "SELECT name FROM batch_files WHERE batch = ? ORDER BY name", (batch,)
+        )
+    ]
+
+
+def _form(batch: Batch, name: str) -> str:
+    """The form to be remembered: a run whose scripts use no index says nothing of it."""
+    return batch.config.forms[name] if batch.spec.uses_index else ""
+
+
+def _named_to_share(connection: sqlite3.Connection, spec: BatchSpec) -> frozenset[int]:
+    if spec.shares_with is None:
+        return frozenset()
+    row = connection.execute("SELECT id FROM batches WHERE name = ?", (spec.shares_with,)).fetchone()
+    if row is None:
+        known = ", ".join(name for (name,) in connection.execute("SELECT name FROM batches ORDER BY name"))
+        raise BatchRefused(
+            f"--shares-with {spec.shares_with}: the ledger knows no such batch.",
+            hint=f"Batches are {known}." if known else "It knows none yet.",
+        )
+    return frozenset(row)
+
+
+def _remembered_shares(connection: sqlite3.Connection, batch: int) -> frozenset[int]:
+    """Declared by either of the two: their chips may be equal, whichever is burned next."""
+    rows = connection.execute(
+        "SELECT other FROM batch_shares WHERE batch = ?1"
+        " UNION SELECT batch FROM batch_shares WHERE other = ?1",
+        (batch,),
+    )
+    return frozenset(number for (number,) in rows)
+
+
+def _remember(transaction: Transaction, batch: Batch, shares: Iterable[int]) -> None:
+    """Write down the files' content, forms and shared data, and what the batch shares with others."""
+    connection, view = transaction.connection, batch.config
+    if view.digest:
+        connection.execute("INSERT OR IGNORE INTO batch_configs VALUES (?, ?)", (batch.id, view.digest))
+    rows = [(batch.id, name, _form(batch, name), view.shared[name]) for name in view.names]
+    connection.executemany(
+        f"INSERT OR {'REPLACE' if batch.spec.uses_index else 'IGNORE'} INTO batch_files VALUES (?, ?, ?, ?)",
+        rows,
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO batch_shares VALUES (?, ?)", [(batch.id, other) for other in shares]
+    )
+    transaction.history.append(
+        "batch",
+        name=batch.name,
+        config=view.digest,
+        files=[list(row[1:]) for row in rows],
+        shares_with=batch.spec.shares_with or "",
+    )

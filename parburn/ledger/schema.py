@@ -85,6 +85,18 @@ MIGRATIONS = (
     -- What the chip held when it last passed, in the form of attempts.image_before; empty: not known.
     ALTER TABLE units ADD COLUMN image_passed TEXT NOT NULL DEFAULT '';
     """,
+    """
+    -- How the records of a batch's config files lie (form; empty: no script has used the index yet), and the
+    -- digest of what each file says for all indexes, as last accepted.
+    CREATE TABLE batch_files (
+        batch INTEGER NOT NULL, name TEXT NOT NULL, form TEXT NOT NULL, shared TEXT NOT NULL,
+        PRIMARY KEY (batch, name)
+    ) WITHOUT ROWID;
+    -- Batches whose chips may carry equal records and values, declared by the first of the two.
+    CREATE TABLE batch_shares (
+        batch INTEGER NOT NULL, other INTEGER NOT NULL, PRIMARY KEY (batch, other)
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION = len(MIGRATIONS)
 

@@ -157,6 +157,10 @@ class SqliteLedger:
         return self._opened.name
 
     @property
+    def forms(self) -> Mapping[str, str]:
+        return self._opened.config.forms
+
+    @property
     def commits(self) -> int:
         """How many times the disk was waited for."""
         return self._writer.commits

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from parburn.errors import LedgerError, UniqueValueTaken, UnitRefused
 from parburn.ledger.base import UNDER_WAY, UNTOUCHED, Attempt, Identity, State, check_transition
+from parburn.ledger.batches import Batch, refuse_foreign_records
 from parburn.ledger.writer import Transaction
 
 FAILURES_THAT_SET_ASIDE = 2  # chips on which the script failed clean with one and the same record
@@ -30,7 +31,7 @@ class Held(NamedTuple):
     index: int  # type: ignore[assignment]  # not tuple.index
     records: tuple[str, ...]
     job: str  # by which failures of the script are counted
-    shares: bool  # the operator allowed shared records
+    of: Batch  # what its files say, and what it shares
 
 
 def current(transaction: Transaction, unit: Held) -> State:
@@ -169,17 +170,9 @@ def _check_values(transaction: Transaction, unit: Held) -> None:
 
 def _check_records(transaction: Transaction, unit: Held) -> None:
     """Between claim and burn another process may have given the same record to its chip."""
-    if not unit.records or unit.shares:
-        return
-    row = transaction.connection.execute(
-        "SELECT mac FROM records JOIN units ON units.id = unit WHERE digest = ? AND unit != ? LIMIT 1",
-        (unit.records[-1], unit.id),
-    ).fetchone()
-    if row is not None:
-        raise UnitRefused(
-            f"What the config files say for index {unit.index} was given to the chip {row[0]} meanwhile.",
-            hint="Two chips must not share it. Mend the config files, or allow it: --allow-shared-records.",
-        )
+    refused = refuse_foreign_records(transaction.connection, unit.of, unit.index, unit=unit.id)
+    if refused is not None:
+        raise UnitRefused(f"Its record was given to another chip meanwhile. {refused}", hint=refused.hint)
 
 
 def _bind(transaction: Transaction, unit: Held) -> dict[str, Any]:

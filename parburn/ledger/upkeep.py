@@ -11,7 +11,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from parburn.errors import LedgerUnusable, UnitRefused, UsageError
 from parburn.ledger import history, schema
@@ -133,13 +133,14 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
     `file` has a line for each: `N`, `A-B`, or `N,CHIP,MAC` (that chip then keeps the index); `#` comments.
 
     Raises:
-        UsageError: a line that cannot be understood. UnitRefused: an index that is another chip's already.
+        UsageError: no batch is named, or a line cannot be understood.
+        UnitRefused: an index that is another chip's already.
     """
     place = _place(path, why)
     used = _read_used(file)
-    name = batch or WITHOUT_CONFIG
     with _changing(place) as transaction:
         connection = transaction.connection
+        name = batch or _ask_for_batch(connection)
         connection.execute("INSERT OR IGNORE INTO batches (name) VALUES (?)", (name,))
         (number,) = connection.execute("SELECT id FROM batches WHERE name = ?", (name,)).fetchone()
         count = 0
@@ -148,6 +149,16 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
                 count += _mark_used(transaction, number, name, index, entry, file)
         transaction.history.append("imported", why=why, batch=name, indexes=count)
     return f"{count} indexes of the batch {name} are marked as used.\n"
+
+
+def _ask_for_batch(connection: sqlite3.Connection) -> NoReturn:
+    names = ", ".join(name for (name,) in connection.execute("SELECT name FROM batches ORDER BY name"))
+    known = f" This ledger has {names}." if names else ""
+    raise UsageError(
+        "Of which batch are these indexes?",
+        hint=f"Give --batch NAME, and burn with the same --batch.{known} Runs without config files and "
+        f"without --batch are of the batch {WITHOUT_CONFIG}.",
+    )
 
 
 def _mark_used(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from parburn.errors import LedgerError, LedgerUnusable
+from parburn.errors import LedgerError, LedgerUnusable, ParburnError
 from parburn.ledger.history import History
 from parburn.ledger.schema import BUSY_TIMEOUT_S, now, translate
 
@@ -213,9 +213,9 @@ class Writer:
         self.commits += 1
         self._end = history.sequence, history.head
 
-    def _translated(self, error: Exception) -> LedgerError:
+    def _translated(self, error: Exception) -> ParburnError:
         """Whatever fails in the thread reaches a board as the ledger's failure: it must not burn then."""
-        if isinstance(error, LedgerError):
+        if isinstance(error, ParburnError):  # also what a config file lacks, found when it is compared
             return error
         translated = translate(error, self._path)
         translated.__cause__ = error

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from types import CodeType
 
+from parburn.config.files import ConfigFile
 from parburn.errors import ScriptSyntaxError, UsageError
-from parburn.script.config import ConfigFile
 
 _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]{2,}")
 

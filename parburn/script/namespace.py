@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from parburn.config.files import ConfigFile
 from parburn.script.commands import Commands, Nest
-from parburn.script.config import SCRIPT_JSON, ConfigFile, ConfigHandle
+from parburn.script.config import SCRIPT_JSON, ConfigHandle
 from parburn.script.efuses import Efuses
 from parburn.script.esp import Esp
 from parburn.script.refusal import for_scripts
@@ -78,7 +79,7 @@ def make_args(
     options, facts = session.options, session.facts
     return argparse.Namespace(
         index=index,
-        configfiles=None if configfiles is None else [one.open() for one in configfiles],
+        configfiles=None if configfiles is None else [ConfigHandle(one) for one in configfiles],
         scripts=list(scripts),
         port=facts.port,
         baud=options.baud,

@@ -14,13 +14,14 @@ from pathlib import Path
 from anyio import Event, move_on_after, sleep
 from anyio.from_thread import BlockingPortal
 
+from parburn.config.files import ConfigFile, read_file
 from parburn.efuse.image import EfuseImage
 from parburn.errors import EfuseError, ParburnError
 from parburn.script import output
 from parburn.script.bridge import Bridge, ScriptStopped
 from parburn.script.clock import ScriptClock
 from parburn.script.compiled import CompiledScript, CompiledScripts, compile_scripts
-from parburn.script.config import ConfigFile, load_config_files
+from parburn.script.config import ConfigHandle
 from parburn.script.failure import script_exited, script_failed, script_timed_out
 from parburn.script.namespace import make_args, make_globals
 from parburn.script.session import DeviceCalls, DeviceFacts, ScriptOptions, ScriptOutcome, Session
@@ -129,7 +130,7 @@ class _Run:
         self, scripts: Sequence[CompiledScript], index: int | None, files: Sequence[ConfigFile] | None
     ) -> None:
         names = self._session.globals
-        handles = [script.source.open() for script in scripts]
+        handles = [ConfigHandle(script.source) for script in scripts]
         for script, handle in zip(scripts, handles, strict=True):
             args = make_args(self._session, index=index, configfiles=files, scripts=handles)
             names.update(args=args, scripts=handles, file=handle, __file__=str(script.path))
@@ -150,7 +151,7 @@ class _Run:
         scripts = [self._scripts.script_at(path) for path in paths]
         files = None
         if config_paths is not None:
-            files = load_config_files(Path(path) for path in config_paths).files
+            files = tuple(read_file(Path(path)) for path in config_paths)
         names = self._session.globals
         outer = {name: names.get(name) for name in _PER_SCRIPT}
         self._depth += 1

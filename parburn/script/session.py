@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from parburn.chips.model import Block, Chip, Field, RegisterWrite
+from parburn.config.records import ConfigFiles
 from parburn.efuse import values
 from parburn.efuse.image import BlockNotRead, EfuseImage
 from parburn.efuse.staging import StagedBurns
 from parburn.errors import ChipError, EfuseError, ParburnError, ScriptError, UnknownName
 from parburn.script.bridge import Bridge
-from parburn.script.config import ConfigFiles
 
 UNIQUE_BITS = 32  # a custom field longer than this is taken for an identity of the unit
 T = TypeVar("T")

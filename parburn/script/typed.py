@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from parburn.config.files import ConfigFile
 from parburn.errors import ParburnError, UsageError
 from parburn.script.compiled import CompiledScript, CompiledScripts
-from parburn.script.config import ConfigFile
 from parburn.script.failure import masked
 from parburn.script.options import split_command, take_options
 from parburn.script.verbs import VERBS, verb_named

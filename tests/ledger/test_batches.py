@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from parburn.errors import BatchRefused, LedgerError, UnitRefused
+from parburn.config.records import load_config_files
+from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, RecordsUndeclared, UnitRefused
 from parburn.ledger.base import BatchSpec
 from parburn.ledger.batches import Override
 
@@ -172,7 +177,146 @@ def test_a_record_that_another_run_spent_meanwhile_is_not_burned_again(path: Pat
             assert first.index == second.index == 1
             await burn(first)
             await second.planned("plan", {})
-            with pytest.raises(UnitRefused, match="given to the chip aa:bb:cc:00:00:01 meanwhile"):
+            with pytest.raises(UnitRefused, match=r"meanwhile.*what the chip aa:bb:cc:00:00:01 carries"):
                 await second.burn_attempted(attempt())
+
+    run(work())
+
+
+# With real files ------------------------------------------------------------------------------------
+
+
+def files(folder: Path, texts: Mapping[str, str], *declared: str, **more: Any) -> BatchSpec:
+    """The batch of these files, for scripts that use the index."""
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    config = load_config_files([folder / name for name in texts], declared)
+    name = more.pop("name", None)
+    return BatchSpec(name, config.digest, config.entries, config=config, **{"uses_index": True, **more})
+
+
+def test_a_file_that_holds_what_a_batch_carries_is_that_batch(path: Path, tmp_path: Path) -> None:
+    async def work() -> None:
+        await burn_on(path, chip(1), files(tmp_path, {"a.csv": "id\n1\n2\n"}, "a.csv=row"))
+        first = await name_of(path, files(tmp_path, {"a.csv": "id\n1\n2\n"}))
+        grown = {"a.csv": "id\r\n 1\r\n2\r\n3\r\n", "more.json": '{"1": "x"}'}
+        assert await name_of(path, files(tmp_path, grown)) == first  # the form is remembered, too
+        assert await burn_on(path, chip(2), files(tmp_path, grown)) == 2
+        # Nobody carries the second row of the first column alone: a batch of its own needs its form said.
+        with pytest.raises(RecordsUndeclared, match=r"a\.csv does not name its indexes"):
+            await name_of(path, files(tmp_path, {"a.csv": "id\n71\n72\n"}))
+        other = files(tmp_path, {"a.csv": "id\n71\n72\n"}, "a.csv=row")
+        assert await name_of(path, other) != first
+
+    run(work())
+
+
+def test_a_file_that_holds_a_part_of_it_is_refused(path: Path, tmp_path: Path) -> None:
+    async def work() -> None:
+        ids = {"a.json": '{"1": 1, "2": 2, "3": 3}'}
+        first = await name_of(path, files(tmp_path, ids))
+        for number in (1, 2):
+            await burn_on(path, chip(number), files(tmp_path, ids))
+        for changed in ('{"1": 1, "2": 5, "3": 3}', '{"1": 2, "2": 3}', '{"2": 2}'):
+            with pytest.raises(BatchRefused, match="something else for index") as refused:
+                await name_of(path, files(tmp_path, {"a.json": changed}))
+            assert "blanked, not deleted" in refused.value.hint
+            assert f"--batch {first} --configfiles a.json" in refused.value.hint
+        with pytest.raises(BatchRefused, match="What index 2 had stands under index 1 now"):
+            await name_of(path, files(tmp_path, {"a.json": '{"1": 2, "2": 3}'}, name=first))
+
+    run(work())
+
+
+def test_shared_data_that_have_changed_are_refused(path: Path, tmp_path: Path) -> None:
+    async def work() -> None:
+        def spec(version: int, wifi: str, *declared: str, **more: Any) -> BatchSpec:
+            ids = f'{{"version": {version}, "1": "a", "2": "b"}}'
+            return files(tmp_path, {"a.json": ids, "wifi.txt": wifi}, *declared, **more)
+
+        await burn_on(path, chip(1), spec(1, "x\n", "wifi.txt=none"))
+        name = await name_of(path, spec(1, "x\r\n"))
+        for changed, which in ((spec(2, "x"), "a.json"), (spec(1, "y"), "wifi.txt")):
+            with pytest.raises(BatchRefused, match=f"{which} says something else for all boards"):
+                await name_of(path, changed._replace(config=changed.view.read_as({"wifi.txt": "none"})))
+        async with opened(path, spec(2, "y", name=name), overrides=[Override.CHANGED_CONFIG]) as ledger:
+            assert (await claim_of(ledger, chip(2))).index == 2
+        assert await name_of(path, spec(2, "y")) == name  # from now on
+
+    run(work())
+
+
+def test_indexes_without_a_record_are_not_given_out(path: Path, tmp_path: Path) -> None:
+    async def work() -> None:
+        spec = files(tmp_path, {"a.txt": "one\n\nthree\n", "b.json": '{"5": "x"}'}, "a.txt=line", name="A")
+        async with opened(path, spec) as ledger:
+            claims = await claims_of(ledger, [chip(n) for n in range(4)])
+            assert [getattr(claim, "index", type(claim)) for claim in claims] == [1, 3, 5, OutOfIndexes]
+            assert "a.txt has 3, b.json has 1, all are used" in str(claims[3])
+        async with opened(path, spec) as ledger:
+            (claim,) = await claims_of(ledger, [chip(9)], first=2, last=2)
+            assert isinstance(claim, OutOfIndexes)
+
+    run(work())
+
+
+def test_a_run_without_index_needs_no_forms_and_forgets_none(path: Path, tmp_path: Path) -> None:
+    async def work() -> None:
+        table = {"a.csv": "id\n1\n2\n"}
+        spec = files(tmp_path, table, uses_index=False)
+        first = await name_of(path, spec)
+        with pytest.raises(RecordsUndeclared):
+            await name_of(path, files(tmp_path, table))
+        await burn_on(path, chip(1), files(tmp_path, table, "a.csv=row"))
+        assert await name_of(path, spec) == first
+        async with opened(path, files(tmp_path, table)) as ledger:
+            assert ledger.forms == {"a.csv": "row"}
+
+    run(work())
+
+
+def test_records_of_an_older_ledger_stay_valid(path: Path, tmp_path: Path) -> None:
+    """They are known by the old digest, beside those that are burned from now on."""
+
+    async def work() -> None:
+        ids = {"a.json": '{"1": {"mac": "AA", "n": 1}, "2": "b"}'}
+        spec = files(tmp_path, ids, name="A")
+        await burn_on(path, chip(1), spec)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("DELETE FROM batch_files")
+            connection.execute("UPDATE batch_configs SET digest = ?", (spec.view.old_digest,))
+            connection.execute("UPDATE records SET digest = ?", (spec.view.old_entries(1),))
+            connection.commit()
+        assert await name_of(path, files(tmp_path, ids)) == "A"
+        grown = {"a.json": '{"2": "b", "1": {"n": 1, "mac": "AA"}, "3": "c"}'}
+        assert await name_of(path, files(tmp_path, grown)) == "A"
+        with pytest.raises(BatchRefused):
+            await name_of(path, files(tmp_path, {"a.json": '{"1": {"mac": "BB"}, "2": "b"}'}, name="A"))
+        fewer = {"a.json": '{"1": {"n": 1, "mac": "AA"}, "3": "c"}'}
+        async with opened(path, files(tmp_path, fewer, name="B")) as ledger:
+            with pytest.raises(BatchRefused, match="index 1 of the batch A"):
+                await claim_of(ledger, chip(2))
+        assert await burn_on(path, chip(2), files(tmp_path, grown)) == 2
+
+    run(work())
+
+
+def test_a_record_that_moved_is_not_given_again_though_the_change_is_allowed(
+    path: Path, tmp_path: Path
+) -> None:
+    """With two files the whole differs: each record of each file is looked at all the same."""
+
+    async def work() -> None:
+        def spec(macs: str) -> BatchSpec:
+            return files(tmp_path, {"m.json": macs, "x.json": '{"1": "x", "2": "y", "3": "x"}'}, name="A")
+
+        await burn_on(path, chip(1), spec('{"1": "mac1", "2": "mac2", "3": "mac3"}'))
+        moved = spec('{"1": "new", "2": "mac1", "3": "mac3"}')
+        async with opened(path, moved, overrides=[Override.CHANGED_CONFIG]) as ledger:
+            with pytest.raises(BatchRefused, match="as index 1"):
+                await claim_of(ledger, chip(2))
+        assert await burn_on(path, chip(3), spec('{"1": "mac1", "2": "mac2", "3": "mac3"}')) == 2
+        # x.json says x for index 1 and for index 3: that is its own word.
+        assert await burn_on(path, chip(4), spec('{"1": "mac1", "2": "mac2", "3": "mac3"}')) == 3
 
     run(work())

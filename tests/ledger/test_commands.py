@@ -238,8 +238,8 @@ def test_import_used(path: Path, tmp_path: Path) -> None:
             assert [getattr(claim, "index", claim) for claim in claims] == [4, 6, 7, 8]
 
     upkeep.init(path, why="new machine")
-    assert "5 indexes" in upkeep.import_used(path, file, why="old sheet")
-    assert "0 indexes" in upkeep.import_used(path, file, why="twice")
+    assert "5 indexes" in upkeep.import_used(path, file, why="old sheet", batch="default")
+    assert "0 indexes" in upkeep.import_used(path, file, why="twice", batch="default")
     run(work())
     assert "verifies" in export.verify(path)
 
@@ -252,7 +252,17 @@ def test_import_used_names_the_line(path: Path, tmp_path: Path, line: str) -> No
     file = tmp_path / "used.csv"
     file.write_text(f"# head\n{line}\n")
     with pytest.raises(UsageError, match=r"used\.csv:2: expected N"):
+        upkeep.import_used(path, file, why="x", batch="default")
+
+
+def test_import_used_asks_for_the_batch(path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "used.csv"
+    file.write_text("1-3\n")
+    run(burn_on(path, chip(1), batch({1: "one"}, name="monday")))
+    with pytest.raises(UsageError, match="Of which batch") as asked:
         upkeep.import_used(path, file, why="x")
+    assert "monday" in asked.value.hint
+    assert "1 units" in export.show(path)
 
 
 def test_import_used_takes_nothing_from_a_chip(path: Path, tmp_path: Path) -> None:
@@ -260,10 +270,10 @@ def test_import_used_takes_nothing_from_a_chip(path: Path, tmp_path: Path) -> No
     file.write_text("9\n1,chip,aa:bb:cc:00:00:09\n")
     run(burn_on(path, chip(1)))
     with pytest.raises(UnitRefused, match=r"used\.csv:2: index 1 is held by"):
-        upkeep.import_used(path, file, why="x")
+        upkeep.import_used(path, file, why="x", batch="default")
     file.write_text("8,chip,aa:bb:cc:00:00:01\n")
     with pytest.raises(UnitRefused, match="has a record already"):
-        upkeep.import_used(path, file, why="x")
+        upkeep.import_used(path, file, why="x", batch="default")
     assert "1 units" in export.show(path)
 
 

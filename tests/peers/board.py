@@ -17,13 +17,13 @@ from parburn.chips.describe import chip_revision
 from parburn.chips.model import Chip, RegisterWrite
 from parburn.chips.registry import chip_named
 from parburn.chips.table import extend_chip, parse_custom_table
+from parburn.config.records import load_config_files
 from parburn.efuse import values
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
 from parburn.errors import IdentityUnclear, ParburnError
 from parburn.identify import check_mac_crc
-from parburn.script.config import load_config_files
 from parburn.script.runner import compile_scripts, run_scripts
 from parburn.script.session import DeviceFacts, ScriptOptions
 from tests.peers.client import ChipState, Commands, FieldState, Outcome, Scripts, Step, StepOutcome

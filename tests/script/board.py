@@ -11,12 +11,12 @@ import anyio
 from parburn.chips.model import Chip, RegisterWrite
 from parburn.chips.registry import chip_named
 from parburn.chips.table import extend_chip, parse_custom_table
+from parburn.config.records import ConfigFiles, load_config_files
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
 from parburn.errors import ParburnError
 from parburn.script.compiled import CompiledScripts, compile_scripts
-from parburn.script.config import ConfigFiles, load_config_files
 from parburn.script.runner import run_scripts
 from parburn.script.session import DeviceFacts, ScriptOptions, ScriptOutcome
 

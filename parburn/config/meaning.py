@@ -1,0 +1,95 @@
+"""What a record means, whatever way it is written, and the digest by which records are compared. Pure.
+
+Line ends, the order of keys, spaces around and between words, the letter case of MACs and of what begins with
+0x, and the separators of a MAC do not count. Neither does whether a number stands in quotes: a script burns
+the same bits from both. An empty text, list or object says nothing, as if it were not there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from hashlib import blake2b
+from json.encoder import encode_basestring_ascii
+from typing import Any, Final
+
+FORM = "m1:"  # begins each digest of a meaning; digests of older ledgers are bare hex
+DEEPEST = 100  # levels of a record; what differs deeper only counts as equal, and so is refused
+
+# A MAC of 6 bytes, with or without separators, and one of 8 bytes with them.
+MAC: Final = re.compile(
+    r"[0-9A-Fa-f]{2}([:.-]?)[0-9A-Fa-f]{2}(?:\1[0-9A-Fa-f]{2}){4}"
+    r"|[0-9A-Fa-f]{4}([:.-])[0-9A-Fa-f]{4}\2[0-9A-Fa-f]{4}"
+    r"|[0-9A-Fa-f]{2}([:-])[0-9A-Fa-f]{2}(?:\3[0-9A-Fa-f]{2}){6}"
+)
+_SHOWN_AT_MOST = 20  # characters of one value: a key is never shown
+_SHOWN_IN_ALL = 60
+_quoted: Callable[[str], str] = encode_basestring_ascii
+
+
+def text_meaning(text: str) -> str:
+    """What a text says, in one way of writing it."""
+    if MAC.fullmatch(text):
+        return _bare(text)
+    plain = " ".join(text.split())
+    if plain != text and MAC.fullmatch(plain):
+        return _bare(plain)
+    return plain.lower() if plain[:2] in ("0x", "0X") else plain
+
+
+def _bare(mac: str) -> str:
+    return (
+        mac.replace(":", "").replace("-", "").replace(".", "").lower()
+    )  # three times as fast as translate()
+
+
+def meaning(value: Any, depth: int = 0) -> str:
+    """What parsed data say, as ASCII text; empty when they say nothing."""
+    if type(value) is str:
+        said = text_meaning(value)
+        return _quoted(said) if said else ""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return '"true"' if value else '"false"'
+    if depth >= DEEPEST:
+        return "..."
+    if isinstance(value, dict):
+        members = [
+            f"{_quoted(' '.join(key.split()))}:{said}"
+            for key, inner in value.items()
+            if (said := meaning(inner, depth + 1))
+        ]
+        return "{" + ",".join(sorted(members)) + "}" if members else ""
+    if isinstance(value, list):
+        items = [meaning(inner, depth + 1) for inner in value]
+        return "[" + ",".join(items) + "]" if any(items) else ""
+    return _quoted(text_meaning(str(value)))
+
+
+def digest_of(value: Any) -> str:
+    """The digest by which a record is compared; empty when it says nothing."""
+    if type(value) is str:
+        plain = text_meaning(value)
+        said = _quoted(plain) if plain else ""
+    else:
+        said = meaning(value)
+    return f"{FORM}{blake2b(said.encode('ascii'), digest_size=16).hexdigest()}" if said else ""
+
+
+def shown(value: Any) -> str:
+    """A record in a few words for the operator. Long values are keys, as likely as not: only their length."""
+    if isinstance(value, dict):
+        words = [_word(inner) for inner in value.values()]
+    else:
+        words = [_word(inner) for inner in value] if isinstance(value, list) else [_word(value)]
+    text = ", ".join(word for word in words if word)
+    return text if len(text) <= _SHOWN_IN_ALL else f"{text[: _SHOWN_IN_ALL - 3]}..."
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, (dict, list)):
+        return f"{len(value)} entries"
+    text = "" if value is None else " ".join(str(value).split())
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= _SHOWN_AT_MOST else f"({len(text)} characters)"

@@ -1,0 +1,1 @@
+"""Tests of parburn.config."""

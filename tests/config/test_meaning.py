@@ -1,0 +1,90 @@
+"""What two ways of writing a record have in common, and what no way of writing may hide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parburn.config.meaning import DEEPEST, digest_of, shown, text_meaning
+from tests.fuzzing import JSON_LIKE, examples
+
+MAC = "aa:bb:cc:dd:ee:0f"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (MAC, "AA:BB:CC:DD:EE:0F"),
+        (MAC, "aa-bb-cc-dd-ee-0f"),
+        (MAC, "AABBCCDDEE0F"),
+        (MAC, "aabb.ccdd.ee0f"),
+        (MAC, f" {MAC}\r"),
+        ("aa:bb:cc:ff:fe:dd:ee:0f", "AA-BB-CC-FF-FE-DD-EE-0F"),
+        ("0x1A", "0X1a"),
+        ("two  words ", "two words"),
+        (5, "5"),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ({"a": 1, "b": ""}, {"a": "1"}),
+        ({" mac": MAC}, {"mac": MAC.upper()}),
+        ([1, 2], ["1", "2"]),
+        ({"a": [{"b": None}]}, {}),
+    ],
+)
+def test_these_mean_the_same(one: Any, other: Any) -> None:
+    assert digest_of(one) == digest_of(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (MAC, "aa:bb:cc:dd:ee:1f"),
+        ("P00a", "P00A"),
+        ("1A", "1a"),  # neither a MAC nor with 0x
+        ("aa:bb-cc:dd:ee:0f", MAC),  # separators that differ: no MAC
+        ("0x10", "16"),
+        ("12", "1 2"),
+        ([1, 2], [2, 1]),
+        ([1, ""], ["", 1]),
+        ({"a": 1}, {"b": 1}),
+        ({"a": "b"}, {"a": {"b": "b"}}),
+        (["a", "b"], ["a,b"]),
+        ({"a": 'x","b":"y'}, {"a": "x", "b": "y"}),
+        (True, 1),
+    ],
+)
+def test_these_do_not(one: Any, other: Any) -> None:
+    assert digest_of(one) != digest_of(other)
+
+
+@pytest.mark.parametrize("nothing", [None, "", "  ", {}, [], {"a": ""}, [None, ""], {"a": {"b": []}}])
+def test_what_says_nothing_has_no_digest(nothing: Any) -> None:
+    assert digest_of(nothing) == ""
+
+
+@examples(200)
+@given(value=JSON_LIKE)
+def test_everything_has_a_digest_or_says_nothing(value: Any) -> None:
+    assert digest_of(value) in ("", digest_of([value])) or digest_of(value).startswith("m1:")
+    assert len(shown(value)) <= 60
+
+
+@examples(100)
+@given(text=st.text(max_size=40))
+def test_a_meaning_means_itself(text: str) -> None:
+    assert text_meaning(text_meaning(text)) == text_meaning(text)
+
+
+def test_what_is_nested_deeply_does_not_end_the_run() -> None:
+    deep: Any = "x"
+    for _ in range(20 * DEEPEST):
+        deep = [deep]
+    assert digest_of(deep).startswith("m1:")
+
+
+def test_a_key_is_not_shown() -> None:
+    key = "00112233445566778899aabbccddeeff"
+    assert shown(["1001", key]) == "1001, (32 characters)"
+    assert key[:8] not in shown({"a": {"b": key}, "c": key})
