@@ -42,4 +42,6 @@ class Job(NamedTuple):
     trace: Path | None = None
     debug: bool = False
     simulated: bool = False
+    same: tuple[str, ...] = ()  # values that may be equal on several chips
+    unique: tuple[str, ...] = ()  # values that are each chip's own; parts of one number joined by +
     overrides: frozenset[str] = frozenset()  # refusals of the ledger taken on, as "allow-shared-records"

@@ -34,19 +34,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "script": {"efuse", "chips", "coding"},
     "ledger": set(),
-    "records": {"efuse", "chips"},
+    "records": {"efuse", "chips", "ledger"},
     "tables": {"chips", "job"},
     "tracebook": {"chips", "protocol"},
     "rate": {"chips"},
-    "run": {"chips", "identify", "job", "ledger", "rate", "script", "tables", "tracebook", "transport"},
+    "run": {
+        "chips", "efuse", "identify", "job", "ledger", "rate", "script", "tables", "tracebook", "transport"
+    },
     "board": {"identify", "ledger", "rom"},
     "calls": {"board", "chips", "commit", "efuse", "identify", "ledger", "records", "run", "script"},
     "device": {
         "board", "calls", "commit", "identify", "protocol", "rate", "rom", "run", "script", "transport"
     },
+    "doubled": {"efuse", "run"},
     "fleet": {
-        "coding", "device", "identify", "job", "ledger", "protocol", "rate", "run", "script", "tables",
-        "transport",
+        "coding", "device", "doubled", "efuse", "identify", "job", "ledger", "protocol", "rate", "run",
+        "script", "tables", "transport",
     },
     "ui": set(),
     "sim": {"chips"},

@@ -237,10 +237,10 @@ def _usable(
     for index in _free(transaction.connection, batch.id, first):
         if last is not None and index > last:
             return
-        if units.is_set_aside(transaction, batch.id, index, record_job(job, batch, index)):
+        why = units.why_set_aside(transaction, batch.id, index, record_job(job, batch, index))
+        if why:
             notes.append(
-                f"Index {index} is set aside: the script failed with its record on "
-                f"{units.FAILURES_THAT_SET_ASIDE} chips. It comes back when the script or the record changes."
+                f"Index {index} is set aside: {why}. It comes back when the script or the record changes."
             )
             continue
         yield index
@@ -301,6 +301,7 @@ def _held(unit: int, batch: Batch, identity: Identity, index: int, job: str) -> 
         records=batch.records(index),
         job=record_job(job, batch, index),
         shares=_shares(batch),
+        shares_values=batch.shares,
     )
 
 

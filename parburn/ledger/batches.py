@@ -39,6 +39,7 @@ class Batch(NamedTuple):
     name: str
     spec: BatchSpec
     overrides: frozenset[Override] = frozenset()
+    shares: frozenset[int] = frozenset()  # batches whose chips may have equal records and values
 
     def records(self, index: int) -> tuple[str, ...]:
         """Digests of what the config files say for `index`; of more than one, the last stands for all."""

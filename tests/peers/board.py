@@ -21,6 +21,7 @@ from parburn.efuse import values
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
+from parburn.efuse.user_values import Written
 from parburn.errors import ParburnError
 from parburn.script.config import load_config_files
 from parburn.script.runner import compile_scripts, run_scripts
@@ -36,7 +37,7 @@ class MemoryCalls:
     def __init__(self, image: EfuseImage) -> None:
         self.image = image
 
-    async def burn(self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]) -> EfuseImage:
+    async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
         """Plan, and apply the plan."""
         self.image = plan_burns(self.image, staged).apply(self.image)
         return self.image
@@ -130,7 +131,7 @@ class MemoryBoard:
         if outcome.error is not None:
             return outcome.error
         if outcome.staged:
-            await self.calls.burn(outcome.staged, outcome.image, outcome.unique_values)
+            await self.calls.burn(outcome.staged, outcome.image, outcome.written)
         return None
 
     def _facts(self, index: int | None) -> DeviceFacts:

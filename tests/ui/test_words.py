@@ -51,6 +51,7 @@ class Plan:
     ) -> None:
         self.port, self.index, self.blocks, self.chip = port, index, blocks, chip
         self.mac = f"7c:df:a1:00:00:0{index}"
+        self.taken = ""
         self.unique_values = {"CUSTOM_MAC": f"aa:bb:cc:00:00:0{index}"}
 
 
