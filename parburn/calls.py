@@ -177,6 +177,9 @@ class BoardCalls:
         await self._claim.passed(self._then_passed, found=record, found_values=named)
         if self._claim.state is State.IDENTIFIED:
             board.nothing_asked, board.index = True, None
+            stands = ", ".join(f"{name} {value}" for name, value in named.items())
+            kept = f"; what stands in it is recorded as this chip's: {stands}" if stands else ""
+            self._run.note(board.port, f"nothing asked, no index{kept}")
 
     async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
         """Plan, record, meet the others, confirm, burn, verify. Returns what the chip shows then."""
