@@ -157,6 +157,7 @@ def test_a_value_that_is_taken_sets_its_index_aside_and_the_next_board_gets_the_
     assert (good.words, good.results[0]["index"]) == (["pass"], 1)
     taken = line.run(script, 2, name="serial")
     assert taken.words == ["refused"], said(taken)
+    assert "Index 2 is set aside from now on: SERIAL 2 of its record belongs to the chip" in taken.stdout
     after = line.run(script, 2, name="serial")
     assert (after.words, after.results[0]["index"]) == (["pass"], 3), said(after)
     assert "Index 2 is set aside" in after.stdout

@@ -88,9 +88,14 @@ class SqliteClaim:
         self, plan_digest: str, unique_values: Mapping[str, str], held: UserRecord = NO_RECORD
     ) -> None:
         unit = self._held
-        self.state, refused = await self._writer.call(
+        self.state, refused, aside = await self._writer.call(
             lambda t: units.planned(t, unit, plan_digest, unique_values, held)
         )
+        if aside:
+            self._ledger.add_note(
+                f"Index {self.index} is set aside from now on: {aside}. "
+                "It comes back when the script or the record changes."
+            )
         if refused is not None:
             raise refused
 

@@ -91,13 +91,14 @@ def _move(
 
 def planned(
     transaction: Transaction, unit: Held, plan_digest: str, named: Mapping[str, str], held: UserRecord
-) -> tuple[State, LedgerError | None]:
-    """Write down a plan and its values. A refusal must itself be written down: it is part of the answer."""
+) -> tuple[State, LedgerError | None, str]:
+    """Write down a plan and its values. A refusal must itself be written down: it is part of the answer, with
+    why the unit's index is set aside from now on (empty: it is not)."""
     before = current(transaction, unit)
     holder = unit.holder
     doubles = values.find_taken(transaction, holder, named, held)
     if doubles and doubles[0].bound:
-        return before, _set_aside(transaction, unit, before, doubles[0])
+        return (before, *_set_aside(transaction, unit, before, doubles[0]))
     after = State.PLANNED if before in UNTOUCHED else before
     if before is not after:
         check_transition(before, after)
@@ -107,14 +108,17 @@ def planned(
     _move(
         transaction, unit, after, "planned", plan=plan_digest, values=dict(named), refused=str(refused or "")
     )
-    return after, refused
+    return after, refused, ""
 
 
-def _set_aside(transaction: Transaction, unit: Held, state: State, taken: values.Taken) -> LedgerError:
+def _set_aside(
+    transaction: Transaction, unit: Held, state: State, taken: values.Taken
+) -> tuple[LedgerError, str]:
     """Why this unit may not go on. Its index, unless spent, goes to no board until its record changes."""
+    why = ""
     refusal = taken.refusal(unit.identity)
     (spent,) = transaction.connection.execute("SELECT spent FROM units WHERE id = ?", (unit.id,)).fetchone()
-    if not spent and taken.unit != unit.id:
+    if not spent:
         why = f"{taken.name} {taken.shown} of its record belongs to the chip {taken.mac} already"
         transaction.connection.execute(
             "INSERT OR REPLACE INTO taken_values VALUES (?, ?, ?, ?)",
@@ -123,7 +127,7 @@ def _set_aside(transaction: Transaction, unit: Held, state: State, taken: values
     transaction.history.append(
         "value-taken", unit=unit.id, state=state, index=unit.index, reason=refusal.message, of=taken.mac
     )
-    return refusal
+    return refusal, why
 
 
 def burn_attempted(transaction: Transaction, unit: Held, attempt: Attempt) -> tuple[State, int]:
@@ -219,16 +223,13 @@ def passed(
     before = current(transaction, unit)
     connection = transaction.connection
     if found_values or found.bits:
-        for taken in values.find_taken(transaction, unit.holder, found_values, UserRecord()):
-            raise taken.refusal(unit.identity)
-        values.write_planned(transaction, unit.holder, found_values, found)
+        values.write_found(transaction, unit.holder, found_values, found)
     if before is State.CLAIMED:
         connection.execute("UPDATE units SET going_back = 1 WHERE id = ?", (unit.id,))
         bound = values.bind(transaction, unit.holder)
         return _move(transaction, unit, State.IDENTIFIED, "nothing-asked", job=job_digest, **bound)
     check_transition(before, State.PASS)
-    if before is not State.PASS:
-        values.refuse_conflicts(transaction, unit.holder)
+    values.refuse_conflicts(transaction, unit.holder)
     _check_records(transaction, unit)
     bound = _bind(transaction, unit)
     connection.execute("INSERT OR IGNORE INTO passes VALUES (?, ?)", (unit.id, job_digest))

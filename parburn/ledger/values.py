@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from parburn.errors import UniqueValueTaken, UsageError
+from parburn.errors import UniqueValueTaken
 from parburn.ledger.base import CUSTOM_MAC, BatchSpec, Identity, RangeValue, UserRecord
 from parburn.ledger.writer import Transaction
 
@@ -243,19 +243,39 @@ def write_planned(transaction: Transaction, unit: Holder, named: Mapping[str, st
         )
 
 
-def mark_conflicts(transaction: Transaction, unit: Holder, doubles: Iterable[Taken]) -> None:
-    """Neither this unit nor the other may burn what both plan."""
+def write_found(transaction: Transaction, unit: Holder, named: Mapping[str, str], held: UserRecord) -> None:
+    """Keep what stands in a chip, whoever burned it; whoever plans the same value in this moment must not
+    burn it.
+
+    Raises:
+        UniqueValueTaken: another chip has one of the values that nothing allows to be equal.
+    """
+    options = dict(held.options)
+    own = {name: value for name, value in named.items() if name not in options}
+    fixed = held._replace(ranges=tuple(one for one in held.ranges if not one.option), options=())
+    doubles = find_taken(transaction, unit, own, fixed)
     for taken in doubles:
-        both = (taken.value, unit.id, taken.unit)
+        if taken.bound:
+            raise taken.refusal(unit.identity)
+    write_planned(transaction, unit, named, held)
+    mark_conflicts(transaction, unit, doubles, both=False)
+
+
+def mark_conflicts(
+    transaction: Transaction, unit: Holder, doubles: Iterable[Taken], *, both: bool = True
+) -> None:
+    """Neither this unit nor the other may burn what both plan; not `both`: the other may not."""
+    for taken in doubles:
+        units = (taken.value, unit.id if both else taken.unit, taken.unit)
         if taken.range is None:
             transaction.connection.execute(
                 "UPDATE unique_values SET conflict = 1 WHERE name = ? AND value = ? AND unit IN (?, ?)",
-                (taken.name, *both),
+                (taken.name, *units),
             )
         else:
             transaction.connection.execute(
                 "UPDATE range_values SET conflict = 1 WHERE range = ? AND value = ? AND unit IN (?, ?)",
-                (taken.range, *both),
+                (taken.range, *units),
             )
 
 
@@ -271,7 +291,7 @@ def refuse_conflicts(transaction: Transaction, unit: Holder) -> None:
         ).fetchone()
     if row is not None:
         raise UniqueValueTaken(
-            f"{' '.join(filter(None, row))} is planned for another chip too: neither is burned.",
+            f"{' '.join(filter(None, row)) or 'A key'} is planned for another chip too: neither is burned.",
             hint="See why the script gives two boards one value.",
         )
     others = connection.execute(
@@ -336,10 +356,7 @@ class Remembered(NamedTuple):
 
 def declare(transaction: Transaction, batch: int, name: str, spec: BatchSpec) -> Remembered:
     """Remember what is declared now, for this batch. A new batch takes over what was declared for one with
-    the same scripts or records.
-
-    Raises:
-        UsageError: one value is declared the same and unique at once.
+    the same scripts or records. What is declared anew replaces what was declared before.
     """
     connection = transaction.connection
     notes: list[str] = []
@@ -355,9 +372,6 @@ def declare(transaction: Transaction, batch: int, name: str, spec: BatchSpec) ->
                 f"The new batch {name} takes over what was declared for the batch {other}, "
                 f"which has the same scripts or files: {words}."
             )
-    both = set(spec.same) & set(spec.unique)
-    if both:
-        raise UsageError(f"{min(both)} is named in --same and in --unique", hint="It is one or the other.")
     for kind, names in (("same", spec.same), ("unique", spec.unique)):
         for what in names:
             if declared.get(what, kind) != kind:
@@ -370,6 +384,8 @@ def declare(transaction: Transaction, batch: int, name: str, spec: BatchSpec) ->
             "INSERT OR REPLACE INTO declared VALUES (?, ?, ?)",
             [(batch, what, kind) for what, kind in declared.items()],
         )
+        # What was set aside for a value that may be equal now is tried again.
+        connection.execute("DELETE FROM taken_values WHERE batch = ?", (batch,))
         transaction.history.append("declared", batch=name, declared=declared)
     if spec.scripts:
         connection.execute("INSERT OR IGNORE INTO batch_scripts VALUES (?, ?)", (spec.scripts, batch))

@@ -157,6 +157,8 @@ class Draft:
             return
         rules = rules_of(self.chip, session.options.declared)
         place = Place(one.block, one.start or 0, one.bits)
+        if any(before.place == place for before in session.written):
+            return  # the script's own, burned before
         if one.codec != values.CUSTOM_MAC and take_of(rules, (place,)) is Take.SAME:
             return
         there, asked = (str(values.get(self.image, one, value)).partition(" (")[0] for value in (have, bits))
