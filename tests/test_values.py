@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import Outcome, parburn
+from tests.command import Outcome, finish, parburn, start
 from tests.provisioning import custom_mac_of, every_bit, mac, rows, said
 from tests.rig import Rig, start_rig
 
@@ -148,6 +148,21 @@ def test_a_value_burned_as_bits_is_known_when_a_table_names_it(line: Line) -> No
     assert line.run(data_of("1001", 4, 8), 0).words == ["pass"]
     outcome = line.run(FIRST, 1, name="again")
     assert outcome.words == ["refused"], said(outcome)
+
+
+def test_two_processes_at_once_burn_a_value_into_one_board_at_most(line: Line) -> None:
+    (line.folder / "job.py").write_text(FIRST)
+    runs = [
+        start(
+            "--ports", line.rig.ports[n], "--scripts", line.folder / "job.py", "--do-not-confirm", "--json",
+            "--batch", f"batch {n}", *line.words, state=line.folder / "state",
+        )
+        for n in range(3)
+    ]  # fmt: skip
+    words = [word for process in runs for word in finish(process).words]
+    assert words.count("pass") <= 1
+    assert words.count("refused") + words.count("pass") == 3
+    assert sum(bool(line.bits(n)) for n in range(3)) == words.count("pass")
 
 
 def test_a_value_that_is_taken_sets_its_index_aside_and_the_next_board_gets_the_next(line: Line) -> None:

@@ -337,12 +337,20 @@ def _of_numbers(after: EfuseImage, written: Collection[Written], rules: ValueRul
 def _of_field(image: EfuseImage, place: Place, f: Field, rules: ValueRules) -> UserValue:
     value = _value(image, f.name, (place,), rules, Kind.FIELD)
     is_mac = f.codec == values.CUSTOM_MAC
-    take = Take.OWN if is_mac else value.take
-    # A block that takes keys shows fields of the tables where it is the block of the custom MAC, too.
-    if value.secret and not any(p.block == f.block for p, one in rules.fields if one.codec):
-        return value._replace(take=take)
-    shown = str(values.get(image, f, value.bits)).partition(" (")[0]
-    return value._replace(take=take, shown=shown, of_table=True, is_mac=is_mac)
+    text = shown(image, f, value.bits, rules)
+    return value._replace(
+        take=Take.OWN if is_mac else value.take, shown=text, of_table=text != NOT_SHOWN, is_mac=is_mac
+    )
+
+
+def shown(image: EfuseImage, f: Field, bits: int, rules: ValueRules) -> str:
+    """A value of a field of the tables, for people and records; not where a key may stand.
+
+    A block that takes keys shows such fields where it is the block of the custom MAC, too.
+    """
+    if f.block not in rules.clear and not any(p.block == f.block for p, one in rules.fields if one.codec):
+        return NOT_SHOWN
+    return str(values.get(image, f, bits)).partition(" (")[0]
 
 
 def _value(

@@ -38,6 +38,11 @@ class Holder(NamedTuple):
     index: int  # type: ignore[assignment]  # not tuple.index
     shares: frozenset[int]
 
+    @property
+    def chip(self) -> tuple[str, str, str]:
+        """What tells the chip from others."""
+        return self.identity.mac, self.identity.chip, self.identity.unique_id
+
 
 class Taken(NamedTuple):
     """A value that another chip has (`bound`), or plans in this moment."""
@@ -88,7 +93,7 @@ def find_taken(
                 return [taken]
             planned.append(taken)
     for name, value in named.items():
-        by_name = connection.execute(_HOLDERS_BY_NAME, (name, value, unit.id))
+        by_name = connection.execute(_HOLDERS_BY_NAME, (name, value, unit.id, *unit.chip))
         for taken in _not_shared(by_name, unit, name, value, options.get(name, "")):
             if taken.bound:
                 return [taken]
@@ -106,15 +111,16 @@ def _not_shared(
         yield Taken(name, shown, option, number, value, other, mac, where, bool(bound))
 
 
-_HOLDERS = (
+_HOLDERS = (  # a chip that other batches know, too, has a unit in each
     "SELECT range, value, unit, mac, idx, batches.name, batch, bound FROM range_values"
     " JOIN units ON units.id = unit JOIN batches ON batches.id = batch"
-    " WHERE range = ?1 AND value = ?2 AND unit != ?3"
+    " WHERE range = ?1 AND value = ?2 AND unit != ?3 AND (mac, chip, unique_id) != (?4, ?5, ?6)"
 )
 _HOLDERS_BY_NAME = (
     "SELECT NULL, v.value, unit, mac, idx, batches.name, batch, bound FROM unique_values AS v"
     " JOIN units ON units.id = unit JOIN batches ON batches.id = batch"
-    " WHERE v.name = ?1 AND v.value = ?2 AND unit != ?3 AND NOT EXISTS"
+    " WHERE v.name = ?1 AND v.value = ?2 AND unit != ?3 AND (mac, chip, unique_id) != (?4, ?5, ?6)"
+    " AND NOT EXISTS"
     " (SELECT 1 FROM unique_values WHERE unit = ?3 AND name = ?1 AND value = ?2 AND bound = 1)"
 )
 _NOT_MINE = (
@@ -123,7 +129,7 @@ _NOT_MINE = (
 
 
 def _equal(connection: sqlite3.Connection, unit: Holder, number: int, value: str) -> sqlite3.Cursor:
-    return connection.execute(_HOLDERS + _NOT_MINE, (number, value, unit.id))
+    return connection.execute(_HOLDERS + _NOT_MINE, (number, value, unit.id, *unit.chip))
 
 
 def _equal_keys(connection: sqlite3.Connection, unit: Holder, one: RangeValue) -> Iterable[tuple[Any, ...]]:
@@ -212,10 +218,11 @@ def value_in(parts: str, blocks: Mapping[int, int]) -> str:
 def write_planned(transaction: Transaction, unit: Holder, named: Mapping[str, str], held: UserRecord) -> None:
     """Keep what the unit is about to hold, until it is bound or forgotten."""
     connection = transaction.connection
-    if named:
-        connection.executemany(
-            "INSERT OR IGNORE INTO unique_values VALUES (?, ?, ?, 0, 0)",
-            [(unit.id, name, value) for name, value in named.items()],
+    for name, value in named.items():
+        if name == CUSTOM_MAC and _is_bound(connection, value, unit.id):
+            continue  # to this chip, as a unit of another batch
+        connection.execute(
+            "INSERT OR IGNORE INTO unique_values VALUES (?, ?, ?, 0, 0)", (unit.id, name, value)
         )
     rows: list[tuple[int, str, int, str]] = []
     for one in held.ranges:
@@ -241,6 +248,14 @@ def write_planned(transaction: Transaction, unit: Holder, named: Mapping[str, st
         connection.executemany(
             "INSERT OR IGNORE INTO range_values (range, value, unit, bound, own) VALUES (?, ?, ?, 0, ?)", rows
         )
+
+
+def _is_bound(connection: sqlite3.Connection, mac: str, unit: int) -> bool:
+    row = connection.execute(
+        "SELECT 1 FROM unique_values WHERE name = ? AND value = ? AND bound = 1 AND unit != ?",
+        (CUSTOM_MAC, mac, unit),
+    ).fetchone()
+    return row is not None
 
 
 def write_found(transaction: Transaction, unit: Holder, named: Mapping[str, str], held: UserRecord) -> None:
@@ -297,8 +312,9 @@ def refuse_conflicts(transaction: Transaction, unit: Holder) -> None:
     others = connection.execute(
         "SELECT mine.own, units.mac, batch FROM range_values AS mine JOIN range_values AS theirs"
         " ON theirs.range = mine.range AND theirs.value = mine.value AND theirs.unit != mine.unit"
-        " JOIN units ON units.id = theirs.unit WHERE mine.unit = ? AND mine.bound = 0 AND mine.own != ''",
-        (unit.id,),
+        " JOIN units ON units.id = theirs.unit WHERE mine.unit = ? AND mine.bound = 0 AND mine.own != ''"
+        " AND (mac, chip, unique_id) != (?, ?, ?)",
+        (unit.id, *unit.chip),
     )
     for own, mac, batch in others:
         if batch not in unit.shares:

@@ -25,6 +25,7 @@ from parburn.efuse.user_values import (
     Written,
     is_value,
     rules_of,
+    shown,
     take_of,
 )
 from parburn.errors import ChipError, EfuseError, ParburnError, ScriptError, UnitRefused, UnknownName
@@ -161,7 +162,7 @@ class Draft:
             return  # the script's own, burned before
         if one.codec != values.CUSTOM_MAC and take_of(rules, (place,)) is Take.SAME:
             return
-        there, asked = (str(values.get(self.image, one, value)).partition(" (")[0] for value in (have, bits))
+        there, asked = (shown(self.image, one, value, rules) for value in (have, bits))
         index = "" if session.facts.index is None else f" for index {session.facts.index}"
         session.broken = UnitRefused(
             f"this chip carries {one.name} {there}, and the script asks for {asked}{index}: "

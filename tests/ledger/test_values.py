@@ -144,6 +144,21 @@ def test_a_chip_goes_on_with_its_own_value(path: Path) -> None:
     run(work())
 
 
+def test_a_chip_has_its_values_in_any_batch(path: Path) -> None:
+    async def work() -> None:
+        held = record(5 << 64, SERIAL)
+        async with opened(path) as ledger:
+            claim = await claim_of(ledger, chip(1))
+            await claim.passed("job", found=held, found_values={"CUSTOM_MAC": "m", "SERIAL": "5"})
+        async with opened(path, batch(name="other")) as ledger:
+            claim = await claim_of(ledger, chip(1))
+            await claim.planned("plan", {"CUSTOM_MAC": "m", "SERIAL": "5"}, held)
+            await claim.passed("job")
+
+    run(work())
+    assert "verifies" in verify(path)
+
+
 def test_what_was_only_planned_is_free_again(path: Path) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
