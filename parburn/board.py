@@ -58,6 +58,7 @@ class Board:
     claim: Claim | None = None
     index: int | None = None  # none for a job that only shows: its claim means nothing
     planned: bool = False  # a plan was made: the index is bound to this chip
+    nothing_asked: bool = False  # the scripts asked for nothing that is this chip's only: it has no index
     attempted: bool = False  # a program command may have been sent
     done: int = 0
     total: int = 0
@@ -70,6 +71,8 @@ class Board:
 
     def burned(self) -> str:
         """Whether anything was burned, in words."""
+        if self.nothing_asked:
+            return "nothing was burned: nothing asked, no index"
         if not self.attempted:
             return "nothing was burned"
         if self.done < self.total:

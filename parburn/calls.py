@@ -21,6 +21,7 @@ from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan, BurnStep, needed_blocks, plan_burns, remaining
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.stray import look_for_stray
+from parburn.efuse.user_values import NOT_SHOWN, Take, UserValue, Written, values_found, values_of
 from parburn.errors import (
     ChipError,
     GarbledAnswer,
@@ -33,7 +34,13 @@ from parburn.events import BlockBurned, Note, Planned, Result, StepChanged
 from parburn.first_contact import read_again
 from parburn.identify import Device
 from parburn.ledger.base import Attempt, Claim, State
-from parburn.records import image_from_record, image_record, recorded_blocks, refuse_other_chip
+from parburn.records import (
+    image_from_record,
+    image_record,
+    recorded_blocks,
+    refuse_other_chip,
+    user_record,
+)
 from parburn.run import PlanOfBoard, SharedRun
 from parburn.script.session import ScriptOutcome
 
@@ -49,6 +56,7 @@ class BoardCalls:
         self._seen = device.image  # what the script sees: the same but while an attempt is taken up again
         self._burns = 0
         self._attempts = 0  # those of the burns that have bits to burn: the ledger keeps an attempt for each
+        self._written: tuple[Written, ...] = ()  # what the plans so far know of
         self._touched: set[int] = set()  # blocks that were burned, or found burned, and verified
         self._left: dict[int, int] = {}  # what those blocks may show after the burns so far
         self._then_passed = ""  # digest of the job, once the last burn is asked for
@@ -140,8 +148,8 @@ class BoardCalls:
     async def last_burn(self, outcome: ScriptOutcome, job_digest: str) -> None:
         """Burn what the scripts left staged; then the unit has passed, and the ledger says so."""
         self._then_passed = job_digest
-        if outcome.staged:
-            await self.burn(outcome.staged, outcome.image, outcome.unique_values)
+        if outcome.staged or (outcome.written != self._written and await self._found_there(outcome)):
+            await self.burn(outcome.staged, outcome.image, outcome.written)
         else:
             self._run.plans.withdraw(self._board.port)
         if self._board.result is None:
@@ -158,13 +166,47 @@ class BoardCalls:
         if not self._run.job.dry_run:
             key = self._run.ledger.keyed_digest_key()
             held = image_record(self._now, key, self._touched) if self._touched else ""
-            await self._claim.passed(self._then_passed, held)
+            if self._burns or self._run.scripts.shows_only:
+                await self._claim.passed(self._then_passed, held)
+            else:
+                await self._passed_unasked(key)
         self._board.result = Result.PASS
 
-    async def burn(self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]) -> EfuseImage:
+    async def _found_there(self, outcome: ScriptOutcome) -> bool:
+        """Whether values that scripts asked for, and that are this chip's only, are in the chip already."""
+        if self._board.unread:
+            return False
+        lacking = {one.place.block for one in outcome.written} - outcome.image.blocks.keys()
+        image = await self.read_blocks(lacking) if lacking else outcome.image
+        rules = self._run.value_rules(image.chip)
+        return any(value.take is not Take.SAME for value in values_of(image, outcome.written, rules))
+
+    async def _passed_unasked(self, key: bytes) -> None:
+        """Nothing was burned: what stands in the user blocks is this chip's, with or without an index.
+
+        Blocks that are not known are read for it.
+        """
+        board = self._board
+        rules = self._run.value_rules(self._now.chip)
+        lacking = rules.blocks - self._now.blocks.keys()
+        if lacking:
+            await self.read_blocks(lacking)
+        found = values_found(self._now, rules)
+        named = named_values(found)
+        board.unique.update(named)
+        record = user_record(found, self._now, rules, key)
+        await self._claim.passed(self._then_passed, found=record, found_values=named)
+        if self._claim.state is State.IDENTIFIED:
+            board.nothing_asked, board.index = True, None
+            stands = ", ".join(f"{name} {value}" for name, value in named.items())
+            kept = f"; what stands in it is recorded as this chip's: {stands}" if stands else ""
+            self._run.note(board.port, f"nothing asked, no index{kept}")
+
+    async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
         """Plan, record, meet the others, confirm, burn, verify. Returns what the chip shows then."""
         run, board = self._run, self._board
-        lacking = needed_blocks(staged) - image.blocks.keys()
+        needed = needed_blocks(staged) | {one.place.block for one in written}
+        lacking = needed - image.blocks.keys()
         if lacking:
             image = await self.read_blocks(lacking)
         plan = plan_burns(image, staged)
@@ -177,11 +219,17 @@ class BoardCalls:
             self._attempts += 1
             self._same_as_attempted(digest)
         board.planned = True
-        board.unique.update(unique)
-        await self._met_and_confirmed(plan)
+        rules = run.value_rules(image.chip)
+        held = image.with_blocks({n: image.block(n) | bits for n, bits in staged.blocks().items()})
+        values = values_of(held, written, rules)
+        self._written = written
+        named = named_values(values)
+        board.unique.update(named)
+        await self._met_and_confirmed(plan, values, rules.layout, rules.held(held))
         if run.job.dry_run:
             return plan.apply(image)
-        await self._claim.planned(digest, unique)
+        record = user_record(values, held, rules, run.ledger.keyed_digest_key())
+        await self._claim.planned(digest, named, record)
         if plan:
             await self._committed(plan, image, digest)
         return self.image_for_script()
@@ -197,7 +245,9 @@ class BoardCalls:
                     "keys must save them and use them again.",
                 )
 
-    async def _met_and_confirmed(self, plan: BurnPlan) -> None:
+    async def _met_and_confirmed(
+        self, plan: BurnPlan, values: tuple[UserValue, ...], layout: str, held: Mapping[int, int]
+    ) -> None:
         run, board, device = self._run, self._board, self._device
         if self._burns == 1:
             run.emit(StepChanged(board.port, "confirming"))
@@ -212,6 +262,9 @@ class BoardCalls:
                     blocks=plan.describe(),
                     unique_values=dict(board.unique),
                     begun=0 < self._attempts <= len(self._claim.attempts),
+                    values=values,
+                    layout=layout,
+                    held=held,
                 ),
             )
 
@@ -318,6 +371,15 @@ class BoardCalls:
         left = self._claim.attempts[self._attempts - 1].remaining
         done = [step for step in plan.steps if step.label not in left]
         return frozenset(write.block.index for step in done for write in step.writes)
+
+
+def named_values(values: Collection[UserValue]) -> dict[str, str]:
+    """Values that no other chip may have, of whatever kind it is, by the names of their fields."""
+    return {
+        value.name: value.shown
+        for value in values
+        if value.of_table and value.take is not Take.SAME and value.shown != NOT_SHOWN
+    }
 
 
 def _planned_label(plan: BurnPlan, step: BurnStep) -> str:

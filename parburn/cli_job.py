@@ -63,6 +63,8 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
         simulated=simulated_ports is not None,
         records=tuple(options.records or ()),
         shares_with=_batch(options.shares_with),
+        same=_names(options.same or (), "--same"),
+        unique=_names(options.unique or (), "--unique"),
         overrides=frozenset(options.overrides or ()),
     )
 
@@ -179,6 +181,16 @@ def _table(text: str) -> TableOption:
     if not equals or Path(text).exists():  # a file's name may hold '=' itself
         return TableOption(None, _files([Path(text)], option)[0])
     return TableOption(_chip(head, option), _files([Path(tail)], option)[0])
+
+
+def _names(texts: Iterable[str], option: str) -> tuple[str, ...]:
+    """Names of values, each once; which of them a chip knows is found out with the tables."""
+    for text in texts:
+        if not text or not text.isprintable() or " " in text or "" in text.split("+"):
+            raise UsageError(f"{option} {text!r} names no value", hint="Name a field, as in --same WEEK.")
+        if option == "--same" and "+" in text:
+            raise UsageError(f"--same {text}: one name each", hint="Write --same A --same B.")
+    return tuple(dict.fromkeys(texts))
 
 
 def _baud(text: str) -> int | None:

@@ -186,6 +186,12 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
         metavar="BATCH",
         help="chips of that batch may carry equal records and values (two chips of one product)",
     )
+    add(safety, "--same", action="append", metavar="FIELD",
+        help="a value that may be equal on several chips: a field, a block, or BLOCK3[64:96]; remembered for "
+        "the batch")  # fmt: skip
+    add(safety, "--unique", action="append", metavar="FIELD[+FIELD...]",
+        help="a value that is each chip's own, also a flag or a key; parts of one number joined by +; "
+        "remembered for the batch")  # fmt: skip
     for name, text in OVERRIDES.items():
         add(safety, f"--{name}", dest="overrides", action="append_const", const=name, help=text)
     add(safety, "--report", type=Path, metavar="FILE", help="write a row per board to FILE.csv or FILE.json")

@@ -16,7 +16,9 @@ from anyio import CancelScope, create_task_group
 from parburn import coding
 from parburn.config.records import ConfigFiles, load_config_files
 from parburn.device import burn_device
-from parburn.errors import IdentityUnclear, NotConfirmed, ParburnError, TooFewBoards, UniqueValueTaken
+from parburn.doubled import doubled_values, how_taken
+from parburn.efuse.user_values import Declared, check_declared
+from parburn.errors import IdentityUnclear, NotConfirmed, ParburnError, TooFewBoards
 from parburn.events import DeviceReport, Emit, RunStarted
 from parburn.identify import Device
 from parburn.job import Job
@@ -57,6 +59,8 @@ async def burn_fleet(
     if not uses_index:
         config = config.all_shared()
     tables = TableSet(job.tables)
+    if job.same or job.unique:
+        check_declared(Declared(job.same, job.unique), tables.extended())
     batch = BatchSpec(
         name=job.batch,
         config_digest=config.digest,
@@ -64,6 +68,9 @@ async def burn_fleet(
         config=config,
         uses_index=uses_index,
         shares_with=job.shares_with,
+        scripts=scripts.digest,
+        same=job.same,
+        unique=job.unique,
     )
     # Who only looks spends no index and leaves no record: the ledger is not even opened.
     throw_away = scripts.shows_only or (job.simulated and job.ledger is None)
@@ -76,7 +83,7 @@ async def burn_fleet(
             ports=job.ports,
             ledger=ledger,
             scripts=scripts,
-            script_options=script_options(job, config),
+            script_options=script_options(job, config, Declared(*ledger.declared)),
             stop=stop,
             tables=tables,
             config=config,
@@ -88,7 +95,7 @@ async def burn_fleet(
             await ledger.aclose()
 
 
-def script_options(job: Job, config: ConfigFiles) -> ScriptOptions:
+def script_options(job: Job, config: ConfigFiles, declared: Declared) -> ScriptOptions:
     """The part of the job that a script sees or feels."""
     return ScriptOptions(
         config_files=config,
@@ -100,6 +107,7 @@ def script_options(job: Job, config: ConfigFiles) -> ScriptOptions:
         do_not_confirm=job.do_not_confirm,
         baud=job.baud or ROM_BAUD,
         before=job.before,
+        declared=declared,
     )
 
 
@@ -187,19 +195,14 @@ def _identity(device: Device) -> Identity:
 async def _confirmed(
     run: SharedRun, plans: Mapping[str, PlanOfBoard], confirm: Confirm
 ) -> Mapping[str, ParburnError | None]:
-    """Refuse doubled unique values; then ask once for all boards that have something to burn."""
+    """Refuse doubled values; then ask once for all boards that have something to burn."""
     outcomes: dict[str, ParburnError | None] = dict.fromkeys(plans)
-    values = Counter(item for plan in plans.values() for item in plan.unique_values.items())
-    for port, plan in plans.items():
-        doubled = [item for item in plan.unique_values.items() if values[item] > 1]
-        if doubled and not plan.begun:  # one that was begun has the value already, and goes on with it
-            name, value = doubled[0]
-            outcomes[port] = UniqueValueTaken(
-                f"{name} {value} is planned for more than one board of this run",
-                hint="Give each index its own value in the config files. None of these boards was burned.",
-            )
+    outcomes.update(doubled_values(tuple(plans.values())))
+    taken = how_taken([plan for port, plan in plans.items() if outcomes[port] is None])
+    if taken and (run.job.do_not_confirm or run.job.dry_run):
+        run.note("", taken)
     to_burn = tuple(
-        plans[port]
+        plans[port]._replace(taken=taken)
         for port in run.job.ports
         if port in plans and outcomes[port] is None and plans[port].blocks
     )

@@ -44,4 +44,6 @@ class Job(NamedTuple):
     simulated: bool = False
     records: tuple[str, ...] = ()  # FILE=FORM: how records lie in a config file
     shares_with: str | None = None  # the batch whose chips may carry equal records and values
+    same: tuple[str, ...] = ()  # values that may be equal on several chips
+    unique: tuple[str, ...] = ()  # values that are each chip's own; parts of one number joined by +
     overrides: frozenset[str] = frozenset()  # refusals of the ledger taken on, as "allow-shared-records"

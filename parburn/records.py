@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from parburn.efuse import values
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
 from parburn.efuse.plan import BurnPlan
+from parburn.efuse.user_values import Take, UserValue, ValueRules
 from parburn.errors import UnitQuarantined
+from parburn.ledger.base import RangeValue, UserRecord
 
 DIGEST_MARK = "hmac:"
 KNOWN_CONTENT = ("custom_mac", "adc_tp")  # codecs of what stands in blocks that take keys too
@@ -90,6 +92,37 @@ def image_from_record(record: str, now: EfuseImage, key: bytes) -> EfuseImage:
                 )
             blocks[index] = current
     return now.with_blocks(blocks)
+
+
+def user_record(found: Iterable[UserValue], held: EfuseImage, rules: ValueRules, key: bytes) -> UserRecord:
+    """What the ledger keeps and compares of a chip that holds `held`: user blocks that can hold no key in
+    clear, values that stand where a key may stand as keyed digests."""
+    ranges = []
+    options = []
+    for value in found:
+        if value.take is Take.SAME:
+            continue
+        option = "" if value.take is Take.OWN else f"--same {value.name}"
+        if value.of_table and option:
+            options.append((value.name, option))
+        if not value.is_mac:  # those are compared by name, on chips of all kinds
+            ranges.append(_range_value(value, option, key))
+    bits = tuple((index, f"{held:x}") for index, held in rules.held(held).items() if held)
+    return UserRecord(rules.layout, bits, tuple(ranges), tuple(options))
+
+
+def _range_value(value: UserValue, option: str, key: bytes) -> RangeValue:
+    """Keys are digested without their place, other values with where they begin: longer ones end in zeros."""
+    if not value.secret:
+        parts = "+".join(f"{block}[{start}:{start + bits}]" for block, start, bits in value.places)
+        return RangeValue(value.name, parts, f"{value.bits:x}", value.shown, option)
+    if value.is_key:
+        parts, text = value.name, f"key:{value.bits:x}"
+    else:
+        parts = "+".join(f"{block}@{start}" for block, start, _ in value.places)
+        text = f"{parts}:{value.bits:x}"
+    digest = DIGEST_MARK + hmac.digest(key, text.encode(), "sha256").hex()
+    return RangeValue(value.name, parts, digest, value.shown, option, value.is_key)
 
 
 def refuse_other_chip(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
-from typing import Generic, NamedTuple, TypeVar
+from types import MappingProxyType
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from anyio import CancelScope, CapacityLimiter, Event
 
 from parburn.chips.model import Chip
 from parburn.config.records import ConfigFiles
+from parburn.efuse.user_values import UserValue, ValueRules, rules_of
 from parburn.errors import Interrupted, ParburnError
 from parburn.events import NO_VALUES, Emit, Note, PlannedBlock
 from parburn.identify import Device
@@ -28,6 +30,7 @@ from parburn.tracebook import TraceBook
 from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
 from parburn.transport.tty import latency_timer
 
+NO_BITS: Final[Mapping[int, int]] = MappingProxyType({})
 Brought = TypeVar("Brought")
 Taken = TypeVar("Taken")
 
@@ -123,6 +126,10 @@ class PlanOfBoard(NamedTuple):
     blocks: tuple[PlannedBlock, ...]
     unique_values: Mapping[str, str] = NO_VALUES
     begun: bool = False  # this very plan was attempted before: the values are its own for ever
+    values: tuple[UserValue, ...] = ()
+    layout: str = ""  # of its user blocks
+    held: Mapping[int, int] = NO_BITS  # what those of them that can hold no key will hold
+    taken: str = ""  # how the values of this run are taken, as a sentence
 
 
 class SharedRun:
@@ -179,6 +186,10 @@ class SharedRun:
     def extend(self, chip: Chip) -> Chip:
         """The chip with the custom eFuse tables of this run."""
         return self._tables.extend(chip)
+
+    def value_rules(self, chip: Chip) -> ValueRules:
+        """How this chip's values are taken, by what was declared for the batch."""
+        return rules_of(chip, self.script_options.declared)
 
     def blocks_in_scripts(self, chip: Chip) -> frozenset[int]:
         """Blocks that the scripts seem to need, by the names they mention; `chip` has its custom fields.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from parburn.chips.model import Chip
@@ -43,6 +44,12 @@ class TableSet:
                     extended = extend_chip(extended, rows)
             self._extended[chip] = extended
         return self._extended[chip]
+
+    def extended(self) -> Iterator[Chip]:
+        """Every chip that the tables fit, with its custom fields."""
+        for name in chip_names():
+            with suppress(ChipDataError):  # one table may be for one of the run's chips only
+                yield self.extend(chip_named(name))
 
 
 def _text_of(path: Path) -> str:

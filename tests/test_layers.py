@@ -37,12 +37,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "first_contact": {"identify", "rom"},
     "script": {"config", "efuse", "chips", "coding"},
     "ledger": set(),
-    "records": {"efuse", "chips"},
+    "records": {"efuse", "chips", "ledger"},
     "tables": {"chips", "job"},
     "tracebook": {"chips", "protocol"},
     "rate": {"chips"},
     "run": {
-        "chips", "config", "identify", "job", "ledger", "rate", "script", "tables", "tracebook", "transport"
+        "chips", "config", "efuse", "identify", "job", "ledger", "rate", "script", "tables", "tracebook",
+        "transport",
     },
     "board": {"identify", "ledger", "rom"},
     "calls": {
@@ -51,9 +52,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "device": {
         "board", "calls", "commit", "first_contact", "identify", "rate", "rom", "run", "script", "transport"
     },
+    "doubled": {"efuse", "run"},
     "fleet": {
-        "coding", "config", "device", "identify", "job", "ledger", "protocol", "rate", "run", "script",
-        "tables", "transport",
+        "coding", "config", "device", "doubled", "efuse", "identify", "job", "ledger", "protocol", "rate",
+        "run", "script", "tables", "transport",
     },
     "ui": set(),
     "sim": {"chips"},

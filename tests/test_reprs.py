@@ -9,6 +9,7 @@ from parburn.chips.registry import chip_named
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import plan_burns
 from parburn.efuse.staged import StagedBurns
+from parburn.efuse.user_values import Declared, Kind, Place, Written, rules_of, values_of
 from parburn.events import TokenRead
 from parburn.protocol.commands import GetSecurityInfo, ReadReg, Reply, Sync, WriteReg
 from parburn.rom import WriteRegs
@@ -43,7 +44,10 @@ def staged() -> StagedBurns:
         IMAGE,
         staged(),
         plan_burns(IMAGE, staged()),
-        ScriptOutcome(staged(), IMAGE, None, {}, had_staged=True),
+        ScriptOutcome(staged(), IMAGE, None, (), had_staged=True),
+        values_of(
+            IMAGE, [Written(Kind.KEY, Place(5, 0, 256), "BLOCK_KEY1")], rules_of(IMAGE.chip, Declared())
+        )[0],
     ],
     ids=lambda record: type(record).__name__,
 )

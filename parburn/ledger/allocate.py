@@ -249,10 +249,10 @@ def _usable(
             if index > batch.config.last:  # asked here only: of a million records it takes its time
                 return
             continue
-        if units.is_set_aside(transaction, batch.id, index, record_job(job, batch, index)):
+        why = units.why_set_aside(transaction, batch.id, index, record_job(job, batch, index))
+        if why:
             notes.append(
-                f"Index {index} is set aside: the script failed with its record on "
-                f"{units.FAILURES_THAT_SET_ASIDE} chips. It comes back when the script or the record changes."
+                f"Index {index} is set aside: {why}. It comes back when the script or the record changes."
             )
             continue
         yield index

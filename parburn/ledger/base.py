@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
 from parburn.errors import LedgerError, RecordsUndeclared
+from parburn.events import NO_VALUES
 
 
 class Identity(NamedTuple):
@@ -243,6 +244,9 @@ class BatchSpec(NamedTuple):
     config: ConfigView | None = None
     uses_index: bool = False
     shares_with: str | None = None
+    scripts: str = ""  # digest of the scripts: a new batch takes over what was declared for the same ones
+    same: tuple[str, ...] = ()  # values that may be equal, by the names of the command line
+    unique: tuple[str, ...] = ()  # values that are each chip's own
 
     @property
     def view(self) -> ConfigView:
@@ -250,6 +254,36 @@ class BatchSpec(NamedTuple):
         return PlainConfig(self.config_digest, self.entries) if self.config is None else self.config
 
 
+class RangeValue(NamedTuple):
+    """What a chip is about to hold in one range. `value` is hex or, where a key may stand, a keyed digest.
+
+    `parts` say where, within chips of one layout: `3[64:96]`, joined by `+`; `3@64` for digests. `option` is
+    what would allow an equal value, for the operator; empty: nothing does. `key`: see `ledger.values`.
+    """
+
+    name: str
+    parts: str
+    value: str
+    shown: str
+    option: str = ""
+    key: bool = False
+
+
+class UserRecord(NamedTuple):
+    """What the user blocks of a chip hold after a burn, and the ranges in which no other chip may be equal.
+
+    `bits` is hex by block, of blocks that can hold no key. `names` are those of the unique values that go by
+    this record's options: name -> option.
+    """
+
+    layout: str = ""
+    bits: tuple[tuple[int, str], ...] = ()
+    ranges: tuple[RangeValue, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+
+
+NO_RECORD: Final = UserRecord()
+CUSTOM_MAC: Final = "CUSTOM_MAC"  # the one value that is never the same on two chips
 NO_STEPS: Final[Mapping[str, State]] = MappingProxyType({})
 
 
@@ -303,11 +337,16 @@ class Claim(Protocol):
         """The first of `attempts`: its `image_before` is what a resumed script must see. None: nothing to
         resume."""
 
-    async def planned(self, plan_digest: str, unique_values: Mapping[str, str]) -> None:
+    async def planned(
+        self, plan_digest: str, unique_values: Mapping[str, str], held: UserRecord = NO_RECORD
+    ) -> None:
         """Write down a plan, also one that is empty because the values are in the chip already.
 
+        `unique_values` are compared by their names over chips of all kinds, `held` by its bits.
+
         Raises:
-            UniqueValueTaken: another chip has one of the values, or plans it in this very moment.
+            UniqueValueTaken: another chip has one of the values, or plans it in this very moment. Where it
+                has it, an index that was not spent yet is set aside.
         """
 
     async def burn_attempted(self, attempt: Attempt) -> None:
@@ -327,10 +366,21 @@ class Claim(Protocol):
     def image_passed(self) -> str:
         """What the chip held when it last passed, as `passed` was given it; empty when that is not known."""
 
-    async def passed(self, job_digest: str, image: str = "") -> None:
+    async def passed(
+        self,
+        job_digest: str,
+        image: str = "",
+        *,
+        found: UserRecord = NO_RECORD,
+        found_values: Mapping[str, str] = NO_VALUES,
+    ) -> None:
         """The unit holds what the job wants. Without any plan before it the index goes back instead.
 
         `image` is text without key material, as in Attempt: what must be found in this chip ever after.
+        `found` and `found_values` stand in the chip, whoever burned them: they are this chip's from now on.
+
+        Raises:
+            UniqueValueTaken: another chip has one of `found_values`.
         """
 
     async def failed_clean(self, reason: str, *, release: bool, script_failed: bool = False) -> None:
@@ -361,6 +411,10 @@ class Ledger(Protocol):
     @property
     def forms(self) -> Mapping[str, str]:
         """How the records of each config file lie, by its name: declared, or remembered by the batch."""
+
+    @property
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What was declared `same` and `unique` for this batch, now and before."""
 
     def keyed_digest_key(self) -> bytes:
         """The key under which key material may be digested: random, one per ledger."""

@@ -48,7 +48,7 @@ class Batch(NamedTuple):
     name: str
     spec: BatchSpec
     overrides: frozenset[Override] = frozenset()
-    shares: frozenset[int] = frozenset()
+    shares: frozenset[int] = frozenset()  # batches whose chips may have equal records and values
 
     @property
     def config(self) -> ConfigView:

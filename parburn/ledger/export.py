@@ -33,6 +33,7 @@ class UnitRecord:
     """All that the ledger says of one unit, in the order of the CSV's columns.
 
     `remaining_steps` are steps of open attempts that were never verified: what a resume has to do.
+    `user_bits` are hex by number of the user's blocks that can hold no key.
     """
 
     batch: str
@@ -47,6 +48,7 @@ class UnitRecord:
     remaining_steps: list[str]
     changed: str
     reason: str
+    user_bits: dict[str, str]
 
 
 def show(path: Path | None) -> str:
@@ -76,17 +78,23 @@ def show(path: Path | None) -> str:
 
 
 def _set_aside(connection: sqlite3.Connection) -> str:
-    """A line for each free index whose record failed on several chips."""
+    """A line for each free index whose record failed on several chips, or has a value of another chip."""
     rows = connection.execute(
         "SELECT name, idx, count(*) FROM clean_failures JOIN batches ON batches.id = batch"
         " WHERE NOT EXISTS (SELECT 1 FROM units WHERE units.batch = batches.id AND idx = clean_failures.idx)"
         " GROUP BY batch, idx, job HAVING count(*) >= ? ORDER BY name, idx",
         (FAILURES_THAT_SET_ASIDE,),
     )
-    return "".join(
+    lines = [
         f"Set aside: index {index} of {batch}, whose record failed on {chips} chips.\n"
         for batch, index, chips in rows
+    ]
+    taken = connection.execute(
+        "SELECT name, idx, why FROM taken_values JOIN batches ON batches.id = batch WHERE NOT EXISTS"
+        " (SELECT 1 FROM units WHERE units.batch = batches.id AND idx = taken_values.idx) ORDER BY name, idx"
     )
+    lines += [f"Set aside: index {index} of {batch}: {why}.\n" for batch, index, why in taken]
+    return "".join(lines)
 
 
 def export(path: Path | None, form: str = "json") -> str:
@@ -111,7 +119,8 @@ def verify(path: Path | None) -> str:
     """
     witness = _witness_before(path)
     with _reading(path) as (connection, place):
-        breaks = [found.what for found in (*history.find_breaks(connection), *find_differences(connection))]
+        breaks = [f"The file is damaged: {text}." for text in schema.find_damage(connection, place)]
+        breaks += [found.what for found in (*history.find_breaks(connection), *find_differences(connection))]
         (uuid,) = connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()
         (entries,) = connection.execute("SELECT count(*) FROM history").fetchone()
         try:
@@ -163,6 +172,11 @@ def _units(connection: sqlite3.Connection) -> Iterator[UnitRecord]:
     jobs: dict[int, list[str]] = {}
     for unit, job in connection.execute("SELECT unit, job FROM passes ORDER BY unit, job"):
         jobs.setdefault(unit, []).append(job)
+    bits: dict[int, dict[str, str]] = {}
+    for unit, block, held in connection.execute(
+        "SELECT unit, block, bits FROM user_bits WHERE bound = 1 ORDER BY unit, block"
+    ):
+        bits.setdefault(unit, {})[str(block)] = held
     remaining = _remaining(connection)
     rows = connection.execute(
         "SELECT units.id, name, idx, chip, mac, unique_id, state, spent, changed, reason FROM units"
@@ -182,6 +196,7 @@ def _units(connection: sqlite3.Connection) -> Iterator[UnitRecord]:
             remaining_steps=remaining.get(unit, []),
             changed=changed,
             reason=reason,
+            user_bits=bits.get(unit, {}),
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from parburn.ledger.base import State
 from parburn.ledger.history import Break, walk
 from parburn.ledger.units import text_digest
+from parburn.ledger.values import value_in
 
 _SPENDS = frozenset({"burn-attempted", "passed", "imported"})
 
@@ -24,6 +25,8 @@ class _Unit:
     index: int | None = None
     spent: bool = False
     values: set[tuple[str, str]] = field(default_factory=set)
+    bits: dict[int, tuple[str, str]] = field(default_factory=dict)  # user block -> layout, hex
+    digests: set[tuple[str, str, str]] = field(default_factory=set)  # layout, parts, keyed digest
     records: set[str] = field(default_factory=set)
     jobs: set[str] = field(default_factory=set)
     image: str = ""  # digest of what it held when it passed
@@ -38,6 +41,8 @@ class _Unit:
         if "mac" in detail:
             self.who = (detail["batch"], detail["chip"], detail["mac"], detail["unique_id"])
         self.values |= {(name, value) for name, value in detail.get("bound_values", ())}
+        self.bits |= {block: (layout, bits) for block, layout, bits in detail.get("bound_bits", ())}
+        self.digests |= {(layout, parts, value) for layout, parts, value in detail.get("bound_digests", ())}
         self.records |= set(detail.get("bound_records", ()))
         if event == "burn-attempted" and detail["image"]:
             self.attempts[detail["attempt"]] = (
@@ -65,7 +70,7 @@ def find_differences(connection: sqlite3.Connection) -> list[Break]:
         except (ValueError, KeyError, TypeError, AttributeError):
             return [Break(sequence, f"Entry {sequence} cannot be understood.")]
     stored = _stored(connection)
-    differences = []
+    differences = _not_in_ranges(connection, stored)
     for unit in sorted(expected.keys() | stored.keys()):
         should, found = expected.get(unit, _Unit()), stored.get(unit)
         if found is None:
@@ -75,6 +80,21 @@ def find_differences(connection: sqlite3.Connection) -> list[Break]:
                 Break(0, f"{_name(found)} is not what its history says: {_what(should, found)}.")
             )
     return differences
+
+
+def _not_in_ranges(connection: sqlite3.Connection, units: dict[int, _Unit]) -> list[Break]:
+    """Values that stand in a chip and that a search for them would not find."""
+    listed: set[tuple[int, str, int]] = set(
+        connection.execute("SELECT range, value, unit FROM range_values WHERE value NOT LIKE 'hmac:%'")
+    )
+    missing = []
+    for number, layout, parts in connection.execute("SELECT id, layout, parts FROM ranges").fetchall():
+        for unit, one in units.items():
+            held = {block: int(bits, 16) for block, (of, bits) in one.bits.items() if of == layout}
+            value = value_in(parts, held) if held else ""
+            if value and (number, value, unit) not in listed:
+                missing.append(Break(0, f"{_name(one)} holds a value in {parts} that is not listed."))
+    return missing
 
 
 def _name(unit: _Unit) -> str:
@@ -88,6 +108,8 @@ def _what(should: _Unit, found: _Unit) -> str:
         "index": (should.index, found.index),
         "whether its index is spent": (should.spent, found.spent),
         "unique values": (should.values, found.values),
+        "what its user blocks hold": (should.bits, found.bits),
+        "keyed digests of its values": (should.digests, found.digests),
         "config records": (should.records, found.records),
         "passed jobs": (should.jobs, found.jobs),
         "what it held when it passed": (should.image, found.image),
@@ -112,6 +134,15 @@ def _stored(connection: sqlite3.Connection) -> dict[int, _Unit]:
         "SELECT unit, name, value FROM unique_values WHERE bound = 1"
     ):
         units.get(unit, stray).values.add((name, value))
+    for unit, block, layout, bits in connection.execute(
+        "SELECT unit, block, layout, bits FROM user_bits WHERE bound = 1"
+    ):
+        units.get(unit, stray).bits[block] = layout, bits
+    for unit, layout, parts, value in connection.execute(
+        "SELECT unit, layout, parts, value FROM range_values JOIN ranges ON ranges.id = range"
+        " WHERE bound = 1 AND value LIKE 'hmac:%'"
+    ):
+        units.get(unit, stray).digests.add((layout, parts, value))
     for unit, digest in connection.execute("SELECT unit, digest FROM records"):
         units.get(unit, stray).records.add(digest)
     for unit, job in connection.execute("SELECT unit, job FROM passes"):

@@ -97,6 +97,40 @@ MIGRATIONS = (
         batch INTEGER NOT NULL, other INTEGER NOT NULL, PRIMARY KEY (batch, other)
     ) WITHOUT ROWID;
     """,
+    """
+    -- What the user blocks of a unit hold (bound 1), or are about to hold (bound 0), in hex. Blocks that take
+    -- keys are not here: of them range_values has keyed digests.
+    CREATE TABLE user_bits (
+        unit INTEGER NOT NULL, block INTEGER NOT NULL, bound INTEGER NOT NULL, layout TEXT NOT NULL,
+        bits TEXT NOT NULL, PRIMARY KEY (unit, block, bound)
+    ) WITHOUT ROWID;
+    CREATE INDEX user_bits_layout ON user_bits (layout);
+    -- The places in which somebody's value must be its own; parts as in ledger.base.RangeValue.
+    CREATE TABLE ranges (
+        id INTEGER PRIMARY KEY, layout TEXT NOT NULL, parts TEXT NOT NULL, UNIQUE (layout, parts)
+    );
+    -- What each unit of that layout holds there. own: it must be this unit's only. conflict: planned by two
+    -- chips at once, neither may burn.
+    CREATE TABLE range_values (
+        range INTEGER NOT NULL, value TEXT NOT NULL, unit INTEGER NOT NULL, bound INTEGER NOT NULL,
+        own TEXT NOT NULL DEFAULT '', conflict INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (range, value, unit)
+    ) WITHOUT ROWID;
+    CREATE INDEX range_values_unit ON range_values (unit);
+    CREATE TABLE declared (
+        batch INTEGER NOT NULL, what TEXT NOT NULL, kind TEXT NOT NULL, PRIMARY KEY (batch, what)
+    ) WITHOUT ROWID;
+    CREATE TABLE batch_scripts (
+        digest TEXT NOT NULL, batch INTEGER NOT NULL, PRIMARY KEY (digest, batch)
+    ) WITHOUT ROWID;
+    -- An index whose record has a value that another chip carries.
+    CREATE TABLE taken_values (
+        batch INTEGER NOT NULL, idx INTEGER NOT NULL, job TEXT NOT NULL, why TEXT NOT NULL,
+        PRIMARY KEY (batch, idx, job)
+    ) WITHOUT ROWID;
+    -- Values may be equal where somebody says so; custom MACs never.
+    DROP INDEX unique_values_bound;
+    CREATE UNIQUE INDEX unique_values_mac ON unique_values (value) WHERE bound = 1 AND name = 'CUSTOM_MAC';
+    """,
 )
 VERSION = len(MIGRATIONS)
 
@@ -155,6 +189,13 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA query_only=ON")
     connection.execute("BEGIN")  # all that is read is of one moment
     return connection
+
+
+def find_damage(connection: sqlite3.Connection, path: Path) -> list[str]:
+    """What is wrong with the file itself, such as a cut end that nothing happens to read."""
+    (page,) = connection.execute("PRAGMA page_size").fetchone()
+    cut = ["its last page is cut"] if path.stat().st_size % page else []
+    return cut + [text for (text,) in connection.execute("PRAGMA integrity_check(3)") if text != "ok"]
 
 
 def _quoted(path: Path) -> str:

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from parburn.errors import LedgerError, LedgerUnusable
-from parburn.ledger import allocate, schema, units
-from parburn.ledger.base import Attempt, BatchSpec, Claim, Identity, State
+from parburn.events import NO_VALUES
+from parburn.ledger import allocate, schema, units, values
+from parburn.ledger.base import NO_RECORD, Attempt, BatchSpec, Claim, Identity, State, UserRecord
 from parburn.ledger.batches import Batch, Override, find_batch
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.place import FILE_NAME, check_place, default_path, make_private, refuse_leftovers, sweep
@@ -83,13 +84,20 @@ class SqliteClaim:
     def attempt(self) -> Attempt | None:
         return self.attempts[0] if self.attempts else None
 
-    async def planned(self, plan_digest: str, unique_values: Mapping[str, str]) -> None:
-        held = self._held
-        answer = await self._writer.call(lambda t: units.planned(t, held, plan_digest, unique_values))
-        if isinstance(answer, LedgerError):
-            self.state = State.PLANNED if self.state is State.CLAIMED else self.state
-            raise answer
-        self.state = answer
+    async def planned(
+        self, plan_digest: str, unique_values: Mapping[str, str], held: UserRecord = NO_RECORD
+    ) -> None:
+        unit = self._held
+        self.state, refused, aside = await self._writer.call(
+            lambda t: units.planned(t, unit, plan_digest, unique_values, held)
+        )
+        if aside:
+            self._ledger.add_note(
+                f"Index {self.index} is set aside from now on: {aside}. "
+                "It comes back when the script or the record changes."
+            )
+        if refused is not None:
+            raise refused
 
     async def burn_attempted(self, attempt: Attempt) -> None:
         held = self._held
@@ -107,9 +115,23 @@ class SqliteClaim:
         if not written.cancelled() and written.exception() is None:
             self.state = written.result()
 
-    async def passed(self, job_digest: str, image: str = "") -> None:
-        held = self._held
-        self.state = await self._writer.call(lambda t: units.passed(t, held, job_digest, image))
+    async def passed(
+        self,
+        job_digest: str,
+        image: str = "",
+        *,
+        found: UserRecord = NO_RECORD,
+        found_values: Mapping[str, str] = NO_VALUES,
+    ) -> None:
+        work = partial(
+            units.passed,
+            unit=self._held,
+            job_digest=job_digest,
+            image=image,
+            found=found,
+            found_values=found_values,
+        )
+        self.state = await self._writer.call(work)
 
     async def failed_clean(self, reason: str, *, release: bool, script_failed: bool = False) -> None:
         work = partial(
@@ -141,6 +163,7 @@ class SqliteLedger:
         self._folder = folder  # of a throw-away ledger
         self._notes: list[str] = []
         self._batch: Batch | None = None
+        self._declared: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._uuid = ""
         self._digest_key = b""
         self._locks: RunLocks | None = None
@@ -159,6 +182,10 @@ class SqliteLedger:
     @property
     def forms(self) -> Mapping[str, str]:
         return self._opened.config.forms
+
+    @property
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return self._declared
 
     @property
     def commits(self) -> int:
@@ -213,9 +240,10 @@ class SqliteLedger:
             await self._abandon()
 
     async def _begin(self, spec: BatchSpec, overrides: frozenset[Override]) -> None:
-        def work(transaction: Transaction) -> tuple[Batch, int, list[str]]:
+        def work(transaction: Transaction) -> tuple[Batch, int, list[str], values.Remembered]:
             notes = allocate.end_dead_runs(transaction, self._is_alive)
             batch = find_batch(transaction, spec, overrides)
+            declared = values.declare(transaction, batch.id, batch.name, spec)
             run = transaction.connection.execute(
                 "INSERT INTO runs (batch, started, process) VALUES (?, ?, ?)",
                 (batch.id, transaction.at, str(Process.current())),
@@ -226,10 +254,11 @@ class SqliteLedger:
             transaction.history.append(
                 "run", number=run, batch=batch.name, overrides=sorted(one.value for one in overrides)
             )
-            return batch, run, notes
+            return batch, run, notes, declared
 
-        self._batch, self._writer.run, notes = await self._writer.call(work)
-        for note in notes:
+        self._batch, self._writer.run, notes, declared = await self._writer.call(work)
+        self._declared = declared.same, declared.unique
+        for note in (*notes, *declared.notes):
             self.add_note(note)
 
     async def _abandon(self) -> None:

@@ -7,12 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from parburn.errors import LedgerError, UniqueValueTaken, UnitRefused
-from parburn.ledger.base import UNDER_WAY, UNTOUCHED, Attempt, Identity, State, check_transition
+from parburn.errors import LedgerError, UnitRefused
+from parburn.events import NO_VALUES
+from parburn.ledger import values
+from parburn.ledger.base import (
+    NO_RECORD,
+    UNDER_WAY,
+    UNTOUCHED,
+    Attempt,
+    Identity,
+    State,
+    UserRecord,
+    check_transition,
+)
 from parburn.ledger.batches import Batch, refuse_foreign_records
 from parburn.ledger.writer import Transaction
 
@@ -32,6 +44,11 @@ class Held(NamedTuple):
     records: tuple[str, ...]
     job: str  # by which failures of the script are counted
     of: Batch  # what its files say, and what it shares
+
+    @property
+    def holder(self) -> values.Holder:
+        """The unit as far as values go."""
+        return values.Holder(self.id, self.batch, self.identity, self.index, self.of.shares)
 
 
 def current(transaction: Transaction, unit: Held) -> State:
@@ -73,54 +90,51 @@ def _move(
 
 
 def planned(
-    transaction: Transaction, unit: Held, plan_digest: str, values: Mapping[str, str]
-) -> State | LedgerError:
-    """Write down a plan and its unique values. A refusal that must itself be written down is returned."""
+    transaction: Transaction, unit: Held, plan_digest: str, named: Mapping[str, str], held: UserRecord
+) -> tuple[State, LedgerError | None, str]:
+    """Write down a plan and its values. A refusal must itself be written down: it is part of the answer, with
+    why the unit's index is set aside from now on (empty: it is not)."""
     before = current(transaction, unit)
-    connection = transaction.connection
-    doubles: list[tuple[str, str, int, str, int]] = []
-    for name, value in values.items():
-        doubles += [
-            (name, value, *row)
-            for row in connection.execute(
-                "SELECT unit, units.mac, bound FROM unique_values JOIN units ON units.id = unit"
-                " WHERE name = ? AND value = ? AND unit != ?",
-                (name, value, unit.id),
-            )
-        ]
-    for name, value, _other, mac, bound in doubles:
-        if bound:
-            raise UniqueValueTaken(
-                f"{name} {value} belongs to the chip {mac} already.", hint="Two chips must not share it."
-            )
+    holder = unit.holder
+    doubles = values.find_taken(transaction, holder, named, held)
+    if doubles and doubles[0].bound:
+        return (before, *_set_aside(transaction, unit, before, doubles[0]))
     after = State.PLANNED if before in UNTOUCHED else before
     if before is not after:
         check_transition(before, after)
-    connection.executemany(
-        "INSERT OR IGNORE INTO unique_values VALUES (?, ?, ?, 0, 0)",
-        [(unit.id, name, value) for name, value in values.items()],
-    )
-    refused: LedgerError | None = None
-    for name, value, other, mac, _bound in doubles:
-        connection.execute(
-            "UPDATE unique_values SET conflict = 1 WHERE name = ? AND value = ? AND unit IN (?, ?)",
-            (name, value, unit.id, other),
-        )
-        refused = UniqueValueTaken(
-            f"{name} {value} is planned for the chip {mac} too: neither is burned.",
-            hint="See why the script gives two boards one value.",
-        )
+    values.write_planned(transaction, holder, named, held)
+    values.mark_conflicts(transaction, holder, doubles)
+    refused = doubles[-1].refusal(unit.identity) if doubles else None
     _move(
-        transaction, unit, after, "planned", plan=plan_digest, values=dict(values), refused=str(refused or "")
+        transaction, unit, after, "planned", plan=plan_digest, values=dict(named), refused=str(refused or "")
     )
-    return refused or after
+    return after, refused, ""
+
+
+def _set_aside(
+    transaction: Transaction, unit: Held, state: State, taken: values.Taken
+) -> tuple[LedgerError, str]:
+    """Why this unit may not go on. Its index, unless spent, goes to no board until its record changes."""
+    why = ""
+    refusal = taken.refusal(unit.identity)
+    (spent,) = transaction.connection.execute("SELECT spent FROM units WHERE id = ?", (unit.id,)).fetchone()
+    if not spent:
+        why = f"{taken.name} {taken.shown} of its record belongs to the chip {taken.mac} already"
+        transaction.connection.execute(
+            "INSERT OR REPLACE INTO taken_values VALUES (?, ?, ?, ?)",
+            (unit.batch, unit.index, unit.job, why),
+        )
+    transaction.history.append(
+        "value-taken", unit=unit.id, state=state, index=unit.index, reason=refusal.message, of=taken.mac
+    )
+    return refusal, why
 
 
 def burn_attempted(transaction: Transaction, unit: Held, attempt: Attempt) -> tuple[State, int]:
     """Spend the index, bind records and values, store the attempt. Gives the state and the attempt's id."""
     check_transition(current(transaction, unit), State.BURN_ATTEMPTED)
     connection = transaction.connection
-    _check_values(transaction, unit)
+    values.refuse_conflicts(transaction, unit.holder)
     _check_records(transaction, unit)
     bound = _bind(transaction, unit)
     image = ""
@@ -157,17 +171,6 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_values(transaction: Transaction, unit: Held) -> None:
-    row = transaction.connection.execute(
-        "SELECT name, value FROM unique_values WHERE unit = ? AND conflict = 1 LIMIT 1", (unit.id,)
-    ).fetchone()
-    if row is not None:
-        raise UniqueValueTaken(
-            f"{row[0]} {row[1]} is planned for another chip too: neither is burned.",
-            hint="See why the script gives two boards one value.",
-        )
-
-
 def _check_records(transaction: Transaction, unit: Held) -> None:
     """Between claim and burn another process may have given the same record to its chip."""
     refused = refuse_foreign_records(transaction.connection, unit.of, unit.index, unit=unit.id)
@@ -178,13 +181,7 @@ def _check_records(transaction: Transaction, unit: Held) -> None:
 def _bind(transaction: Transaction, unit: Held) -> dict[str, Any]:
     """Give the unit its records and planned values for ever; what of it is new, for the history."""
     connection = transaction.connection
-    bound: dict[str, Any] = {}
-    values = connection.execute(
-        "SELECT name, value FROM unique_values WHERE unit = ? AND bound = 0", (unit.id,)
-    ).fetchall()
-    if values:
-        connection.execute("UPDATE unique_values SET bound = 1 WHERE unit = ? AND bound = 0", (unit.id,))
-        bound["bound_values"] = values
+    bound = values.bind(transaction, unit.holder)
     if unit.records:
         rows = [(digest, unit.id) for digest in unit.records]
         if connection.executemany("INSERT OR IGNORE INTO records VALUES (?, ?)", rows).rowcount:
@@ -204,15 +201,27 @@ def step_done(transaction: Transaction, unit: Held, attempt: int, label: str, st
     return _move(transaction, unit, state, "step", attempt=attempt, label=label)
 
 
-def passed(transaction: Transaction, unit: Held, job_digest: str, image: str) -> State:
-    """The job is in the chip. Where there was no plan at all, the index goes back when the run ends."""
+def passed(
+    transaction: Transaction,
+    unit: Held,
+    job_digest: str,
+    image: str,
+    *,
+    found: UserRecord = NO_RECORD,
+    found_values: Mapping[str, str] = NO_VALUES,
+) -> State:
+    """The job is in the chip. Where there was no plan at all, the index goes back when the run ends, and what
+    was found in the chip is recorded as this chip's."""
     before = current(transaction, unit)
     connection = transaction.connection
+    if found_values or found.bits:
+        values.write_found(transaction, unit.holder, found_values, found)
     if before is State.CLAIMED:
         connection.execute("UPDATE units SET going_back = 1 WHERE id = ?", (unit.id,))
-        return _move(transaction, unit, State.IDENTIFIED, "nothing-asked", job=job_digest)
+        bound = values.bind(transaction, unit.holder)
+        return _move(transaction, unit, State.IDENTIFIED, "nothing-asked", job=job_digest, **bound)
     check_transition(before, State.PASS)
-    _check_values(transaction, unit)
+    values.refuse_conflicts(transaction, unit.holder)
     _check_records(transaction, unit)
     bound = _bind(transaction, unit)
     connection.execute("INSERT OR IGNORE INTO passes VALUES (?, ?)", (unit.id, job_digest))
@@ -233,7 +242,8 @@ def failed_clean(
     after = State.FAILED_CLEAN if before in UNTOUCHED else before
     if before in UNDER_WAY:
         raise LedgerError(f"A unit that is {before.value} cannot have failed clean.")
-    connection.execute("DELETE FROM unique_values WHERE unit = ? AND bound = 0", (unit.id,))
+    values.forget_planned(connection, "= ?", unit.id)
+    release = release or bool(_why_taken(connection, unit.batch, unit.index, unit.job))
     connection.execute("UPDATE units SET going_back = ? WHERE id = ? AND spent = 0", (int(release), unit.id))
     set_aside = False
     if script_failed and after is State.FAILED_CLEAN:
@@ -244,6 +254,20 @@ def failed_clean(
         set_aside = is_set_aside(transaction, unit.batch, unit.index, unit.job)
     _move(transaction, unit, after, "failed-clean", reason=reason, release=release, set_aside=set_aside)
     return after, set_aside
+
+
+def why_set_aside(transaction: Transaction, batch: int, index: int, job: str) -> str:
+    """Why no board gets this index until script or record change; empty: it may be given out."""
+    if is_set_aside(transaction, batch, index, job):
+        return f"the script failed with its record on {FAILURES_THAT_SET_ASIDE} chips"
+    return _why_taken(transaction.connection, batch, index, job)
+
+
+def _why_taken(connection: sqlite3.Connection, batch: int, index: int, job: str) -> str:
+    row = connection.execute(
+        "SELECT why FROM taken_values WHERE batch = ? AND idx = ? AND job = ?", (batch, index, job)
+    ).fetchone()
+    return str(row[0]) if row else ""
 
 
 def is_set_aside(transaction: Transaction, batch: int, index: int, job: str) -> bool:
@@ -265,9 +289,7 @@ def end_run(transaction: Transaction, run: int, why: str) -> int:
     INCOMPLETE. Gives the number of units that it left unfinished."""
     connection, history = transaction.connection, transaction.history
     left = 0
-    connection.execute(
-        "DELETE FROM unique_values WHERE bound = 0 AND unit IN (SELECT id FROM units WHERE run = ?)", (run,)
-    )
+    values.forget_planned(connection, "IN (SELECT id FROM units WHERE run = ?)", run)
     rows = connection.execute(
         "SELECT id, idx, state, spent, going_back FROM units WHERE run = ?", (run,)
     ).fetchall()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from parburn.chips.model import Block, Field
 from parburn.efuse import rules, staging, values
+from parburn.efuse.user_values import Kind
 from parburn.errors import BadValue, EfuseError, UnknownName
 from parburn.script.session import Draft
 
@@ -31,6 +32,7 @@ def burn_efuse(draft: Draft, pairs: Pairs, *, force: bool = False) -> None:
 
 def stage_value(draft: Draft, one: Field, bits: int) -> None:
     """Stage a field's new value and say so."""
+    draft.wrote_field(one, bits)
     before = values.get(draft.image, one)
     if not staging.stage_field(draft.image, draft.staged, one, bits):
         draft.say(f"{one.name}: nothing to do, this is burned or staged already")
@@ -38,7 +40,6 @@ def stage_value(draft: Draft, one: Field, bits: int) -> None:
         draft.say(f"{one.name}: new bytes are staged")
     else:
         draft.say(f"{one.name}: {before} -> {values.get(draft.image, one, bits)}")
-    draft.staged_unique(one, bits)
 
 
 def burn_bit(draft: Draft, block: str, bits: Sequence[int], *, force: bool | None = None) -> None:
@@ -47,6 +48,8 @@ def burn_bit(draft: Draft, block: str, bits: Sequence[int], *, force: bool | Non
     if not bits:
         raise BadValue("burn_bit needs at least one bit number")
     staging.stage_bits(draft.image, draft.staged, where, bits, force=force)
+    if where.index:
+        draft.wrote(Kind.BITS, where.name, where.index, min(bits), max(bits) + 1 - min(bits))
     draft.say(f"{where.name}: bits {', '.join(map(str, bits))} are staged")
 
 
@@ -61,10 +64,19 @@ def burn_block_data(
     if offset and len(parts) > 1:
         raise BadValue("--offset can be used with a single block only")
     for block, (_, data) in zip(blocks, parts, strict=True):
-        staging.stage_block_data(draft.image, draft.staged, block, data, offset=offset, force=force)
+        stage_data(draft, block, data, offset=offset, force=force)
         at = f" at byte {offset}" if offset else ""
         shown = f": {data.hex(' ')}" if draft.session.options.show_sensitive_info else ""
         draft.say(f"{block.name}: {len(data)} bytes are staged{at}{shown}")
+
+
+def stage_data(
+    draft: Draft, block: Block, data: bytes, *, offset: int = 0, force: bool | None = None
+) -> None:
+    """Stage a block's bytes from byte `offset` on."""
+    staging.stage_block_data(draft.image, draft.staged, block, data, offset=offset, force=force)
+    if block.index:
+        draft.wrote(Kind.DATA, block.name, block.index, 8 * offset, 8 * len(data))
 
 
 def _data_block(draft: Draft, name: str) -> Block:
@@ -80,8 +92,9 @@ def _data_block(draft: Draft, name: str) -> Block:
 def burn_custom_mac(draft: Draft, mac: str | bytes, *, force: bool | None = None) -> None:
     """Burn a custom MAC address and what the chip keeps beside it."""
     address = values.custom_mac_bytes(draft.chip, mac)
+    staging.set_force(draft.staged, force)
+    draft.wrote_field(draft.image.field_named("CUSTOM_MAC"), int.from_bytes(address, "little"))
     staging.stage_custom_mac(draft.image, draft.staged, address, force=force)
-    draft.unique["CUSTOM_MAC"] = address.hex(":")
     draft.say(f"CUSTOM_MAC: {address.hex(':')}")
 
 

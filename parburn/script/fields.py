@@ -328,9 +328,7 @@ class BlockView(_Protected):
     @for_scripts
     def save(self, new_data: bytes) -> None:
         """Stage the bytes of the whole block, byte of the lowest bits first."""
-        self._session.change(
-            lambda draft: staging.stage_block_data(draft.image, draft.staged, self._what, bytes(new_data))
-        )
+        self._session.change(lambda draft: burning.stage_data(draft, self._what, bytes(new_data)))
 
     @for_scripts
     def burn(self) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from parburn.chips.model import Block, Chip, Field, KeyPurpose
 from parburn.efuse.staging import key_field, next_key_block, sound_key, stage_key
+from parburn.efuse.user_values import Kind
 from parburn.errors import BadValue, EfuseError, UnknownName
 from parburn.script.session import Draft, nearest
 
@@ -78,6 +79,8 @@ def burn_key(
             read_protect=read_protect,
             any_key=force,
         )
+        kind = Kind.DATA if purpose is not None and purpose.code == 0 else Kind.KEY
+        draft.wrote(kind, one.field.name, one.field.block, one.field.start or 0, one.field.bits)
         _say(draft, one, read_protect, not no_write_protect, show_sensitive_info)
 
 

@@ -174,7 +174,7 @@ class _Run:
             staged=staged,
             image=session.image,
             error=error,
-            unique_values=dict(session.unique_values),
+            written=tuple(session.written),
             had_staged=session.had_staged,
         )
 

@@ -18,10 +18,20 @@ from parburn.config.records import ConfigFiles
 from parburn.efuse import values
 from parburn.efuse.image import BlockNotRead, EfuseImage
 from parburn.efuse.staging import StagedBurns
-from parburn.errors import ChipError, EfuseError, ParburnError, ScriptError, UnknownName
+from parburn.efuse.user_values import (
+    Declared,
+    Kind,
+    Place,
+    Take,
+    Written,
+    is_value,
+    rules_of,
+    shown,
+    take_of,
+)
+from parburn.errors import ChipError, EfuseError, ParburnError, ScriptError, UnitRefused, UnknownName
 from parburn.script.bridge import Bridge
 
-UNIQUE_BITS = 32  # a custom field longer than this is taken for an identity of the unit
 T = TypeVar("T")
 
 
@@ -49,10 +59,10 @@ class DeviceFacts(NamedTuple):
 class DeviceCalls(Protocol):
     """What a script may ask of its device. Coroutines of the event loop."""
 
-    async def burn(self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]) -> EfuseImage:
+    async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
         """Plan, confirm, commit; returns what the chip shows then.
 
-        `unique` are the identities that the scripts have asked for so far, by field name.
+        `written` are the places that the scripts have asked for so far, which may tell this chip from others.
         """
 
     async def read_blocks(self, indexes: frozenset[int]) -> EfuseImage:
@@ -77,19 +87,20 @@ class ScriptOptions(NamedTuple):
     do_not_confirm: bool = False
     baud: int = 115200
     before: str = "default-reset"
+    declared: Declared = Declared()
 
 
 class ScriptOutcome(NamedTuple):
     """How a device's scripts ended.
 
     `staged` is what is left to burn, empty after an error. `had_staged`: something was staged at some time.
-    `unique_values` are the identities the scripts asked for, by field name.
+    `written` are the places that they asked for, also where nothing was staged because it is there already.
     """
 
     staged: StagedBurns
     image: EfuseImage
     error: ScriptError | ParburnError | None
-    unique_values: Mapping[str, str]
+    written: tuple[Written, ...]
     had_staged: bool
 
 
@@ -102,7 +113,7 @@ class Draft:
     staged: StagedBurns
     said: list[str] = field(default_factory=list)
     effects: list[Callable[[], None]] = field(default_factory=list)
-    unique: dict[str, str] = field(default_factory=dict)
+    written: list[Written] = field(default_factory=list)
 
     @property
     def chip(self) -> Chip:
@@ -122,10 +133,44 @@ class Draft:
             )
         return block
 
-    def staged_unique(self, one: Field, bits: int) -> None:
-        """Note a staged value that must be one chip's only: the custom MAC, long fields of custom tables."""
-        if one.codec == values.CUSTOM_MAC or (one.custom and one.bits > UNIQUE_BITS):
-            self.unique[one.name] = str(values.get(self.image, one, bits)).partition(" (")[0]
+    def wrote(self, kind: Kind, name: str, block: int, start: int, bits: int) -> None:
+        """Note a place that this command asks for: what stands there then may tell this chip from others."""
+        self.written.append(Written(kind, Place(block, start, bits), name))
+
+    def wrote_field(self, one: Field, bits: int) -> None:
+        """Note a field that this command asks for, if it is one that may tell chips apart.
+
+        Raises UnitRefused, which ends the script, where the chip carries another value already.
+        """
+        if one.start is None or not (one.block or one.custom):
+            return
+        if is_value(one):
+            self._refuse_other(one, bits)
+            self.wrote(Kind.FIELD, one.name, one.block, one.start, one.bits)
+        elif one.codec == "keyblock" or one.name in self.chip.blocks[one.block].names:
+            self.wrote(Kind.DATA, one.name, one.block, one.start, one.bits)
+
+    def _refuse_other(self, one: Field, bits: int) -> None:
+        """Raise UnitRefused where a value of another record stands in the chip: it is another unit's."""
+        session = self.session
+        have = self.image.field_bits(one)
+        if not have or have == bits or not bits or self.staged.force:
+            return
+        rules = rules_of(self.chip, session.options.declared)
+        place = Place(one.block, one.start or 0, one.bits)
+        if any(before.place == place for before in session.written):
+            return  # the script's own, burned before
+        if one.codec != values.CUSTOM_MAC and take_of(rules, (place,)) is Take.SAME:
+            return
+        there, asked = (shown(self.image, one, value, rules) for value in (have, bits))
+        index = "" if session.facts.index is None else f" for index {session.facts.index}"
+        session.broken = UnitRefused(
+            f"this chip carries {one.name} {there}, and the script asks for {asked}{index}: "
+            "it has the values of another record",
+            hint="Nothing was burned by this. Find the batch and index that this chip was burned with, and "
+            "go on with these; or take the board out of the line.",
+        )
+        raise session.broken
 
 
 class Session:
@@ -145,7 +190,7 @@ class Session:
         self.options = options
         self.staged = StagedBurns()
         self.had_staged = False
-        self.unique_values: dict[str, str] = {}
+        self.written: dict[Written, None] = {}  # in order, each once
         self.broken: ParburnError | None = None  # a burn or the line failed: nothing goes on
         self.say = say
         self.globals: dict[str, Any] = {}
@@ -202,7 +247,7 @@ class Session:
             effect()
         self.staged = draft.staged
         self.had_staged = self.had_staged or bool(draft.staged)
-        self.unique_values.update(draft.unique)
+        self.written.update(dict.fromkeys(draft.written))
         if draft.said:
             self.say("".join(draft.said))
         return result
@@ -213,7 +258,7 @@ class Session:
         if not self.staged:
             self.say("Nothing to burn.\n")
             return True
-        self.image = self._cross(self._calls.burn, self.staged, self.image, dict(self.unique_values))
+        self.image = self._cross(self._calls.burn, self.staged, self.image, tuple(self.written))
         self.staged = self.staged.copy()  # the burn may still look at what it was given
         self.staged.clear()
         return True

@@ -125,7 +125,7 @@ def _finish(board: Board, report: DeviceReport) -> None:
     board.slot = report.slot or board.slot
     board.chip = report.chip or board.chip
     board.mac = report.mac or board.mac
-    board.index = report.index if report.index is not None else board.index
+    board.index = report.index  # none in the end, where a script asked for nothing
     board.result, board.error, board.took = report.result, one_line(report.error), report.seconds
     if report.blocks_total:
         board.done, board.total = report.blocks_done, report.blocks_total

@@ -31,6 +31,8 @@ class PlanLike(Protocol):
     def blocks(self) -> tuple[PlannedBlock, ...]: ...
     @property
     def unique_values(self) -> Mapping[str, str]: ...
+    @property
+    def taken(self) -> str: ...
 
 
 def plan_lines(plans: Sequence[PlanLike]) -> list[str]:
@@ -51,5 +53,6 @@ def plan_lines(plans: Sequence[PlanLike]) -> list[str]:
 
 def question_lines(plans: Sequence[PlanLike], *, simulated: bool) -> list[str]:
     """The plans and the warning; QUESTION comes after them."""
-    lines = ["", "To be burned:", *plan_lines(plans), "", *WARNING.splitlines()]
+    taken = [one_line(text) for text in dict.fromkeys(plan.taken for plan in plans) if text]
+    lines = ["", "To be burned:", *plan_lines(plans), *taken, "", *WARNING.splitlines()]
     return [*lines, "(These boards are simulated.)"] if simulated else lines

@@ -22,6 +22,7 @@ from parburn.efuse import values
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
+from parburn.efuse.user_values import Written
 from parburn.errors import IdentityUnclear, ParburnError
 from parburn.identify import check_mac_crc
 from parburn.script.runner import compile_scripts, run_scripts
@@ -37,7 +38,7 @@ class MemoryCalls:
     def __init__(self, image: EfuseImage) -> None:
         self.image = image
 
-    async def burn(self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]) -> EfuseImage:
+    async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
         """Plan, and apply the plan."""
         self.image = plan_burns(self.image, staged).apply(self.image)
         return self.image
@@ -140,7 +141,7 @@ class MemoryBoard:
         if outcome.error is not None:
             return outcome.error
         if outcome.staged:
-            await self.calls.burn(outcome.staged, outcome.image, outcome.unique_values)
+            await self.calls.burn(outcome.staged, outcome.image, outcome.written)
         return None
 
     def _facts(self, index: int | None) -> DeviceFacts:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anyio
 
+from parburn.calls import named_values
 from parburn.chips.model import Chip, RegisterWrite
 from parburn.chips.registry import chip_named
 from parburn.chips.table import extend_chip, parse_custom_table
@@ -15,6 +16,7 @@ from parburn.config.records import ConfigFiles, load_config_files
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
+from parburn.efuse.user_values import Declared, Written, rules_of, values_of
 from parburn.errors import ParburnError
 from parburn.script.compiled import CompiledScripts, compile_scripts
 from parburn.script.runner import run_scripts
@@ -54,7 +56,7 @@ class Board:
         """A field's bits in the chip."""
         return self.whole.field_bits(self.whole.field_named(name))
 
-    async def burn(self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]) -> EfuseImage:
+    async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
         if self.fails is not None:
             raise self.fails
         await anyio.sleep(self.burn_s)
@@ -82,6 +84,12 @@ class Ran:
     outcome: ScriptOutcome
     output: str
     board: Board
+
+    @property
+    def unique_values(self) -> dict[str, str]:
+        """What the scripts asked for that no other chip may have, by field name."""
+        rules = rules_of(self.board.chip, Declared())
+        return named_values(values_of(self.board.whole, self.outcome.written, rules))
 
     @property
     def error(self) -> str:
@@ -137,7 +145,7 @@ async def run_async(
         scripts, facts_of(board, index), board.image, board, options, on_output=said.append
     )
     if outcome.error is None and outcome.staged:
-        await board.burn(outcome.staged, outcome.image, outcome.unique_values)
+        await board.burn(outcome.staged, outcome.image, outcome.written)
     return Ran(outcome, "".join(said), board)
 
 

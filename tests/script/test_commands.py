@@ -65,7 +65,7 @@ def test_custom_mac(tmp_path: Path, chip: str, shown: str, source: str) -> None:
     )
     assert ran.error == ""
     assert ran.output.endswith(shown + "\n")
-    assert ran.outcome.unique_values == {"CUSTOM_MAC": MAC}
+    assert ran.unique_values == {"CUSTOM_MAC": MAC}
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,8 @@ def test_mac_and_unique_id(tmp_path: Path, chip: str, fields: dict[str, int]) ->
     mac, unique = (json.loads(file.read_text())["7"] for file in files)
     assert board.whole.field_bits(board.whole.field_named("CUSTOM_MAC")).to_bytes(6, "little").hex(":") == mac
     assert board.bits("UNIQUE_ID").to_bytes(5, "little").hex() == unique
-    assert ran.outcome.unique_values["CUSTOM_MAC"] == mac
-    assert ran.outcome.unique_values["UNIQUE_ID"].replace(" ", "") == unique
+    assert ran.unique_values["CUSTOM_MAC"] == mac
+    assert ran.unique_values["UNIQUE_ID"].replace(" ", "") == unique
     assert board.burns == 1
     again = run(board, EXAMPLES / "02_mac_and_unique_id.py", folder=tmp_path, config=files, index=7)
     assert again.error == ""
@@ -78,7 +78,7 @@ def test_mixed_chips(tmp_path: Path, chip: str, script: str) -> None:
     assert ran.error == ""
     unit = json.loads(IDS.read_text())["3"]
     assert f"unit {unit['serial']} gets {unit['mac']}" in ran.output
-    assert ran.outcome.unique_values == {"CUSTOM_MAC": unit["mac"]}
+    assert ran.unique_values == {"CUSTOM_MAC": unit["mac"]}
     assert board.bits("JTAG_DISABLE" if chip == "esp32" else "DIS_PAD_JTAG") == 1
 
 

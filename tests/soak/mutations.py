@@ -79,8 +79,8 @@ def _no_unique_values() -> None:
 
     whole = BoardCalls.burn
 
-    async def burn(self: Any, staged: Any, image: Any, unique: Any) -> Any:
-        return await whole(self, staged, image, {})
+    async def burn(self: Any, staged: Any, image: Any, written: Any) -> Any:
+        return await whole(self, staged, image, ())
 
     BoardCalls.burn = burn  # type: ignore[method-assign]  # the mutation
 

@@ -51,6 +51,7 @@ class Plan:
     ) -> None:
         self.port, self.index, self.blocks, self.chip = port, index, blocks, chip
         self.mac = f"7c:df:a1:00:00:0{index}"
+        self.taken = ""
         self.unique_values = {"CUSTOM_MAC": f"aa:bb:cc:00:00:0{index}"}
 
 
@@ -76,3 +77,11 @@ def test_the_question_says_irreversible_later_burns_and_simulated() -> None:
     assert "simulated" in text
     assert "BURN" in QUESTION
     assert "simulated" not in "\n".join(question_lines([Plan("p1", 1, BLOCKS)], simulated=False))
+
+
+def test_the_question_says_once_how_values_are_taken() -> None:
+    plans = [Plan("p1", 1, BLOCKS), Plan("p2", 2, BLOCKS)]
+    for plan in plans:
+        plan.taken = "Values: WEEK undeclared."
+    lines = question_lines(plans, simulated=False)
+    assert lines.count("Values: WEEK undeclared.") == 1
