@@ -3,7 +3,7 @@
 Two kinds of hardware exist (TRM, chapter eFuse Controller):
 
 * `PgmController`: every block is written through the shared PGM_DATA0..7 and CHECK_VALUE0..2 registers; the
-  block number goes into CMD.
+  block's number goes into CMD.
 * `ClassicController` (first generation): each block has WDATA registers of its own, and one program command
   burns all four sets at once.
 
@@ -11,11 +11,26 @@ The line has no checksum and the ROM executes what it gets, so the order of SAFE
 
 1. *stage*: load the programming registers and read all of them back, with timing and block number;
 2. compare; only then *program*: CONF and CMD in a packet of their own, then poll until idle;
-3. *reload*: CONF and CMD with the read command in a packet that covers these entries (a truncated frame
-   then finds no stale program entry in the ROM's buffer), poll idle, read the blocks and the error registers,
-   and in the same burst stage the next step.
+3. *reload*: take the program op code out of CONF, then CONF and CMD with the read command, poll idle, read
+   the blocks and the error registers, and in the same burst stage the next step.
 
 That is two turns a step, and one for the first staging.
+
+The ROM's buffer is one and never cleared, and what arrives of a frame is executed on top of what stands
+there. So each prefix of each frame must be harmless on each frame before it (`tests/pulses` tries them all):
+
+* A poll of CMD leaves CMD's address where a WRITE_REG has that of its first entry, and `CMD <- 5A5A` is a
+  program command for block 6. So a harmless register is read behind each poll (`rom.WriteGuard`).
+* The program entries stay in the buffer behind their packet, and a cut read command would run them again. So
+  CONF loses the op code first, in a packet of one entry: it covers CONF's place and cannot reach CMD's.
+* The packet of the program command has the block's number in CMD's value, although it was read back and the
+  mask leaves it alone: where the mask is damaged, or stale, the right number is written.
+* A program packet that is cut behind CMD's address takes CMD's value from the entry that was staged at that
+  place: staging is so arranged that this is no program command.
+* A damaged length runs the program packet on into the entries that were staged. Staging is so arranged that
+  what an earlier step left among them only clears bits: words that are not zero come first, and the next
+  staging, which writes each of them again, reaches at least as far; then CMD, zeros, and timing, which is the
+  same for all steps.
 """
 
 from __future__ import annotations
@@ -29,10 +44,11 @@ from parburn.chips.model import Block, Chip, RegisterWrite
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import BurnStep
 from parburn.errors import BoardSwapped, ControllerStuck, GarbledAnswer, StagingMismatch
-from parburn.rom import ReadRegs, RomLoader, WriteRegs
+from parburn.rom import ReadRegs, RomLoader, WriteGuard, WriteRegs
 
 CONF_PROGRAM = 0x5A5A
 CONF_READ = 0x5AA5
+OP_CODE_MASK = 0xFFFF
 CMD_READ = 0x1
 CMD_PROGRAM = 0x2
 CMD_BUSY = CMD_READ | CMD_PROGRAM
@@ -49,6 +65,28 @@ READ_ATTEMPTS = 2
 def join_words(words: Sequence[int]) -> int:
     """One int of 32-bit words, word 0 in the low bits."""
     return int.from_bytes(struct.pack(f"<{len(words)}I", *words), "little")
+
+
+def write_guard(chip: Chip) -> WriteGuard:
+    """What stands ahead of writes to this chip: see the head of this module."""
+    registers = chip.registers
+    return WriteGuard(registers["CMD"], chip.dummy_register, RegisterWrite(registers["CONF"], 0))
+
+
+def _no_op_code(conf: int, timing: tuple[RegisterWrite, ...]) -> RegisterWrite:
+    """The write that takes the op code out of CONF: CONF <- 0.
+
+    One flipped bit of its address may hit a timing register that nobody reads again. Where there is such a
+    neighbour the write leaves it as it is: it clears only bits that are zero there or, where the op code has
+    none of these, writes what stands there, which is no op code either.
+    """
+    for one in timing:
+        if (one.address ^ conf).bit_count() == 1:
+            cleared = one.mask & ~one.value & OP_CODE_MASK
+            if cleared & CONF_PROGRAM:
+                return RegisterWrite(conf, 0, cleared)
+            return RegisterWrite(conf, one.value, one.mask & OP_CODE_MASK)
+    return RegisterWrite(conf, 0)
 
 
 def _has_key(step: BurnStep) -> bool:
@@ -78,6 +116,7 @@ class Controller:
         self._want: dict[int, int] = {}
         self._guarded: tuple[int, ...] = ()
         self._same_board: Callable[[Sequence[int]], None] = lambda values: None
+        self._reach = 0  # how far into a packet the last staging put words that are not zero
         self._conf = chip.registers["CONF"]
         self._cmd = chip.registers["CMD"]
 
@@ -167,12 +206,21 @@ class Controller:
         """The writes and the read-back that stage a step; only registers that differ are written."""
         want = self._wanted(step)
         self._may_hold_key |= _has_key(step)
-        writes = [RegisterWrite(a, word) for a, word in want.items() if self._known.get(a) != word]
-        timing = () if self._timing_set else self.timing
+        differ = [RegisterWrite(a, word) for a, word in want.items() if self._known.get(a) != word]
         return (
-            WriteRegs((*timing, *writes)),
+            WriteRegs(self._arranged(differ, () if self._timing_set else self.timing)),
             ReadRegs(self._staging_addresses(step)),
         )
+
+    def _arranged(
+        self, writes: list[RegisterWrite], timing: tuple[RegisterWrite, ...]
+    ) -> tuple[RegisterWrite, ...]:
+        """In the order in which they may stay in the ROM's buffer: see the head of this module."""
+        return (*sorted(writes, key=self._place_in_packet), *timing)
+
+    def _place_in_packet(self, write: RegisterWrite) -> int:
+        """What is not zero, then CMD, then zeros."""
+        return 1 if write.address == self._cmd else 0 if write.value else 2
 
     def _staging_addresses(self, step: BurnStep) -> tuple[int, ...]:
         timing = () if self._timing_set else tuple(dict.fromkeys(w.address for w in self.timing))
@@ -188,8 +236,8 @@ class Controller:
         """Compare what was read back with what the step needs; remember it."""
         want = self._wanted(step)
         self._known = {address: reading[address] for address in want}
-        timing_fits = self._timing_set or not any(
-            (reading[w.address] ^ w.value) & w.mask for w in self.timing
+        timing_fits = not any(
+            (reading[w.address] ^ w.value) & w.mask for w in self.timing if w.address in reading
         )
         fits = timing_fits and self._known == want
         self._timing_set = fits  # a damaged write may have gone anywhere: write and check the timing again
@@ -219,9 +267,13 @@ class Controller:
 
     # Burning ----------------------------------------------------------------------------------------
 
+    def _program_value(self, step: BurnStep) -> int:
+        """CMD's value that programs what is staged for this step."""
+        raise AssertionError("a Controller is either classic or pgm")
+
     def _command(self, conf: int, cmd: int, wait_ms: float) -> WriteRegs:
-        """CONF and CMD in a packet of their own. CMD is written by mask, so that the block number, which was
-        read back, stays.
+        """CONF and CMD in a packet of their own. CMD is written by mask, so that the block's number, which
+        was read back, stays; the program command's value has it as well.
 
         The ROM then waits at a harmless register, except where the line is known to be so slow that the poll
         that follows takes long enough to get there. That third entry of a program packet may stay in the
@@ -251,7 +303,7 @@ class Controller:
         # Whether a burn clears the programming registers differs by chip; a zero stays zero either way.
         self._known = {address: 0 for address, word in self._known.items() if word == 0}
         polls = await self.rom.burst(
-            self._command(CONF_PROGRAM, CMD_PROGRAM, self.chip.program_ms),
+            self._command(CONF_PROGRAM, self._program_value(step), self.chip.program_ms),
             ReadRegs((self._cmd,)),  # only after READ may one idle reading be false
         )
         await self._wait_idle("the program command", polls)
@@ -265,7 +317,7 @@ class Controller:
         Returns the new image, and whether the following step stands staged and verified.
         """
         addresses = self.addresses(blocks)
-        command = self._command(CONF_READ, CMD_READ, self.chip.read_ms)
+        command = self._read_command()
         polling = ReadRegs((self._cmd,) * POLLS)
         in_time = self._idle_in_time
         staging: tuple[WriteRegs | ReadRegs, ...] = ()
@@ -274,7 +326,7 @@ class Controller:
             staging = self._clearing_ops() if following is None else self._stage_ops(following)
             staging_addresses = () if following is None else self._staging_addresses(following)
         guarded = ReadRegs(self._guarded)
-        values = await self.rom.burst(command, polling, ReadRegs(addresses), *staging, guarded)
+        values = await self.rom.burst(*command, polling, ReadRegs(addresses), *staging, guarded)
         polls, values = values[:POLLS], values[POLLS:]
         same = await self._still_same(values[len(addresses) + len(staging_addresses) :])
         idle = not any(value & CMD_BUSY for value in polls[-2:])
@@ -295,7 +347,12 @@ class Controller:
 
     async def reload_unanswered(self) -> None:
         """Send the read command behind which the chip may stop answering (download mode locked)."""
-        await self.rom.burst(self._command(CONF_READ, CMD_READ, self.chip.read_ms))
+        await self.rom.burst(*self._read_command())
+
+    def _read_command(self) -> tuple[WriteRegs, WriteRegs]:
+        """The read command, behind a packet of one entry that takes the program op code out of CONF."""
+        disarmed = WriteRegs((_no_op_code(self._conf, self.timing),))
+        return disarmed, self._command(CONF_READ, CMD_READ, self.chip.read_ms)
 
     async def clear(self) -> None:
         """Leave no key in the programming registers after a commit that broke off. Raises LinkError."""
@@ -325,6 +382,38 @@ class PgmController(Controller):
         words[self._cmd] = write.block.index << BLOCK_NUMBER_SHIFT  # without PGM: nothing starts
         return words
 
+    def _arranged(
+        self, writes: list[RegisterWrite], timing: tuple[RegisterWrite, ...]
+    ) -> tuple[RegisterWrite, ...]:
+        entries = [*super()._arranged(writes, timing)]
+        number = RegisterWrite(self._cmd, self._want[self._cmd])
+        if len(entries) < self._reach and number not in entries:
+            entries.append(number)
+        entries = self._no_command_second(entries, number)
+        data = self.programming_addresses
+        self._reach = max(
+            (at + 1 for at, one in enumerate(entries) if one.value and one.address in data), default=0
+        )
+        return tuple(entries)
+
+    def _no_command_second(self, entries: list[RegisterWrite], number: RegisterWrite) -> list[RegisterWrite]:
+        """Exchange two of them, if need be, so that the program packet finds no command at CMD's place."""
+        second = self.rom.second_left(tuple(entries))
+        if second is None or not entries[second].value & CMD_PROGRAM:
+            return entries
+        for at, one in enumerate(entries):
+            if not one.value & CMD_PROGRAM:
+                changed = [*entries]
+                changed[at], changed[second] = entries[second], one
+                left = self.rom.second_left(tuple(changed))
+                if left is not None and not changed[left].value & CMD_PROGRAM:
+                    return changed
+        return self._no_command_second([*entries[:second], number, *entries[second:]], number)
+
+    def _program_value(self, step: BurnStep) -> int:
+        (write,) = step.writes
+        return write.block.index << BLOCK_NUMBER_SHIFT | CMD_PROGRAM
+
     @staticmethod
     def _error_registers(chip: Chip, block: Block) -> tuple[int, ...]:
         return chip.block0_errors if block.errors is None else block.errors.addresses
@@ -351,6 +440,21 @@ class ClassicController(Controller):
             for n, word in enumerate(write.words):
                 want[write.block.write_address + 4 * n] = word
         return want
+
+    def _staging_addresses(self, step: BurnStep) -> tuple[int, ...]:
+        """A zero is written to a register that the last burn has cleared: where a flipped bit of its address
+        takes it into a timing register, nothing else shows that."""
+        addresses = super()._staging_addresses(step)
+        zeros = [a for a, word in self._wanted(step).items() if not word and self._known.get(a) != 0]
+        beside = [
+            one.address
+            for one in self.timing
+            if one.address not in addresses and any((one.address ^ a).bit_count() == 1 for a in zeros)
+        ]
+        return (*addresses, *beside)
+
+    def _program_value(self, step: BurnStep) -> int:
+        return CMD_PROGRAM
 
     @staticmethod
     def _error_registers(chip: Chip, block: Block) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from parburn import crystal, silicon
 from parburn.chips.model import Chip
 from parburn.chips.registry import chip_named, find_chip, has_overlays
-from parburn.controller import CONTROLLERS, Controller, join_words
+from parburn.controller import CONTROLLERS, Controller, join_words, write_guard
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.values import crc8
 from parburn.errors import BoardSwapped, ChipError, CommandRefused, IdentityUnclear, SecureDownload, WrongChip
@@ -172,6 +172,7 @@ async def identify(
     """
     chip, security = await find_out_chip(rom, wanted)
     rom.set_limits(ring_bytes=chip.ring_bytes, entries_per_write=chip.entries_per_write)
+    rom.guard_writes(write_guard(chip))
     found(chip)
     plain = chip
     chip = extend(chip)

@@ -17,7 +17,13 @@ from parburn.chips.model import RegisterWrite
 from parburn.errors import CommandRefused, GarbledAnswer, LinkError, NoAnswer, PortGone
 from parburn.pace import Pace, heartbeat_of
 from parburn.protocol import commands, slip
-from parburn.protocol.commands import ChangeBaudrate, SecurityInfo, read_reg_frame, write_reg_frames
+from parburn.protocol.commands import (
+    ChangeBaudrate,
+    SecurityInfo,
+    read_reg_frame,
+    write_reg_frames,
+    write_reg_sizes,
+)
 from parburn.protocol.loader import SAFE_RING_BYTES, LoaderProtocol
 from parburn.protocol.trace import Trace
 from parburn.rom_search import SYNC_TRIES, RomSearch
@@ -54,6 +60,22 @@ class WriteRegs(NamedTuple):
 
     def __repr__(self) -> str:  # the values may be a key's
         return f"WriteRegs({len(self.writes)} writes)"
+
+
+class WriteGuard(NamedTuple):
+    """What must stand ahead of certain writes.
+
+    A ROM executes a frame that was cut on what its buffer still holds: a READ_REG leaves its address where
+    the next WRITE_REG has that of its first entry. So behind READ_REGs of `unsafe` one of `harmless` goes out
+    ahead of any WRITE_REG; at the end of a burst at once, so that its answer is there before anything is
+    written.
+    `first` is the first write of a connection, in a packet of its own: nobody knows what the last one, which
+    may have been killed, has left.
+    """
+
+    unsafe: int
+    harmless: int
+    first: RegisterWrite
 
 
 @dataclass(slots=True)
@@ -94,6 +116,8 @@ class RomLoader:
         unpaced = stream.over_network or stream.usb_vid_pid == USB_SERIAL_JTAG
         self._pace = Pace(heartbeat_of(self._loop), ruled_out=unpaced)
         self._sent_at = 0.0  # when the line has carried what was written, at the earliest
+        self._guard: WriteGuard | None = None
+        self._first_written = False
         self._search = RomSearch(stream, self._protocol, self._write, self.counters)
         if trace is not None:
             self._protocol.observer = trace.answered
@@ -148,6 +172,10 @@ class RomLoader:
         entries_in_half = (self._longest - _PACKET_FRAME_BYTES) // _ENTRY_BYTES
         self._per_packet = max(1, min(entries_per_write, entries_in_half))
 
+    def guard_writes(self, guard: WriteGuard) -> None:
+        """From now on put ahead of writes what must stand there."""
+        self._guard = guard
+
     # --- registers
 
     async def burst(self, *ops: ReadRegs | WriteRegs, timeout_s: float | None = None) -> list[int]:
@@ -160,7 +188,8 @@ class RomLoader:
         frames: list[bytes] = []
         opcodes = bytearray()
         delay_us = _NO_DELAYS
-        for op in ops:
+        guarded, ours = self._guarded(ops)
+        for op in guarded:
             if isinstance(op, ReadRegs):
                 frames.extend(map(read_reg_frame, op.addresses))
                 opcodes += bytes((commands.READ_REG,)) * len(op.addresses)
@@ -171,7 +200,46 @@ class RomLoader:
                 delay_us += sum([one.delay_us for one in op.writes])
         await self._exchange(frames, bytes(opcodes), timeout_s, delay_us)
         self._raise_refused()
-        return self._protocol.values
+        self._first_written |= self._guard is not None and commands.WRITE_REG in opcodes
+        values = self._protocol.values
+        return [value for at, value in enumerate(values) if at not in ours] if ours else values
+
+    def _guarded(
+        self, ops: Sequence[ReadRegs | WriteRegs]
+    ) -> tuple[Sequence[ReadRegs | WriteRegs], set[int]]:
+        """These operations with what the guard puts ahead of them; which values read are not the caller's."""
+        guard, ours = self._guard, set[int]()
+        if guard is None:
+            return ops, ours
+        found: list[ReadRegs | WriteRegs] = []
+        first_written, reads, last_read = self._first_written, 0, 0
+
+        def cover() -> None:
+            if last_read == guard.unsafe:
+                found.append(ReadRegs((guard.harmless,)))
+                ours.add(reads + len(ours))
+
+        for op in ops:
+            if isinstance(op, ReadRegs):
+                reads += len(op.addresses)
+                last_read = op.addresses[-1] if op.addresses else last_read
+            elif op.writes:
+                cover()
+                last_read = 0
+                if not first_written:
+                    found.append(WriteRegs((guard.first,)))
+                    first_written = True
+            found.append(op)
+        cover()
+        return found, ours
+
+    def second_left(self, writes: tuple[RegisterWrite, ...]) -> int | None:
+        """Which of these writes the ROM's buffer has at its second place when all are executed, or None."""
+        at, second = 0, None
+        for size in write_reg_sizes(writes, per_packet=self._per_packet, longest=self._longest):
+            second = at + 1 if size > 1 else second
+            at += size
+        return second
 
     def seconds_at_least(self, size: int) -> float:
         """The time that so many bytes take on the line; 0 unless it is known to take as long as its rate."""

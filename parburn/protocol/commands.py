@@ -242,20 +242,29 @@ def write_reg_frames(entries: tuple[WriteEntry, ...], *, per_packet: int, longes
     No packet has more than `per_packet` entries or more than `longest` bytes on the line: escapes can double
     a packet, and one that laps the ROM's ring is lost with everything else in it.
     """
-    frames: list[bytes] = []
+    return [frame for _, frame in _packets(entries, per_packet, longest)]
+
+
+def write_reg_sizes(entries: tuple[WriteEntry, ...], *, per_packet: int, longest: int) -> list[int]:
+    """Return how many entries each of these requests has."""
+    return [size for size, _ in _packets(entries, per_packet, longest)]
+
+
+def _packets(entries: tuple[WriteEntry, ...], per_packet: int, longest: int) -> list[tuple[int, bytes]]:
+    found: list[tuple[int, bytes]] = []
     for start in range(0, len(entries), per_packet):
-        _split(entries[start : start + per_packet], longest, frames)
-    return frames
+        _split(entries[start : start + per_packet], longest, found)
+    return found
 
 
-def _split(entries: tuple[WriteEntry, ...], longest: int, frames: list[bytes]) -> None:
+def _split(entries: tuple[WriteEntry, ...], longest: int, found: list[tuple[int, bytes]]) -> None:
     frame = slip.encode(WriteReg(entries).to_bytes())
     if len(frame) <= longest or len(entries) == 1:
-        frames.append(frame)
+        found.append((len(entries), frame))
         return
     middle = len(entries) // 2
-    _split(entries[:middle], longest, frames)
-    _split(entries[middle:], longest, frames)
+    _split(entries[:middle], longest, found)
+    _split(entries[middle:], longest, found)
 
 
 SYNC_FRAME: Final = slip.encode(Sync().to_bytes())
