@@ -65,27 +65,17 @@ def same(memory: EfuseMemory, wanted: Mapping[int, int]) -> bool:
 
 
 @dataclass
-class Checker:
-    """Remembers how the boards came from the factory, and which faults have struck them."""
+class Struck:
+    """Which faults have struck which board, and what of a chip they explain: a block, never a board."""
 
     bench: Bench
-    ledger: Path
-    work: Work
-    twins: frozenset[int] = frozenset()
-    doubled: tuple[int, int] | None = None
-    factory: dict[int, dict[int, int]] = field(default_factory=dict)
-    struck: dict[int, set[str]] = field(default_factory=dict)
-    frozen: dict[int, dict[int, int]] = field(default_factory=dict)  # cells when it was quarantined
-    whole: dict[int, Expectation] = field(default_factory=dict)
+    struck: dict[int, set[str]] = field(default_factory=dict, kw_only=True)
 
-    def meet(self) -> None:
-        """Note the boards that are new."""
-        for board in range(self.bench.boards):
-            if board not in self.factory:
-                memory = self.bench.memory(board)
-                cells = self.bench.factory(board)
-                self.factory[board] = cells
-                self.whole[board] = Expectation(memory.chip, cells, self.work, self.doubled)
+    def key(self, board: int) -> tuple[str, str]:
+        """Under what the ledger knows a board."""
+        made = self.bench.product(board).product
+        mac = made.memory.field_bits(made.chip.mac_field).to_bytes(6, "big").hex(":")
+        return made.chip.name, mac
 
     def note(self, fired: Mapping[int, list[str]]) -> None:
         """These faults have struck."""
@@ -99,7 +89,8 @@ class Checker:
             match = _DAMAGE.match(sentence)
             if match:
                 found.add(str(match[1] or match[2]))
-            if sentence.startswith("the crystal") and self.whole[board].chip.crystal.fixed_mhz is not None:
+            fixed = self.bench.memory(board).chip.crystal.fixed_mhz
+            if sentence.startswith("the crystal") and fixed is not None:
                 found.add("timing")  # nobody can measure it: a bad burn that reading back finds
         return found
 
@@ -117,11 +108,27 @@ class Checker:
                 bytes_wrong += int(wrong[1])
         return extra.bit_count() <= bytes_wrong
 
-    def key(self, board: int) -> tuple[str, str]:
-        """Under what the ledger knows a board."""
-        made = self.bench.product(board).product
-        mac = made.memory.field_bits(made.chip.mac_field).to_bytes(6, "big").hex(":")
-        return made.chip.name, mac
+
+@dataclass
+class Checker(Struck):
+    """Remembers how the boards came from the factory, and which faults have struck them."""
+
+    ledger: Path
+    work: Work
+    twins: frozenset[int] = frozenset()
+    doubled: tuple[int, int] | None = None
+    factory: dict[int, dict[int, int]] = field(default_factory=dict)
+    frozen: dict[int, dict[int, int]] = field(default_factory=dict)  # cells when it was quarantined
+    whole: dict[int, Expectation] = field(default_factory=dict)
+
+    def meet(self) -> None:
+        """Note the boards that are new."""
+        for board in range(self.bench.boards):
+            if board not in self.factory:
+                memory = self.bench.memory(board)
+                cells = self.bench.factory(board)
+                self.factory[board] = cells
+                self.whole[board] = Expectation(memory.chip, cells, self.work, self.doubled)
 
     def violations(self) -> Iterator[str]:
         """Everything that is not as it must be, as sentences."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tests.soak.bench import Made
-from tests.soak.campaign import CHIPS, Theme
+from tests.soak.campaign import CHIPS, MIXED, Theme
+from tests.soak.identity.campaign import IDENTITY, IdentityTheme
 from tests.soak.jobs import Work
 
 _RS = (Made("esp32c3"), Made("esp32s3"))
@@ -40,4 +41,6 @@ CUT_COMMANDS = _theme(
     kills=0.4, faults=0.8, boards=(10, 14), seats=(10, 14), runs=(3, 4), chips=CHIPS,
     work=Work(burns=(True, False, False)), powered_share=0.8, unreset_share=0.9,
 )  # fmt: skip
-THEMES: Mapping[str, Theme] = {**PRESSING, "cut commands": CUT_COMMANDS}
+THEMES: Mapping[str, Theme | IdentityTheme] = {
+    **PRESSING, "cut commands": CUT_COMMANDS, "faults": MIXED, "identity": IDENTITY,
+}  # fmt: skip
