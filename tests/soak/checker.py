@@ -18,7 +18,7 @@ from tests.soak.jobs import Expectation, Work
 # Faults that may leave cells as nobody asked for, or keep some from ever burning: they excuse a quarantine.
 # A bit that gives in at the second pulse excuses nothing; one that needs the third does, for any other fault
 # that takes a pulse away leaves it too few.
-_DAMAGE = re.compile(
+DAMAGE = re.compile(
     r"bit \d+ of (\w+) (?:refuses to burn(?! the first time$)|burns its)|\d+ bytes of (\w+) burn"
 )
 # Of these, the ones that burn cells which nobody asked for.
@@ -86,7 +86,7 @@ class Struck:
         """Names of the blocks in which a fault of the chip may have spoiled cells."""
         found = set()
         for sentence in self.struck.get(board, ()):
-            match = _DAMAGE.match(sentence)
+            match = DAMAGE.match(sentence)
             if match:
                 found.add(str(match[1] or match[2]))
             fixed = self.bench.memory(board).chip.crystal.fixed_mhz

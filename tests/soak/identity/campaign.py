@@ -20,7 +20,7 @@ from tests.soak.child import KILLED, Crash, Ended, start_forked
 from tests.soak.identity.checker import IdentityChecker, Played, units_of
 from tests.soak.identity.forms import FORMS
 from tests.soak.identity.lines import Line
-from tests.soak.identity.product import USER, People, Product, uid_of
+from tests.soak.identity.product import FIRST_OF_OTHERS, USER, People, Product
 
 UNCODED = Made("esp32")
 EVERY_CHIP = (UNCODED, *CHIPS)
@@ -30,7 +30,6 @@ FAULTS = (
 )  # fmt: skip
 FRAMES, LEDGER_WRITES, WITNESSES = 200, 20, 3
 LONGEST_RUN_S = 2.5  # within which a kill at a random time strikes
-FIRST_OF_OTHERS = 1000  # identities of the second line that the first has not
 ROUNDS = 6  # until everybody has a record at the end, where values were taken
 ASKED = "Type BURN"
 
@@ -58,6 +57,11 @@ class IdentityTheme:
     hasty_share: float = 0.75  # of the runs; the others wait as long as the program that ships
     powered_share: float = 0.5
     twins: bool = False
+    shared: tuple[int, int] = (1, 4)  # records of the first line that the other one has, too; (0, 0): all
+    kills: tuple[str, ...] = ("time", "ledger", "witness", "packet", "command")
+    ledger_kills: tuple[str, ...] = ("before", "after", "stalls")
+    answers: tuple[str, ...] = ("BURN", "BURN", "no", "kill")
+    done_share: float = 0.25  # of the seats: boards that have passed
     sure_end: bool = True  # at the end whoever is sound must have passed
 
 
@@ -73,7 +77,8 @@ def draw_product(rng: random.Random) -> Product:
     """Any of the products that a line may have."""
     whole = rng.random() < 0.2
     uid = rng.choice(("", "rows", "halves"))
-    serial = rng.choice(("", "efuse", "save", "bits", "data"))
+    serial = rng.choice(("", "efuse", "save", "bits", "data", "flag"))
+    uid = "" if serial == "flag" else uid
     guarded = serial in ("efuse", "save") and rng.random() < 0.3
     mac = rng.choice(("command", "command", "bits", ""))
     key = "" if guarded else rng.choice(("", "own", "own", "shared", "saved"))
@@ -83,15 +88,16 @@ def draw_product(rng: random.Random) -> Product:
         mac=mac or ("command" if whole else ""),
         serial=serial,
         uid=uid,
-        name="efuse" if not uid and rng.random() < 0.5 else "",
-        week="efuse" if rng.random() < 0.4 else "",
+        name="efuse" if not uid and serial != "flag" and rng.random() < 0.5 else "",
+        week="efuse" if serial != "flag" and rng.random() < 0.4 else "",
         key=key,
         whole=whole,
         hidden=rng.random() < 0.5,
         guarded=guarded,
-        nested=rng.random() < 0.25,
+        nested="own" if rng.random() < 0.25 else "",
         burns=not guarded and rng.random() < 0.4,
         counter=rng.random() < 0.4,
+        tabled=serial not in ("bits", "data") or rng.random() < 0.5,
     )
 
 
@@ -110,8 +116,8 @@ class IdentityCampaign:
         chips = theme.chips if rng.random() < 0.5 or len(theme.chips) == 1 else (rng.choice(theme.chips),)
         self.made = [rng.choice(chips) for _ in range(count)]
         records = count + MARGIN
-        if (product.serial or product.mac) and rng.random() < theme.doubled_share:
-            column = "serial" if product.serial else "mac"
+        if (product.serial not in ("", "flag") or product.mac) and rng.random() < theme.doubled_share:
+            column = "serial" if product.serial not in ("", "flag") else "mac"
             if not product.whole or product.mac:
                 second = rng.randint(2, count)
                 self.people.doubled[second, column] = rng.randrange(1, second)
@@ -144,8 +150,10 @@ class IdentityCampaign:
     def _others(self, records: int) -> list[int]:
         """Identities of the other line: some of the first one's, at other places, and some that are new."""
         rng = self.rng
+        if self.theme.shared == (0, 0):
+            return list(range(1, records + 1))
         own = [FIRST_OF_OTHERS + n for n in range(records)]
-        shared = rng.sample(range(1, records + 1), rng.randint(1, 4))
+        shared = rng.sample(range(1, records + 1), rng.randint(*self.theme.shared))
         places = sorted(rng.sample(range(len(own)), len(shared)))
         for place, who in zip(places, shared, strict=True):
             own[place] = who
@@ -157,8 +165,9 @@ class IdentityCampaign:
         who = rng.randint(1, records)
         controller = "classic" if made.chip == "esp32" else "pgm"
         user = self.people.user_block(who, controller)
-        by_value = product.serial not in ("", "bits")  # single bits may stand beside others
-        if kind == "whole" and user and product.key == "" and not product.counter:
+        by_value = product.serial not in ("", "bits", "flag")  # single bits may stand beside others
+        by_bits = product.mac == "bits" or product.serial in ("bits", "flag")
+        if kind == "whole" and user and product.key == "" and not product.counter and not by_bits:
             self.made[board] = Made(made.chip, made.settings, content=((USER, user),))
         elif kind == "part" and by_value and not product.whole:
             self.made[board] = Made(made.chip, made.settings, content=((USER, (1000 + who) << 56),))
@@ -198,9 +207,9 @@ class IdentityCampaign:
         everybody = [n for n in range(self.bench.boards) if n not in without]
         todo = [n for n in everybody if n not in self.checker.passed]
         seats = rng.randint(*self.theme.seats)
-        some = rng.sample(todo, min(len(todo), seats))
+        some = rng.sample(todo, min(len(todo), seats - round(seats * self.theme.done_share)))
         done = [n for n in everybody if n in self.checker.passed]
-        some += rng.sample(done, min(len(done), max(seats // 4, seats - len(some))))
+        some += rng.sample(done, min(len(done), max(round(seats * self.theme.done_share), seats - len(some))))
         if self.twins and set(some) & self.twins:  # never both at once: that is another campaign's
             some = [n for n in some if n not in self.twins] + [rng.choice(sorted(self.twins))]
         rng.shuffle(some)
@@ -242,7 +251,6 @@ class IdentityCampaign:
 
     def _settle(self, runs: list[Played]) -> None:
         fired = self.bench.settle()
-        self.checker.note(fired)
         counts = self.result.counts
         counts["faults struck"] += sum(map(len, fired.values()))
         counts.update(f"struck {self.kind_of[one]}" for struck in fired.values() for one in struck)
@@ -251,7 +259,7 @@ class IdentityCampaign:
             counts["board runs"] += len(run.ports)
             counts["killed"] += run.ended.exit == KILLED
             self._read(run)
-        self.result.violations += self.checker.violations(runs)
+        self.result.violations += self.checker.violations(runs, fired)
 
     def _read(self, run: Played) -> None:
         ended = run.ended
@@ -288,13 +296,13 @@ class IdentityCampaign:
 
     def _kill(self, slots: Sequence[int]) -> tuple[Crash | None, float | None]:
         rng = self.rng
-        kind = rng.choice(("time", "ledger", "witness", "packet", "command"))
+        kind = rng.choice(self.theme.kills)
         self.result.counts[f"kill by {kind}"] += 1
         port = f"ttyUSB{rng.randrange(len(slots))}"
         if kind == "time":
             return None, rng.uniform(0.02, LONGEST_RUN_S)
         if kind == "ledger":
-            when = rng.choice(("before", "after", "stalls"))
+            when = rng.choice(self.theme.ledger_kills)
             return Crash("ledger", rng.randint(1, LEDGER_WRITES), when), None
         if kind == "witness":
             return Crash("witness", rng.randint(1, WITNESSES), rng.choice(("before", "torn", "after"))), None
@@ -407,7 +415,7 @@ class IdentityCampaign:
         for n, one in reversed(list(enumerate(running))):
             kill_after_s = None
             if asking and n == 0:
-                answer = rng.choice(("BURN", "BURN", "no", "kill"))
+                answer = rng.choice(self.theme.answers)
                 if answer == "kill":
                     one.kill()
                 elif not one.waits(0.0):
@@ -450,6 +458,7 @@ class IdentityCampaign:
         self._require(self.command("init", "--why", "lost"), "ledger init")
         self.checker.known.clear()
         self.checker.passed.clear()
+        self.checker.spent_elsewhere.clear()
         self.copy = None
         self.strangers.update(self.checker.owners)
         if self.rng.random() < 0.6 and named:
@@ -459,8 +468,9 @@ class IdentityCampaign:
             self._require(self.command("import-used", str(used), "--batch", named, "--why", "lost"), "import")
             if self.main.name:
                 keys = {(u.chip, u.mac) for u in rows}
-                boards = [n for n in range(self.bench.boards) if self.checker.key(n) in keys]
-                self.checker.known.update(n for n in boards if n in self.checker.owners)
+                for board, owner in self.checker.owners.items():
+                    if self.checker.key(board) in keys:
+                        self.checker.spent_elsewhere[named, owner.who] = board
 
     def step_old(self) -> None:
         """An old copy of the ledger is put back, with its witness or without."""

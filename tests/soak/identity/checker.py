@@ -10,15 +10,15 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from parburn.sim.efuse_memory import EfuseMemory
-from tests.soak.checker import Struck, same
+from tests.soak.checker import DAMAGE, Struck, same
 from tests.soak.child import KILLED, Ended
-from tests.soak.identity.product import SERIAL_AT, UID_AT, USER, MAC_AT, People
+from tests.soak.identity.product import FIRST_FLAG, MAC_AT, SERIAL_AT, UID_AT, USER, People
 
 UNCHANGED = ("already-pass", "failed", "refused", "no-answer")
 PASSED = ("pass", "already-pass")
@@ -52,6 +52,23 @@ def units_of(ledger: Path) -> list[Unit]:
     return [Unit(*row[:5], bool(row[5]), row[6]) for row in rows]
 
 
+def recorded_in(ledger: Path) -> frozenset[tuple[str, str]]:
+    """Chips of which the ledger has at least one block as verified."""
+    if not ledger.exists():
+        return frozenset()
+    connection = sqlite3.connect(ledger)
+    try:
+        rows = connection.execute(
+            "SELECT DISTINCT chip, mac FROM attempt_steps JOIN attempts ON attempts.id = attempt"
+            " JOIN units ON units.id = unit"
+        ).fetchall()
+    except sqlite3.OperationalError:  # killed while it was being made
+        return frozenset()
+    finally:
+        connection.close()
+    return frozenset((chip, mac) for chip, mac in rows)
+
+
 class Owner(NamedTuple):
     """Whose a board is: the identity, and the key that its script made."""
 
@@ -77,8 +94,8 @@ class Played:
 class IdentityChecker(Struck):
     """Remembers how the boards came, and whose they are.
 
-    `known`: boards of which the ledger in use knows. `spent_elsewhere`: identities that another tool has given
-    away.
+    `known`: boards of which the ledger in use knows. `spent_elsewhere`: by batch and identity, the boards of
+    which it knows nothing but that their indexes are spent.
     """
 
     ledger: Path
@@ -89,10 +106,12 @@ class IdentityChecker(Struck):
     owners: dict[int, Owner] = field(default_factory=dict)
     known: set[int] = field(default_factory=set)
     passed: set[int] = field(default_factory=set)
-    spent_elsewhere: set[int] = field(default_factory=set)
+    spent_elsewhere: dict[tuple[str, int], int] = field(default_factory=dict)
     frozen: dict[int, dict[int, int]] = field(default_factory=dict)
     twins: frozenset[int] = frozenset()
     _before: dict[int, dict[int, int]] = field(default_factory=dict)
+    _recorded: frozenset[tuple[str, str]] = frozenset()  # chips of which a block was recorded as verified
+    _told_apart: bool = False  # a twin was burned although the record tells it from the other
 
     def meet(self) -> None:
         """Note the boards as they came."""
@@ -102,8 +121,9 @@ class IdentityChecker(Struck):
 
     # After a run ----------------------------------------------------------------------------------------
 
-    def violations(self, runs: list[Played], *, look_at_registers: bool = True) -> Iterator[str]:
-        """Everything that is not as it must be, as sentences."""
+    def violations(self, runs: list[Played], fired: Mapping[int, list[str]]) -> Iterator[str]:
+        """Everything that is not as it must be, as sentences. `fired`: the faults that have struck just now."""
+        self.note(fired)
         units = units_of(self.ledger)
         memories = {board: self.bench.memory(board) for board in range(self.bench.boards)}
         at_work = {board: run for run in runs for board in run.ports.values()}
@@ -122,9 +142,11 @@ class IdentityChecker(Struck):
         for board, memory in memories.items():
             yield from self._bits(board, memory)
         yield from self._doubles(memories)
-        if look_at_registers and not any(run.ended.exit == KILLED for run in runs):
-            yield from self._registers(at_work)
+        if not any(run.ended.exit == KILLED for run in runs):
+            reached = [n for n in at_work if all(DAMAGE.match(one) for one in fired.get(n, ()))]
+            yield from self._registers(reached)
         self._before = {board: dict(memory.cells) for board, memory in memories.items()}
+        self._recorded = recorded_in(self.ledger)
 
     def _name(self, board: int) -> str:
         return f"board {board} ({self.bench.memory(board).chip.name})"
@@ -142,9 +164,13 @@ class IdentityChecker(Struck):
         if who is None:
             yield f"{self._name(board)} was burned as index {index}, and the files have no record there"
             return
+        if self.spent_elsewhere.get((run.batch, who), board) != board:
+            yield f"{self._name(board)} got identity {who}, whose index was imported as used"
         self._take(board, who)
 
     def _take(self, board: int, who: int) -> None:
+        if board in self.twins and self.key(board) in self._recorded:
+            self._told_apart = True
         saved = b""
         if self.people.product.key == "saved":
             memory = self.bench.memory(board)
@@ -198,7 +224,7 @@ class IdentityChecker(Struck):
         if index is None:
             if memory.cells != self._before[board]:
                 yield f"{name}: nothing asked, and its bits changed"
-            if not self.people.product.guarded or self.factory[board] == self.blank[board]:
+            if board not in self.owners and self.factory[board] == self.blank[board]:
                 yield f"{name}: nothing asked, and it is blank"
             return
         who = run.who[index - 1] if index <= len(run.who) else None
@@ -310,15 +336,16 @@ class IdentityChecker(Struck):
             memory = memories[board]
             for value in self._own_values(board, memory):
                 other = seen.setdefault(value, board)
-                if other != board and not self._of_one_identity(board, other):
+                if other != board and not self._may_both(value, board, other):
                     yield f"{self._name(board)} and {self._name(other)} both carry {value[0]} {value[-1]}"
-            who = self._who_shows(memory)
-            if who in self.spent_elsewhere and board in self.owners:
-                yield f"{self._name(board)} carries identity {who}, which another tool has given away"
 
-    def _of_one_identity(self, board: int, other: int) -> bool:
-        """Of two chips with one factory identity, one may have begun its first block, and no record tells."""
-        return {board, other} <= self.twins and any(map(self._only_begun, (board, other)))
+    def _may_both(self, value: tuple[object, ...], board: int, other: int) -> bool:
+        """What two boards hold that nobody here burned is refused only where it was declared; and of two chips
+        with one factory identity, one may have begun its first block, and no record tells."""
+        if not {board, other} & self.owners.keys() and value[0] != "MAC":
+            return True
+        begun = {board, other} <= self.twins and any(map(self._only_begun, (board, other)))
+        return begun and not self._told_apart
 
     def _only_begun(self, board: int) -> bool:
         memory = self.bench.memory(board)
@@ -327,15 +354,19 @@ class IdentityChecker(Struck):
 
     def _own_values(self, board: int, memory: EfuseMemory) -> Iterator[tuple[object, ...]]:
         product, user = self.people.product, memory.reading(USER).bits
-        family = "" if self.one_layout or not _by_bits(product.serial) else memory.chip.controller
+        named = product.tabled and product.serial != "flag"
+        family = "" if self.one_layout or named else memory.chip.controller
         torn = board in self.owners and memory.cells[USER] != self.cells(board)[USER]
         if torn and board not in self.passed:
             return  # a part of a value is none; that it is of its own identity is seen bit by bit
         mac = user >> MAC_AT[memory.chip.controller] & (1 << 48) - 1
         if product.mac and mac:
             yield "MAC", mac.to_bytes(6, "little").hex(":")
+        flags = user >> FIRST_FLAG & (1 << 128) - 1
+        if product.serial == "flag" and flags:
+            yield "flag", family, f"{flags:x}"
         serial = user >> SERIAL_AT & 0xFFFFFFFF
-        if product.serial and serial:
+        if product.serial not in ("", "flag") and serial:
             yield "SERIAL", family, serial
         uid = user >> UID_AT & (1 << 64) - 1
         if product.uid and uid:
@@ -350,26 +381,14 @@ class IdentityChecker(Struck):
                 turned = product.hidden or not memory.pgm
                 yield "key", (data[::-1] if turned else data)[:24].hex()[:8]
 
-    def _who_shows(self, memory: EfuseMemory) -> int | None:
-        serial = memory.reading(USER).bits >> SERIAL_AT & 0xFFFFFFFF
-        return serial - 1000 if self.people.product.serial and serial else None
-
-    def _registers(self, boards: Mapping[int, Played]) -> Iterator[str]:
-        """After a run nobody finds a part of a key in the programming registers."""
+    def _registers(self, boards: Iterable[int]) -> Iterator[str]:
+        """After a run nobody finds a part of a key in the programming registers, burned or not."""
+        if not self.people.product.key:
+            return
         staged = self.bench.staging()
         for board in boards:
-            words = staged.get(board, [])
-            if words and board in self.owners and self.people.product.key:
-                memory = self.bench.memory(board)
-                block = memory.chip.block_by_name["BLOCK_KEY0" if memory.pgm else "BLOCK1"]
-                key = self.cells(board)[block.index]
-                own = {key >> 32 * n & 0xFFFFFFFF for n in range(8)} - {0}
-                if len(own & set(words)) > 1:
-                    yield f"{self._name(board)}: words of its key are left in the programming registers"
-
-
-def _by_bits(how: str) -> bool:
-    return how in ("bits", "data")
+            if len(self.people.key_words & set(staged.get(board, ()))) > 1:
+                yield f"{self._name(board)}: words of a key are left in the programming registers"
 
 
 def _events(ended: Ended) -> Iterator[dict[str, Any]]:

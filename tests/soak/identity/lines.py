@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.soak.identity.forms import FORMS, Form, rewritten
-from tests.soak.identity.product import People, nesting, script_of
+from tests.soak.identity.product import FIXED_INDEX, People, nesting, script_of
 
 
 class Line:
@@ -50,7 +50,8 @@ class Line:
         (self.people.folder / "saved").mkdir(exist_ok=True)
         if product.nested:
             (self.folder / "inner.py").write_text(text)
-            text = nesting(str(self.folder / "inner.py"))
+            index = str(FIXED_INDEX) if product.nested == "fixed" else "args.index"
+            text = nesting(str(self.folder / "inner.py"), index)
         self.script.write_text(text)
 
     def write_files(self, how: str = "") -> None:

@@ -6,6 +6,7 @@ simulator's own codes. No planning code of the driver is asked.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ MAC_AT = {"classic": 8, "pgm": 200}
 SERIAL_AT, UID_AT, NAME_AT, WEEK_AT = 56, 88, 88, 152
 NAME = int.from_bytes(b"LAMP2", "big")
 WEEK = 0x2447
+FIRST_FLAG = SERIAL_AT
+FIXED_INDEX = 3  # that a script writes down for all boards
+FIRST_OF_OTHERS = 1000  # identities of the second line that the first has not
 SHARED_KEY = 4711  # number of the key that all boards of a product have
 
 
@@ -33,7 +37,7 @@ class Product:
     """
 
     mac: str = ""  # command, bits
-    serial: str = ""  # efuse, save, bits, data
+    serial: str = ""  # efuse, save, bits, data, flag (one bit, which no other identity has)
     uid: str = ""  # rows (each row its own value), halves (one number of two fields)
     name: str = ""  # efuse
     week: str = ""  # efuse
@@ -41,9 +45,10 @@ class Product:
     whole: bool = False
     hidden: bool = False
     guarded: bool = False
-    nested: bool = False
+    nested: str = ""  # own, or fixed: the index that the outer script gives to the inner one
     burns: bool = False  # burn_all() behind the user block
     counter: bool = False
+    tabled: bool = True  # a custom table has a field for the serial
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -54,7 +59,7 @@ class Product:
     def table(self) -> str:
         """The custom eFuse table."""
         rows = []
-        if self.serial:
+        if self.serial not in ("", "flag") and self.tabled:
             rows.append(f"SERIAL, EFUSE_BLK3, {SERIAL_AT}, 32, its serial number")
         if self.uid:
             rows += [f"UID, EFUSE_BLK3, {UID_AT}, 32, its id", f", EFUSE_BLK3, {UID_AT + 32}, 32,"]
@@ -88,6 +93,11 @@ def serial_of(who: int) -> int:
     return 1000 + who
 
 
+def flag_of(who: int) -> int:
+    """The bit that stands for an identity, where one bit is all that a chip has of it."""
+    return FIRST_FLAG + (who if who < FIRST_OF_OTHERS else 64 + who - FIRST_OF_OTHERS)
+
+
 def uid_of(who: int, how: str) -> tuple[int, int]:
     """Both words of an identity's id. As one number its halves are equal on other boards."""
     return (7000 + who // 4, 1 + who % 4) if how == "halves" else (70000 + who, 90000 + who)
@@ -99,6 +109,7 @@ class People:
     def __init__(self, folder: Path, product: Product) -> None:
         self.folder, self.product = folder, product
         self.doubled: dict[tuple[int, str], int] = {}
+        self.key_words: set[int] = set()  # of all keys that records name, in either order
 
     def value_of(self, who: int, column: str) -> int:
         """Whose value stands in the record of an identity."""
@@ -108,18 +119,24 @@ class People:
         """What its record says."""
         known = {
             "mac": mac_of(self.value_of(who, "mac")).hex(":"),
-            "serial": str(serial_of(self.value_of(who, "serial"))),
+            "serial": str(self._number(who)),
             "uid": "-".join(map(str, uid_of(self.value_of(who, "uid"), self.product.uid))),
             "key": str(self.folder / "keys" / f"{self.value_of(who, 'key')}.bin"),
             "note": f"unit{who}",
         }
         return {name: known[name] for name in self.product.columns}
 
+    def _number(self, who: int) -> int:
+        of = self.value_of(who, "serial")
+        return flag_of(of) if self.product.serial == "flag" else serial_of(of)
+
     def write_files(self, who: int) -> None:
         """The files to which a record, or the script, points: keys and whole blocks."""
         for number in (who, SHARED_KEY):
             self._write("keys", f"{number}.bin", key_of(number))
             self._write("keys", f"{number}.24", key_of(number, 24))
+            for key in (key_of(number), key_of(number)[::-1]):
+                self.key_words.update(struct.unpack("<8I", key))
         if self.product.whole:
             for ending, controller, size in (("pgm", "pgm", 32), ("classic", "classic", 32), ("24", "classic", 24)):
                 data = self.user_block(who, controller).to_bytes(size, "little")
@@ -130,7 +147,7 @@ class People:
     def _write(self, folder: str, name: str, data: bytes) -> None:
         path = self.folder / folder / name
         path.parent.mkdir(exist_ok=True)
-        if not path.exists():
+        if not path.exists() or path.read_bytes() != data:
             path.write_bytes(data)
 
     def user_block(self, who: int, controller: str) -> int:
@@ -141,7 +158,9 @@ class People:
             bits |= int.from_bytes(mac, "little") << MAC_AT[controller]
             if controller == "classic":
                 bits |= mac_crc(mac) | MAC_VERSION << 184
-        if product.serial:
+        if product.serial == "flag":
+            bits |= 1 << flag_of(self.value_of(who, "serial"))
+        elif product.serial:
             bits |= serial_of(self.value_of(who, "serial")) << SERIAL_AT
         if product.uid:
             low, high = uid_of(self.value_of(who, "uid"), product.uid)
@@ -218,6 +237,7 @@ _SERIAL = {
     "efuse": "burn('burn_efuse SERIAL ' + entry['serial'])\n",
     "save": "efuses['SERIAL'].save(int(entry['serial']))\n",
     "bits": f"bits(int(entry['serial']), {SERIAL_AT})\n",
+    "flag": "burn('burn_bit BLOCK3 ' + entry['serial'])\n",
     "data": f"burn('burn_block_data --offset {SERIAL_AT // 8} BLOCK3 '"
             " + os.path.join(folder, 'blocks', entry['note'] + '.serial'))\n",
 }  # fmt: skip
@@ -271,9 +291,9 @@ def _user_block(product: Product) -> str:
     return text + (f"burn('burn_efuse WEEK {WEEK}')\n" if product.week else "")
 
 
-def nesting(inner: str) -> str:
-    """A script that runs another one, with the files and the index of its own board."""
+def nesting(inner: str, index: str) -> str:
+    """A script that runs another one, with the files of its own board and this index (an expression)."""
     return (
         f"espefuse(esp, efuses, args, 'execute_scripts {inner} --index %d --configfiles %s'\n"
-        "         % (args.index, ' '.join(one.name for one in args.configfiles)))\n"
+        f"         % ({index}, ' '.join(one.name for one in args.configfiles)))\n"
     )
