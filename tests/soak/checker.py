@@ -142,6 +142,7 @@ class Checker(Struck):
             unit = units.get(self.key(board))
             name = f"board {board} ({memory.chip.name})"
             touched = memory.cells != self.factory[board]
+            yield from self._repeated(board, name)
             yield from self._quarantine(board, name, unit, memory)
             if not touched:
                 if unit and unit.state == "pass" and board not in self.twins:
@@ -154,6 +155,13 @@ class Checker(Struck):
                 yield f"{name} and board {owner[unit.index]} are both index {unit.index}"
             owner[unit.index] = board
             yield from self._cells(board, name, unit, memory)
+
+    def _repeated(self, board: int, name: str) -> Iterator[str]:
+        """No pulse burns what is burned: where nothing but tails of frames was lost, nobody had a reason."""
+        if all(sentence.startswith("the tail of ") for sentence in self.struck.get(board, ())):
+            again = [burn["program"] for burn in self.bench.product(board).burns if not burn["new_bits"]]
+            if again:
+                yield f"{name}: pulses {again} burned nothing new: planned ones were repeated"
 
     def _before_its_first_record(self, board: int) -> bool:
         """Of two chips with one identity, the one whose first block was begun and never recorded as verified.

@@ -7,6 +7,7 @@ Without the mutation such a campaign holds; with it the checker must find someth
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tests.soak.bench import Made
 from tests.soak.campaign import CHIPS, MIXED, Theme
@@ -102,14 +103,11 @@ PRESSING_IDENTITY: Mapping[str, IdentityTheme] = {
     ),
     "a nested index": _identity("run", product=Product(serial="flag", nested="fixed")),
 }  # fmt: skip
-PRESSING_CUT: Mapping[str, Theme] = dict.fromkeys(
-    (
-        "no block number in the program command",
-        "no harmless read behind a poll",
-        "the op code stays in CONF",
-    ),
-    CUT_COMMANDS,
-)
+PRESSING_CUT: Mapping[str, Theme] = {
+    "no block number in the program command": CUT_COMMANDS,
+    "no harmless read behind a poll": replace(CUT_COMMANDS, kinds=("lost tail",), chips=_RS, kill_share=0.0),
+    "the op code stays in CONF": CUT_COMMANDS,
+}
 EVERY_RULE: Mapping[str, Theme | IdentityTheme] = {**PRESSING, **PRESSING_IDENTITY, **PRESSING_CUT}
 THEMES: Mapping[str, Theme | IdentityTheme] = {
     **EVERY_RULE, "cut commands": CUT_COMMANDS, "faults": MIXED, "identity": IDENTITY,
