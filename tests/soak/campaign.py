@@ -312,8 +312,10 @@ class Campaign:
         failed = []
         for board in slots:
             unit = units.get(self.checker.key(board))
-            if board in self.twins or self.checker.damaged(board):
-                continue  # of twins at most one is burned: `Checker.violations` has seen that
+            if board in self.twins:
+                continue  # at most one is burned: `Checker.violations` has seen that
+            if unit is not None and unit.state == "quarantined":
+                continue  # for a block in which a fault struck: it has seen that, too
             if unit is None or unit.state != "pass":
                 failed.append(f"board {board} did not pass with all faults lifted: {unit}")
         if self.doubles:

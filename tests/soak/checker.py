@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from parburn.chips.model import Block
@@ -94,6 +94,17 @@ class Struck:
                 found.add("timing")  # nobody can measure it: a bad burn that reading back finds
         return found
 
+    def explained(self, board: int, reason: str, wanted: Mapping[int, int]) -> bool:
+        """Whether a block that a fault struck is what a quarantine speaks of, or is not as it is wanted."""
+        memory, names = self.bench.memory(board), self.damaged(board)
+        if "timing" in names:
+            return True
+        struck = [block for block in memory.chip.blocks if names & set(block.names)]
+        return any(
+            memory.cells[block.index] != wanted[block.index] or any(name in reason for name in block.names)
+            for block in struck
+        )
+
     def excused(self, board: int, block: Block, extra: int) -> bool:
         """Whether the faults that struck a board explain these cells: a bit's neighbour, some wrong bytes."""
         memory = self.bench.memory(board)
@@ -136,10 +147,15 @@ class Checker(Struck):
         units = units_of(self.ledger)
         owner: dict[int, int] = {}
         for board in range(self.bench.boards):
-            if self._before_its_first_record(board):
-                continue
             memory = self.bench.memory(board)
             unit = units.get(self.key(board))
+            if self._before_its_first_record(board):  # whatever else it is: it holds nothing but its own
+                if unit is None or unit.index is None or not unit.spent:
+                    yield f"board {board} holds bits and the ledger does not know: {unit}"
+                else:
+                    begun = replace(unit, state="begun")
+                    yield from self._cells(board, f"board {board} ({memory.chip.name})", begun, memory)
+                continue
             name = f"board {board} ({memory.chip.name})"
             touched = memory.cells != self.factory[board]
             yield from self._repeated(board, name)
@@ -199,7 +215,8 @@ class Checker(Struck):
     def _quarantine(self, board: int, name: str, unit: Unit | None, memory: EfuseMemory) -> Iterator[str]:
         if unit is None or unit.state != "quarantined":
             return
-        if not self.damaged(board) and board not in self.twins:
+        own = self.factory[board] if unit.index is None else self.whole[board].cells(unit.index)
+        if board not in self.twins and not self.explained(board, unit.reason, own):
             struck = "; ".join(sorted(self.struck.get(board, ())))
             yield f"{name} is quarantined ({unit.reason}), and no chip fault explains it (struck: {struck})"
         before = self.frozen.setdefault(board, dict(memory.cells))

@@ -8,7 +8,7 @@ MUTATION may be "-". A crash is a SIGKILL of this process by itself at a place t
     program|read ttyUSB3 2 torn 8          at the 2nd that gives the eFuse controller this command
     ledger 9 before|after                  at the 9th transaction of the ledger: not begun, committed
     ledger 9 stalls                        not begun, and a while later than it was asked for
-    witness 3 before|torn|after            at the 3rd that its witness is replaced: what was committed has none
+    witness 3 before|torn|after            at the 3rd time that its witness is replaced, after a commit
 """
 
 from __future__ import annotations
@@ -161,8 +161,9 @@ def _arm_ledger(crash: Crash) -> None:
 def _arm_witness(crash: Crash) -> None:
     from parburn.ledger import sqlite
     from parburn.ledger.witness import Witness
+    from parburn.ledger.witness import write_witness as whole
 
-    whole, replace = sqlite.write_witness, Path.replace
+    replace = Path.replace
     begun = 0
 
     def torn(self: Path, target: Path) -> Path:
@@ -180,7 +181,7 @@ def _arm_witness(crash: Crash) -> None:
         if begun == crash.number:
             die()
 
-    sqlite.write_witness = write
+    sqlite.write_witness = write  # type: ignore[attr-defined]  # where it is called
 
 
 def count_into(path: Path) -> Callable[[], object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 
@@ -119,14 +120,20 @@ def _no_verify() -> None:
     commit._verify = lambda step, before, now, blocks: (0, 0, "")
 
 
+def _replace(module: str, name: str, by: Any) -> None:
+    """A function where it is called, that its own module has for others."""
+    setattr(import_module(module), name, by)
+
+
 # Identity -----------------------------------------------------------------------------------------------
 
 
 def _no_foreign_records() -> None:
-    """Nobody asks whether another chip carries a record: not at the claim, nor at the attempt, nor of files."""
-    from parburn.ledger import allocate, batches, units
+    """Nobody asks whether another chip carries a record: neither at the claim nor at the attempt."""
+    from parburn.ledger import batches
 
-    allocate.refuse_foreign_records = units.refuse_foreign_records = lambda *_, **__: None  # type: ignore[assignment]
+    for module in ("allocate", "units"):
+        _replace(f"parburn.ledger.{module}", "refuse_foreign_records", lambda *_, **__: None)
     batches._refuse_same_content = lambda connection, batch: None
     batches._refuse_near = lambda connection, view: None
 
@@ -143,9 +150,7 @@ def _no_look_at_what_passed() -> None:
 
 def _no_other_chip() -> None:
     """Whatever answers with a begun unit's identity is taken for it."""
-    from parburn import calls
-
-    calls.refuse_other_chip = lambda *_, **__: None  # type: ignore[assignment]  # the mutation
+    _replace("parburn.calls", "refuse_other_chip", lambda *_, **__: None)
 
 
 def _keys_left() -> None:
@@ -197,15 +202,13 @@ def _chips_of_other_batches() -> None:
 
 def _records_by_place() -> None:
     """Files whose records nobody has declared are read as if they had none."""
-    from parburn import fleet
-
-    fleet.uses_the_index = lambda scripts: False
+    _replace("parburn.fleet", "uses_the_index", lambda scripts: False)
 
 
 def _values_by_name() -> None:
     """Values are compared by the names of their fields, and not by their bits."""
     from parburn import doubled
-    from parburn.ledger import units, values
+    from parburn.ledger import values
 
     whole = values.find_taken
 
@@ -213,17 +216,16 @@ def _values_by_name() -> None:
         return whole(transaction, unit, named, held._replace(ranges=()))
 
     values.find_taken = find_taken
-    values.refuse_conflicts = units.values.refuse_conflicts = lambda transaction, unit: None
+    values.refuse_conflicts = lambda transaction, unit: None
     doubled._held = lambda plan, where: 0
 
 
 def _macs_by_kind() -> None:
     """Custom MACs are compared within chips of one kind only."""
-    from parburn import fleet
+    from parburn.doubled import doubled_values as whole
     from parburn.ledger import values
 
     values._HOLDERS_BY_NAME += " AND chip = ?5"
-    whole = fleet.doubled_values
 
     def doubled_values(plans: Any) -> Any:
         refused: dict[str, Any] = {}
@@ -231,7 +233,7 @@ def _macs_by_kind() -> None:
             refused.update(whole([plan for plan in plans if plan.layout == layout]))
         return refused
 
-    fleet.doubled_values = doubled_values
+    _replace("parburn.fleet", "doubled_values", doubled_values)
 
 
 def _no_compare_at_attempt() -> None:

@@ -131,12 +131,8 @@ class IdentityCampaign:
             self.made.append(Made(first.chip, first.settings, twin_of=0))
             self.twins = frozenset((0, len(self.made) - 1))
         name = rng.choice(("", "main"))
-        self.main = Line(
-            name, folder / "main", self.people, range(1, records + 1), forms=self._forms()
-        )
-        self.other = Line(
-            "other", folder / "other", self.people, self._others(records), forms=self._forms()
-        )
+        self.main = Line(name, folder / "main", self.people, range(1, records + 1), forms=self._forms())
+        self.other = Line("other", folder / "other", self.people, self._others(records), forms=self._forms())
         self.copy: tuple[Path, frozenset[int]] | None = None
         self.strangers: set[int] = set()  # boards that were burned under a ledger that is not this one
         self.number = 0
@@ -186,7 +182,9 @@ class IdentityCampaign:
             self.bench = bench
             self.checker = IdentityChecker(bench, self.ledger, self.people, self.one_layout, twins=self.twins)
             self.checker.meet()
-            self.result.log.append(f"seed {self.seed}: {self.people.product}, {self.people.doubled}, {powered=}")
+            self.result.log.append(
+                f"seed {self.seed}: {self.people.product}, {self.people.doubled}, {powered=}"
+            )
             names, weights = zip(*theme.steps, strict=True)
             for _ in range(rng.randint(*theme.runs)):
                 step = rng.choices(names, weights)[0]
@@ -237,9 +235,15 @@ class IdentityCampaign:
         words = line.command(ports, self.ledger, declares=declares, rng=rng)
         words += ["--report", str(report), *options]
         hasty = bool(drawn) or crash is not None or rng.random() < theme.hasty_share
-        self.result.log.append(f"  {line.name or 'by content'} boards {list(slots)} {crash or kill_after_s} {drawn}")
+        self.result.log.append(
+            f"  {line.name or 'by content'} boards {list(slots)} {crash or kill_after_s} {drawn}"
+        )
         running = start_forked(
-            words, folder=self.folder, crash=crash, mutation=self.mutation, hasty=hasty and not theme_waits(rng)
+            words,
+            folder=self.folder,
+            crash=crash,
+            mutation=self.mutation,
+            hasty=hasty and not theme_waits(rng),
         )
         ended = running.ended(kill_after_s=kill_after_s)
         played = Played(
@@ -277,7 +281,7 @@ class IdentityCampaign:
                 self.result.counts[f"result {event['result']}"] += 1
                 board = run.ports.get(event["port"])
                 self.result.log.append(
-                    f"  board {board} {event['chip']} index {event['index']} {event['result']} {event['error']}"
+                    f"  board {board} {event['chip']} {event['index']} {event['result']} {event['error']}"
                 )
             elif event["event"] == "error":
                 self.result.counts["refused as a whole"] += 1
@@ -343,8 +347,9 @@ class IdentityCampaign:
     def step_shift(self) -> None:
         """A row that a chip carries is deleted: all that follow move up."""
         used = self.used(self.main)
-        if not used:
-            return self.step_run()
+        if not used or (not self.main.name and len(used) < 2):  # nothing would tell that it is this batch
+            self.step_run()
+            return
         before = list(self.main.who)
         del self.main.who[self.rng.choice(used) - 1]
         self.main.write_files()
@@ -354,7 +359,9 @@ class IdentityCampaign:
 
     def step_blank(self) -> None:
         """A row that nobody has is blanked: no board gets its index."""
-        free = [n for n, who in enumerate(self.main.who, 1) if who and n > max(self.used(self.main), default=0)]
+        free = [
+            n for n, who in enumerate(self.main.who, 1) if who and n > max(self.used(self.main), default=0)
+        ]
         held = {u.index for u in units_of(self.ledger)}
         free = [n for n in free if n not in held]
         if self.main.blanks and len(free) > MARGIN // 2:
@@ -369,7 +376,6 @@ class IdentityCampaign:
     def step_renamed(self) -> None:
         """The first line's files under another batch's name."""
         name, self.main.name = self.main.name, "renamed"
-        used, self.main.name = self.used(self.main) if not name else [], "renamed"
         self.run(self.main, self.boards())
         self.main.name = name
 
@@ -379,7 +385,9 @@ class IdentityCampaign:
             f"new{self.number}", self.folder / f"new{self.number}", self.people,
             [who for who in self.main.who if who is not None], forms=[self.rng.choice(NEED_TELLING)],
         )  # fmt: skip
-        self.run(line, self.boards(), declares=False, kills=False, forbidden="its records were never declared")
+        self.run(
+            line, self.boards(), declares=False, kills=False, forbidden="its records were never declared"
+        )
 
     # What happens to processes --------------------------------------------------------------------------
 
@@ -395,7 +403,8 @@ class IdentityCampaign:
         rng = self.rng
         slots = self.boards()
         if self.twins or len(slots) < 2:
-            return self.step_run()
+            self.step_run()
+            return
         cut = rng.randint(1, len(slots) - 1)
         lines = [self.main, rng.choice((self.main, self.other))]
         faults = self._faults(slots) if not asking else {}
@@ -446,7 +455,8 @@ class IdentityCampaign:
     def step_lost(self) -> None:
         """The ledger is lost; a new one is begun, which is told or not told of the indexes given out."""
         if not units_of(self.ledger):
-            return self.step_run()
+            self.step_run()
+            return
         kept = [u for u in units_of(self.ledger) if u.spent and u.index is not None]
         named = self.main.name or self.batch_by_content()
         for path in self._files_of_ledger():
@@ -476,7 +486,8 @@ class IdentityCampaign:
         """An old copy of the ledger is put back, with its witness or without."""
         if self.copy is None:
             self._keep_copy()
-            return self.step_run()
+            self.step_run()
+            return
         folder, known = self.copy
         with_witness = self.rng.random() < 0.5
         for path in self._files_of_ledger():
@@ -547,18 +558,28 @@ class IdentityCampaign:
 
     def _blank_taken(self, line: Line) -> None:
         """What an operator does whose files hold records of another batch's chips."""
-        if not line.blanks:
-            return
         batch = line.name or self.batch_by_content()
         own = {(u.chip, u.mac): u.index for u in units_of(self.ledger) if u.batch == batch and u.spent}
-        for board, owner in self.checker.owners.items():
-            if owner.who in line.who and own.get(self.checker.key(board)) is None:
-                line.who[line.who.index(owner.who)] = None
+        owners = self.checker.owners
+        carried = {one.who for board, one in owners.items() if own.get(self.checker.key(board)) is not None}
+        for owner in owners.values():
+            if owner.who in line.who and owner.who not in carried:
+                self._strike(line, line.who.index(owner.who))
+
+    def _strike(self, line: Line, place: int) -> None:
+        """Take a record out: blank it, or where a form has no blanks put one there that nobody has."""
+        fresh = 1 + max(who for who in line.who if who is not None and who < FIRST_OF_OTHERS)
+        line.who[place] = None if line.blanks else fresh
+
+    def _quarantined(self, board: int) -> bool:
+        """For a block in which a fault struck: the checker has seen that."""
+        key = self.checker.key(board)
+        return any((u.chip, u.mac) == key and u.state == "quarantined" for u in units_of(self.ledger))
 
     def _must_pass(self, board: int) -> bool:
-        """Whether it came blank, is the main line's or nobody's, and nothing of the chip is damaged."""
+        """Whether it came blank, is the main line's or nobody's, and is not quarantined."""
         checker = self.checker
-        if board in self.twins | self.strangers or checker.damaged(board):
+        if board in self.twins | self.strangers or self._quarantined(board):
             return False
         if checker.factory[board] != checker.blank[board]:
             return False

@@ -1,5 +1,5 @@
-"""Proves what must hold of identities after a run: every bit of every chip against the one identity that it may
-carry, values between chips, and each word that was said against the chips' memory.
+"""Proves what must hold of identities after a run: every bit of every chip against the one identity that it
+may carry, values between chips, and each word that was said against the chips' memory.
 
 It asks the boards' own files and the ledger's tables. Whose a board is it learns when the board is first
 touched, from the index under which that was recorded and the record which the files then had there.
@@ -24,13 +24,14 @@ UNCHANGED = ("already-pass", "failed", "refused", "no-answer")
 PASSED = ("pass", "already-pass")
 
 
-class Unit(NamedTuple):
+@dataclass(frozen=True)
+class Unit:
     """A row of the ledger."""
 
     batch: str
     chip: str
     mac: str
-    index: int | None  # type: ignore[assignment]  # not tuple.index
+    index: int | None
     state: str
     spent: bool
     reason: str
@@ -49,7 +50,7 @@ def units_of(ledger: Path) -> list[Unit]:
         return []
     finally:
         connection.close()
-    return [Unit(*row[:5], bool(row[5]), row[6]) for row in rows]
+    return [Unit(*row) for row in rows]
 
 
 def recorded_in(ledger: Path) -> frozenset[tuple[str, str]]:
@@ -122,7 +123,7 @@ class IdentityChecker(Struck):
     # After a run ----------------------------------------------------------------------------------------
 
     def violations(self, runs: list[Played], fired: Mapping[int, list[str]]) -> Iterator[str]:
-        """Everything that is not as it must be, as sentences. `fired`: the faults that have struck just now."""
+        """Everything that is not as it must be, as sentences. `fired`: the faults that struck just now."""
         self.note(fired)
         units = units_of(self.ledger)
         memories = {board: self.bench.memory(board) for board in range(self.bench.boards)}
@@ -152,7 +153,7 @@ class IdentityChecker(Struck):
         return f"board {board} ({self.bench.memory(board).chip.name})"
 
     def _find_owner(self, board: int, run: Played, units: list[Unit]) -> Iterator[str]:
-        """The board is burned for the first time: by what the ledger has written down, it is this identity."""
+        """The board is burned for the first time: it is the identity that the ledger has written down."""
         own = [u for u in units if (u.chip, u.mac) == self.key(board) and u.spent and u.index is not None]
         named = [u for u in own if not run.batch or u.batch == run.batch]
         if not named:
@@ -213,7 +214,9 @@ class IdentityChecker(Struck):
             elif event["event"] == "burned" and board in self.owners:
                 yield from self._burned_blocks(board, event, memories[board])
 
-    def _result(self, run: Played, board: int, event: Mapping[str, Any], memory: EfuseMemory) -> Iterator[str]:
+    def _result(
+        self, run: Played, board: int, event: Mapping[str, Any], memory: EfuseMemory
+    ) -> Iterator[str]:
         said, index, name = event["result"], event["index"], self._name(board)
         if said in UNCHANGED and memory.cells != self._before[board]:
             yield f"{name}: {said}, and its bits changed"
@@ -236,8 +239,10 @@ class IdentityChecker(Struck):
             if who != self.owners[board].who:
                 yield f"{name}: {said} as identity {who}, and it is {self.owners[board].who}"
             elif not same(memory, self.cells(board)):
-                wrong = [b.name for b in memory.chip.blocks if memory.cells[b.index] != self.cells(board)[b.index]]
-                yield f"{name}: {said} as index {index}, identity {who}, and is not exact in {', '.join(wrong)}"
+                wrong = [
+                    b.name for b in memory.chip.blocks if memory.cells[b.index] != self.cells(board)[b.index]
+                ]
+                yield f"{name}: {said} as index {index}, {who}, and is not exact in {', '.join(wrong)}"
 
     def _burned_blocks(self, board: int, event: Mapping[str, Any], memory: EfuseMemory) -> Iterator[str]:
         """Each block that was told as burned and verified holds all that it is to hold."""
@@ -266,7 +271,7 @@ class IdentityChecker(Struck):
             name = self._name(board)
             if row["burned"].startswith("nothing was burned") and changed:
                 yield f"{name}: {row['burned']!r}, and its bits changed"
-            if row["burned"].startswith("all ") and not row["result"] == "quarantined":
+            if row["burned"].startswith("all ") and row["result"] != "quarantined":
                 yield from self._all_steps(board, name, row, memories[board])
             if row["result"] == "pass" and row["blocks_total"] and row["blocks_done"] != row["blocks_total"]:
                 yield f"{name}: pass with {row['blocks_done']} of {row['blocks_total']} steps"
@@ -302,9 +307,10 @@ class IdentityChecker(Struck):
         if unit.state != "quarantined":
             self.frozen.pop(board, None)
         elif board not in self.twins:
-            if not self.damaged(board):
+            own = self.cells(board) if board in self.owners else self.factory[board]
+            if not self.explained(board, unit.reason, own):
                 struck = "; ".join(sorted(self.struck.get(board, ())))
-                yield f"{name} is quarantined ({unit.reason}), and no chip fault explains it (struck: {struck})"
+                yield f"{name} is quarantined ({unit.reason}), and no chip fault explains it: {struck}"
             if self.frozen.setdefault(board, dict(memory.cells)) != memory.cells:
                 yield f"{name} was burned after its quarantine"
 
@@ -324,10 +330,8 @@ class IdentityChecker(Struck):
             may = want[block.index] != factory[block.index] and self.excused(board, block, extra)
             if extra and not may:
                 who = self.owners[board].who if board in self.owners else "nobody"
-                yield (
-                    f"{self._name(board)} holds {extra.bit_count()} cells in {block.name} that identity {who} "
-                    "has not"
-                )
+                count = extra.bit_count()
+                yield f"{self._name(board)} holds {count} cells in {block.name} that identity {who} has not"
 
     def _doubles(self, memories: Mapping[int, EfuseMemory]) -> Iterator[str]:
         """No value that is each chip's own stands in two of those that the ledger knows."""
@@ -340,8 +344,8 @@ class IdentityChecker(Struck):
                     yield f"{self._name(board)} and {self._name(other)} both carry {value[0]} {value[-1]}"
 
     def _may_both(self, value: tuple[object, ...], board: int, other: int) -> bool:
-        """What two boards hold that nobody here burned is refused only where it was declared; and of two chips
-        with one factory identity, one may have begun its first block, and no record tells."""
+        """What nobody here burned into either is refused only where it was declared. Of two chips with one
+        factory identity, one may have begun its first block, and no record tells."""
         if not {board, other} & self.owners.keys() and value[0] != "MAC":
             return True
         begun = {board, other} <= self.twins and any(map(self._only_begun, (board, other)))
@@ -419,7 +423,9 @@ def _exit_of(results: list[dict[str, Any]], refused: bool) -> set[int] | None:
     if refused or not results:
         return None
     words = {event["result"] for event in results}
-    left = any("No record is left" in event["error"] or "No index is left" in event["error"] for event in results)
+    left = any(
+        "No record is left" in event["error"] or "No index is left" in event["error"] for event in results
+    )
     if "quarantined" in words:
         return {5}
     if left:

@@ -67,7 +67,7 @@ def _objects(rows: Sequence[Row]) -> str:
 
 
 def _objects_in_order(rows: Sequence[Row]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
+    return "".join((json.dumps(row) if row is not None else "") + "\n" for row in rows)
 
 
 def _lines(rows: Sequence[Row]) -> str:
@@ -102,8 +102,7 @@ FORMS: Mapping[str, Form] = {
     "json lines": Form(
         "jsonl", _objects, "next(r for r in map(json.loads, f) if r['index'] == args.index)"
     ),
-    "json lines in order": Form("jsonl", _objects_in_order, "[json.loads(t) for t in f][args.index - 1]",
-                                "item"),
+    "json lines in order": Form("jsonl", _objects_in_order, "json.loads(list(f)[args.index - 1])", "item"),
     "lines": Form("txt", _lines, "dict(zip(columns, f.read().split('\\n')[args.index - 1].split()))", "line"),
     "ini": Form("ini", _sections, "dict(ini_of(f)[str(args.index)])"),
     "ini named": Form(

@@ -1,4 +1,4 @@
-"""A line of a campaign: one batch as its operators use it, with files that they edit and a command to type."""
+"""A line of a campaign: one batch as its operators use it, files that they edit, a command that they type."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ class Line:
         """The table, the script, and the one that runs it."""
         product = self.people.product
         self.table.write_text(product.table() or "# none\n")
-        reads = [(path.name, form.read.replace("columns", repr(columns))) for path, form, columns in self.files]
+        reads = [
+            (path.name, form.read.replace("columns", repr(columns))) for path, form, columns in self.files
+        ]
         text = script_of(product, self.people.folder, reads)
         (self.people.folder / "saved").mkdir(exist_ok=True)
         if product.nested:

@@ -78,6 +78,8 @@ class Product:
             words += ["--same", "WEEK"]
         if self.uid == "halves":
             words += ["--unique", "UID_0+UID_1"]
+        if self.serial and self.whole and not self.tabled:  # else no range of the block's data is its own
+            words += ["--unique", f"BLOCK3[{SERIAL_AT}:{SERIAL_AT + 32}]"]
         if self.key == "shared":  # of 24 bytes where a chip of the first generation codes them, else of 32
             words += ["--same", "BLOCK1", *([] if self.hidden else ["--same", "BLOCK_KEY0"])]
         return words
@@ -104,7 +106,7 @@ def uid_of(who: int, how: str) -> tuple[int, int]:
 
 
 class People:
-    """The identities of a campaign. `doubled`: the first has, by a mistake in the files, the second's value."""
+    """The identities of a campaign. `doubled`: by a mistake in the files the first has the second's value."""
 
     def __init__(self, folder: Path, product: Product) -> None:
         self.folder, self.product = folder, product
@@ -138,11 +140,17 @@ class People:
             for key in (key_of(number), key_of(number)[::-1]):
                 self.key_words.update(struct.unpack("<8I", key))
         if self.product.whole:
-            for ending, controller, size in (("pgm", "pgm", 32), ("classic", "classic", 32), ("24", "classic", 24)):
+            for ending, controller, size in (
+                ("pgm", "pgm", 32),
+                ("classic", "classic", 32),
+                ("24", "classic", 24),
+            ):
                 data = self.user_block(who, controller).to_bytes(size, "little")
                 self._write("blocks", f"unit{who}.{ending}", data)
         if self.product.serial == "data":
-            self._write("blocks", f"unit{who}.serial", serial_of(self.value_of(who, "serial")).to_bytes(4, "little"))
+            self._write(
+                "blocks", f"unit{who}.serial", serial_of(self.value_of(who, "serial")).to_bytes(4, "little")
+            )
 
     def _write(self, folder: str, name: str, data: bytes) -> None:
         path = self.folder / folder / name
@@ -172,8 +180,8 @@ class People:
         memory = EfuseMemory(chip, blank)
         memory.preset(USER, memory.reading(USER).bits | self.user_block(who, chip.controller))
         size = 24 if not memory.pgm and memory.field_bits(chip.coding) else 32
-        key = {"own": key_of(self.value_of(who, "key"), size), "shared": key_of(SHARED_KEY, size), "saved": saved,
-               "": b""}[self.product.key]  # fmt: skip
+        own, shared = key_of(self.value_of(who, "key"), size), key_of(SHARED_KEY, size)
+        key = {"own": own, "shared": shared, "saved": saved, "": b""}[self.product.key]
         if key:
             self._set_key(memory, key)
         if self.product.counter and memory.pgm:
