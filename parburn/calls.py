@@ -22,7 +22,7 @@ from parburn.efuse.staging import StagedBurns
 from parburn.errors import ChipError, GarbledAnswer, PartialBurn, PlanError, UnitQuarantined
 from parburn.events import BlockBurned, Note, Planned, Result, StepChanged
 from parburn.identify import Device
-from parburn.ledger.base import Attempt, Claim, State
+from parburn.ledger.base import Attempt, Claim, Inputs, State
 from parburn.records import image_from_record, image_record, recorded_blocks, refuse_other_chip
 from parburn.run import PlanOfBoard, SharedRun
 from parburn.script.session import ScriptOutcome
@@ -41,6 +41,7 @@ class BoardCalls:
         self._attempts = 0  # those of the burns that have bits to burn: the ledger keeps an attempt for each
         self._touched: set[int] = set()  # blocks that were burned, or found burned, and verified
         self._then_passed = ""  # digest of the job, once the last burn is asked for
+        self._inputs: Inputs = ()  # what its scripts have read
 
     async def still_what_passed(self) -> None:
         """Raise UnitQuarantined where the chip lacks what this unit held when it passed: it is another one.
@@ -118,7 +119,7 @@ class BoardCalls:
 
     async def last_burn(self, outcome: ScriptOutcome, job_digest: str) -> None:
         """Burn what the scripts left staged; then the unit has passed, and the ledger says so."""
-        self._then_passed = job_digest
+        self._then_passed, self._inputs = job_digest, outcome.inputs
         if outcome.staged:
             await self.burn(outcome.staged, outcome.image, outcome.unique_values)
         else:
@@ -137,7 +138,7 @@ class BoardCalls:
         if not self._run.job.dry_run:
             key = self._run.ledger.keyed_digest_key()
             held = image_record(self._now, key, self._touched) if self._touched else ""
-            await self._claim.passed(self._then_passed, held)
+            await self._claim.passed(self._then_passed, held, inputs=self._inputs)
         self._board.result = Result.PASS
 
     async def burn(self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]) -> EfuseImage:

@@ -146,6 +146,8 @@ class BatchSpec(NamedTuple):
     entries: Callable[[int], str]
 
 
+Inputs = tuple[tuple[str, str], ...]  # path and keyed digest of each file, sorted by path
+
 NO_STEPS: Final[Mapping[str, State]] = MappingProxyType({})
 
 
@@ -223,10 +225,14 @@ class Claim(Protocol):
     def image_passed(self) -> str:
         """What the chip held when it last passed, as `passed` was given it; empty when that is not known."""
 
-    async def passed(self, job_digest: str, image: str = "") -> None:
+    def passed_inputs(self, job_digest: str) -> Inputs:
+        """What the scripts of a passed job read then, as `passed` was given it."""
+
+    async def passed(self, job_digest: str, image: str = "", *, inputs: Inputs = ()) -> None:
         """The unit holds what the job wants. Without any plan before it the index goes back instead.
 
         `image` is text without key material, as in Attempt: what must be found in this chip ever after.
+        `inputs` are what the scripts have read, beside what the job's own digest covers.
         """
 
     async def failed_clean(self, reason: str, *, release: bool, script_failed: bool = False) -> None:

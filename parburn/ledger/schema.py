@@ -85,6 +85,13 @@ MIGRATIONS = (
     -- What the chip held when it last passed, in the form of attempts.image_before; empty: not known.
     ALTER TABLE units ADD COLUMN image_passed TEXT NOT NULL DEFAULT '';
     """,
+    """
+    -- What the scripts of a passed job read: keyed digests of files, empty for one that was not there.
+    CREATE TABLE pass_inputs (
+        unit INTEGER NOT NULL, job TEXT NOT NULL, path TEXT NOT NULL, digest TEXT NOT NULL,
+        PRIMARY KEY (unit, job, path)
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION = len(MIGRATIONS)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from parburn.errors import LedgerError, LedgerUnusable
 from parburn.ledger import allocate, schema, units
-from parburn.ledger.base import Attempt, BatchSpec, Claim, Identity, State
+from parburn.ledger.base import Attempt, BatchSpec, Claim, Identity, Inputs, State
 from parburn.ledger.batches import Batch, Override, find_batch
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.place import FILE_NAME, check_place, default_path, make_private, refuse_leftovers, sweep
@@ -56,8 +56,8 @@ class SqliteClaim:
     """One unit held by this run."""
 
     __slots__ = (
-        "_attempt", "_held", "_ledger", "_writer", "attempts", "image_passed", "known", "passed_jobs",
-        "state",
+        "_attempt", "_held", "_inputs", "_ledger", "_writer", "attempts", "image_passed", "known",
+        "passed_jobs", "state",
     )  # fmt: skip
 
     def __init__(self, ledger: SqliteLedger, writer: Writer, granted: allocate.Granted) -> None:
@@ -70,6 +70,7 @@ class SqliteClaim:
         self.passed_jobs = granted.passed_jobs
         self.attempts = granted.attempts
         self.image_passed = granted.image_passed
+        self._inputs = granted.inputs
 
     @property
     def identity(self) -> Identity:
@@ -107,9 +108,12 @@ class SqliteClaim:
         if not written.cancelled() and written.exception() is None:
             self.state = written.result()
 
-    async def passed(self, job_digest: str, image: str = "") -> None:
+    def passed_inputs(self, job_digest: str) -> Inputs:
+        return self._inputs.get(job_digest, ())
+
+    async def passed(self, job_digest: str, image: str = "", *, inputs: Inputs = ()) -> None:
         held = self._held
-        self.state = await self._writer.call(lambda t: units.passed(t, held, job_digest, image))
+        self.state = await self._writer.call(lambda t: units.passed(t, held, job_digest, image, inputs))
 
     async def failed_clean(self, reason: str, *, release: bool, script_failed: bool = False) -> None:
         work = partial(

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from parburn.errors import LedgerError, UniqueValueTaken, UnitRefused
-from parburn.ledger.base import UNDER_WAY, UNTOUCHED, Attempt, Identity, State, check_transition
+from parburn.ledger.base import UNDER_WAY, UNTOUCHED, Attempt, Identity, Inputs, State, check_transition
 from parburn.ledger.writer import Transaction
 
 FAILURES_THAT_SET_ASIDE = 2  # chips on which the script failed clean with one and the same record
@@ -156,6 +156,11 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def inputs_digest(inputs: Inputs) -> str:
+    """The short form in which the history knows what a passed job has read."""
+    return text_digest(json.dumps(inputs))
+
+
 def _check_values(transaction: Transaction, unit: Held) -> None:
     row = transaction.connection.execute(
         "SELECT name, value FROM unique_values WHERE unit = ? AND conflict = 1 LIMIT 1", (unit.id,)
@@ -211,7 +216,7 @@ def step_done(transaction: Transaction, unit: Held, attempt: int, label: str, st
     return _move(transaction, unit, state, "step", attempt=attempt, label=label)
 
 
-def passed(transaction: Transaction, unit: Held, job_digest: str, image: str) -> State:
+def passed(transaction: Transaction, unit: Held, job_digest: str, image: str, inputs: Inputs = ()) -> State:
     """The job is in the chip. Where there was no plan at all, the index goes back when the run ends."""
     before = current(transaction, unit)
     connection = transaction.connection
@@ -224,6 +229,12 @@ def passed(transaction: Transaction, unit: Held, job_digest: str, image: str) ->
     bound = _bind(transaction, unit)
     connection.execute("INSERT OR IGNORE INTO passes VALUES (?, ?)", (unit.id, job_digest))
     connection.execute("UPDATE attempts SET closed = 1 WHERE unit = ? AND closed = 0", (unit.id,))
+    connection.execute("DELETE FROM pass_inputs WHERE unit = ? AND job = ?", (unit.id, job_digest))
+    connection.executemany(
+        "INSERT INTO pass_inputs VALUES (?, ?, ?, ?)", [(unit.id, job_digest, *one) for one in inputs]
+    )
+    if inputs:
+        bound["inputs"] = inputs_digest(inputs)
     columns = SPENT
     if image:
         columns = {**SPENT, "image_passed": image}

@@ -20,6 +20,7 @@ from parburn.efuse.staging import StagedBurns
 from parburn.errors import ChipError, EfuseError, ParburnError, ScriptError, UnknownName
 from parburn.script.bridge import Bridge
 from parburn.script.config import ConfigFiles
+from parburn.script.inputs import Digests, RunInputs
 
 UNIQUE_BITS = 32  # a custom field longer than this is taken for an identity of the unit
 T = TypeVar("T")
@@ -71,19 +72,20 @@ class ScriptOptions(NamedTuple):
     config_files: ConfigFiles = ConfigFiles()
     timeout_s: float = 60.0
     allow_fixed_index: bool = False
-    several_devices: bool = False
     show_sensitive_info: bool = False
     debug: bool = False
     do_not_confirm: bool = False
     baud: int = 115200
     before: str = "default-reset"
+    inputs: RunInputs | None = None  # of all boards; None: nobody asks what was read
 
 
 class ScriptOutcome(NamedTuple):
     """How a device's scripts ended.
 
     `staged` is what is left to burn, empty after an error. `had_staged`: something was staged at some time.
-    `unique_values` are the identities the scripts asked for, by field name.
+    `unique_values` are the identities the scripts asked for, by field name. `inputs` are path and keyed
+    digest of each file that they read.
     """
 
     staged: StagedBurns
@@ -91,6 +93,7 @@ class ScriptOutcome(NamedTuple):
     error: ScriptError | ParburnError | None
     unique_values: Mapping[str, str]
     had_staged: bool
+    inputs: Digests = ()
 
 
 @dataclass(slots=True)
@@ -148,6 +151,8 @@ class Session:
         self.unique_values: dict[str, str] = {}
         self.broken: ParburnError | None = None  # a burn or the line failed: nothing goes on
         self.say = say
+        self.inputs = (options.inputs or RunInputs()).board()
+        self.inputs.refuse = self._break
         self.globals: dict[str, Any] = {}
         self._calls = calls
         self._bridge = bridge
@@ -240,6 +245,10 @@ class Session:
         self._bridge.check()
         if self.broken is not None:
             raise self.broken
+
+    def _break(self, error: ParburnError) -> None:
+        """Let nothing go on, whatever the script makes of the error."""
+        self.broken = self.broken or error
 
     def _cross(self, function: Callable[..., Any], *arguments: object) -> Any:
         self._check()
