@@ -78,7 +78,7 @@ class Espefuse(StandIn):
                 "efuses": efuses,
                 "init_commands": lambda *_, **__: self,
                 "get_esp": lambda *_, **__: esp,
-                "SUPPORTED_COMMANDS": SUPPORTED,
+                "SUPPORTED_COMMANDS": list(SUPPORTED),
                 "SUPPORTED_READ_COMMANDS": [name for name in SUPPORTED if name in READING],
                 "SUPPORTED_BURN_COMMANDS": [name for name in SUPPORTED if name not in READING],
             },

@@ -38,6 +38,7 @@ SHARED_ONCE = {
     "esptool.util": ("import esptool.util; esptool.util.unit = 1", "'unit' in vars(esptool.util)"),
     "espsecure": ("espsecure.unit = 1", "'unit' in vars(espsecure)"),
     "espefuse": ("espefuse.unit = 1", "'unit' in vars(espefuse)"),
+    "espefuse's lists": ("espefuse.SUPPORTED_COMMANDS.append('x')", "'x' in espefuse.SUPPORTED_COMMANDS"),
     "util": ("util.unit = 1", "'unit' in vars(util)"),
     "util's functions": ("util.popcnt.unit = 1", "hasattr(util.popcnt, 'unit')"),
     "fields": ("fields.unit = 1", "'unit' in vars(fields)"),
