@@ -127,6 +127,8 @@ class BoardInputs:
         if path.endswith(_MODULES):
             if access == os.O_RDONLY:
                 _read_module(path)
+            elif not path.endswith(".pyc"):
+                self._touch(path, reads=False, writes=True)
         elif _is_plain(path):
             self._touch(path, reads=access != os.O_WRONLY, writes=access != os.O_RDONLY)
 

@@ -130,3 +130,11 @@ def test_a_module_counts_by_its_source_also_where_python_had_compiled_it(tmp_pat
     assert str(tmp_path / "mine_too.py") in dict(kept)
     again = run(tmp_path, "import mine_too", inputs).outcome.inputs  # another board finds it loaded
     assert str(tmp_path / "mine_too.py") in dict(again)
+
+
+def test_a_module_that_a_script_writes_does_not_count(tmp_path: Path) -> None:
+    path = str(tmp_path / "made.py")
+    source = (
+        f"import pathlib; made = pathlib.Path({path!r}); made.write_text('x = 1'); exec(made.read_text())"
+    )
+    assert path not in dict(run(tmp_path, source, RunInputs(KEY)).outcome.inputs)
