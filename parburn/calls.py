@@ -33,7 +33,7 @@ from parburn.errors import (
 from parburn.events import BlockBurned, Note, Planned, Result, StepChanged
 from parburn.first_contact import read_again
 from parburn.identify import Device
-from parburn.ledger.base import Attempt, Claim, State
+from parburn.ledger.base import Attempt, Claim, Inputs, State
 from parburn.records import (
     image_from_record,
     image_record,
@@ -60,6 +60,7 @@ class BoardCalls:
         self._touched: set[int] = set()  # blocks that were burned, or found burned, and verified
         self._left: dict[int, int] = {}  # what those blocks may show after the burns so far
         self._then_passed = ""  # digest of the job, once the last burn is asked for
+        self._inputs: Inputs = ()  # what its scripts have read
 
     async def still_what_passed(self) -> None:
         """Raise UnitQuarantined where the chip lacks what this unit held when it passed: it is another one.
@@ -147,7 +148,7 @@ class BoardCalls:
 
     async def last_burn(self, outcome: ScriptOutcome, job_digest: str) -> None:
         """Burn what the scripts left staged; then the unit has passed, and the ledger says so."""
-        self._then_passed = job_digest
+        self._then_passed, self._inputs = job_digest, outcome.inputs
         if outcome.staged or (outcome.written != self._written and await self._found_there(outcome)):
             await self.burn(outcome.staged, outcome.image, outcome.written)
         else:
@@ -167,7 +168,7 @@ class BoardCalls:
             key = self._run.ledger.keyed_digest_key()
             held = image_record(self._now, key, self._touched) if self._touched else ""
             if self._burns or self._run.scripts.shows_only:
-                await self._claim.passed(self._then_passed, held)
+                await self._claim.passed(self._then_passed, held, inputs=self._inputs)
             else:
                 await self._passed_unasked(key)
         self._board.result = Result.PASS

@@ -55,6 +55,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
         max_burning=options.max_burning,
         script_timeout_s=options.script_timeout,
         allow_fixed_index=options.allow_fixed_index,
+        one_at_a_time=options.one_at_a_time,
         show_sensitive_info=options.show_sensitive_info,
         show_output=options.show_output,
         report=_report(options.report),

@@ -181,7 +181,9 @@ class Operator:
             self.view.err.line(f"parburn: {NO_TERMINAL}\n  hint: {NO_TERMINAL_HINT}")
             return False
         with self.view.asking() as out:
-            out.line("\n".join(question_lines(plans, simulated=self.job.simulated)))
+            more = self.job.one_at_a_time and len(self.job.ports) > 1
+            lines = question_lines(plans, simulated=self.job.simulated, one_at_a_time=more)
+            out.line("\n".join(lines))
             out.write(QUESTION)
             answer = await read_line(sys.stdin.fileno(), self._stopping)
             if answer is None:

@@ -157,7 +157,9 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
     add(work, "--script-timeout", type=_seconds, default=60.0, metavar="S",
         help="seconds a script may run (default: 60)")  # fmt: skip
     add(work, "--allow-fixed-index", action="store_true",
-        help="let a nested execute_scripts name an index of its own on several boards")  # fmt: skip
+        help="let a nested execute_scripts name an index of its own")  # fmt: skip
+    add(work, "--one-at-a-time", action="store_true",
+        help="a board's script begins when the one before has ended: for state in files")  # fmt: skip
 
     safety = parser.add_argument_group("safety and record")
     add(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from anyio import CancelScope, fail_after, move_on_after
+from anyio import CancelScope, fail_after, move_on_after, to_thread
 
 from parburn.board import AGAIN, Board
 from parburn.calls import BoardCalls
@@ -56,7 +56,10 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
         board.error = Interrupted("stopped by the operator", hint=AGAIN)
     with CancelScope(shield=True):
         run.withdraw(port)
-        await _record(run, board)
+        try:
+            await _record(run, board)
+        finally:
+            run.turns.ended(port)
     report = board.report(debug=run.job.debug)
     run.emit(Finished(port, report))
     return report
@@ -94,9 +97,11 @@ async def _live(run: SharedRun, board: Board) -> None:
                     f"index {claim.index} has passed this job, but another one was begun and is not whole",
                     hint="Run the script and files of that other job first.",
                 )
-            board.result = Result.ALREADY_PASS
-            await _farewell(run, board, device)
-            return
+            if not await _reads_other_files(run, board, job_digest):
+                board.result = Result.ALREADY_PASS
+                await _farewell(run, board, device)
+                return
+        await run.turn(board.port)
         seen = await calls.first_image()
         say(StepChanged(board.port, "scripting"))
         outcome = await run_scripts(
@@ -113,6 +118,15 @@ async def _live(run: SharedRun, board: Board) -> None:
         await _farewell(run, board, device)
     finally:
         await _close(run, board, stream)
+
+
+async def _reads_other_files(run: SharedRun, board: Board, job_digest: str) -> bool:
+    """Whether a file that the scripts read when this unit passed is another one now: then they run again."""
+    kept = board.claim.passed_inputs(job_digest) if board.claim is not None else ()
+    changed = await to_thread.run_sync(run.changed_input, kept) if kept else ""
+    if changed:
+        run.note(board.port, f"{changed} is not what it was when this board passed: its script runs again")
+    return bool(changed)
 
 
 async def _connect_and_identify(run: SharedRun, board: Board, stream: ByteStream) -> Device:

@@ -25,8 +25,9 @@ from parburn.job import Job
 from parburn.ledger.base import BatchSpec, Claim, Identity
 from parburn.ledger.sqlite import open_ledger
 from parburn.rate import ROM_BAUD
-from parburn.run import PlanOfBoard, SharedRun, StopRequest, defect
+from parburn.run import OneByOne, PlanOfBoard, SharedRun, StopRequest, defect
 from parburn.script.index_use import uses_the_index
+from parburn.script.inputs import RunInputs
 from parburn.script.runner import compile_scripts
 from parburn.script.session import ScriptOptions
 from parburn.script.typed import with_commands
@@ -83,7 +84,7 @@ async def burn_fleet(
             ports=job.ports,
             ledger=ledger,
             scripts=scripts,
-            script_options=script_options(job, config, Declared(*ledger.declared)),
+            script_options=script_options(job, config, Declared(*ledger.declared), ledger.keyed_digest_key()),
             stop=stop,
             tables=tables,
             config=config,
@@ -95,19 +96,19 @@ async def burn_fleet(
             await ledger.aclose()
 
 
-def script_options(job: Job, config: ConfigFiles, declared: Declared) -> ScriptOptions:
-    """The part of the job that a script sees or feels."""
+def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes) -> ScriptOptions:
+    """The part of the job that a script sees or feels. `key` is the ledger's, for digests of files."""
     return ScriptOptions(
         config_files=config,
         timeout_s=job.script_timeout_s,
         allow_fixed_index=job.allow_fixed_index,
-        several_devices=len(job.ports) > 1,
         show_sensitive_info=job.show_sensitive_info,
         debug=job.debug,
         do_not_confirm=job.do_not_confirm,
         baud=job.baud or ROM_BAUD,
         before=job.before,
         declared=declared,
+        inputs=RunInputs(key, job.config_files, one_at_a_time=job.one_at_a_time),
     )
 
 
@@ -148,8 +149,11 @@ async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
         devices = await run.claims.complete()
         run.tell_slow_adapters()
         run.claims.release(await _admit(run, devices))
-        plans = await run.plans.complete()
-        run.plans.release(await _confirmed(run, plans, confirm))
+        if isinstance(run.plans, OneByOne):
+            await _confirmed_one_by_one(run, run.plans, confirm)
+        else:
+            plans = await run.plans.complete()
+            run.plans.release(await _confirmed(run, plans, confirm))
     except Exception as error:
         reason = error if isinstance(error, ParburnError) else defect(error)
         run.claims.release(dict.fromkeys(run.job.ports, reason))
@@ -210,3 +214,23 @@ async def _confirmed(
         for plan in to_burn:
             outcomes[plan.port] = NotConfirmed("not confirmed by the operator")
     return outcomes
+
+
+async def _confirmed_one_by_one(run: SharedRun, plans: OneByOne[PlanOfBoard, None], confirm: Confirm) -> None:
+    """Each plan as it comes: compared with those before it. Asked is once, with the first that burns; that
+    answer covers the boards whose scripts have not begun."""
+    asked = run.job.do_not_confirm or run.job.dry_run
+    told = ""
+    while (port := await plans.next()) is not None:
+        outcome = doubled_values(tuple(plans.brought.values())).get(port)
+        taken = how_taken([plans.brought[port]])
+        plan = plans.brought[port]._replace(taken=taken)
+        if taken != told and asked:
+            run.note("", taken)
+        told = taken
+        if outcome is None and plan.blocks and not asked:
+            asked = True
+            run.refused_by_operator = not await confirm((plan,))
+        if outcome is None and plan.blocks and run.refused_by_operator:
+            outcome = NotConfirmed("not confirmed by the operator")
+        plans.decide(port, outcome)

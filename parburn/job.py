@@ -36,6 +36,7 @@ class Job(NamedTuple):
     max_burning: int | None = None
     script_timeout_s: float = 60.0
     allow_fixed_index: bool = False
+    one_at_a_time: bool = False  # a board's script begins when the one before has ended
     show_sensitive_info: bool = False
     show_output: bool = False
     report: Path | None = None

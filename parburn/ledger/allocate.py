@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuarantined, UnitRefused
 from parburn.ledger import units
-from parburn.ledger.base import UNTOUCHED, Attempt, Identity, State, check_transition
+from parburn.ledger.base import UNTOUCHED, Attempt, Identity, Inputs, State, check_transition
 from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
 from parburn.ledger.units import Held
 from parburn.ledger.writer import Transaction
@@ -23,6 +24,9 @@ from parburn.ledger.writer import Transaction
 _FULL_STEP = 64  # the start of the search is moved when so many more indexes are spent
 
 IsAlive = Callable[[int, str], bool]
+
+
+NO_INPUTS: Final[Mapping[str, Inputs]] = MappingProxyType({})
 
 
 class Granted(NamedTuple):
@@ -34,6 +38,7 @@ class Granted(NamedTuple):
     passed_jobs: frozenset[str] = frozenset()
     attempts: tuple[Attempt, ...] = ()
     image_passed: str = ""
+    inputs: Mapping[str, Inputs] = NO_INPUTS  # of each job that was passed
 
 
 @dataclass(slots=True)
@@ -376,7 +381,17 @@ def _grant_known(
         passed_jobs=frozenset(job for (job,) in jobs),
         attempts=_open_attempts(connection, unit.id),
         image_passed=image,
+        inputs=_inputs(connection, unit.id),
     )
+
+
+def _inputs(connection: sqlite3.Connection, unit: int) -> dict[str, Inputs]:
+    found: dict[str, list[tuple[str, str]]] = {}
+    for job, path, digest in connection.execute(
+        "SELECT job, path, digest FROM pass_inputs WHERE unit = ? ORDER BY job, path", (unit,)
+    ):
+        found.setdefault(job, []).append((path, digest))
+    return {job: tuple(inputs) for job, inputs in found.items()}
 
 
 def _open_attempts(connection: sqlite3.Connection, unit: int) -> tuple[Attempt, ...]:

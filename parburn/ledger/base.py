@@ -284,6 +284,8 @@ class UserRecord(NamedTuple):
 
 NO_RECORD: Final = UserRecord()
 CUSTOM_MAC: Final = "CUSTOM_MAC"  # the one value that is never the same on two chips
+Inputs = tuple[tuple[str, str], ...]  # path and keyed digest of each file, sorted by path
+
 NO_STEPS: Final[Mapping[str, State]] = MappingProxyType({})
 
 
@@ -366,17 +368,22 @@ class Claim(Protocol):
     def image_passed(self) -> str:
         """What the chip held when it last passed, as `passed` was given it; empty when that is not known."""
 
+    def passed_inputs(self, job_digest: str) -> Inputs:
+        """What the scripts of a passed job read then, as `passed` was given it."""
+
     async def passed(
         self,
         job_digest: str,
         image: str = "",
         *,
+        inputs: Inputs = (),
         found: UserRecord = NO_RECORD,
         found_values: Mapping[str, str] = NO_VALUES,
     ) -> None:
         """The unit holds what the job wants. Without any plan before it the index goes back instead.
 
         `image` is text without key material, as in Attempt: what must be found in this chip ever after.
+        `inputs` are what the scripts have read, beside what the job's own digest covers.
         `found` and `found_values` stand in the chip, whoever burned them: they are this chip's from now on.
 
         Raises:

@@ -12,7 +12,7 @@ from typing import Any
 
 from parburn.ledger.base import State
 from parburn.ledger.history import Break, walk
-from parburn.ledger.units import text_digest
+from parburn.ledger.units import inputs_digest, text_digest
 from parburn.ledger.values import value_in
 
 _SPENDS = frozenset({"burn-attempted", "passed", "imported"})
@@ -30,6 +30,7 @@ class _Unit:
     records: set[str] = field(default_factory=set)
     jobs: set[str] = field(default_factory=set)
     image: str = ""  # digest of what it held when it passed
+    inputs: dict[str, str] = field(default_factory=dict)  # job -> digest of what it read
     # number -> plan, digest of the image, steps, closed
     attempts: dict[int, tuple[str, str, tuple[str, ...], bool]] = field(default_factory=dict)
     steps: dict[tuple[int, str], str] = field(default_factory=dict)
@@ -56,6 +57,9 @@ class _Unit:
         elif event == "passed":
             self.jobs.add(detail["job"])
             self.image = detail.get("image", self.image)
+            self.inputs.pop(detail["job"], None)
+            if "inputs" in detail:
+                self.inputs[detail["job"]] = detail["inputs"]
             self.attempts = {number: (*one[:3], True) for number, one in self.attempts.items()}
 
 
@@ -113,6 +117,7 @@ def _what(should: _Unit, found: _Unit) -> str:
         "config records": (should.records, found.records),
         "passed jobs": (should.jobs, found.jobs),
         "what it held when it passed": (should.image, found.image),
+        "what its passed jobs read": (should.inputs, found.inputs),
         "attempts": (should.attempts, found.attempts),
         "steps": (should.steps, found.steps),
     }
@@ -147,6 +152,14 @@ def _stored(connection: sqlite3.Connection) -> dict[int, _Unit]:
         units.get(unit, stray).records.add(digest)
     for unit, job in connection.execute("SELECT unit, job FROM passes"):
         units.get(unit, stray).jobs.add(job)
+    read: dict[tuple[int, str], list[tuple[str, str]]] = {}
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'pass_inputs'").fetchone():
+        for unit, job, path, digest in connection.execute(
+            "SELECT unit, job, path, digest FROM pass_inputs ORDER BY unit, job, path"
+        ):
+            read.setdefault((unit, job), []).append((path, digest))
+    for (unit, job), inputs in read.items():
+        units.get(unit, stray).inputs[job] = inputs_digest(tuple(inputs))
     owners: dict[int, int] = {}
     for number, unit, plan, image, steps, closed in connection.execute(
         "SELECT id, unit, plan_digest, image_before, steps, closed FROM attempts"

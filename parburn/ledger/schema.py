@@ -131,6 +131,13 @@ MIGRATIONS = (
     DROP INDEX unique_values_bound;
     CREATE UNIQUE INDEX unique_values_mac ON unique_values (value) WHERE bound = 1 AND name = 'CUSTOM_MAC';
     """,
+    """
+    -- What the scripts of a passed job read: keyed digests of files, empty for one that was not there.
+    CREATE TABLE pass_inputs (
+        unit INTEGER NOT NULL, job TEXT NOT NULL, path TEXT NOT NULL, digest TEXT NOT NULL,
+        PRIMARY KEY (unit, job, path)
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION = len(MIGRATIONS)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from parburn.errors import LedgerError, LedgerUnusable
 from parburn.events import NO_VALUES
 from parburn.ledger import allocate, schema, units, values
-from parburn.ledger.base import NO_RECORD, Attempt, BatchSpec, Claim, Identity, State, UserRecord
+from parburn.ledger.base import NO_RECORD, Attempt, BatchSpec, Claim, Identity, Inputs, State, UserRecord
 from parburn.ledger.batches import Batch, Override, find_batch
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.place import FILE_NAME, check_place, default_path, make_private, refuse_leftovers, sweep
@@ -57,8 +57,8 @@ class SqliteClaim:
     """One unit held by this run."""
 
     __slots__ = (
-        "_attempt", "_held", "_ledger", "_writer", "attempts", "image_passed", "known", "passed_jobs",
-        "state",
+        "_attempt", "_held", "_inputs", "_ledger", "_writer", "attempts", "image_passed", "known",
+        "passed_jobs", "state",
     )  # fmt: skip
 
     def __init__(self, ledger: SqliteLedger, writer: Writer, granted: allocate.Granted) -> None:
@@ -71,6 +71,7 @@ class SqliteClaim:
         self.passed_jobs = granted.passed_jobs
         self.attempts = granted.attempts
         self.image_passed = granted.image_passed
+        self._inputs = granted.inputs
 
     @property
     def identity(self) -> Identity:
@@ -115,11 +116,15 @@ class SqliteClaim:
         if not written.cancelled() and written.exception() is None:
             self.state = written.result()
 
+    def passed_inputs(self, job_digest: str) -> Inputs:
+        return self._inputs.get(job_digest, ())
+
     async def passed(
         self,
         job_digest: str,
         image: str = "",
         *,
+        inputs: Inputs = (),
         found: UserRecord = NO_RECORD,
         found_values: Mapping[str, str] = NO_VALUES,
     ) -> None:
@@ -128,6 +133,7 @@ class SqliteClaim:
             unit=self._held,
             job_digest=job_digest,
             image=image,
+            inputs=inputs,
             found=found,
             found_values=found_values,
         )

@@ -21,6 +21,7 @@ from parburn.ledger.base import (
     UNTOUCHED,
     Attempt,
     Identity,
+    Inputs,
     State,
     UserRecord,
     check_transition,
@@ -171,6 +172,11 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def inputs_digest(inputs: Inputs) -> str:
+    """The short form in which the history knows what a passed job has read."""
+    return text_digest(json.dumps(inputs))
+
+
 def _check_records(transaction: Transaction, unit: Held) -> None:
     """Between claim and burn another process may have given the same record to its chip."""
     refused = refuse_foreign_records(transaction.connection, unit.of, unit.index, unit=unit.id)
@@ -206,6 +212,7 @@ def passed(
     unit: Held,
     job_digest: str,
     image: str,
+    inputs: Inputs = (),
     *,
     found: UserRecord = NO_RECORD,
     found_values: Mapping[str, str] = NO_VALUES,
@@ -226,6 +233,12 @@ def passed(
     bound = _bind(transaction, unit)
     connection.execute("INSERT OR IGNORE INTO passes VALUES (?, ?)", (unit.id, job_digest))
     connection.execute("UPDATE attempts SET closed = 1 WHERE unit = ? AND closed = 0", (unit.id,))
+    connection.execute("DELETE FROM pass_inputs WHERE unit = ? AND job = ?", (unit.id, job_digest))
+    connection.executemany(
+        "INSERT INTO pass_inputs VALUES (?, ?, ?, ?)", [(unit.id, job_digest, *one) for one in inputs]
+    )
+    if inputs:
+        bound["inputs"] = inputs_digest(inputs)
     columns = SPENT
     if image:
         columns = {**SPENT, "image_passed": image}
