@@ -171,6 +171,8 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
         metavar="PATH",
         help="the record of what was burned (default: your state folder)",
     )
+    add(safety, "--new-ledger", action="store_true",
+        help="make the ledger where none is yet: if no other one knows this product's boards")  # fmt: skip
     add(
         safety,
         "--batch",

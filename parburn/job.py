@@ -42,4 +42,5 @@ class Job(NamedTuple):
     trace: Path | None = None
     debug: bool = False
     simulated: bool = False
+    new_ledger: bool = False  # a ledger is made where none is: nothing else makes one for real boards
     overrides: frozenset[str] = frozenset()  # refusals of the ledger taken on, as "allow-shared-records"

@@ -31,6 +31,7 @@ class Line:
         command = [
             "--json", "--do-not-confirm", "--ports", *ports, "--scripts", str(self.folder / script),
             "--configfiles", str(self.folder / "ids.json"), "--ledger", str(self.folder / "ledger.sqlite"),
+            "--new-ledger",
         ]  # fmt: skip
         ended = run_forked(command, folder=self.folder, crash=crash)
         self.bench.settle()

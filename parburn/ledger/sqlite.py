@@ -18,7 +18,15 @@ from parburn.ledger import allocate, schema, units
 from parburn.ledger.base import Attempt, BatchSpec, Claim, Identity, State
 from parburn.ledger.batches import Batch, Override, find_batch
 from parburn.ledger.liveness import Process, RunLocks
-from parburn.ledger.place import FILE_NAME, check_place, default_path, make_private, refuse_leftovers, sweep
+from parburn.ledger.place import (
+    FILE_NAME,
+    check_place,
+    default_path,
+    make_private,
+    no_ledger_yet,
+    refuse_leftovers,
+    sweep,
+)
 from parburn.ledger.witness import Witness, missing_ledger, read_witness, write_witness
 from parburn.ledger.writer import Transaction, Writer
 
@@ -30,12 +38,14 @@ async def open_ledger(
     batch: BatchSpec,
     *,
     throw_away: bool = False,
+    new_ledger: bool = False,
     overrides: Collection[Override | str] = frozenset(),
 ) -> SqliteLedger:
-    """Open the ledger at `path` (None: the user's own) for one run. The first run on a machine makes it.
+    """Open the ledger at `path` (None: the user's own) for one run.
 
     `overrides` are refusals that the operator takes upon himself, also by their words on the command line.
     `throw_away` makes one in a folder of its own that is deleted at the end: for simulated boards.
+    `new_ledger`: where none is one is made, on purpose.
 
     Raises:
         LedgerUnusable: missing, older, foreign, damaged, too new, or not writable.
@@ -43,7 +53,7 @@ async def open_ledger(
     """
     folder = Path(tempfile.mkdtemp(prefix="parburn-")) if throw_away else None
     place = folder / FILE_NAME if folder is not None else (path or default_path()).resolve()
-    ledger = SqliteLedger(place, folder)
+    ledger = SqliteLedger(place, folder, new_ledger=new_ledger)
     try:
         await ledger._begin(batch, frozenset(map(Override, overrides)))
     except BaseException:
@@ -136,9 +146,10 @@ class SqliteClaim:
 class SqliteLedger:
     """The ledger of one run."""
 
-    def __init__(self, path: Path, folder: Path | None) -> None:
+    def __init__(self, path: Path, folder: Path | None, *, new_ledger: bool) -> None:
         self.path = path
         self._folder = folder  # of a throw-away ledger
+        self._may_be_made = new_ledger or folder is not None
         self._notes: list[str] = []
         self._batch: Batch | None = None
         self._uuid = ""
@@ -248,6 +259,8 @@ class SqliteLedger:
             if witness is not None:
                 raise missing_ledger(self.path, witness)
             refuse_leftovers(self.path)
+            if not self._may_be_made:
+                raise no_ledger_yet(self.path)
             if schema.make(self.path, why="first run") and self._folder is None:
                 self.add_note(
                     f"A new ledger was made: {self.path}. It knows of no index that was used before."
