@@ -14,12 +14,24 @@ from collections.abc import Collection, Mapping
 from anyio import CancelScope
 
 from parburn.board import Board
+from parburn.carried import carried, foreign, telling_blocks
 from parburn.chips.model import RegisterWrite
 from parburn.commit import CommitHooks, commit
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan, BurnStep, needed_blocks, plan_burns, remaining
 from parburn.efuse.staging import StagedBurns
-from parburn.errors import ChipError, GarbledAnswer, PartialBurn, PlanError, UnitQuarantined
+from parburn.errors import (
+    BadValue,
+    ChipError,
+    EfuseError,
+    GarbledAnswer,
+    ParburnError,
+    PartialBurn,
+    PlanError,
+    UnitQuarantined,
+    UnitRefused,
+    UnknownName,
+)
 from parburn.events import BlockBurned, Note, Planned, Result, StepChanged
 from parburn.identify import Device
 from parburn.ledger.base import Attempt, Claim, State
@@ -138,7 +150,29 @@ class BoardCalls:
             key = self._run.ledger.keyed_digest_key()
             held = image_record(self._now, key, self._touched) if self._touched else ""
             await self._claim.passed(self._then_passed, held)
-        self._board.result = Result.PASS
+        nothing_new = self._board.passed_before and not self._board.attempted and not self._run.job.dry_run
+        if nothing_new:
+            self._run.note(self._board.port, "it passed by an earlier version of the script; nothing is left")
+        self._board.result = Result.ALREADY_PASS if nothing_new else Result.PASS
+
+    async def told_who(self, error: ParburnError) -> ParburnError:
+        """`error`; or who the chip is, where its content is in the way and the ledger knows nothing of it."""
+        reason = error if isinstance(error, EfuseError) else error.__cause__
+        known = self._board.attempted or not self._claim.unheard_of
+        if known or not isinstance(reason, EfuseError) or isinstance(reason, (BadValue, UnknownName)):
+            return error
+        unread = telling_blocks(self._device.chip) - self._now.blocks.keys()
+        self._now = await self._device.controller.read_blocks(unread, self._now) if unread else self._now
+        words = carried(self._now)
+        if not words:
+            return error
+        refused = UnitRefused(
+            foreign(words, str(reason)),
+            hint="Burn it with the ledger that knows it, or take that one over: parburn ledger import-used "
+            "FILE. If nobody knows it, put it aside.",
+        )
+        refused.__cause__ = error
+        return refused
 
     async def burn(self, staged: StagedBurns, image: EfuseImage, unique: Mapping[str, str]) -> EfuseImage:
         """Plan, record, meet the others, confirm, burn, verify. Returns what the chip shows then."""
@@ -170,10 +204,14 @@ class BoardCalls:
         if self._attempts <= len(self._claim.attempts):
             before = self._claim.attempts[self._attempts - 1]
             if before.plan_digest != digest:
-                raise UnitQuarantined(
-                    f"burn {self._burns} of this unit was begun with another plan than the script makes now",
-                    hint="Run the very script and files of the first attempt. A script that makes random "
-                    "keys must save them and use them again.",
+                # Not a quarantine: that is for what the chip shows, and this is what a script says.
+                day = before.begun[:16].replace("T", " ")
+                raise UnitRefused(
+                    f"burn {self._burns} of this unit was begun with another plan than the script makes now; "
+                    "nothing of it was changed",
+                    hint=f"Run the script and files of {day or 'the first attempt'}, in the same folder: it "
+                    "goes on with its index. A script that makes random keys must save them and use them "
+                    "again.",
                 )
 
     async def _met_and_confirmed(self, plan: BurnPlan) -> None:

@@ -40,9 +40,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rate": {"chips"},
     "run": {"chips", "identify", "job", "ledger", "rate", "script", "tables", "tracebook", "transport"},
     "board": {"identify", "ledger", "rom"},
-    "calls": {"board", "chips", "commit", "efuse", "identify", "ledger", "records", "run", "script"},
+    "carried": {"chips", "efuse"},
+    "calls": {
+        "board", "carried", "chips", "commit", "efuse", "identify", "ledger", "records", "run", "script"
+    },
     "device": {
-        "board", "calls", "commit", "identify", "protocol", "rate", "rom", "run", "script", "transport"
+        "board", "calls", "commit", "identify", "ledger", "protocol", "rate", "rom", "run", "script",
+        "transport",
     },
     "fleet": {
         "coding", "device", "identify", "job", "ledger", "protocol", "rate", "run", "script", "tables",

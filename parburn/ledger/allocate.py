@@ -34,6 +34,7 @@ class Granted(NamedTuple):
     passed_jobs: frozenset[str] = frozenset()
     attempts: tuple[Attempt, ...] = ()
     image_passed: str = ""
+    unheard_of: bool = False
 
 
 @dataclass(slots=True)
@@ -102,11 +103,17 @@ def claim_all(
         elif isinstance(index, LedgerError):
             allocation.outcomes.append(index)
         elif index is not None:
-            allocation.outcomes.append(_grant_new(transaction, batch, identity, unit, index, job))
+            granted = _grant_new(transaction, batch, identity, unit, index, job)
+            allocation.outcomes.append(granted._replace(unheard_of=_never_attempted(rows[n])))
         else:
             assert unit is not None
-            allocation.outcomes.append(_grant_known(transaction, batch, identity, unit, job))
+            granted = _grant_known(transaction, batch, identity, unit, job)
+            allocation.outcomes.append(granted._replace(unheard_of=_never_attempted(rows[n])))
     return allocation
+
+
+def _never_attempted(found: Sequence[_Unit]) -> bool:
+    return not any(unit.spent for unit in found)
 
 
 def _units_of(connection: sqlite3.Connection, identity: Identity) -> list[_Unit]:
@@ -369,12 +376,15 @@ def _grant_known(
 
 def _open_attempts(connection: sqlite3.Connection, unit: int) -> tuple[Attempt, ...]:
     attempts = []
+    (changed,) = connection.execute("SELECT changed FROM units WHERE id = ?", (unit,)).fetchone()
     for number, plan, image, steps in connection.execute(
         "SELECT id, plan_digest, image_before, steps FROM attempts WHERE unit = ? AND closed = 0 ORDER BY id",
         (unit,),
     ).fetchall():
         done = connection.execute("SELECT label, state FROM attempt_steps WHERE attempt = ?", (number,))
         attempts.append(
-            Attempt(plan, image, tuple(json.loads(steps)), {label: State(state) for label, state in done})
+            Attempt(
+                plan, image, tuple(json.loads(steps)), {label: State(state) for label, state in done}, changed
+            )
         )
     return tuple(attempts)

@@ -154,7 +154,8 @@ def no_ledger_yet(ledger: Path | None) -> LedgerUnusable:
     place = (ledger or default_path()).resolve()
     return LedgerUnusable(
         f"There is no ledger at {place} yet, and none is made unasked: one that does not know what was "
-        "burned with another gives the same indexes and values out again. No port was opened, nothing was burned.",
+        "burned with another gives the same indexes and values out again. No port was opened, "
+        "nothing was burned.",
         hint="If this product was burned before, name its ledger with --ledger, or take it over: parburn "
         "ledger init, then parburn ledger import-used FILE. If it was not, add --new-ledger once.",
     )

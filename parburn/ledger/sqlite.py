@@ -67,7 +67,7 @@ class SqliteClaim:
 
     __slots__ = (
         "_attempt", "_held", "_ledger", "_writer", "attempts", "image_passed", "known", "passed_jobs",
-        "state",
+        "state", "unheard_of",
     )  # fmt: skip
 
     def __init__(self, ledger: SqliteLedger, writer: Writer, granted: allocate.Granted) -> None:
@@ -80,6 +80,7 @@ class SqliteClaim:
         self.passed_jobs = granted.passed_jobs
         self.attempts = granted.attempts
         self.image_passed = granted.image_passed
+        self.unheard_of = granted.unheard_of
 
     @property
     def identity(self) -> Identity:
