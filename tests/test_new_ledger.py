@@ -86,6 +86,21 @@ def test_a_second_machine_burns_nothing_unasked_and_takes_over_what_the_first_ha
         assert again.words == ["already-pass"], said(again)
         refused = parburn("--ports", rig.ports[1], *words, "-q", state=second, as_typed=True)
         assert (refused.exit, rig.programs(1)) == (2, 0), said(refused)
+        why = ("--why", "a second PC")
+        assert parburn("ledger", "init", *why, state=second).exit == 0
+        taken = parburn("ledger", "import-used", place(tmp_path), *why, state=second)
+        assert taken.exit == 0, said(taken)
+        both = parburn("--ports", *rig.ports, *words, state=second, as_typed=True)
+        assert both.words == ["already-pass", "pass"], said(both)
+        assert [result["index"] for result in both.results] == [1, 2]
+        dead = parburn("ledger", "scrap", rig.mac(1), "--why", "fell", state=second)
+        assert "index 2 of default" in dead.stdout, said(dead)
+        refused = parburn("--ports", rig.ports[1], *words, state=second, as_typed=True)
+        assert "is written off: fell" in refused.results[0]["error"], said(refused)
+        for wrong in ((), (rig.mac(1), "--all"), ("--all",)):
+            assert parburn("ledger", "release", *wrong, *why, state=second).exit == 2
+        assert parburn("ledger", "release", "--all", "--batch", "default", *why, state=second).exit == 3
+        assert rig.mac(1) in parburn("ledger", "release", rig.mac(1), *why, state=second).stdout
 
 
 def answered(rig: Rig, tmp_path: Path, one_bit: Path, answers: dict[str, str]) -> tuple[int, str]:

@@ -142,6 +142,15 @@ def _refusal(
 ) -> LedgerError | None:
     """Why a chip may not be touched, whatever index it would get."""
     for unit in found:
+        (off,) = transaction.connection.execute(
+            "SELECT scrapped FROM units WHERE id = ?", (unit.id,)
+        ).fetchone()
+        if off:
+            return UnitRefused(
+                f"{identity}, index {unit.index} of the batch {unit.batch_name}, is written off: {off}",
+                hint="Do not use this chip. If it was a mistake: "
+                f"parburn ledger release {identity.mac} --why REASON.",
+            )
         elsewhere = "" if unit.batch == batch.id else f" of the batch {unit.batch_name}"
         if unit.state is State.QUARANTINED:
             (reason,) = transaction.connection.execute(

@@ -85,6 +85,10 @@ MIGRATIONS = (
     -- What the chip held when it last passed, in the form of attempts.image_before; empty: not known.
     ALTER TABLE units ADD COLUMN image_passed TEXT NOT NULL DEFAULT '';
     """,
+    """
+    -- Units that are written off. Why, beside the state, which stays what the chip went through.
+    ALTER TABLE units ADD COLUMN scrapped TEXT NOT NULL DEFAULT '';
+    """,
 )
 VERSION = len(MIGRATIONS)
 
