@@ -182,7 +182,10 @@ def _known(transaction: Transaction, mac: str | None) -> list[_Known]:
         " WHERE mac = ? OR ? ORDER BY name, idx",
         (mac, mac is None),
     )
-    return [_Known(*row[:4], State(row[4]), bool(row[5])) for row in rows]
+    return [
+        _Known(unit, of, batch, index, State(state), bool(scrapped))
+        for unit, of, batch, index, state, scrapped in rows
+    ]
 
 
 def _named(transaction: Transaction, macs: Sequence[str]) -> list[_Known]:

@@ -335,7 +335,7 @@ def test_another_ledger_is_taken_over_with_identities_records_and_values(
         async with opened(path, records()) as ledger:
             known, begun, new = await claims_of(ledger, [chip(2), chip(3), chip(9)])
             assert not isinstance(known, LedgerError)
-            assert (known.index, known.state, known.passed_jobs) == (2, State.PASS, {"job"})
+            assert (known.index, known.state, known.passed_jobs) == (2, State.PASS, frozenset({"job"}))
             assert not isinstance(begun, LedgerError)
             assert (begun.index, begun.state) == (3, State.INCOMPLETE)
             assert begun.attempt is not None
