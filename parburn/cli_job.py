@@ -50,6 +50,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
         after=options.after,
         tables=tuple(_table(text) for text in options.extend_efuse_table or ()),
         ledger=options.ledger,
+        new_ledger=options.new_ledger,
         batch=_batch(options.batch),
         connect_attempts=options.connect_attempts,
         max_burning=options.max_burning,

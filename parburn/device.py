@@ -15,6 +15,7 @@ from parburn.board import AGAIN, Board
 from parburn.calls import BoardCalls
 from parburn.commit import GUARD_REGISTERS
 from parburn.errors import (
+    EfuseError,
     Interrupted,
     LedgerError,
     LinkError,
@@ -26,6 +27,7 @@ from parburn.errors import (
 from parburn.events import Claimed, DeviceReport, Finished, Identified, Result, ScriptOutput, StepChanged
 from parburn.first_contact import identified
 from parburn.identify import Device, identify
+from parburn.ledger.base import State
 from parburn.rate import ROM_BAUD, RateFor
 from parburn.rom import RomLoader
 from parburn.run import SharedRun, defect
@@ -84,6 +86,7 @@ async def _live(run: SharedRun, board: Board) -> None:
         say(StepChanged(board.port, "waiting", "for the other boards"))
         claim = await run.claims.arrive(board.port, device)  # barrier: all ports are identified
         board.claim = claim
+        board.passed_before = claim.state is State.PASS
         if not run.scripts.shows_only:
             board.index = claim.index
             say(Claimed(board.port, claim.index, claim.known))
@@ -113,8 +116,11 @@ async def _live(run: SharedRun, board: Board) -> None:
             on_output=lambda text: _printed(run, board, text),
         )
         if outcome.error is not None:
-            raise outcome.error
-        await calls.last_burn(outcome, job_digest)
+            raise await calls.told_who(outcome.error)
+        try:
+            await calls.last_burn(outcome, job_digest)
+        except EfuseError as error:
+            raise await calls.told_who(error) from error
         await _farewell(run, board, device)
     finally:
         await _close(run, board, stream)
@@ -247,7 +253,9 @@ async def _record(run: SharedRun, board: Board) -> None:
     # What a script says may hold a key, so only where it stopped goes into the record.
     reason = f"{type(error).__name__} {error.place}" if isinstance(error, ScriptError) else str(error or "")
     try:
-        if run.job.dry_run:
+        if run.job.dry_run and board.passed_before:
+            pass  # nothing happened to it, and nothing is written beside its PASS
+        elif run.job.dry_run:
             await claim.failed_clean("dry run", release=True)
         elif board.result is Result.QUARANTINED:
             await claim.quarantined(reason)

@@ -23,6 +23,7 @@ from parburn.events import DeviceReport, Emit, RunStarted
 from parburn.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import BatchSpec, Claim, Identity
+from parburn.ledger.place import is_missing, no_ledger_yet
 from parburn.ledger.sqlite import open_ledger
 from parburn.rate import ROM_BAUD
 from parburn.run import OneByOne, PlanOfBoard, SharedRun, StopRequest, defect
@@ -39,14 +40,16 @@ from parburn.transport.tcp import host_and_port
 GARBAGE = (50_000, 20, 20)  # new objects before the collector looks: boards leave hardly any cycles behind
 
 Confirm = Callable[[tuple[PlanOfBoard, ...]], Awaitable[bool]]
+Begin = Callable[[], Awaitable[None]]  # raises unless a new ledger may be made
 
 
 async def burn_fleet(
-    job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest | None = None
+    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin | None = None, stop: StopRequest | None = None
 ) -> tuple[DeviceReport, ...]:
     """Run the job on all its ports; one report per port, in the job's order.
 
-    `confirm` is asked once, with every plan, unless the job says do_not_confirm or dry_run.
+    `confirm` is asked once, with every plan, unless the job says do_not_confirm or dry_run; `begin`, before
+    any port is opened, where there is no ledger yet.
     Raises UsageError and LedgerError for what forbids the whole run, before any port is opened.
     """
     stop = stop or StopRequest()
@@ -75,7 +78,14 @@ async def burn_fleet(
     )
     # Who only looks spends no index and leaves no record: the ledger is not even opened.
     throw_away = scripts.shows_only or (job.simulated and job.ledger is None)
-    ledger = await open_ledger(job.ledger, batch, throw_away=throw_away, overrides=job.overrides)
+    if not throw_away and is_missing(job.ledger):
+        throw_away = job.dry_run
+        new_ledger = throw_away or await _on_purpose(job, begin)
+    else:
+        new_ledger = False
+    ledger = await open_ledger(
+        job.ledger, batch, throw_away=throw_away, new_ledger=new_ledger, overrides=job.overrides
+    )
     try:
         config = config.read_as(ledger.forms)
         run = SharedRun(
@@ -90,10 +100,27 @@ async def burn_fleet(
             config=config,
         )
         run.tell_ledger_notes()
+        if job.new_ledger and not new_ledger:
+            run.note(
+                "", "--new-ledger was not needed, no ledger was begun: leave it out of this command", "hint"
+            )
         return await _run_all(run, confirm)
     finally:
         with CancelScope(shield=True):
             await ledger.aclose()
+
+
+async def _on_purpose(job: Job, begin: Begin | None) -> bool:
+    """Whether a ledger may be made; simulated boards carry no identity that another ledger could know.
+
+    Raises:
+        LedgerUnusable: nobody said so, and nobody may be asked. NotConfirmed: who was asked did not say so.
+    """
+    if not (job.new_ledger or job.simulated):
+        if job.do_not_confirm or begin is None:
+            raise no_ledger_yet(job.ledger)
+        await begin()
+    return True
 
 
 def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes) -> ScriptOptions:

@@ -386,7 +386,8 @@ def test_help_on_a_terminal_is_coloured_and_says_the_same() -> None:
 
 OPTIONS = (
     "--ports", "--scripts", "--configfiles", "--index", "--do-not-confirm", "--dry-run", "--expect", "--chip",
-    "--baud", "--before", "--after", "--extend-efuse-table", "--ledger", "--batch", "--connect-attempts",
+    "--baud", "--before", "--after", "--extend-efuse-table", "--ledger", "--new-ledger", "--batch",
+    "--connect-attempts",
     "--max-burning", "--script-timeout", "--sim", "--show-sensitive-info", "--show-output", "--report",
     "--json", "--quiet", "--debug", "--trace", "--version",
 )  # fmt: skip

@@ -39,6 +39,7 @@ class Granted(NamedTuple):
     attempts: tuple[Attempt, ...] = ()
     image_passed: str = ""
     inputs: Mapping[str, Inputs] = NO_INPUTS  # of each job that was passed
+    unheard_of: bool = False
 
 
 @dataclass(slots=True)
@@ -107,11 +108,17 @@ def claim_all(
         elif isinstance(index, LedgerError):
             allocation.outcomes.append(index)
         elif index is not None:
-            allocation.outcomes.append(_grant_new(transaction, batch, identity, unit, index, job))
+            granted = _grant_new(transaction, batch, identity, unit, index, job)
+            allocation.outcomes.append(granted._replace(unheard_of=_never_attempted(rows[n])))
         else:
             assert unit is not None
-            allocation.outcomes.append(_grant_known(transaction, batch, identity, unit, job))
+            granted = _grant_known(transaction, batch, identity, unit, job)
+            allocation.outcomes.append(granted._replace(unheard_of=_never_attempted(rows[n])))
     return allocation
+
+
+def _never_attempted(found: Sequence[_Unit]) -> bool:
+    return not any(unit.spent for unit in found)
 
 
 def _units_of(connection: sqlite3.Connection, identity: Identity) -> list[_Unit]:
@@ -140,6 +147,15 @@ def _refusal(
 ) -> LedgerError | None:
     """Why a chip may not be touched, whatever index it would get."""
     for unit in found:
+        (off,) = transaction.connection.execute(
+            "SELECT scrapped FROM units WHERE id = ?", (unit.id,)
+        ).fetchone()
+        if off:
+            return UnitRefused(
+                f"{identity}, index {unit.index} of the batch {unit.batch_name}, is written off: {off}",
+                hint="Do not use this chip. If it was a mistake: "
+                f"parburn ledger release {identity.mac} --why REASON.",
+            )
         elsewhere = "" if unit.batch == batch.id else f" of the batch {unit.batch_name}"
         if unit.state is State.QUARANTINED:
             (reason,) = transaction.connection.execute(
@@ -396,12 +412,15 @@ def _inputs(connection: sqlite3.Connection, unit: int) -> dict[str, Inputs]:
 
 def _open_attempts(connection: sqlite3.Connection, unit: int) -> tuple[Attempt, ...]:
     attempts = []
+    (changed,) = connection.execute("SELECT changed FROM units WHERE id = ?", (unit,)).fetchone()
     for number, plan, image, steps in connection.execute(
         "SELECT id, plan_digest, image_before, steps FROM attempts WHERE unit = ? AND closed = 0 ORDER BY id",
         (unit,),
     ).fetchall():
         done = connection.execute("SELECT label, state FROM attempt_steps WHERE attempt = ?", (number,))
         attempts.append(
-            Attempt(plan, image, tuple(json.loads(steps)), {label: State(state) for label, state in done})
+            Attempt(
+                plan, image, tuple(json.loads(steps)), {label: State(state) for label, state in done}, changed
+            )
         )
     return tuple(attempts)

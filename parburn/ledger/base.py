@@ -293,13 +293,15 @@ class Attempt(NamedTuple):
     """One commit as written down before its first program command.
 
     `image_before` is text without key material (keyed digests stand for key blocks); `steps` are the labels
-    of the plan's steps in order. `done` comes back from the ledger: how far each step got.
+    of the plan's steps in order. `done` and `begun` come back from the ledger: how far each step got, and
+    when the unit was last changed (UTC, ISO).
     """
 
     plan_digest: str
     image_before: str
     steps: tuple[str, ...]
     done: Mapping[str, State] = NO_STEPS
+    begun: str = ""
 
     @property
     def remaining(self) -> tuple[str, ...]:
@@ -321,6 +323,10 @@ class Claim(Protocol):
     @property
     def known(self) -> bool:
         """Whether the chip had this index before this run."""
+
+    @property
+    def unheard_of(self) -> bool:
+        """Whether nothing was ever attempted on this chip, in any batch of this ledger."""
 
     @property
     def state(self) -> State:
@@ -394,7 +400,8 @@ class Claim(Protocol):
         """Nothing was attempted. `release` gives the index back when the run ends (the script staged nothing,
         or failed before its plan); `script_failed` counts against this index's record.
 
-        A unit that was attempted in an earlier run keeps its state and index whatever is asked here.
+        A unit that was attempted in an earlier run keeps its state and index whatever is asked here; beside a
+        PASS the reason is kept.
         """
 
     async def incomplete(self, reason: str) -> None:

@@ -1,6 +1,6 @@
 """The actions of `parburn ledger`, each a function that gives its text. What is here changes nothing.
 
-`init`, `adopt`, `release` and `import_used` are handed on from `upkeep`.
+`init`, `adopt`, `release`, `scrap` and `import_used` are handed on from `upkeep`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from parburn.ledger import history, schema
 from parburn.ledger.place import default_path
 from parburn.ledger.replay import find_differences
 from parburn.ledger.units import FAILURES_THAT_SET_ASIDE
-from parburn.ledger.upkeep import adopt, import_used, init, release
+from parburn.ledger.upkeep import adopt, import_used, init, release, scrap
 from parburn.ledger.witness import Witness, read_witness
 
-__all__ = ["adopt", "export", "import_used", "init", "release", "show", "verify"]
+__all__ = ["adopt", "export", "import_used", "init", "release", "scrap", "show", "verify"]
 
 EXPORT_SCHEMA = 1
 HISTORY_COLUMNS = ("sequence", "at", "run", "unit", "event", "state", "index", "detail", "hash")
@@ -49,6 +49,8 @@ class UnitRecord:
     changed: str
     reason: str
     user_bits: dict[str, str]
+    records: list[str]
+    scrapped: str
 
 
 def show(path: Path | None) -> str:
@@ -67,7 +69,7 @@ def show(path: Path | None) -> str:
             unit.state,
             _cell(unit.unique_values),
             unit.changed[:19].replace("T", " "),
-            unit.reason,
+            f"scrapped: {unit.scrapped}" if unit.scrapped else unit.reason,
         )
         for unit in units
     ]
@@ -177,6 +179,10 @@ def _units(connection: sqlite3.Connection) -> Iterator[UnitRecord]:
         "SELECT unit, block, bits FROM user_bits WHERE bound = 1 ORDER BY unit, block"
     ):
         bits.setdefault(unit, {})[str(block)] = held
+    records: dict[int, list[str]] = {}
+    for unit, digest in connection.execute("SELECT unit, digest FROM records ORDER BY unit, digest"):
+        records.setdefault(unit, []).append(digest)
+    scrapped: dict[int, str] = dict(connection.execute("SELECT id, scrapped FROM units WHERE scrapped != ''"))
     remaining = _remaining(connection)
     rows = connection.execute(
         "SELECT units.id, name, idx, chip, mac, unique_id, state, spent, changed, reason FROM units"
@@ -197,6 +203,8 @@ def _units(connection: sqlite3.Connection) -> Iterator[UnitRecord]:
             changed=changed,
             reason=reason,
             user_bits=bits.get(unit, {}),
+            records=records.get(unit, []),
+            scrapped=scrapped.get(unit, ""),
         )
 
 

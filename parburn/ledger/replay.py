@@ -28,6 +28,7 @@ class _Unit:
     bits: dict[int, tuple[str, str]] = field(default_factory=dict)  # user block -> layout, hex
     digests: set[tuple[str, str, str]] = field(default_factory=set)  # layout, parts, keyed digest
     records: set[str] = field(default_factory=set)
+    scrapped: bool = False
     jobs: set[str] = field(default_factory=set)
     image: str = ""  # digest of what it held when it passed
     inputs: dict[str, str] = field(default_factory=dict)  # job -> digest of what it read
@@ -39,13 +40,17 @@ class _Unit:
         """One entry of the unit's history."""
         self.state, self.index = state, index
         self.spent = self.spent or event in _SPENDS
+        if event in ("scrapped", "released", "imported"):
+            self.scrapped = event == "scrapped" or bool(detail.get("scrapped"))
         if "mac" in detail:
             self.who = (detail["batch"], detail["chip"], detail["mac"], detail["unique_id"])
         self.values |= {(name, value) for name, value in detail.get("bound_values", ())}
         self.bits |= {block: (layout, bits) for block, layout, bits in detail.get("bound_bits", ())}
         self.digests |= {(layout, parts, value) for layout, parts, value in detail.get("bound_digests", ())}
         self.records |= set(detail.get("bound_records", ()))
-        if event == "burn-attempted" and detail["image"]:
+        self.jobs |= set(detail.get("passed_jobs", ()))
+        self.image = detail.get("image_passed", self.image)
+        if event in ("burn-attempted", "imported") and detail.get("image"):
             self.attempts[detail["attempt"]] = (
                 detail["plan"],
                 detail["image"],
@@ -115,6 +120,7 @@ def _what(should: _Unit, found: _Unit) -> str:
         "what its user blocks hold": (should.bits, found.bits),
         "keyed digests of its values": (should.digests, found.digests),
         "config records": (should.records, found.records),
+        "whether it is written off": (should.scrapped, found.scrapped),
         "passed jobs": (should.jobs, found.jobs),
         "what it held when it passed": (should.image, found.image),
         "what its passed jobs read": (should.inputs, found.inputs),
@@ -127,13 +133,14 @@ def _what(should: _Unit, found: _Unit) -> str:
 def _stored(connection: sqlite3.Connection) -> dict[int, _Unit]:
     """What the tables say."""
     units: dict[int, _Unit] = {}
-    for unit, state, index, spent, image, *who in connection.execute(
-        "SELECT units.id, state, idx, spent, image_passed, name, chip, mac, unique_id FROM units"
+    for unit, state, index, spent, image, scrapped, *who in connection.execute(
+        "SELECT units.id, state, idx, spent, image_passed, scrapped, name, chip, mac, unique_id FROM units"
         " LEFT JOIN batches ON batches.id = batch"
     ):
         name, chip, mac, unique_id = who
         units[unit] = _Unit((name, chip, mac, unique_id), state, index, bool(spent))
         units[unit].image = text_digest(image) if image else ""
+        units[unit].scrapped = bool(scrapped)
     stray = _Unit()  # rows of other tables without a unit
     for unit, name, value in connection.execute(
         "SELECT unit, name, value FROM unique_values WHERE bound = 1"

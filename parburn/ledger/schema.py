@@ -138,6 +138,10 @@ MIGRATIONS = (
         PRIMARY KEY (unit, job, path)
     ) WITHOUT ROWID;
     """,
+    """
+    -- Units that are written off. Why, beside the state, which stays what the chip went through.
+    ALTER TABLE units ADD COLUMN scrapped TEXT NOT NULL DEFAULT '';
+    """,
 )
 VERSION = len(MIGRATIONS)
 

@@ -65,6 +65,11 @@ def current(transaction: Transaction, unit: Held) -> State:
     return State(state)
 
 
+def _writeable(reason: str) -> str:
+    """Text of scripts and systems: what is no character must not keep the entry from being written."""
+    return reason[:_REASON_AT_MOST].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _move(
     transaction: Transaction,
     unit: Held,
@@ -76,9 +81,7 @@ def _move(
     **detail: Any,
 ) -> State:
     """Set the unit's state and other columns of its row, and tell the history."""
-    if reason:
-        # Text of scripts and systems: what is no character must not keep the entry from being written.
-        reason = reason[:_REASON_AT_MOST].encode("utf-8", "backslashreplace").decode("utf-8")
+    reason = _writeable(reason)
     more = "".join(f", {name} = ?" for name in columns)
     transaction.connection.execute(
         f"UPDATE units SET state = ?, reason = ?, changed = ?{more} WHERE id = ?",
@@ -265,6 +268,12 @@ def failed_clean(
             (unit.batch, unit.index, unit.job, unit.id),
         )
         set_aside = is_set_aside(transaction, unit.batch, unit.index, unit.job)
+    if before is State.INCOMPLETE:  # why it is not whole stays its reason
+        told = _writeable(reason)
+        transaction.history.append("failed-clean", unit=unit.id, state=before, index=unit.index, reason=told)
+        return before, False
+    if before is State.PASS:
+        reason = f"passed; a later run: {reason}"
     _move(transaction, unit, after, "failed-clean", reason=reason, release=release, set_aside=set_aside)
     return after, set_aside
 

@@ -413,7 +413,7 @@ def test_the_search_for_a_free_index_skips_what_is_full(path: Path) -> None:
 
 def test_a_closed_ledger_refuses(path: Path) -> None:
     async def work() -> None:
-        ledger = await open_ledger(path, batch())
+        ledger = await open_ledger(path, batch(), new_ledger=True)
         claim = await claim_of(ledger, chip(1))
         await ledger.aclose()
         await ledger.aclose()

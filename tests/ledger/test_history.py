@@ -61,7 +61,7 @@ def test_an_untouched_ledger_verifies(path: Path) -> None:
         ("UPDATE units SET mac = 'aa:bb:cc:00:00:09' WHERE idx = 1", "is not what its history says"),
         ("UPDATE units SET spent = 0 WHERE idx = 1", "is not what its history says"),
         ("DELETE FROM units WHERE idx = 1", "its row is missing"),
-        ("INSERT INTO units SELECT 99, batch, chip, 'm', '', 5, state, run, 1, 0, '', '', '' "
+        ("INSERT INTO units SELECT 99, batch, chip, 'm', '', 5, state, run, 1, 0, '', '', '', '' "
          "FROM units LIMIT 1",
          "is not what its history says"),
         ("DELETE FROM unique_values WHERE value = 'm'", "unique values"),
