@@ -103,6 +103,36 @@ def test_a_second_machine_burns_nothing_unasked_and_takes_over_what_the_first_ha
         assert rig.mac(1) in parburn("ledger", "release", rig.mac(1), *why, state=second).stdout
 
 
+@pytest.mark.parametrize("form", ["file", "json", "csv"])
+def test_a_second_machine_knows_the_values_of_the_first(tmp_path: Path, form: str) -> None:
+    first, second = tmp_path / "state", tmp_path / "second"
+    (tmp_path / "table.csv").write_text("SERIAL, 3, 64, 32, Serial number\n")
+    (tmp_path / "other.csv").write_text("UNIT, 3, 64, 32, The same bits\n")
+    burned = script(tmp_path, "serial", "espefuse(esp, efuses, args, 'burn_efuse SERIAL 1001')\n")
+    doubled = script(tmp_path, "unit", "espefuse(esp, efuses, args, 'burn_efuse UNIT 1001')\n")
+    words = ("--do-not-confirm", "--json", "--extend-efuse-table")
+    with start_rig("esp32c3", 2, tmp_path) as rig:
+        made = parburn(
+            "--ports", rig.ports[0], "--scripts", burned, *words, tmp_path / "table.csv", state=first
+        )
+        assert made.words == ["pass"], said(made)
+        taken = place(tmp_path)
+        if form != "file":
+            taken = tmp_path / f"used.{form}"
+            told = parburn("ledger", "export", "--format", form, "-o", taken, state=first)
+            assert told.exit == 0, said(told)
+        assert parburn("ledger", "init", "--why", "a second PC", state=second).exit == 0
+        done = parburn("ledger", "import-used", taken, "--why", "a second PC", state=second)
+        assert done.exit == 0, said(done)
+        refused = parburn(
+            "--ports", rig.ports[1], "--scripts", doubled, *words, tmp_path / "other.csv", state=second
+        )
+        assert refused.words == ["refused"], said(refused)
+        assert rig.mac(0) in refused.results[0]["error"]
+        assert not rig.programs(1)
+        assert parburn("ledger", "verify", state=second).exit == 0
+
+
 def answered(rig: Rig, tmp_path: Path, one_bit: Path, answers: dict[str, str]) -> tuple[int, str]:
     return on_a_terminal(["--ports", *rig.ports, "--scripts", str(one_bit)], tmp_path / "state", answers)
 

@@ -49,6 +49,7 @@ class UnitRecord:
     changed: str
     reason: str
     user_bits: dict[str, str]
+    user_layout: str
     records: list[str]
     scrapped: str
 
@@ -175,10 +176,12 @@ def _units(connection: sqlite3.Connection) -> Iterator[UnitRecord]:
     for unit, job in connection.execute("SELECT unit, job FROM passes ORDER BY unit, job"):
         jobs.setdefault(unit, []).append(job)
     bits: dict[int, dict[str, str]] = {}
-    for unit, block, held in connection.execute(
-        "SELECT unit, block, bits FROM user_bits WHERE bound = 1 ORDER BY unit, block"
+    layouts: dict[int, str] = {}
+    for unit, block, layout, held in connection.execute(
+        "SELECT unit, block, layout, bits FROM user_bits WHERE bound = 1 ORDER BY unit, block"
     ):
         bits.setdefault(unit, {})[str(block)] = held
+        layouts[unit] = layout
     records: dict[int, list[str]] = {}
     for unit, digest in connection.execute("SELECT unit, digest FROM records ORDER BY unit, digest"):
         records.setdefault(unit, []).append(digest)
@@ -203,6 +206,7 @@ def _units(connection: sqlite3.Connection) -> Iterator[UnitRecord]:
             changed=changed,
             reason=reason,
             user_bits=bits.get(unit, {}),
+            user_layout=layouts.get(unit, ""),
             records=records.get(unit, []),
             scrapped=scrapped.get(unit, ""),
         )

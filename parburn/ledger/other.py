@@ -28,6 +28,7 @@ HANGS_ON_A_UNIT: Mapping[str, tuple[tuple[str, ...], str]] = {
     "records": (("digest",), "1"),
     "unique_values": (("name", "value", "bound", "conflict"), "bound = 1"),
     "passes": (("job",), "1"),
+    "user_bits": (("block", "bound", "layout", "bits"), "bound = 1"),
 }
 KEYED = "hmac:"  # begins what records keep of key blocks
 
@@ -137,6 +138,7 @@ def _from_csv(text: str) -> OtherLedger:
         one: dict[str, Any] = dict(row)
         one["index"] = int(row["index"])
         one["unique_values"] = dict(pair.split("=", 1) for pair in row["unique_values"].split())
+        one["user_bits"] = dict(pair.split("=", 1) for pair in row["user_bits"].split())
         one["passed_jobs"], one["remaining_steps"] = row["passed_jobs"].split(), [row["remaining_steps"]]
         one["records"] = sorted({*parts, " ".join(sorted(set(parts)))}) if parts else []
         units.append(_exported(one))
@@ -156,6 +158,9 @@ def _exported(one: Mapping[str, Any]) -> OtherUnit:
             "records": [(digest,) for digest in one["records"]],
             "unique_values": [(name, value, 1, 0) for name, value in one["unique_values"].items()],
             "passes": [(job,) for job in one["passed_jobs"]],
+            "user_bits": [
+                (int(block), 1, one["user_layout"], bits) for block, bits in one["user_bits"].items()
+            ],
         },
     )
 

@@ -10,6 +10,7 @@ from parburn.errors import UnitRefused, UsageError
 from parburn.ledger.base import State
 from parburn.ledger.other import HANGS_ON_A_UNIT, OtherLedger, OtherUnit
 from parburn.ledger.units import text_digest
+from parburn.ledger.values import list_in_ranges
 from parburn.ledger.writer import Transaction
 
 BEGUN_ELSEWHERE = "begun under another ledger"  # stands for its plan, which no script can make here
@@ -138,6 +139,7 @@ def _take(transaction: Transaction, unit: OtherUnit) -> int:
             f"INSERT OR IGNORE INTO {table} (unit, {names}) VALUES (?, {marks})",
             [(number, *row) for row in rows],
         )
+    list_in_ranges(connection, number)
     connection.execute("UPDATE units SET scrapped = ? WHERE id = ?", (unit.scrapped, number))
     detail = _begun(transaction, number, unit) if unit.state is State.INCOMPLETE else {}
     transaction.history.append(
@@ -150,6 +152,7 @@ def _take(transaction: Transaction, unit: OtherUnit) -> int:
         mac=unit.identity.mac,
         unique_id=unit.identity.unique_id,
         bound_values=[row[:2] for row in unit.rows.get("unique_values", ())],
+        bound_bits=[(block, layout, bits) for block, _, layout, bits in unit.rows.get("user_bits", ())],
         bound_records=[row[0] for row in unit.rows.get("records", ())],
         passed_jobs=[row[0] for row in unit.rows.get("passes", ())],
         image_passed=text_digest(unit.image) if unit.image else "",

@@ -353,6 +353,25 @@ def bind(transaction: Transaction, unit: Holder) -> dict[str, Any]:
     return bound
 
 
+def list_in_ranges(connection: sqlite3.Connection, unit: int) -> None:
+    """Have a search find what the user blocks of a unit hold that another ledger knew."""
+    blocks: dict[str, dict[int, int]] = {}
+    for block, layout, bits in connection.execute(
+        "SELECT block, layout, bits FROM user_bits WHERE unit = ? AND bound = 1", (unit,)
+    ):
+        blocks.setdefault(layout, {})[block] = int(bits, 16)
+    for layout, held in blocks.items():
+        for number, parts in connection.execute(
+            "SELECT id, parts FROM ranges WHERE layout = ?", (layout,)
+        ).fetchall():
+            value = value_in(parts, held)
+            if value:
+                connection.execute(
+                    "INSERT OR IGNORE INTO range_values (range, value, unit, bound) VALUES (?, ?, ?, 1)",
+                    (number, value, unit),
+                )
+
+
 def forget_planned(connection: sqlite3.Connection, units: str, number: int) -> None:
     """Nothing was attempted: what was only planned is free again. `units` is SQL: which, with one `?`."""
     for table in ("unique_values", "user_bits", "range_values"):
