@@ -185,7 +185,8 @@ class BoardCalls:
     async def told_who(self, error: ParburnError) -> ParburnError:
         """`error`; or who the chip is, where its content is in the way and the ledger knows nothing of it."""
         reason = error if isinstance(error, EfuseError) else error.__cause__
-        known = self._board.attempted or not self._claim.unheard_of
+        shows_only = self._run.scripts.shows_only
+        known = shows_only or self._board.attempted or not self._claim.unheard_of
         if known or not isinstance(reason, EfuseError) or isinstance(reason, (BadValue, UnknownName)):
             return error
         unread = telling_blocks(self._device.chip) - self._now.blocks.keys()

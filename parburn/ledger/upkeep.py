@@ -11,7 +11,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from parburn.errors import LedgerUnusable, UnitRefused, UsageError
 from parburn.ledger import history, schema
@@ -236,16 +236,10 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
     if other is not None:
         with _changing(place) as transaction:
             return take_over(transaction, other, file, why, batch=batch)
-    if batch is None:
-        raise UsageError(
-            f"{file} does not say of which batch its indexes are.",
-            hint="Name it with --batch: as the runs are given it, or as parburn ledger show has it; "
-            f"{WITHOUT_CONFIG} is that of runs without config files.",
-        )
     used = _read_used(file)
-    name = batch
     with _changing(place) as transaction:
         connection = transaction.connection
+        name = batch or _ask_for_batch(connection, file)
         connection.execute("INSERT OR IGNORE INTO batches (name) VALUES (?)", (name,))
         (number,) = connection.execute("SELECT id FROM batches WHERE name = ?", (name,)).fetchone()
         count = 0
@@ -254,6 +248,16 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
                 count += _mark_used(transaction, number, name, index, entry, file)
         transaction.history.append("imported", why=why, batch=name, indexes=count)
     return f"{count} indexes of the batch {name} are marked as used.\n"
+
+
+def _ask_for_batch(connection: sqlite3.Connection, file: Path) -> NoReturn:
+    names = ", ".join(name for (name,) in connection.execute("SELECT name FROM batches ORDER BY name"))
+    known = f" This ledger has {names}." if names else ""
+    raise UsageError(
+        f"Of which batch are the indexes of {file}? It does not say.",
+        hint=f"Give --batch NAME, and burn with the same --batch.{known} Runs without config files and "
+        f"without --batch are of the batch {WITHOUT_CONFIG}.",
+    )
 
 
 def _mark_used(
