@@ -55,7 +55,8 @@ def measure(place: Path, rig: WireRig, ids: Path, boards: int) -> Row:
     ledger = place / f"ledger-{time.monotonic_ns()}"
     ledger.mkdir()
     words: list[object] = ["--ports", *ports, "--scripts", place / "job.py", "--configfiles", ids]
-    words += ["--do-not-confirm", "--before", "no-reset", "--quiet", "--ledger", ledger / "ledger.sqlite"]
+    words += ["--do-not-confirm", "--before", "no-reset", "--quiet"]
+    words += ["--new-ledger", "--ledger", ledger / "ledger.sqlite"]
     cost = run(parburn(*words))
     talks = rig.conversations(boards)
     if not cost.ok:

@@ -52,7 +52,7 @@ def parburn_words(ports: Sequence[Path], place: Path) -> list[object]:
     ledger = place / f"ledger-{time.monotonic_ns()}" / "ledger.sqlite"
     ledger.parent.mkdir()
     words: list[object] = ["--ports", *ports, "--scripts", script, "--do-not-confirm", "--before", "no-reset"]
-    return parburn(*words, "--ledger", ledger)
+    return parburn(*words, "--new-ledger", "--ledger", ledger)
 
 
 def espefuse_words(tool: str, python: Path, port: Path, number: int, place: Path) -> list[object]:

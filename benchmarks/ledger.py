@@ -26,7 +26,8 @@ IMAGE = "0" * 2000  # about what an image takes
 
 async def burn_all(path: Path, boards: int) -> tuple[float, float, float]:
     """One run; wall of the claims, wall and CPU of the records behind them."""
-    ledger = await open_ledger(path, BatchSpec(name="bench", config_digest="", entries=lambda index: ""))
+    batch = BatchSpec(name="bench", config_digest="", entries=lambda index: "")
+    ledger = await open_ledger(path, batch, new_ledger=True)
     try:
         chips = [Identity("esp32c3", f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}") for n in range(boards)]
         began = time.perf_counter()

@@ -122,7 +122,7 @@ def parburn_words(job: Job, chip: str, port: Path, baud: int, place: Path) -> li
     script.write_text("".join(f"espefuse(esp, efuses, args, {line!r})\n" for line in lines))
     ledger = Path(tempfile.mkdtemp(dir=place)) / "ledger.sqlite"
     words: list[object] = ["--ports", port, "--scripts", script, "--do-not-confirm", "--before", "no-reset"]
-    words += ["--ledger", ledger, "--quiet"]
+    words += ["--new-ledger", "--ledger", ledger, "--quiet"]
     words += ["--extend-efuse-table", place / "table.csv"] if job.table else []
     words += ["--baud", baud] if baud != ROM_BAUD else []
     return parburn(*words)

@@ -68,7 +68,11 @@ def main() -> None:
         started: list[object] = ["--ports", "PORT", "--scripts", place / "job.py", "--do-not-confirm"]
         whats: list[tuple[str, str, list[object]]] = [
             ("parburn", "--help", parburn("--help")),
-            ("parburn", "first byte", parburn(*started, "--before", "no-reset", "--ledger", "LEDGER")),
+            (
+                "parburn",
+                "first byte",
+                parburn(*started, "--before", "no-reset", "--new-ledger", "--ledger", "LEDGER"),
+            ),
         ]
         for tool, python in peers(given).items():
             before = "no_reset" if tool.startswith("espefuse 4") else "no-reset"

@@ -57,6 +57,7 @@ class Board:
     device: Device | None = None
     claim: Claim | None = None
     index: int | None = None  # none for a job that only shows: its claim means nothing
+    passed_before: bool = False  # this job or another one, when the run began
     planned: bool = False  # a plan was made: the index is bound to this chip
     nothing_asked: bool = False  # the scripts asked for nothing that is this chip's only: it has no index
     attempted: bool = False  # a program command may have been sent
@@ -74,13 +75,19 @@ class Board:
         if self.nothing_asked:
             return "nothing was burned: nothing asked, no index"
         if not self.attempted:
-            return "nothing was burned"
+            return f"nothing was burned{self._earlier_pass()}"
         if self.done < self.total:
             return (
                 f"{self.done} of {self.total} steps were burned and verified, the rest may be burned in part"
             )
         words = f"all {self.total} steps were burned and verified"
         return words + (f", {', '.join(self.unread)} could not be read back" if self.unread else "")
+
+    def _earlier_pass(self) -> str:
+        """What becomes of an earlier PASS where this run has burned nothing."""
+        if not self.passed_before or self.result is Result.QUARANTINED or self.error is None:
+            return ""
+        return "; it has passed before, and that PASS stays in the ledger"
 
     def result_now(self) -> Result:
         """The result so far: as it was set, or as the error says."""

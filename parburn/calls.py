@@ -15,6 +15,7 @@ from dataclasses import replace
 from anyio import CancelScope
 
 from parburn.board import Board
+from parburn.carried import carried, foreign, telling_blocks
 from parburn.chips.model import RegisterWrite
 from parburn.commit import MARK_IT, CommitHooks, commit, told_of
 from parburn.efuse.image import EfuseImage
@@ -23,17 +24,22 @@ from parburn.efuse.staging import StagedBurns
 from parburn.efuse.stray import look_for_stray
 from parburn.efuse.user_values import NOT_SHOWN, Take, UserValue, Written, values_found, values_of
 from parburn.errors import (
+    BadValue,
     ChipError,
+    EfuseError,
     GarbledAnswer,
+    ParburnError,
     PartialBurn,
     PlanError,
     UnitQuarantined,
+    UnitRefused,
+    UnknownName,
     VerifyFailed,
 )
 from parburn.events import BlockBurned, Note, Planned, Result, StepChanged
 from parburn.first_contact import read_again
 from parburn.identify import Device
-from parburn.ledger.base import Attempt, Claim, State
+from parburn.ledger.base import Attempt, Claim, Inputs, State
 from parburn.records import (
     image_from_record,
     image_record,
@@ -60,6 +66,7 @@ class BoardCalls:
         self._touched: set[int] = set()  # blocks that were burned, or found burned, and verified
         self._left: dict[int, int] = {}  # what those blocks may show after the burns so far
         self._then_passed = ""  # digest of the job, once the last burn is asked for
+        self._inputs: Inputs = ()  # what its scripts have read
 
     async def still_what_passed(self) -> None:
         """Raise UnitQuarantined where the chip lacks what this unit held when it passed: it is another one.
@@ -147,7 +154,7 @@ class BoardCalls:
 
     async def last_burn(self, outcome: ScriptOutcome, job_digest: str) -> None:
         """Burn what the scripts left staged; then the unit has passed, and the ledger says so."""
-        self._then_passed = job_digest
+        self._then_passed, self._inputs = job_digest, outcome.inputs
         if outcome.staged or (outcome.written != self._written and await self._found_there(outcome)):
             await self.burn(outcome.staged, outcome.image, outcome.written)
         else:
@@ -167,10 +174,33 @@ class BoardCalls:
             key = self._run.ledger.keyed_digest_key()
             held = image_record(self._now, key, self._touched) if self._touched else ""
             if self._burns or self._run.scripts.shows_only:
-                await self._claim.passed(self._then_passed, held)
+                await self._claim.passed(self._then_passed, held, inputs=self._inputs)
             else:
                 await self._passed_unasked(key)
-        self._board.result = Result.PASS
+        nothing_new = self._board.passed_before and not self._board.attempted and not self._run.job.dry_run
+        if nothing_new:
+            self._run.note(self._board.port, "it passed by an earlier version of the script; nothing is left")
+        self._board.result = Result.ALREADY_PASS if nothing_new else Result.PASS
+
+    async def told_who(self, error: ParburnError) -> ParburnError:
+        """`error`; or who the chip is, where its content is in the way and the ledger knows nothing of it."""
+        reason = error if isinstance(error, EfuseError) else error.__cause__
+        shows_only = self._run.scripts.shows_only
+        known = shows_only or self._board.attempted or not self._claim.unheard_of
+        if known or not isinstance(reason, EfuseError) or isinstance(reason, (BadValue, UnknownName)):
+            return error
+        unread = telling_blocks(self._device.chip) - self._now.blocks.keys()
+        self._now = await self._read(unread) if unread else self._now
+        words = carried(self._now)
+        if not words:
+            return error
+        refused = UnitRefused(
+            foreign(words, str(reason)),
+            hint="Burn it with the ledger that knows it, or take that one over: parburn ledger import-used "
+            "FILE. If nobody knows it, put it aside.",
+        )
+        refused.__cause__ = error
+        return refused
 
     async def _found_there(self, outcome: ScriptOutcome) -> bool:
         """Whether values that scripts asked for, and that are this chip's only, are in the chip already."""
@@ -239,10 +269,14 @@ class BoardCalls:
         if self._attempts <= len(self._claim.attempts):
             before = self._claim.attempts[self._attempts - 1]
             if before.plan_digest != digest:
-                raise UnitQuarantined(
-                    f"burn {self._burns} of this unit was begun with another plan than the script makes now",
-                    hint="Run the very script and files of the first attempt. A script that makes random "
-                    "keys must save them and use them again.",
+                # Not a quarantine: that is for what the chip shows, and this is what a script says.
+                day = before.begun[:16].replace("T", " ")
+                raise UnitRefused(
+                    f"burn {self._burns} of this unit was begun with another plan than the script makes now; "
+                    "nothing of it was changed",
+                    hint=f"Run the script and files of {day or 'the first attempt'}, in the same folder: it "
+                    "goes on with its index. A script that makes random keys must save them and use them "
+                    "again.",
                 )
 
     async def _met_and_confirmed(

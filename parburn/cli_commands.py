@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from parburn.errors import LinkError, ParburnError
+from parburn.errors import LinkError, ParburnError, UsageError
 
 PROBE_DEADLINE_S = 30.0
 PROBE_ATTEMPTS = 3
@@ -108,7 +108,12 @@ def ledger(options: argparse.Namespace) -> int:
         case "adopt":
             text = upkeep.adopt(path, why=options.why)
         case "release":
-            text = upkeep.release(path, options.mac, why=options.why)
+            if bool(options.mac) == options.all or (options.all and not options.batch):
+                raise UsageError("release needs MACs, or --batch NAME --all", hint="Nothing was released.")
+            every = options.batch if options.all else None
+            text = upkeep.release(path, options.mac, why=options.why, all_of=every)
+        case "scrap":
+            text = upkeep.scrap(path, options.mac, why=options.why)
         case _:
             text = upkeep.import_used(path, options.file, why=options.why, batch=options.batch)
     output: Path | None = getattr(options, "output", None)

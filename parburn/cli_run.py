@@ -16,13 +16,15 @@ from pathlib import Path
 
 from parburn.cli_exit import INTERRUPTED, RunFlags, exit_code
 from parburn.cli_job import check_conflicts, job_from, simulated_groups
-from parburn.errors import ParburnError
+from parburn.errors import NotConfirmed, ParburnError
 from parburn.events import DeviceReport, Note, RunFinished, TokenRead
 from parburn.fleet import burn_fleet
 from parburn.job import Job
+from parburn.ledger.place import no_ledger_yet
 from parburn.run import PlanOfBoard, StopRequest, defect
 from parburn.script.failure import masked
 from parburn.script.typed import shows_only
+from parburn.ui.outlet import Outlet
 from parburn.ui.plans import ANSWER, QUESTION, question_lines
 from parburn.ui.prompt import can_ask, read_line
 from parburn.ui.report import Inputs, digests_of, write_report
@@ -35,6 +37,9 @@ STOP_NOTES = (
 )
 NO_TERMINAL = "not confirmed: there is no terminal to ask on; nothing was burned"
 NO_TERMINAL_HINT = "Add --do-not-confirm to burn without being asked."
+NO_LEDGER = "No ledger here yet. If this product was burned with another one, stop."
+NEW_QUESTION = "Type NEW (all capitals) to begin a new ledger: "
+NEW_ANSWER = "NEW"
 
 
 @dataclass(slots=True)
@@ -121,7 +126,9 @@ async def _burn_and_draw(job: Job, view: View, operator: Operator) -> Ending:
     ending = Ending()
     try:
         with operator.listening():
-            ending.reports = await burn_fleet(job, view.emit, confirm=operator.confirm, stop=operator.stop)
+            ending.reports = await burn_fleet(
+                job, view.emit, confirm=operator.confirm, begin=operator.begin_ledger, stop=operator.stop
+            )
     except Exception as error:
         ending.error, ending.trace = _as_ours(error), traceback.format_exc()
         ending.reports = view.reports
@@ -175,18 +182,41 @@ class Operator:
             for number in taken:
                 loop.remove_signal_handler(number)
 
+    async def begin_ledger(self) -> None:
+        """Ask for the word NEW where there is no ledger yet. Before any port is opened.
+
+        Raises:
+            LedgerUnusable: there is no terminal to ask on. NotConfirmed: the word did not come.
+        """
+        if not can_ask():
+            raise no_ledger_yet(self.job.ledger)
+        with self.view.asking() as out:
+            out.line(NO_LEDGER)
+            answer = await self._answer(out, NEW_QUESTION)
+        if answer != NEW_ANSWER:
+            raise NotConfirmed(
+                "no new ledger was begun; no port was opened, nothing was burned",
+                hint="If this product was burned with another ledger, name it with --ledger, or take it "
+                "over: parburn ledger init, then parburn ledger import-used FILE.",
+            )
+
+    async def _answer(self, out: Outlet, question: str) -> str | None:
+        out.write(question)
+        answer = await read_line(sys.stdin.fileno(), self._stopping)
+        if answer is None:
+            out.line("")
+        return answer if answer is None else answer.strip()
+
     async def confirm(self, plans: tuple[PlanOfBoard, ...]) -> bool:
         """Show the plans and ask for the word BURN. False without a terminal, and at a stop."""
         if not can_ask():
             self.view.err.line(f"parburn: {NO_TERMINAL}\n  hint: {NO_TERMINAL_HINT}")
             return False
         with self.view.asking() as out:
-            out.line("\n".join(question_lines(plans, simulated=self.job.simulated)))
-            out.write(QUESTION)
-            answer = await read_line(sys.stdin.fileno(), self._stopping)
-            if answer is None:
-                out.line("")
-            return answer is not None and answer.strip() == ANSWER
+            more = self.job.one_at_a_time and len(self.job.ports) > 1
+            lines = question_lines(plans, simulated=self.job.simulated, one_at_a_time=more)
+            out.line("\n".join(lines))
+            return await self._answer(out, QUESTION) == ANSWER
 
 
 def _end(
@@ -203,6 +233,7 @@ def _end(
     again = ""
     if job is not None and passed < len(ending.reports) and not (job.simulated and job.ledger is None):
         typed = job.commands
+        words = [word for word in words if word != "--new-ledger"]  # it has been made
         again = shlex.join(
             [*program(), *(word.replace(typed, masked(typed)) if typed else word for word in words)]
         )

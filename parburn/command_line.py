@@ -157,7 +157,9 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
     add(work, "--script-timeout", type=_seconds, default=60.0, metavar="S",
         help="seconds a script may run (default: 60)")  # fmt: skip
     add(work, "--allow-fixed-index", action="store_true",
-        help="let a nested execute_scripts name an index of its own on several boards")  # fmt: skip
+        help="let a nested execute_scripts name an index of its own")  # fmt: skip
+    add(work, "--one-at-a-time", action="store_true",
+        help="a board's script begins when the one before has ended: for state in files")  # fmt: skip
 
     safety = parser.add_argument_group("safety and record")
     add(
@@ -174,6 +176,8 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
         metavar="PATH",
         help="the record of what was burned (default: your state folder)",
     )
+    add(safety, "--new-ledger", action="store_true",
+        help="make the ledger where none is yet: if no other one knows this product's boards")  # fmt: skip
     add(
         safety,
         "--batch",
@@ -272,11 +276,19 @@ def _add_ledger(parser: Parser) -> None:
     action("verify", "Check the chain of history against its witness.")
     because(action("init", "Begin a new, empty ledger."))
     because(action("adopt", "Accept a ledger that is older, moved or foreign."))
-    release = action("release", "Let a unit be tried again with its own index.")
-    release.add_argument("mac", metavar="MAC")
+    release = action("release", "Let units be tried again with their own indexes.")
+    release.add_argument("mac", nargs="*", metavar="MAC")
+    release.add_argument(
+        "--batch", default=argparse.SUPPRESS, metavar="NAME", help="with --all: of which batch"
+    )
+    release.add_argument("--all", action="store_true", help="every unit of the batch that is quarantined")
     because(release)
-    used = action("import-used", "Mark indexes as used that another tool gave out.")
-    used.add_argument("file", type=Path, metavar="FILE", help="lines of N, A-B or N,CHIP,MAC")
+    scrap = action("scrap", "Write dead boards off; their indexes and records stay spent.")
+    scrap.add_argument("mac", nargs="+", metavar="MAC")
+    because(scrap)
+    used = action("import-used", "Take over what another ledger or another tool gave out.")
+    used.add_argument("file", type=Path, metavar="FILE",
+                      help="a ledger, an export of one, or lines of N, A-B or N,CHIP,MAC")  # fmt: skip
     used.add_argument("--batch", default=argparse.SUPPRESS, metavar="NAME", help="of which index space")
     because(used)
 

@@ -30,7 +30,7 @@ there. So each prefix of each frame must be harmless on each frame before it (`t
 * A damaged length runs the program packet on into the entries that were staged. Staging is so arranged that
   what an earlier step left among them only clears bits: words that are not zero come first, and the next
   staging, which writes each of them again, reaches at least as far; then CMD, zeros, and timing, which is the
-  same for all steps.
+  same for all steps. What an earlier run may have left, where we did not reset the chip, is covered first.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ class Controller:
         self._want: dict[int, int] = {}
         self._guarded: tuple[int, ...] = ()
         self._same_board: Callable[[Sequence[int]], None] = lambda values: None
+        self._covered = rom.was_reset  # what an earlier run may have left in the ROM's buffer
         self._reach = 0  # how far into a packet the last staging put words that are not zero
         self._conf = chip.registers["CONF"]
         self._cmd = chip.registers["CMD"]
@@ -251,10 +252,14 @@ class Controller:
 
         Raises StagingMismatch when the registers twice do not hold what was written: nothing was burned.
         """
-        for _ in range(READ_ATTEMPTS + self._guessed):
+        for attempt in range(READ_ATTEMPTS + self._guessed):
             addresses = (*also_read, *self._staging_addresses(step))
             writes, reads = self._stage_ops(step)
-            values = await self.rom.burst(ReadRegs(tuple(also_read)), writes, reads, ReadRegs(self._guarded))
+            covering = () if self._covered and not attempt else (self._covering(),)
+            values = await self.rom.burst(
+                ReadRegs(tuple(also_read)), *covering, writes, reads, ReadRegs(self._guarded)
+            )
+            self._covered = True
             reading = dict(zip(addresses, values, strict=False))
             same = await self._still_same(values[len(addresses) :])
             if self._staging_fits(step, {a: reading[a] for a in addresses[len(also_read) :]}) and same:
@@ -264,6 +269,15 @@ class Controller:
             f"the programming registers for {step.label} do not hold what was written to them",
             hint="The line damages data: use a shorter cable or a lower --baud, then run again.",
         )
+
+    def _covering(self) -> WriteRegs:
+        """Entries that do nothing, as many as a staging has at most.
+
+        They go ahead of the first staging of a chip that we did not reset, and of one that is done again: an
+        earlier run may have left its own in the ROM's buffer, and nobody knows how far.
+        """
+        most = len(self.programming_addresses) + 1 + len(self.timing)
+        return WriteRegs((RegisterWrite(self.chip.dummy_register, 0, 0),) * most)
 
     # Burning ----------------------------------------------------------------------------------------
 

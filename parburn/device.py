@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from anyio import CancelScope, fail_after, move_on_after
+from anyio import CancelScope, fail_after, move_on_after, to_thread
 
 from parburn.board import AGAIN, Board
 from parburn.calls import BoardCalls
 from parburn.commit import GUARD_REGISTERS
 from parburn.errors import (
+    EfuseError,
     Interrupted,
     LedgerError,
     LinkError,
@@ -26,6 +27,7 @@ from parburn.errors import (
 from parburn.events import Claimed, DeviceReport, Finished, Identified, Result, ScriptOutput, StepChanged
 from parburn.first_contact import identified
 from parburn.identify import Device, identify
+from parburn.ledger.base import State
 from parburn.rate import ROM_BAUD, RateFor
 from parburn.rom import RomLoader
 from parburn.run import SharedRun, defect
@@ -56,7 +58,10 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
         board.error = Interrupted("stopped by the operator", hint=AGAIN)
     with CancelScope(shield=True):
         run.withdraw(port)
-        await _record(run, board)
+        try:
+            await _record(run, board)
+        finally:
+            run.turns.ended(port)
     report = board.report(debug=run.job.debug)
     run.emit(Finished(port, report))
     return report
@@ -81,6 +86,7 @@ async def _live(run: SharedRun, board: Board) -> None:
         say(StepChanged(board.port, "waiting", "for the other boards"))
         claim = await run.claims.arrive(board.port, device)  # barrier: all ports are identified
         board.claim = claim
+        board.passed_before = claim.state is State.PASS
         if not run.scripts.shows_only:
             board.index = claim.index
             say(Claimed(board.port, claim.index, claim.known))
@@ -94,9 +100,11 @@ async def _live(run: SharedRun, board: Board) -> None:
                     f"index {claim.index} has passed this job, but another one was begun and is not whole",
                     hint="Run the script and files of that other job first.",
                 )
-            board.result = Result.ALREADY_PASS
-            await _farewell(run, board, device)
-            return
+            if not await _reads_other_files(run, board, job_digest):
+                board.result = Result.ALREADY_PASS
+                await _farewell(run, board, device)
+                return
+        await run.turn(board.port)
         seen = await calls.first_image()
         say(StepChanged(board.port, "scripting"))
         outcome = await run_scripts(
@@ -108,11 +116,23 @@ async def _live(run: SharedRun, board: Board) -> None:
             on_output=lambda text: _printed(run, board, text),
         )
         if outcome.error is not None:
-            raise outcome.error
-        await calls.last_burn(outcome, job_digest)
+            raise await calls.told_who(outcome.error)
+        try:
+            await calls.last_burn(outcome, job_digest)
+        except EfuseError as error:
+            raise await calls.told_who(error) from error
         await _farewell(run, board, device)
     finally:
         await _close(run, board, stream)
+
+
+async def _reads_other_files(run: SharedRun, board: Board, job_digest: str) -> bool:
+    """Whether a file that the scripts read when this unit passed is another one now: then they run again."""
+    kept = board.claim.passed_inputs(job_digest) if board.claim is not None else ()
+    changed = await to_thread.run_sync(run.changed_input, kept) if kept else ""
+    if changed:
+        run.note(board.port, f"{changed} is not what it was when this board passed: its script runs again")
+    return bool(changed)
 
 
 async def _connect_and_identify(run: SharedRun, board: Board, stream: ByteStream) -> Device:
@@ -233,7 +253,9 @@ async def _record(run: SharedRun, board: Board) -> None:
     # What a script says may hold a key, so only where it stopped goes into the record.
     reason = f"{type(error).__name__} {error.place}" if isinstance(error, ScriptError) else str(error or "")
     try:
-        if run.job.dry_run:
+        if run.job.dry_run and board.passed_before:
+            pass  # nothing happened to it, and nothing is written beside its PASS
+        elif run.job.dry_run:
             await claim.failed_clean("dry run", release=True)
         elif board.result is Result.QUARANTINED:
             await claim.quarantined(reason)

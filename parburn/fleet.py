@@ -23,10 +23,12 @@ from parburn.events import DeviceReport, Emit, RunStarted
 from parburn.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import BatchSpec, Claim, Identity
+from parburn.ledger.place import is_missing, no_ledger_yet
 from parburn.ledger.sqlite import open_ledger
 from parburn.rate import ROM_BAUD
-from parburn.run import PlanOfBoard, SharedRun, StopRequest, defect
+from parburn.run import OneByOne, PlanOfBoard, SharedRun, StopRequest, defect
 from parburn.script.index_use import uses_the_index
+from parburn.script.inputs import RunInputs
 from parburn.script.runner import compile_scripts
 from parburn.script.session import ScriptOptions
 from parburn.script.typed import with_commands
@@ -38,14 +40,16 @@ from parburn.transport.tcp import host_and_port
 GARBAGE = (50_000, 20, 20)  # new objects before the collector looks: boards leave hardly any cycles behind
 
 Confirm = Callable[[tuple[PlanOfBoard, ...]], Awaitable[bool]]
+Begin = Callable[[], Awaitable[None]]  # raises unless a new ledger may be made
 
 
 async def burn_fleet(
-    job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest | None = None
+    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin | None = None, stop: StopRequest | None = None
 ) -> tuple[DeviceReport, ...]:
     """Run the job on all its ports; one report per port, in the job's order.
 
-    `confirm` is asked once, with every plan, unless the job says do_not_confirm or dry_run.
+    `confirm` is asked once, with every plan, unless the job says do_not_confirm or dry_run; `begin`, before
+    any port is opened, where there is no ledger yet.
     Raises UsageError and LedgerError for what forbids the whole run, before any port is opened.
     """
     stop = stop or StopRequest()
@@ -74,7 +78,14 @@ async def burn_fleet(
     )
     # Who only looks spends no index and leaves no record: the ledger is not even opened.
     throw_away = scripts.shows_only or (job.simulated and job.ledger is None)
-    ledger = await open_ledger(job.ledger, batch, throw_away=throw_away, overrides=job.overrides)
+    if not throw_away and is_missing(job.ledger):
+        throw_away = job.dry_run
+        new_ledger = throw_away or await _on_purpose(job, begin)
+    else:
+        new_ledger = False
+    ledger = await open_ledger(
+        job.ledger, batch, throw_away=throw_away, new_ledger=new_ledger, overrides=job.overrides
+    )
     try:
         config = config.read_as(ledger.forms)
         run = SharedRun(
@@ -83,31 +94,48 @@ async def burn_fleet(
             ports=job.ports,
             ledger=ledger,
             scripts=scripts,
-            script_options=script_options(job, config, Declared(*ledger.declared)),
+            script_options=script_options(job, config, Declared(*ledger.declared), ledger.keyed_digest_key()),
             stop=stop,
             tables=tables,
             config=config,
         )
         run.tell_ledger_notes()
+        if job.new_ledger and not new_ledger:
+            run.note(
+                "", "--new-ledger was not needed, no ledger was begun: leave it out of this command", "hint"
+            )
         return await _run_all(run, confirm)
     finally:
         with CancelScope(shield=True):
             await ledger.aclose()
 
 
-def script_options(job: Job, config: ConfigFiles, declared: Declared) -> ScriptOptions:
-    """The part of the job that a script sees or feels."""
+async def _on_purpose(job: Job, begin: Begin | None) -> bool:
+    """Whether a ledger may be made; simulated boards carry no identity that another ledger could know.
+
+    Raises:
+        LedgerUnusable: nobody said so, and nobody may be asked. NotConfirmed: who was asked did not say so.
+    """
+    if not (job.new_ledger or job.simulated):
+        if job.do_not_confirm or begin is None:
+            raise no_ledger_yet(job.ledger)
+        await begin()
+    return True
+
+
+def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes) -> ScriptOptions:
+    """The part of the job that a script sees or feels. `key` is the ledger's, for digests of files."""
     return ScriptOptions(
         config_files=config,
         timeout_s=job.script_timeout_s,
         allow_fixed_index=job.allow_fixed_index,
-        several_devices=len(job.ports) > 1,
         show_sensitive_info=job.show_sensitive_info,
         debug=job.debug,
         do_not_confirm=job.do_not_confirm,
         baud=job.baud or ROM_BAUD,
         before=job.before,
         declared=declared,
+        inputs=RunInputs(key, job.config_files, one_at_a_time=job.one_at_a_time),
     )
 
 
@@ -148,8 +176,11 @@ async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
         devices = await run.claims.complete()
         run.tell_slow_adapters()
         run.claims.release(await _admit(run, devices))
-        plans = await run.plans.complete()
-        run.plans.release(await _confirmed(run, plans, confirm))
+        if isinstance(run.plans, OneByOne):
+            await _confirmed_one_by_one(run, run.plans, confirm)
+        else:
+            plans = await run.plans.complete()
+            run.plans.release(await _confirmed(run, plans, confirm))
     except Exception as error:
         reason = error if isinstance(error, ParburnError) else defect(error)
         run.claims.release(dict.fromkeys(run.job.ports, reason))
@@ -210,3 +241,23 @@ async def _confirmed(
         for plan in to_burn:
             outcomes[plan.port] = NotConfirmed("not confirmed by the operator")
     return outcomes
+
+
+async def _confirmed_one_by_one(run: SharedRun, plans: OneByOne[PlanOfBoard, None], confirm: Confirm) -> None:
+    """Each plan as it comes: compared with those before it. Asked is once, with the first that burns; that
+    answer covers the boards whose scripts have not begun."""
+    asked = run.job.do_not_confirm or run.job.dry_run
+    told = ""
+    while (port := await plans.next()) is not None:
+        outcome = doubled_values(tuple(plans.brought.values())).get(port)
+        taken = how_taken([plans.brought[port]])
+        plan = plans.brought[port]._replace(taken=taken)
+        if taken != told and asked:
+            run.note("", taken)
+        told = taken
+        if outcome is None and plan.blocks and not asked:
+            asked = True
+            run.refused_by_operator = not await confirm((plan,))
+        if outcome is None and plan.blocks and run.refused_by_operator:
+            outcome = NotConfirmed("not confirmed by the operator")
+        plans.decide(port, outcome)

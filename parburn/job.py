@@ -36,6 +36,7 @@ class Job(NamedTuple):
     max_burning: int | None = None
     script_timeout_s: float = 60.0
     allow_fixed_index: bool = False
+    one_at_a_time: bool = False  # a board's script begins when the one before has ended
     show_sensitive_info: bool = False
     show_output: bool = False
     report: Path | None = None
@@ -46,4 +47,5 @@ class Job(NamedTuple):
     shares_with: str | None = None  # the batch whose chips may carry equal records and values
     same: tuple[str, ...] = ()  # values that may be equal on several chips
     unique: tuple[str, ...] = ()  # values that are each chip's own; parts of one number joined by +
+    new_ledger: bool = False  # a ledger is made where none is: nothing else makes one for real boards
     overrides: frozenset[str] = frozenset()  # refusals of the ledger taken on, as "allow-shared-records"

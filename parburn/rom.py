@@ -98,6 +98,7 @@ class RomLoader:
         self.counters = LinkCounters()
         self.magic: int | None = None  # word at MAGIC_ADDRESS, once security_info() could read it
         self.broken = False  # a burst was broken off: sync() first
+        self.was_reset = True  # by us; else its buffer may hold frames of an earlier run
         self.hasty = False  # judge silence sooner: what is asked now can be asked again
         self.lost: Exception | None = None
         self.trace = trace
@@ -139,6 +140,7 @@ class RomLoader:
         Raises NoAnswer, GarbledAnswer, PortGone; UsageError for an unknown mode.
         """
         rom = cls(stream, baud=baud, trace=trace)
+        rom.was_reset = not before.startswith("no-reset") and not stream.fixed_baud
         if before != "no-reset-no-sync":
             await rom._in_search(rom._search.connect(before, attempts, on_attempt))
         return rom

@@ -17,11 +17,11 @@ from anyio import CancelScope, CapacityLimiter, Event
 from parburn.chips.model import Chip
 from parburn.config.records import ConfigFiles
 from parburn.efuse.user_values import UserValue, ValueRules, rules_of
-from parburn.errors import Interrupted, ParburnError
-from parburn.events import NO_VALUES, Emit, Note, PlannedBlock
+from parburn.errors import Interrupted, NotConfirmed, ParburnError
+from parburn.events import NO_VALUES, Emit, Note, PlannedBlock, StepChanged
 from parburn.identify import Device
 from parburn.job import Job
-from parburn.ledger.base import Claim, Ledger
+from parburn.ledger.base import Claim, Inputs, Ledger
 from parburn.rate import ROM_BAUD, RateFor, rate_that_pays
 from parburn.script.runner import CompiledScripts
 from parburn.script.session import ScriptOptions
@@ -115,6 +115,79 @@ class Barrier(Generic[Brought, Taken]):
             self._complete.set()
 
 
+class OneByOne(Barrier[Brought, Taken]):
+    """A barrier at which each board is decided for alone, in the order in which they come: nobody waits in it
+    for a board that has not begun."""
+
+    def __init__(self, ports: Iterable[str]) -> None:
+        super().__init__(ports)
+        self._decided: dict[str, Event] = {}
+        self._changed = Event()
+        self._waiting: list[str] = []
+
+    async def arrive(self, port: str, value: Brought) -> Taken:
+        if port in self._missing:
+            self._brought[port] = value
+            self._decided[port] = Event()
+            self._waiting.append(port)
+            self._out(port)
+        if port in self._decided and port not in self._taken and not self._released.is_set():
+            await self._decided[port].wait()
+        taken = self._taken[port]
+        if isinstance(taken, ParburnError):
+            raise taken
+        return taken
+
+    async def next(self) -> str | None:
+        """The next board that has come, None when no more will; what they all brought is in `brought`."""
+        while not self._waiting:
+            if not self._missing:
+                return None
+            self._changed = Event()
+            await self._changed.wait()
+        return self._waiting.pop(0)
+
+    @property
+    def brought(self) -> Mapping[str, Brought]:
+        """What the boards that came so far have brought."""
+        return self._brought
+
+    def decide(self, port: str, taken: Taken | ParburnError) -> None:
+        """Let one board go on with what was decided for it."""
+        self._taken = {**self._taken, port: taken}
+        self._decided[port].set()
+
+    def release(self, taken: Mapping[str, Taken | ParburnError]) -> None:
+        """Decide for all that are not decided for, also for those that come later."""
+        self._taken = {**taken, **self._taken}
+        self._released.set()
+        for decided in self._decided.values():
+            decided.set()
+
+    def _out(self, port: str) -> None:
+        super()._out(port)
+        self._changed.set()
+
+
+class Turns:
+    """Whose turn it is under `--one-at-a-time`: a board begins when all before it have ended."""
+
+    def __init__(self, ports: Sequence[str]) -> None:
+        self._ended = {port: Event() for port in ports}
+
+    async def wait(self, port: str) -> None:
+        """Wait until the boards at the ports before this one have ended."""
+        for other, ended in self._ended.items():
+            if other == port:
+                return
+            if not ended.is_set():
+                await ended.wait()
+
+    def ended(self, port: str) -> None:
+        """This board's script does nothing any more."""
+        self._ended[port].set()
+
+
 class PlanOfBoard(NamedTuple):
     """What the operator confirms for one board. Never key material."""
 
@@ -155,7 +228,9 @@ class SharedRun:
         self.script_options = script_options
         self.stop = stop
         self.claims: Barrier[Device, Claim] = Barrier(ports)
-        self.plans: Barrier[PlanOfBoard, None] = Barrier(ports)
+        self.plans: Barrier[PlanOfBoard, None] = (OneByOne if job.one_at_a_time else Barrier)(ports)
+        self.turns = Turns(ports)
+        self.refused_by_operator = False  # asked once under --one-at-a-time: no other script begins
         self.slow_adapters: dict[str, int] = {}  # port: ms that it holds answers back
         self.traces = TraceBook(job.trace, show_keys=job.show_sensitive_info)
         self._config = config
@@ -182,6 +257,23 @@ class SharedRun:
     def old_job_digest(self, index: int) -> str:
         """The same as ledgers have it that were written before records were compared by their meaning."""
         return hashlib.sha256(f"{self.digest}\n{self._config.old_entries(index)}".encode()).hexdigest()
+
+    async def turn(self, port: str) -> None:
+        """Wait until this board's script may begin: at once, unless the boards come one at a time.
+
+        Raises NotConfirmed when the operator has refused the boards before.
+        """
+        if self.job.one_at_a_time:
+            self.emit(StepChanged(port, "waiting", "for the boards before it"))
+            await self.turns.wait(port)
+            if self.refused_by_operator:
+                raise NotConfirmed(
+                    "not confirmed by the operator, for a board before; its script did not run"
+                )
+
+    def changed_input(self, kept: Inputs) -> str:
+        """The first of these files that is not what it was; empty when all are."""
+        return self.script_options.inputs.changed(kept) if self.script_options.inputs else ""
 
     def extend(self, chip: Chip) -> Chip:
         """The chip with the custom eFuse tables of this run."""

@@ -41,11 +41,23 @@ def environment(state: Path, **extra: str) -> dict[str, str]:
     return {**os.environ, "XDG_STATE_HOME": str(state), "COLUMNS": "120", **extra}
 
 
-def start(*arguments: object, state: Path, **extra: str) -> subprocess.Popen[str]:
-    """Start the command; the caller waits for it."""
+NEW_LEDGER = "--new-ledger"
+
+
+def on_purpose(words: list[str], state: Path) -> list[str]:
+    """The words of a line, with the option that makes a ledger where real ports would begin a new one."""
+    named = [Path(words[n + 1]) for n, word in enumerate(words[:-1]) if word == "--ledger"]
+    place = named[-1] if named else state / "parburn" / "ledger.sqlite3"
+    begins = not {"--ports", "--port", "-p"}.isdisjoint(words) and not place.exists()
+    return [*words, NEW_LEDGER] if begins else words
+
+
+def start(*arguments: object, state: Path, as_typed: bool = False, **extra: str) -> subprocess.Popen[str]:
+    """Start the command; the caller waits for it. `as_typed`: no word is added to begin a first ledger."""
     assert COMMAND, "the parburn command is not installed: pip install -e ."
+    words = [*map(str, arguments)]
     return subprocess.Popen(
-        [COMMAND, *map(str, arguments)],
+        [COMMAND, *(words if as_typed else on_purpose(words, state))],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -66,6 +78,8 @@ def finish(process: subprocess.Popen[str], timeout_s: float = 120) -> Outcome:
     return Outcome(process.returncode, stdout, stderr, events)
 
 
-def parburn(*arguments: object, state: Path, timeout_s: float = 120, **extra: str) -> Outcome:
+def parburn(
+    *arguments: object, state: Path, timeout_s: float = 120, as_typed: bool = False, **extra: str
+) -> Outcome:
     """Run the command to its end."""
-    return finish(start(*arguments, state=state, **extra), timeout_s)
+    return finish(start(*arguments, state=state, as_typed=as_typed, **extra), timeout_s)

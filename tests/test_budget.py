@@ -44,7 +44,18 @@ def run(ports: list[str], folder: Path, name: str) -> Cost:
     report = folder / f"{name}.json"
     assert COMMAND
     process = subprocess.Popen(
-        [COMMAND, "--ports", *ports, "--scripts", script, "--do-not-confirm", "--report", report, "--quiet"],
+        [
+            COMMAND,
+            "--ports",
+            *ports,
+            "--scripts",
+            script,
+            "--do-not-confirm",
+            "--new-ledger",
+            "--report",
+            report,
+            "--quiet",
+        ],
         env=environment(folder / f"state-{name}"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -24,7 +24,7 @@ import pytest
 from parburn import cli_run
 from parburn.errors import LedgerUnusable
 from parburn.events import DeviceReport, Emit, Finished, Note, Result, RunFinished, RunStarted, StepChanged
-from parburn.fleet import Confirm
+from parburn.fleet import Begin, Confirm
 from parburn.job import Job
 from parburn.run import PlanOfBoard, StopRequest
 from tests.ui.story import BLOCKS, PORTS, REPORTS, SLOTS, story
@@ -47,7 +47,7 @@ sys.exit(main())
 # Fleets -----------------------------------------------------------------------------------------------
 
 
-async def telling(job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest) -> Reports:
+async def telling(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
     """Tells the whole story and returns its reports."""
     for event in story():
         if not isinstance(event, RunFinished):
@@ -55,7 +55,7 @@ async def telling(job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest) 
     return REPORTS
 
 
-async def all_passing(job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest) -> Reports:
+async def all_passing(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
     """All boards pass."""
     emit(RunStarted("", job.ports, job.ports, dry_run=job.dry_run))
     reports = tuple(DeviceReport(port, port, Result.PASS, index=n) for n, port in enumerate(job.ports, 1))
@@ -64,7 +64,7 @@ async def all_passing(job: Job, emit: Emit, *, confirm: Confirm, stop: StopReque
     return reports
 
 
-async def asking(job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest) -> Reports:
+async def asking(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
     """Asks for the confirmation, and answers pass or refused by it."""
     emit(RunStarted("", PORTS[:1], SLOTS[:1]))
     emit(StepChanged(PORTS[0], "confirming"))
@@ -78,7 +78,9 @@ async def asking(job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest) -
     return (report,)
 
 
-async def stopped_twice(job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest) -> Reports:
+async def stopped_twice(
+    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest
+) -> Reports:
     """Says what level of stop it sees, until the second."""
     seen = -1
     for _ in range(1000):
@@ -91,26 +93,28 @@ async def stopped_twice(job: Job, emit: Emit, *, confirm: Confirm, stop: StopReq
     return (REPORTS[0]._replace(result=Result.INCOMPLETE, error_kind="Interrupted", error="stopped"),)
 
 
-async def slowly_passing(job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest) -> Reports:
+async def slowly_passing(
+    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest
+) -> Reports:
     """Emits many lines with time between them, then leaves a file that shows it came to its end."""
     for number in range(40):
         emit(Note("", f"line {number} " + "x" * 2000))
         await asyncio.sleep(0.005)
     _leave_mark()
-    return await all_passing(job, emit, confirm=confirm, stop=stop)
+    return await all_passing(job, emit, confirm=confirm, begin=begin, stop=stop)
 
 
 def _leave_mark() -> None:
     Path("ended").write_text("yes")
 
 
-async def breaking(job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest) -> Reports:
+async def breaking(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
     """Ends a board, then breaks."""
     emit(Finished(REPORTS[0].port, REPORTS[0]))
     raise ExceptionGroup("many", [ZeroDivisionError("oops")])
 
 
-async def refusing(job: Job, emit: Emit, *, confirm: Confirm, stop: StopRequest) -> Reports:
+async def refusing(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
     """The ledger refuses the whole run."""
     raise LedgerUnusable("the ledger is older than its witness", hint="Adopt it.")
 

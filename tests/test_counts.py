@@ -144,7 +144,7 @@ def calls(boards: int, folder: Path) -> int:
         threading.setprofile(called)
         sys.setprofile(called)
         try:
-            assert main([*words, "--ledger", str(folder / "ledger.sqlite")]) == 0
+            assert main([*words, "--new-ledger", "--ledger", str(folder / "ledger.sqlite")]) == 0
         finally:
             sys.setprofile(before)
             threading.setprofile(None)

@@ -61,15 +61,15 @@ def test_killed_between_two_burns_and_taken_up_again(tmp_path: Path, state: Path
         indexes = [int(custom_mac_of(rig, n)[-2:], 16) for n in range(3)]
         assert sorted(indexes) == [1, 2, 3]
 
-        # Another script in its place makes another plan: the unit is set aside, not burned.
+        # Another script in its place makes another plan: it is refused, and nothing is changed.
         gate.unlink()
         other = script(tmp_path, "other", text.replace("00:05", "00:66"))
         before = all_bits(rig, 1)
         swapped = parburn(
             "--ports", rig.ports[1], "--scripts", other, "--do-not-confirm", "--json", state=state
         )
-        assert swapped.words == ["quarantined"], said(swapped)
-        assert swapped.exit == 5
+        assert swapped.words == ["refused"], said(swapped)
+        assert swapped.exit == 3
         assert "another plan" in swapped.results[0]["error"]
         assert all_bits(rig, 1) == before
 
@@ -79,14 +79,14 @@ def test_killed_between_two_burns_and_taken_up_again(tmp_path: Path, state: Path
         assert nothing.words == ["incomplete"], said(nothing)
 
         again = parburn(*command, state=state)
-        assert again.words == ["pass", "quarantined", "pass"], said(again)
-        assert [result["index"] for result in again.results][::2] == indexes[::2]
-        for number in (0, 2):
+        assert again.words == ["pass", "pass", "pass"], said(again)
+        assert [result["index"] for result in again.results] == indexes
+        for number in range(3):
             assert crypt_count(rig, number) == 1
             assert custom_mac_of(rig, number) == f"aa:cd:ef:00:05:{indexes[number]:02x}"
             assert rig.bits(number, 2 if number == 0 else 8) == 1 << 5
         once_more = parburn(*command, state=state)
-        assert once_more.words == ["already-pass", "quarantined", "already-pass"]
+        assert once_more.words == ["already-pass"] * 3
         assert crypt_count(rig, 0) == 1
 
 
@@ -186,8 +186,8 @@ def test_random_keys_that_a_resumed_script_makes_anew_are_not_burned(tmp_path: P
         assert held
     with start_rig("esp32c3", tmp_path=tmp_path) as rig:
         again = parburn(*command, state=state)
-        assert again.words == ["quarantined"], said(again)
-        assert again.exit == 5
+        assert again.words == ["refused"], said(again)
+        assert again.exit == 3
         assert rig.bits(0, 4) == held
 
 

@@ -46,11 +46,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "transport",
     },
     "board": {"identify", "ledger", "rom"},
+    "carried": {"chips", "efuse"},
     "calls": {
-        "board", "chips", "commit", "efuse", "first_contact", "identify", "ledger", "records", "run", "script"
+        "board", "carried", "chips", "commit", "efuse", "first_contact", "identify", "ledger", "records",
+        "run", "script",
     },
     "device": {
-        "board", "calls", "commit", "first_contact", "identify", "rate", "rom", "run", "script", "transport"
+        "board", "calls", "commit", "first_contact", "identify", "ledger", "rate", "rom", "run", "script",
+        "transport",
     },
     "doubled": {"efuse", "run"},
     "fleet": {

@@ -125,6 +125,11 @@ def test_a_first_write_that_is_not_conf_is_found_behind_a_kill(monkeypatch: pyte
     assert judged_kills(SETUPS["esp32c3-v0.2"]).killed.harmful
 
 
+def test_an_earlier_run_that_nothing_covers_is_found_behind_a_kill(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Controller, "_covering", lambda self: rom.WriteRegs(()))
+    assert judged_kills(SETUPS["esp32-v3.0"]).killed.harmful
+
+
 @pytest.mark.parametrize("name", ["esp32s2-v0.2", "esp32c5-v0.2", "esp32s3-v0.2", "esp32c2-v0.2"])
 def test_none_is_found_where_the_rules_hold(name: str) -> None:
     assert not harm_of_single_faults(SETUPS[name])

@@ -51,7 +51,7 @@ def test_looking_at_the_ports_needs_no_board(tmp_path: Path) -> None:
 
 
 def test_dry_run_and_burn_on_real_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a rig's ports in place of the USB ones, and an operator who types BURN."""
+    """With a rig's ports in place of the USB ones, and an operator who types NEW and BURN."""
     state = tmp_path / "state"
     with start_rig("esp32:1,esp32c3:1", tmp_path=tmp_path) as rig:
         pattern = str(Path(rig.ports[0]).parent / "ttyUSB*")
@@ -60,31 +60,30 @@ def test_dry_run_and_burn_on_real_ports(tmp_path: Path, monkeypatch: pytest.Monk
             for command in commands()[3:5]
         )
         monkeypatch.chdir(ROOT)
-        assert parburn(*dry, state=state).exit == 0
+        assert parburn(*dry, state=state, as_typed=True).exit == 0
         assert not any(rig.programs(n) for n in range(2))
         assert type_burn(burn, state) == 0
         assert all(rig.programs(n) for n in range(2))
 
 
 def type_burn(words: list[str], state: Path) -> int:
-    """Run the command on a terminal of its own, answer its question; its exit code."""
+    """Run the command on a terminal of its own, answer its questions; its exit code."""
     assert COMMAND
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [COMMAND, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=environment(state), cwd=ROOT
     )
     os.close(theirs)
-    seen, asked, deadline = b"", False, time.monotonic() + DEADLINE_S
+    seen, questions, deadline = b"", [b"NEW", b"BURN"], time.monotonic() + DEADLINE_S
     try:
         while time.monotonic() < deadline:
             try:
                 seen += os.read(ours, 4096)
             except OSError:  # the other end closed: the command has ended
                 break
-            if b"Type BURN" in seen and not asked:
-                asked = True
-                os.write(ours, b"BURN\n")
-        assert asked, seen.decode(errors="replace")
+            if questions and b"Type " + questions[0] in seen:
+                os.write(ours, questions.pop(0) + b"\n")
+        assert not questions, seen.decode(errors="replace")
         return process.wait(DEADLINE_S)
     finally:
         process.kill()

@@ -43,6 +43,7 @@ class Line:
             "--json", "--do-not-confirm", "--ports", *ports, "--scripts", str(self.folder / script),
             "--configfiles", str(self.folder / "ids.json"), "--ledger", str(self.folder / "ledger.sqlite"),
             *(("--before", "no-reset") if powered else ()),
+            "--new-ledger",
         ]  # fmt: skip
         ended = run_forked(command, folder=self.folder, crash=crash)
         self.bench.settle()

@@ -264,7 +264,7 @@ def test_no_command_shows_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
                 results += done.words
         places.run("token", "--ports", *rig.ports, "--token")
         places.run("probe", "ports", "--probe", *rig.ports, files=False)
-        assert results.count("pass") >= 12, results
+        assert results.count("pass") + results.count("already-pass") >= 12, results
         assert key_of(rig, 0, 4) == secrets["k0"]
         assert key_of(rig, 0, 5) == in_pems["the EC key"][::-1]
         assert key_of(rig, 0, 8) == secrets["k4"]

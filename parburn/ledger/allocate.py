@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuarantined, UnitRefused
 from parburn.ledger import units
-from parburn.ledger.base import UNTOUCHED, Attempt, Identity, State, check_transition
+from parburn.ledger.base import UNTOUCHED, Attempt, Identity, Inputs, State, check_transition
 from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
 from parburn.ledger.units import Held
 from parburn.ledger.writer import Transaction
@@ -23,6 +24,9 @@ from parburn.ledger.writer import Transaction
 _FULL_STEP = 64  # the start of the search is moved when so many more indexes are spent
 
 IsAlive = Callable[[int, str], bool]
+
+
+NO_INPUTS: Final[Mapping[str, Inputs]] = MappingProxyType({})
 
 
 class Granted(NamedTuple):
@@ -34,6 +38,8 @@ class Granted(NamedTuple):
     passed_jobs: frozenset[str] = frozenset()
     attempts: tuple[Attempt, ...] = ()
     image_passed: str = ""
+    inputs: Mapping[str, Inputs] = NO_INPUTS  # of each job that was passed
+    unheard_of: bool = False
 
 
 @dataclass(slots=True)
@@ -102,11 +108,17 @@ def claim_all(
         elif isinstance(index, LedgerError):
             allocation.outcomes.append(index)
         elif index is not None:
-            allocation.outcomes.append(_grant_new(transaction, batch, identity, unit, index, job))
+            granted = _grant_new(transaction, batch, identity, unit, index, job)
+            allocation.outcomes.append(granted._replace(unheard_of=_never_attempted(rows[n])))
         else:
             assert unit is not None
-            allocation.outcomes.append(_grant_known(transaction, batch, identity, unit, job))
+            granted = _grant_known(transaction, batch, identity, unit, job)
+            allocation.outcomes.append(granted._replace(unheard_of=_never_attempted(rows[n])))
     return allocation
+
+
+def _never_attempted(found: Sequence[_Unit]) -> bool:
+    return not any(unit.spent for unit in found)
 
 
 def _units_of(connection: sqlite3.Connection, identity: Identity) -> list[_Unit]:
@@ -135,6 +147,15 @@ def _refusal(
 ) -> LedgerError | None:
     """Why a chip may not be touched, whatever index it would get."""
     for unit in found:
+        (off,) = transaction.connection.execute(
+            "SELECT scrapped FROM units WHERE id = ?", (unit.id,)
+        ).fetchone()
+        if off:
+            return UnitRefused(
+                f"{identity}, index {unit.index} of the batch {unit.batch_name}, is written off: {off}",
+                hint="Do not use this chip. If it was a mistake: "
+                f"parburn ledger release {identity.mac} --why REASON.",
+            )
         elsewhere = "" if unit.batch == batch.id else f" of the batch {unit.batch_name}"
         if unit.state is State.QUARANTINED:
             (reason,) = transaction.connection.execute(
@@ -376,17 +397,30 @@ def _grant_known(
         passed_jobs=frozenset(job for (job,) in jobs),
         attempts=_open_attempts(connection, unit.id),
         image_passed=image,
+        inputs=_inputs(connection, unit.id),
     )
+
+
+def _inputs(connection: sqlite3.Connection, unit: int) -> dict[str, Inputs]:
+    found: dict[str, list[tuple[str, str]]] = {}
+    for job, path, digest in connection.execute(
+        "SELECT job, path, digest FROM pass_inputs WHERE unit = ? ORDER BY job, path", (unit,)
+    ):
+        found.setdefault(job, []).append((path, digest))
+    return {job: tuple(inputs) for job, inputs in found.items()}
 
 
 def _open_attempts(connection: sqlite3.Connection, unit: int) -> tuple[Attempt, ...]:
     attempts = []
+    (changed,) = connection.execute("SELECT changed FROM units WHERE id = ?", (unit,)).fetchone()
     for number, plan, image, steps in connection.execute(
         "SELECT id, plan_digest, image_before, steps FROM attempts WHERE unit = ? AND closed = 0 ORDER BY id",
         (unit,),
     ).fetchall():
         done = connection.execute("SELECT label, state FROM attempt_steps WHERE attempt = ?", (number,))
         attempts.append(
-            Attempt(plan, image, tuple(json.loads(steps)), {label: State(state) for label, state in done})
+            Attempt(
+                plan, image, tuple(json.loads(steps)), {label: State(state) for label, state in done}, changed
+            )
         )
     return tuple(attempts)

@@ -284,6 +284,8 @@ class UserRecord(NamedTuple):
 
 NO_RECORD: Final = UserRecord()
 CUSTOM_MAC: Final = "CUSTOM_MAC"  # the one value that is never the same on two chips
+Inputs = tuple[tuple[str, str], ...]  # path and keyed digest of each file, sorted by path
+
 NO_STEPS: Final[Mapping[str, State]] = MappingProxyType({})
 
 
@@ -291,13 +293,15 @@ class Attempt(NamedTuple):
     """One commit as written down before its first program command.
 
     `image_before` is text without key material (keyed digests stand for key blocks); `steps` are the labels
-    of the plan's steps in order. `done` comes back from the ledger: how far each step got.
+    of the plan's steps in order. `done` and `begun` come back from the ledger: how far each step got, and
+    when the unit was last changed (UTC, ISO).
     """
 
     plan_digest: str
     image_before: str
     steps: tuple[str, ...]
     done: Mapping[str, State] = NO_STEPS
+    begun: str = ""
 
     @property
     def remaining(self) -> tuple[str, ...]:
@@ -319,6 +323,10 @@ class Claim(Protocol):
     @property
     def known(self) -> bool:
         """Whether the chip had this index before this run."""
+
+    @property
+    def unheard_of(self) -> bool:
+        """Whether nothing was ever attempted on this chip, in any batch of this ledger."""
 
     @property
     def state(self) -> State:
@@ -366,17 +374,22 @@ class Claim(Protocol):
     def image_passed(self) -> str:
         """What the chip held when it last passed, as `passed` was given it; empty when that is not known."""
 
+    def passed_inputs(self, job_digest: str) -> Inputs:
+        """What the scripts of a passed job read then, as `passed` was given it."""
+
     async def passed(
         self,
         job_digest: str,
         image: str = "",
         *,
+        inputs: Inputs = (),
         found: UserRecord = NO_RECORD,
         found_values: Mapping[str, str] = NO_VALUES,
     ) -> None:
         """The unit holds what the job wants. Without any plan before it the index goes back instead.
 
         `image` is text without key material, as in Attempt: what must be found in this chip ever after.
+        `inputs` are what the scripts have read, beside what the job's own digest covers.
         `found` and `found_values` stand in the chip, whoever burned them: they are this chip's from now on.
 
         Raises:
@@ -387,7 +400,8 @@ class Claim(Protocol):
         """Nothing was attempted. `release` gives the index back when the run ends (the script staged nothing,
         or failed before its plan); `script_failed` counts against this index's record.
 
-        A unit that was attempted in an earlier run keeps its state and index whatever is asked here.
+        A unit that was attempted in an earlier run keeps its state and index whatever is asked here; beside a
+        PASS the reason is kept.
         """
 
     async def incomplete(self, reason: str) -> None:

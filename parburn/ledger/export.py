@@ -1,6 +1,6 @@
 """The actions of `parburn ledger`, each a function that gives its text. What is here changes nothing.
 
-`init`, `adopt`, `release` and `import_used` are handed on from `upkeep`.
+`init`, `adopt`, `release`, `scrap` and `import_used` are handed on from `upkeep`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from parburn.ledger import history, schema
 from parburn.ledger.place import default_path
 from parburn.ledger.replay import find_differences
 from parburn.ledger.units import FAILURES_THAT_SET_ASIDE
-from parburn.ledger.upkeep import adopt, import_used, init, release
+from parburn.ledger.upkeep import adopt, import_used, init, release, scrap
 from parburn.ledger.witness import Witness, read_witness
 
-__all__ = ["adopt", "export", "import_used", "init", "release", "show", "verify"]
+__all__ = ["adopt", "export", "import_used", "init", "release", "scrap", "show", "verify"]
 
 EXPORT_SCHEMA = 1
 HISTORY_COLUMNS = ("sequence", "at", "run", "unit", "event", "state", "index", "detail", "hash")
@@ -49,6 +49,9 @@ class UnitRecord:
     changed: str
     reason: str
     user_bits: dict[str, str]
+    user_layout: str
+    records: list[str]
+    scrapped: str
 
 
 def show(path: Path | None) -> str:
@@ -67,7 +70,7 @@ def show(path: Path | None) -> str:
             unit.state,
             _cell(unit.unique_values),
             unit.changed[:19].replace("T", " "),
-            unit.reason,
+            f"scrapped: {unit.scrapped}" if unit.scrapped else unit.reason,
         )
         for unit in units
     ]
@@ -173,10 +176,16 @@ def _units(connection: sqlite3.Connection) -> Iterator[UnitRecord]:
     for unit, job in connection.execute("SELECT unit, job FROM passes ORDER BY unit, job"):
         jobs.setdefault(unit, []).append(job)
     bits: dict[int, dict[str, str]] = {}
-    for unit, block, held in connection.execute(
-        "SELECT unit, block, bits FROM user_bits WHERE bound = 1 ORDER BY unit, block"
+    layouts: dict[int, str] = {}
+    for unit, block, layout, held in connection.execute(
+        "SELECT unit, block, layout, bits FROM user_bits WHERE bound = 1 ORDER BY unit, block"
     ):
         bits.setdefault(unit, {})[str(block)] = held
+        layouts[unit] = layout
+    records: dict[int, list[str]] = {}
+    for unit, digest in connection.execute("SELECT unit, digest FROM records ORDER BY unit, digest"):
+        records.setdefault(unit, []).append(digest)
+    scrapped: dict[int, str] = dict(connection.execute("SELECT id, scrapped FROM units WHERE scrapped != ''"))
     remaining = _remaining(connection)
     rows = connection.execute(
         "SELECT units.id, name, idx, chip, mac, unique_id, state, spent, changed, reason FROM units"
@@ -197,6 +206,9 @@ def _units(connection: sqlite3.Connection) -> Iterator[UnitRecord]:
             changed=changed,
             reason=reason,
             user_bits=bits.get(unit, {}),
+            user_layout=layouts.get(unit, ""),
+            records=records.get(unit, []),
+            scrapped=scrapped.get(unit, ""),
         )
 
 

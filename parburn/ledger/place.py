@@ -143,6 +143,24 @@ def refuse_leftovers(ledger: Path) -> None:
         )
 
 
+def is_missing(path: Path | None) -> bool:
+    """Whether no ledger is or was at `path` (None: the user's own): a run would begin a new one."""
+    ledger = (path or default_path()).resolve()
+    return not (ledger.exists() or witness_path(ledger).exists() or leftovers(ledger))
+
+
+def no_ledger_yet(ledger: Path | None) -> LedgerUnusable:
+    """Why a run without a ledger is refused: on a second machine a silent one burns the first one's ids."""
+    place = (ledger or default_path()).resolve()
+    return LedgerUnusable(
+        f"There is no ledger at {place} yet, and none is made unasked: one that does not know what was "
+        "burned with another gives the same indexes and values out again. No port was opened, "
+        "nothing was burned.",
+        hint="If this product was burned before, name its ledger with --ledger, or take it over: parburn "
+        "ledger init, then parburn ledger import-used FILE. If it was not, add --new-ledger once.",
+    )
+
+
 def make_private(path: Path) -> bool:
     """Take the rights of others from a ledger file. True when there were any."""
     mode = stat.S_IMODE(path.stat().st_mode)

@@ -12,7 +12,7 @@ from typing import Any
 
 from parburn.ledger.base import State
 from parburn.ledger.history import Break, walk
-from parburn.ledger.units import text_digest
+from parburn.ledger.units import inputs_digest, text_digest
 from parburn.ledger.values import value_in
 
 _SPENDS = frozenset({"burn-attempted", "passed", "imported"})
@@ -28,8 +28,10 @@ class _Unit:
     bits: dict[int, tuple[str, str]] = field(default_factory=dict)  # user block -> layout, hex
     digests: set[tuple[str, str, str]] = field(default_factory=set)  # layout, parts, keyed digest
     records: set[str] = field(default_factory=set)
+    scrapped: bool = False
     jobs: set[str] = field(default_factory=set)
     image: str = ""  # digest of what it held when it passed
+    inputs: dict[str, str] = field(default_factory=dict)  # job -> digest of what it read
     # number -> plan, digest of the image, steps, closed
     attempts: dict[int, tuple[str, str, tuple[str, ...], bool]] = field(default_factory=dict)
     steps: dict[tuple[int, str], str] = field(default_factory=dict)
@@ -38,13 +40,17 @@ class _Unit:
         """One entry of the unit's history."""
         self.state, self.index = state, index
         self.spent = self.spent or event in _SPENDS
+        if event in ("scrapped", "released", "imported"):
+            self.scrapped = event == "scrapped" or bool(detail.get("scrapped"))
         if "mac" in detail:
             self.who = (detail["batch"], detail["chip"], detail["mac"], detail["unique_id"])
         self.values |= {(name, value) for name, value in detail.get("bound_values", ())}
         self.bits |= {block: (layout, bits) for block, layout, bits in detail.get("bound_bits", ())}
         self.digests |= {(layout, parts, value) for layout, parts, value in detail.get("bound_digests", ())}
         self.records |= set(detail.get("bound_records", ()))
-        if event == "burn-attempted" and detail["image"]:
+        self.jobs |= set(detail.get("passed_jobs", ()))
+        self.image = detail.get("image_passed", self.image)
+        if event in ("burn-attempted", "imported") and detail.get("image"):
             self.attempts[detail["attempt"]] = (
                 detail["plan"],
                 detail["image"],
@@ -56,6 +62,9 @@ class _Unit:
         elif event == "passed":
             self.jobs.add(detail["job"])
             self.image = detail.get("image", self.image)
+            self.inputs.pop(detail["job"], None)
+            if "inputs" in detail:
+                self.inputs[detail["job"]] = detail["inputs"]
             self.attempts = {number: (*one[:3], True) for number, one in self.attempts.items()}
 
 
@@ -111,8 +120,10 @@ def _what(should: _Unit, found: _Unit) -> str:
         "what its user blocks hold": (should.bits, found.bits),
         "keyed digests of its values": (should.digests, found.digests),
         "config records": (should.records, found.records),
+        "whether it is written off": (should.scrapped, found.scrapped),
         "passed jobs": (should.jobs, found.jobs),
         "what it held when it passed": (should.image, found.image),
+        "what its passed jobs read": (should.inputs, found.inputs),
         "attempts": (should.attempts, found.attempts),
         "steps": (should.steps, found.steps),
     }
@@ -122,13 +133,14 @@ def _what(should: _Unit, found: _Unit) -> str:
 def _stored(connection: sqlite3.Connection) -> dict[int, _Unit]:
     """What the tables say."""
     units: dict[int, _Unit] = {}
-    for unit, state, index, spent, image, *who in connection.execute(
-        "SELECT units.id, state, idx, spent, image_passed, name, chip, mac, unique_id FROM units"
+    for unit, state, index, spent, image, scrapped, *who in connection.execute(
+        "SELECT units.id, state, idx, spent, image_passed, scrapped, name, chip, mac, unique_id FROM units"
         " LEFT JOIN batches ON batches.id = batch"
     ):
         name, chip, mac, unique_id = who
         units[unit] = _Unit((name, chip, mac, unique_id), state, index, bool(spent))
         units[unit].image = text_digest(image) if image else ""
+        units[unit].scrapped = bool(scrapped)
     stray = _Unit()  # rows of other tables without a unit
     for unit, name, value in connection.execute(
         "SELECT unit, name, value FROM unique_values WHERE bound = 1"
@@ -147,6 +159,14 @@ def _stored(connection: sqlite3.Connection) -> dict[int, _Unit]:
         units.get(unit, stray).records.add(digest)
     for unit, job in connection.execute("SELECT unit, job FROM passes"):
         units.get(unit, stray).jobs.add(job)
+    read: dict[tuple[int, str], list[tuple[str, str]]] = {}
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'pass_inputs'").fetchone():
+        for unit, job, path, digest in connection.execute(
+            "SELECT unit, job, path, digest FROM pass_inputs ORDER BY unit, job, path"
+        ):
+            read.setdefault((unit, job), []).append((path, digest))
+    for (unit, job), inputs in read.items():
+        units.get(unit, stray).inputs[job] = inputs_digest(tuple(inputs))
     owners: dict[int, int] = {}
     for number, unit, plan, image, steps, closed in connection.execute(
         "SELECT id, unit, plan_digest, image_before, steps, closed FROM attempts"

@@ -131,6 +131,17 @@ MIGRATIONS = (
     DROP INDEX unique_values_bound;
     CREATE UNIQUE INDEX unique_values_mac ON unique_values (value) WHERE bound = 1 AND name = 'CUSTOM_MAC';
     """,
+    """
+    -- What the scripts of a passed job read: keyed digests of files, empty for one that was not there.
+    CREATE TABLE pass_inputs (
+        unit INTEGER NOT NULL, job TEXT NOT NULL, path TEXT NOT NULL, digest TEXT NOT NULL,
+        PRIMARY KEY (unit, job, path)
+    ) WITHOUT ROWID;
+    """,
+    """
+    -- Units that are written off. Why, beside the state, which stays what the chip went through.
+    ALTER TABLE units ADD COLUMN scrapped TEXT NOT NULL DEFAULT '';
+    """,
 )
 VERSION = len(MIGRATIONS)
 

@@ -16,10 +16,18 @@ from pathlib import Path
 from parburn.errors import LedgerError, LedgerUnusable
 from parburn.events import NO_VALUES
 from parburn.ledger import allocate, schema, units, values
-from parburn.ledger.base import NO_RECORD, Attempt, BatchSpec, Claim, Identity, State, UserRecord
+from parburn.ledger.base import NO_RECORD, Attempt, BatchSpec, Claim, Identity, Inputs, State, UserRecord
 from parburn.ledger.batches import Batch, Override, find_batch
 from parburn.ledger.liveness import Process, RunLocks
-from parburn.ledger.place import FILE_NAME, check_place, default_path, make_private, refuse_leftovers, sweep
+from parburn.ledger.place import (
+    FILE_NAME,
+    check_place,
+    default_path,
+    make_private,
+    no_ledger_yet,
+    refuse_leftovers,
+    sweep,
+)
 from parburn.ledger.witness import Witness, missing_ledger, read_witness, write_witness
 from parburn.ledger.writer import Transaction, Writer
 
@@ -31,12 +39,14 @@ async def open_ledger(
     batch: BatchSpec,
     *,
     throw_away: bool = False,
+    new_ledger: bool = False,
     overrides: Collection[Override | str] = frozenset(),
 ) -> SqliteLedger:
-    """Open the ledger at `path` (None: the user's own) for one run. The first run on a machine makes it.
+    """Open the ledger at `path` (None: the user's own) for one run.
 
     `overrides` are refusals that the operator takes upon himself, also by their words on the command line.
     `throw_away` makes one in a folder of its own that is deleted at the end: for simulated boards.
+    `new_ledger`: where none is one is made, on purpose.
 
     Raises:
         LedgerUnusable: missing, older, foreign, damaged, too new, or not writable.
@@ -44,7 +54,7 @@ async def open_ledger(
     """
     folder = Path(tempfile.mkdtemp(prefix="parburn-")) if throw_away else None
     place = folder / FILE_NAME if folder is not None else (path or default_path()).resolve()
-    ledger = SqliteLedger(place, folder)
+    ledger = SqliteLedger(place, folder, new_ledger=new_ledger)
     try:
         await ledger._begin(batch, frozenset(map(Override, overrides)))
     except BaseException:
@@ -57,8 +67,8 @@ class SqliteClaim:
     """One unit held by this run."""
 
     __slots__ = (
-        "_attempt", "_held", "_ledger", "_writer", "attempts", "image_passed", "known", "passed_jobs",
-        "state",
+        "_attempt", "_held", "_inputs", "_ledger", "_writer", "attempts", "image_passed", "known",
+        "passed_jobs", "state", "unheard_of",
     )  # fmt: skip
 
     def __init__(self, ledger: SqliteLedger, writer: Writer, granted: allocate.Granted) -> None:
@@ -71,6 +81,8 @@ class SqliteClaim:
         self.passed_jobs = granted.passed_jobs
         self.attempts = granted.attempts
         self.image_passed = granted.image_passed
+        self._inputs = granted.inputs
+        self.unheard_of = granted.unheard_of
 
     @property
     def identity(self) -> Identity:
@@ -115,11 +127,15 @@ class SqliteClaim:
         if not written.cancelled() and written.exception() is None:
             self.state = written.result()
 
+    def passed_inputs(self, job_digest: str) -> Inputs:
+        return self._inputs.get(job_digest, ())
+
     async def passed(
         self,
         job_digest: str,
         image: str = "",
         *,
+        inputs: Inputs = (),
         found: UserRecord = NO_RECORD,
         found_values: Mapping[str, str] = NO_VALUES,
     ) -> None:
@@ -128,6 +144,7 @@ class SqliteClaim:
             unit=self._held,
             job_digest=job_digest,
             image=image,
+            inputs=inputs,
             found=found,
             found_values=found_values,
         )
@@ -158,9 +175,10 @@ class SqliteClaim:
 class SqliteLedger:
     """The ledger of one run."""
 
-    def __init__(self, path: Path, folder: Path | None) -> None:
+    def __init__(self, path: Path, folder: Path | None, *, new_ledger: bool) -> None:
         self.path = path
         self._folder = folder  # of a throw-away ledger
+        self._may_be_made = new_ledger or folder is not None
         self._notes: list[str] = []
         self._batch: Batch | None = None
         self._declared: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
@@ -281,6 +299,8 @@ class SqliteLedger:
             if witness is not None:
                 raise missing_ledger(self.path, witness)
             refuse_leftovers(self.path)
+            if not self._may_be_made:
+                raise no_ledger_yet(self.path)
             if schema.make(self.path, why="first run") and self._folder is None:
                 self.add_note(
                     f"A new ledger was made: {self.path}. It knows of no index that was used before."

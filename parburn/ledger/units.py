@@ -21,6 +21,7 @@ from parburn.ledger.base import (
     UNTOUCHED,
     Attempt,
     Identity,
+    Inputs,
     State,
     UserRecord,
     check_transition,
@@ -64,6 +65,11 @@ def current(transaction: Transaction, unit: Held) -> State:
     return State(state)
 
 
+def _writeable(reason: str) -> str:
+    """Text of scripts and systems: what is no character must not keep the entry from being written."""
+    return reason[:_REASON_AT_MOST].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _move(
     transaction: Transaction,
     unit: Held,
@@ -75,9 +81,7 @@ def _move(
     **detail: Any,
 ) -> State:
     """Set the unit's state and other columns of its row, and tell the history."""
-    if reason:
-        # Text of scripts and systems: what is no character must not keep the entry from being written.
-        reason = reason[:_REASON_AT_MOST].encode("utf-8", "backslashreplace").decode("utf-8")
+    reason = _writeable(reason)
     more = "".join(f", {name} = ?" for name in columns)
     transaction.connection.execute(
         f"UPDATE units SET state = ?, reason = ?, changed = ?{more} WHERE id = ?",
@@ -171,6 +175,11 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def inputs_digest(inputs: Inputs) -> str:
+    """The short form in which the history knows what a passed job has read."""
+    return text_digest(json.dumps(inputs))
+
+
 def _check_records(transaction: Transaction, unit: Held) -> None:
     """Between claim and burn another process may have given the same record to its chip."""
     refused = refuse_foreign_records(transaction.connection, unit.of, unit.index, unit=unit.id)
@@ -206,6 +215,7 @@ def passed(
     unit: Held,
     job_digest: str,
     image: str,
+    inputs: Inputs = (),
     *,
     found: UserRecord = NO_RECORD,
     found_values: Mapping[str, str] = NO_VALUES,
@@ -226,6 +236,12 @@ def passed(
     bound = _bind(transaction, unit)
     connection.execute("INSERT OR IGNORE INTO passes VALUES (?, ?)", (unit.id, job_digest))
     connection.execute("UPDATE attempts SET closed = 1 WHERE unit = ? AND closed = 0", (unit.id,))
+    connection.execute("DELETE FROM pass_inputs WHERE unit = ? AND job = ?", (unit.id, job_digest))
+    connection.executemany(
+        "INSERT INTO pass_inputs VALUES (?, ?, ?, ?)", [(unit.id, job_digest, *one) for one in inputs]
+    )
+    if inputs:
+        bound["inputs"] = inputs_digest(inputs)
     columns = SPENT
     if image:
         columns = {**SPENT, "image_passed": image}
@@ -252,6 +268,12 @@ def failed_clean(
             (unit.batch, unit.index, unit.job, unit.id),
         )
         set_aside = is_set_aside(transaction, unit.batch, unit.index, unit.job)
+    if before is State.INCOMPLETE:  # why it is not whole stays its reason
+        told = _writeable(reason)
+        transaction.history.append("failed-clean", unit=unit.id, state=before, index=unit.index, reason=told)
+        return before, False
+    if before is State.PASS:
+        reason = f"passed; a later run: {reason}"
     _move(transaction, unit, after, "failed-clean", reason=reason, release=release, set_aside=set_aside)
     return after, set_aside
 

@@ -1,4 +1,4 @@
-"""What `parburn ledger init`, `adopt`, `release` and `import-used` do, each with a reason that is kept.
+"""What `parburn ledger init`, `adopt`, `release`, `scrap` and `import-used` do, each with a reason.
 
 None of them frees an index, or takes anything from the record.
 """
@@ -9,7 +9,7 @@ import contextlib
 import csv
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -19,8 +19,10 @@ from parburn.ledger.allocate import end_dead_runs
 from parburn.ledger.base import State, check_transition
 from parburn.ledger.batches import WITHOUT_CONFIG
 from parburn.ledger.liveness import Process, RunLocks
+from parburn.ledger.other import read_other
 from parburn.ledger.place import check_place, default_path, leftovers
 from parburn.ledger.replay import find_differences
+from parburn.ledger.takeover import take_over
 from parburn.ledger.witness import Witness, read_witness, write_witness
 from parburn.ledger.writer import Transaction
 
@@ -85,38 +87,129 @@ def adopt(path: Path | None, why: str) -> str:
     )
 
 
-def release(path: Path | None, mac: str, why: str) -> str:
-    """Let a quarantined unit be tried again with its own index.
+class _Known(NamedTuple):
+    unit: int
+    mac: str
+    batch: str
+    index: int | None  # type: ignore[assignment]  # not tuple.index
+    state: State
+    scrapped: bool
+
+    @property
+    def place(self) -> str:
+        return (
+            f"index {self.index} of {self.batch}" if self.index is not None else f"no index of {self.batch}"
+        )
+
+
+def release(path: Path | None, macs: Sequence[str], why: str, *, all_of: str | None = None) -> str:
+    """Let units that are quarantined or written off be tried again with their own indexes.
+
+    `all_of` names a batch of which every quarantined unit is meant. One wrong MAC, and nothing is done.
 
     Raises:
-        UsageError: no unit has this MAC. UnitRefused: it is not quarantined, or held by a run.
+        UsageError: no unit has a MAC. UnitRefused: one needs no release, or is held by a run.
     """
     place = _place(path, why)
-    wanted = mac.lower().replace("-", ":")
     with _changing(place) as transaction:
-        rows = transaction.connection.execute(
-            "SELECT units.id, name, idx, state, run FROM units JOIN batches ON batches.id = batch"
-            " WHERE mac = ?",
-            (wanted,),
-        ).fetchall()
-        if not rows:
-            raise UsageError(f"The ledger knows no chip {mac}.", hint="See parburn ledger show.")
-        quarantined = [row for row in rows if State(row[3]) is State.QUARANTINED]
-        if not quarantined:
-            raise UnitRefused(
-                f"The chip {wanted} is {rows[0][3]}, not quarantined: it can be tried again as it is."
-            )
-        if any(row[4] is not None for row in quarantined):
-            raise UnitRefused(f"The chip {wanted} is held by a run.", hint="Wait until that has ended.")
-        for unit, _batch, index, state, _run in quarantined:
-            check_transition(State(state), State.INCOMPLETE)
+        if all_of is not None:
+            everyone = _known(transaction, None)
+            found = [one for one in everyone if one.batch == all_of and _is_quarantined(one)]
+            if not found:
+                raise UnitRefused(f"No chip of the batch {all_of} is quarantined.")
+        else:
+            found = _named(transaction, macs)
+            out = {one.mac for one in found if _is_out(one)}
+            wrong = [one for one in found if one.mac not in out]
+            if wrong:
+                raise UnitRefused(
+                    " ".join(
+                        f"The chip {one.mac} is {one.state.value}, not quarantined: "
+                        "it can be tried again as it is."
+                        for one in wrong
+                    ),
+                    hint="Nothing was released. Leave it out of the list.",
+                )
+            found = [one for one in found if _is_out(one)]
+        _refuse_held(transaction, found)
+        for unit, _mac, _batch, index, state, _scrapped in found:
+            after = State.INCOMPLETE if state is State.QUARANTINED else state
+            if after is not state:
+                check_transition(state, after)
             transaction.connection.execute(
-                "UPDATE units SET state = ?, reason = ?, changed = ? WHERE id = ?",
-                (State.INCOMPLETE.value, f"released: {why}", transaction.at, unit),
+                "UPDATE units SET state = ?, reason = ?, changed = ?, scrapped = '' WHERE id = ?",
+                (after.value, f"released: {why}", transaction.at, unit),
             )
-            transaction.history.append("released", unit=unit, state=State.INCOMPLETE, index=index, why=why)
-    places = ", ".join(f"index {row[2]} of {row[1]}" for row in quarantined)
-    return f"The chip {wanted} may be tried again with its own identity: {places}.\n"
+            transaction.history.append("released", unit=unit, state=after, index=index, why=why)
+    return "".join(
+        f"The chip {one.mac} may be tried again with its own identity: {one.place}.\n" for one in found
+    )
+
+
+def scrap(path: Path | None, macs: Sequence[str], why: str) -> str:
+    """Write chips off: they are refused from now on; their indexes, records and values stay spent.
+
+    Raises:
+        UsageError: no unit has a MAC. UnitRefused: one is held by a run.
+    """
+    place = _place(path, why)
+    with _changing(place) as transaction:
+        found = _named(transaction, macs)
+        _refuse_held(transaction, found)
+        for one in found:
+            transaction.connection.execute(
+                "UPDATE units SET scrapped = ?, changed = ? WHERE id = ?", (why, transaction.at, one.unit)
+            )
+            transaction.history.append("scrapped", unit=one.unit, state=one.state, index=one.index, why=why)
+    return "".join(
+        f"The chip {one.mac} is written off: {one.place}, with its record and values, stays spent.\n"
+        for one in found
+    )
+
+
+def _is_out(one: _Known) -> bool:
+    return one.state is State.QUARANTINED or one.scrapped
+
+
+def _is_quarantined(one: _Known) -> bool:
+    return one.state is State.QUARANTINED and not one.scrapped  # dead ones are released by name only
+
+
+def _known(transaction: Transaction, mac: str | None) -> list[_Known]:
+    rows = transaction.connection.execute(
+        "SELECT units.id, mac, name, idx, state, scrapped != '' FROM units"
+        " JOIN batches ON batches.id = batch"
+        " WHERE mac = ? OR ? ORDER BY name, idx",
+        (mac, mac is None),
+    )
+    return [
+        _Known(unit, of, batch, index, State(state), bool(scrapped))
+        for unit, of, batch, index, state, scrapped in rows
+    ]
+
+
+def _named(transaction: Transaction, macs: Sequence[str]) -> list[_Known]:
+    """The units of these MACs. Raises UsageError that names every one that is unknown."""
+    found: list[_Known] = []
+    unknown = []
+    for mac in dict.fromkeys(one.lower().replace("-", ":") for one in macs):
+        of_it = _known(transaction, mac)
+        found += of_it
+        if not of_it:
+            unknown.append(mac)
+    if unknown or not found:
+        raise UsageError(
+            f"The ledger knows no chip {', '.join(unknown)}." if unknown else "No chip is named.",
+            hint="Nothing was changed. See parburn ledger show.",
+        )
+    return found
+
+
+def _refuse_held(transaction: Transaction, found: Sequence[_Known]) -> None:
+    for one in found:
+        (run,) = transaction.connection.execute("SELECT run FROM units WHERE id = ?", (one.unit,)).fetchone()
+        if run is not None:
+            raise UnitRefused(f"The chip {one.mac} is held by a run.", hint="Wait until that has ended.")
 
 
 class _Used(NamedTuple):
@@ -130,17 +223,23 @@ class _Used(NamedTuple):
 def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = None) -> str:
     """Mark indexes as used that were given out before this ledger.
 
-    `file` has a line for each: `N`, `A-B`, or `N,CHIP,MAC` (that chip then keeps the index); `#` comments.
+    Another ledger's file or export comes with its chips, records and values, under its own batches unless
+    `batch` names another. Any other file has a line for each: `N`, `A-B`, or `N,CHIP,MAC` (that chip then
+    keeps the index), with `#` comments; its batch must be named.
 
     Raises:
         UsageError: no batch is named, or a line cannot be understood.
         UnitRefused: an index that is another chip's already.
     """
     place = _place(path, why)
+    other = read_other(file)
+    if other is not None:
+        with _changing(place) as transaction:
+            return take_over(transaction, other, file, why, batch=batch)
     used = _read_used(file)
     with _changing(place) as transaction:
         connection = transaction.connection
-        name = batch or _ask_for_batch(connection)
+        name = batch or _ask_for_batch(connection, file)
         connection.execute("INSERT OR IGNORE INTO batches (name) VALUES (?)", (name,))
         (number,) = connection.execute("SELECT id FROM batches WHERE name = ?", (name,)).fetchone()
         count = 0
@@ -151,11 +250,11 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
     return f"{count} indexes of the batch {name} are marked as used.\n"
 
 
-def _ask_for_batch(connection: sqlite3.Connection) -> NoReturn:
+def _ask_for_batch(connection: sqlite3.Connection, file: Path) -> NoReturn:
     names = ", ".join(name for (name,) in connection.execute("SELECT name FROM batches ORDER BY name"))
     known = f" This ledger has {names}." if names else ""
     raise UsageError(
-        "Of which batch are these indexes?",
+        f"Of which batch are the indexes of {file}? It does not say.",
         hint=f"Give --batch NAME, and burn with the same --batch.{known} Runs without config files and "
         f"without --batch are of the batch {WITHOUT_CONFIG}.",
     )

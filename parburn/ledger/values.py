@@ -324,10 +324,20 @@ def refuse_conflicts(transaction: Transaction, unit: Holder) -> None:
             )
 
 
+_ANYTHING_PLANNED = (
+    "SELECT 1 FROM unique_values WHERE unit = ? AND bound = 0"
+    " UNION ALL SELECT 1 FROM range_values WHERE unit = ? AND bound = 0"
+    " UNION ALL SELECT 1 FROM user_bits WHERE unit = ? AND bound = 0 LIMIT 1"
+)
+
+
 def bind(transaction: Transaction, unit: Holder) -> dict[str, Any]:
     """What was planned is the unit's for ever; what of it is new, for the history."""
     connection = transaction.connection
     bound: dict[str, Any] = {}
+    planned = connection.execute(_ANYTHING_PLANNED, (unit.id, unit.id, unit.id)).fetchone()
+    if planned is None:  # it was bound when it was attempted
+        return bound
     named = connection.execute(
         "SELECT name, value FROM unique_values WHERE unit = ? AND bound = 0", (unit.id,)
     ).fetchall()
@@ -351,6 +361,25 @@ def bind(transaction: Transaction, unit: Holder) -> dict[str, Any]:
         bound["bound_digests"] = digests
     connection.execute("UPDATE range_values SET bound = 1 WHERE unit = ? AND bound = 0", (unit.id,))
     return bound
+
+
+def list_in_ranges(connection: sqlite3.Connection, unit: int) -> None:
+    """Have a search find what the user blocks of a unit hold that another ledger knew."""
+    blocks: dict[str, dict[int, int]] = {}
+    for block, layout, bits in connection.execute(
+        "SELECT block, layout, bits FROM user_bits WHERE unit = ? AND bound = 1", (unit,)
+    ):
+        blocks.setdefault(layout, {})[block] = int(bits, 16)
+    for layout, held in blocks.items():
+        for number, parts in connection.execute(
+            "SELECT id, parts FROM ranges WHERE layout = ?", (layout,)
+        ).fetchall():
+            value = value_in(parts, held)
+            if value:
+                connection.execute(
+                    "INSERT OR IGNORE INTO range_values (range, value, unit, bound) VALUES (?, ?, ?, 1)",
+                    (number, value, unit),
+                )
 
 
 def forget_planned(connection: sqlite3.Connection, units: str, number: int) -> None:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from anyio.from_thread import BlockingPortal
 
 from parburn.script.clock import ScriptClock
+from parburn.script.inputs import READER
 from parburn.script.output import SINK
 
 Answer = TypeVar("Answer")
@@ -57,8 +58,9 @@ class Bridge:
     async def _outside(
         self, function: Callable[..., Awaitable[Answer]], arguments: tuple[object, ...]
     ) -> Answer:
-        """The call, without the script's context: what the device's own code prints is not the script's."""
+        """The call, without the script's context: what the device's own code prints or reads is not its."""
         SINK.set(None)
+        READER.set(None)
         self.before_crossing()
         return await function(*arguments)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import io
 import json
-from types import ModuleType
 from typing import Any
 
 from parburn.config.files import ConfigFile
 from parburn.script.own_copy import own_copy, plain
+from parburn.script.own_modules import OwnModule
 
 # Whole texts that scripts have read, by identity, so that `json.loads(handle.read())` need not parse again.
 # The file holds its text, so an identity stays its own.
@@ -49,35 +49,30 @@ class ConfigHandle(io.TextIOWrapper):
         return "r"
 
 
-class ScriptJson(ModuleType):
-    """`json` as scripts see it: the standard module, but config files are not parsed again."""
+class ScriptJson(OwnModule):
+    """`json` as one board's scripts see it: the standard module, but config files are not parsed again."""
 
     def __init__(self) -> None:
-        super().__init__("json", json.__doc__)
-        self.__dict__.update({name: value for name, value in vars(json).items() if name not in self.__dict__})
-        self.__dict__.update(load=self._load, loads=self._loads, dump=self._dump, dumps=self._dumps)
-
-    @staticmethod
-    def _load(file: Any, **how: Any) -> Any:
-        """The data of an open file. A config file keeps its position, so it can be loaded twice."""
-        if isinstance(file, ConfigHandle) and file.source.is_json and not how and file.tell() == 0:
-            return own_copy(file.source.value)
-        return json.load(file, **how)
-
-    @staticmethod
-    def _loads(text: str | bytes | bytearray, **how: Any) -> Any:
-        source = _WHOLE_TEXTS.get(id(text))
-        if source is not None and source.is_json and not how and text is source.text:
-            return own_copy(source.value)
-        return json.loads(text, **how)
-
-    @staticmethod
-    def _dump(value: Any, file: Any, **how: Any) -> None:
-        json.dump(plain(value), file, **how)
-
-    @staticmethod
-    def _dumps(value: Any, **how: Any) -> str:
-        return json.dumps(plain(value), **how)
+        super().__init__(json, load=_load_json, loads=_loads, dump=_dump, dumps=_dumps)
 
 
-SCRIPT_JSON = ScriptJson()
+def _load_json(file: Any, **how: Any) -> Any:
+    """The data of an open file. A config file keeps its position, so it can be loaded twice."""
+    if isinstance(file, ConfigHandle) and file.source.is_json and not how and file.tell() == 0:
+        return own_copy(file.source.value)
+    return json.load(file, **how)
+
+
+def _loads(text: str | bytes | bytearray, **how: Any) -> Any:
+    source = _WHOLE_TEXTS.get(id(text))
+    if source is not None and source.is_json and not how and text is source.text:
+        return own_copy(source.value)
+    return json.loads(text, **how)
+
+
+def _dump(value: Any, file: Any, **how: Any) -> None:
+    json.dump(plain(value), file, **how)
+
+
+def _dumps(value: Any, **how: Any) -> str:
+    return json.dumps(plain(value), **how)

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
-import io
-import traceback
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from parburn.config.files import ConfigFile
+from parburn.script.args import ScriptArgs
 from parburn.script.commands import Commands, Nest
-from parburn.script.config import SCRIPT_JSON, ConfigHandle
+from parburn.script.config import ConfigHandle
 from parburn.script.efuses import Efuses
 from parburn.script.esp import Esp
 from parburn.script.refusal import for_scripts
 from parburn.script.session import Session
 from parburn.script.standins import (
-    ESPSECURE,
-    SCRIPT_OS,
-    SHARED,
-    UTIL,
     Espefuse,
     Esptool,
     ScriptCommands,
     builtins_for,
+    espsecure_module,
     fields_module,
+    modules_for,
+    util_module,
 )
 from parburn.script.verbs import VERBS, run_with_args
 
@@ -35,7 +32,7 @@ def make_globals(session: Session, nest: Nest) -> dict[str, Any]:
     commands = ScriptCommands(session, nest)
     esp, efuses = Esp(session), Efuses(session)
     espefuse = Espefuse(commands, esp, efuses)
-    modules = {"esptool": Esptool(esp), "espsecure": ESPSECURE, "espefuse": espefuse, **SHARED}
+    modules = modules_for({"esptool": Esptool(esp), "espsecure": espsecure_module(), "espefuse": espefuse})
     return {
         "__name__": "__main__",
         "__builtins__": builtins_for(modules),
@@ -44,13 +41,9 @@ def make_globals(session: Session, nest: Nest) -> dict[str, Any]:
         "espefuse": espefuse,
         "esptool": modules["esptool"],
         "espsecure": modules["espsecure"],
-        "json": SCRIPT_JSON,
-        "os": SCRIPT_OS,
-        "io": io,
-        "argparse": argparse,
-        "traceback": traceback,
+        **{name: modules[name] for name in ("json", "os", "io", "argparse", "traceback")},
         "fields": fields_module(session),
-        "util": UTIL,
+        "util": util_module(),
         **{name: partial(_call, commands, name) for name in VERBS},
     }
 
@@ -74,11 +67,11 @@ def make_args(
     index: int | None,
     configfiles: Sequence[ConfigFile] | None,
     scripts: Sequence[ConfigHandle],
-) -> argparse.Namespace:
+) -> ScriptArgs:
     """`args` for one script: fresh handles at position 0."""
     options, facts = session.options, session.facts
-    return argparse.Namespace(
-        index=index,
+    return ScriptArgs(
+        index,
         configfiles=None if configfiles is None else [ConfigHandle(one) for one in configfiles],
         scripts=list(scripts),
         port=facts.port,

@@ -12,7 +12,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class FatalError(RuntimeError):
+class _Fixed(type):
+    """Classes that all boards' scripts see: none can leave anything in them for another."""
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        raise TypeError(f"{cls.__name__}.{name} cannot be set: the class is shared by all boards")
+
+
+class FatalError(RuntimeError, metaclass=_Fixed):
     """`esptool.FatalError` as scripts see it. `error` is parburn's own error when it was one."""
 
     error: ParburnError | None = None

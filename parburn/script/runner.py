@@ -23,6 +23,7 @@ from parburn.script.clock import ScriptClock
 from parburn.script.compiled import CompiledScript, CompiledScripts, compile_scripts
 from parburn.script.config import ConfigHandle
 from parburn.script.failure import script_exited, script_failed, script_timed_out
+from parburn.script.inputs import READER
 from parburn.script.namespace import make_args, make_globals
 from parburn.script.session import DeviceCalls, DeviceFacts, ScriptOptions, ScriptOutcome, Session
 
@@ -116,8 +117,9 @@ class _Run:
     def in_thread(self, printed: output.ScriptOutput) -> None:
         """The thread's whole life."""
         output.SINK.set(printed)
+        session = self._session
+        READER.set(session.inputs)
         try:
-            session = self._session
             session.globals = make_globals(session, self._nested)
             self._execute(self._scripts.scripts, session.facts.index, session.options.config_files.files)
         except BaseException as error:
@@ -140,15 +142,17 @@ class _Run:
         """Run scripts within a script, with their own index and files; the outer ones come back after it."""
         options, facts = self._session.options, self._session.facts
         fixed = index is not None and index != facts.index
-        if fixed and options.several_devices and not options.allow_fixed_index:
+        if fixed and not options.allow_fixed_index:
             raise EfuseError(
-                f"execute_scripts --index {index} goes around the shared index: every board of this run "
-                "would get the same one",
+                f"execute_scripts --index {index} goes around the shared index: every board would get the "
+                "same one",
                 hint="Leave --index out and use args.index, or give --allow-fixed-index.",
             )
         if self._depth >= MAX_DEPTH:
             raise EfuseError(f"execute_scripts is nested more than {MAX_DEPTH} deep")
         scripts = [self._scripts.script_at(path) for path in paths]
+        for script in scripts:
+            self._session.inputs.note(script.path, script.source.digest)  # compiled for another board before
         files = None
         if config_paths is not None:
             files = tuple(read_file(Path(path)) for path in config_paths)
@@ -176,6 +180,7 @@ class _Run:
             error=error,
             written=tuple(session.written),
             had_staged=session.had_staged,
+            inputs=session.inputs.kept(),
         )
 
     def _failure(self, given_up: bool, timeout_s: float) -> ParburnError | None:

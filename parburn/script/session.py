@@ -31,6 +31,7 @@ from parburn.efuse.user_values import (
 )
 from parburn.errors import ChipError, EfuseError, ParburnError, ScriptError, UnitRefused, UnknownName
 from parburn.script.bridge import Bridge
+from parburn.script.inputs import Digests, RunInputs
 
 T = TypeVar("T")
 
@@ -81,13 +82,13 @@ class ScriptOptions(NamedTuple):
     config_files: ConfigFiles = ConfigFiles()
     timeout_s: float = 60.0
     allow_fixed_index: bool = False
-    several_devices: bool = False
     show_sensitive_info: bool = False
     debug: bool = False
     do_not_confirm: bool = False
     baud: int = 115200
     before: str = "default-reset"
     declared: Declared = Declared()
+    inputs: RunInputs | None = None  # of all boards; None: nobody asks what was read
 
 
 class ScriptOutcome(NamedTuple):
@@ -95,6 +96,7 @@ class ScriptOutcome(NamedTuple):
 
     `staged` is what is left to burn, empty after an error. `had_staged`: something was staged at some time.
     `written` are the places that they asked for, also where nothing was staged because it is there already.
+    `inputs` are path and keyed digest of each file that they read.
     """
 
     staged: StagedBurns
@@ -102,6 +104,7 @@ class ScriptOutcome(NamedTuple):
     error: ScriptError | ParburnError | None
     written: tuple[Written, ...]
     had_staged: bool
+    inputs: Digests = ()
 
 
 @dataclass(slots=True)
@@ -193,6 +196,8 @@ class Session:
         self.written: dict[Written, None] = {}  # in order, each once
         self.broken: ParburnError | None = None  # a burn or the line failed: nothing goes on
         self.say = say
+        self.inputs = (options.inputs or RunInputs()).board()
+        self.inputs.refuse = self._break
         self.globals: dict[str, Any] = {}
         self._calls = calls
         self._bridge = bridge
@@ -281,6 +286,10 @@ class Session:
         self._bridge.check()
         if self.broken is not None:
             raise self.broken
+
+    def _break(self, error: ParburnError) -> None:
+        """Let nothing go on, whatever the script makes of the error."""
+        self.broken = self.broken or error
 
     def _cross(self, function: Callable[..., Any], *arguments: object) -> Any:
         self._check()

@@ -1,4 +1,4 @@
-"""What a script gets for `import esptool`, `espsecure`, `espefuse` and `json`: stand-ins for its own board.
+"""What a script gets for `import esptool`, `espsecure`, `espefuse`, `json` and `os`: its own board's.
 
 They are handed out by the script's own `__import__`; the process's modules stay as they are, so a script
 works where esptool is not installed, and where it is, the real one is not touched. What a stand-in does not
@@ -7,18 +7,28 @@ have fails with a sentence.
 
 from __future__ import annotations
 
+import argparse
 import builtins
-import os
+import io
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from parburn.errors import BadValue
 from parburn.script.commands import Commands
-from parburn.script.config import SCRIPT_JSON
+from parburn.script.config import ScriptJson
 from parburn.script.efuses import Efuses
 from parburn.script.esp import Esp
-from parburn.script.output import CHDIR_REFUSED
+from parburn.script.own_modules import (
+    OwnModule,
+    OwnModules,
+    OwnOs,
+    OwnRandom,
+    own_builtins,
+    own_importlib,
+    refused,
+)
 from parburn.script.refusal import (
     FatalError,
     NotImplementedInROMError,
@@ -68,7 +78,7 @@ class Espefuse(StandIn):
                 "efuses": efuses,
                 "init_commands": lambda *_, **__: self,
                 "get_esp": lambda *_, **__: esp,
-                "SUPPORTED_COMMANDS": SUPPORTED,
+                "SUPPORTED_COMMANDS": list(SUPPORTED),
                 "SUPPORTED_READ_COMMANDS": [name for name in SUPPORTED if name in READING],
                 "SUPPORTED_BURN_COMMANDS": [name for name in SUPPORTED if name not in READING],
             },
@@ -116,14 +126,19 @@ class Esptool(StandIn):
     """`esptool` for one board. Its parts are made when a script asks for them."""
 
     def __init__(self, esp: Esp) -> None:
-        names = {**_ERRORS, "util": ESPTOOL_UTIL, "__version__": ESPTOOL_VERSION}
+        names = {**_ERRORS, "__version__": ESPTOOL_VERSION}
         names["detect_chip"] = names["get_default_connected_device"] = lambda *_, **__: esp
         super().__init__("esptool", names, _NO_FLASHING)
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("cmds", "loader", "targets"):
-            return StandIn(f"esptool.{name}", {"detect_chip": self.__dict__["detect_chip"]}, _NO_FLASHING)
-        return super().__getattr__(name)
+        if name == "util":
+            part = _esptool_util()
+        elif name in ("cmds", "loader", "targets"):
+            part = StandIn(f"esptool.{name}", {"detect_chip": self.__dict__["detect_chip"]}, _NO_FLASHING)
+        else:
+            return super().__getattr__(name)
+        self.__dict__[name] = part
+        return part
 
 
 def _hexify(data: bytes, uppercase: bool = True) -> str:
@@ -134,15 +149,9 @@ def _plain_name(name: str) -> str:
     return name.lower().replace("-", "")
 
 
-ESPTOOL_UTIL = StandIn(
-    "esptool.util",
-    {
-        **_ERRORS,
-        "byte": lambda data, index: data[index],
-        "hexify": _hexify,
-        "strip_chip_name": _plain_name,
-    },
-)
+def _esptool_util() -> StandIn:
+    names = {"byte": lambda data, index: data[index], "hexify": _hexify, "strip_chip_name": _plain_name}
+    return StandIn("esptool.util", {**_ERRORS, **names})
 
 
 @for_scripts
@@ -152,11 +161,10 @@ def _digest(keyfile: Any) -> bytes:
     return secure_boot_digest(keyfile.read())
 
 
-ESPSECURE = StandIn(
-    "espsecure",
-    {"_digest_sbv2_public_key": _digest},
-    "make keys and signatures with espsecure itself, before the run",
-)
+def espsecure_module() -> StandIn:
+    """`espsecure` for one board."""
+    hint = "make keys and signatures with espsecure itself, before the run"
+    return StandIn("espsecure", {"_digest_sbv2_public_key": _digest}, hint)
 
 
 @for_scripts
@@ -166,14 +174,14 @@ def _refuse_doubles(names: Sequence[str]) -> None:
         raise BadValue(f"{', '.join(doubled)}: named twice")
 
 
-UTIL = StandIn(  # the `util` of dialect 4
-    "util",
-    {
+def util_module() -> StandIn:
+    """The `util` of dialect 4, for one board."""
+    names: dict[str, Callable[..., Any]] = {
         "hexify": lambda data, separator="": separator.join(f"{byte:02x}" for byte in data),
         "popcnt": lambda number: int(number).bit_count(),
         "check_duplicate_name_in_list": _refuse_doubles,
-    },
-)
+    }
+    return StandIn("util", names)
 
 
 def fields_module(session: Session) -> StandIn:
@@ -186,42 +194,22 @@ def fields_module(session: Session) -> StandIn:
     return StandIn("fields", {"EfuseKeyPurposeField": StandIn("EfuseKeyPurposeField", names)})
 
 
-# os and the built-in names ----------------------------------------------------------------------------
-
-ENDS_ALL = "it would end or split the process that serves all boards; raise an error or call sys.exit()"
+# Import and the built-in names ------------------------------------------------------------------------
 
 
-def _refused(name: str, why: str) -> Callable[..., Any]:
-    def refuse(*_: Any, **__: Any) -> Any:
-        raise PermissionError(f"{name} is refused in a script: {why}")
-
-    return refuse
+def modules_for(stand_ins: Mapping[str, ModuleType]) -> OwnModules:
+    """What `import` finds for one board before it looks where Python does."""
+    return OwnModules(stand_ins, _OWN)
 
 
-def _os_for_scripts() -> ModuleType:
-    """`os` without what would hit every board. A copy: the process's own stays whole."""
-    module = ModuleType("os", os.__doc__)
-    module.__dict__.update(vars(os))
-    for name in (
-        "_exit",
-        "abort",
-        "fork",
-        "forkpty",
-        "execv",
-        "execve",
-        "execvp",
-        "execvpe",
-        "execl",
-        "execle",
-    ):
-        if hasattr(os, name):
-            setattr(module, name, _refused(f"os.{name}", ENDS_ALL))
-    for name in ("chdir", "fchdir", "chroot"):
-        setattr(module, name, _refused(f"os.{name}", CHDIR_REFUSED.partition(": ")[2]))
-    return module
-
-
-SCRIPT_OS = _os_for_scripts()
+_OWN: Mapping[str, Callable[[], ModuleType]] = {
+    "json": ScriptJson,
+    "os": OwnOs,
+    "random": OwnRandom,
+    "io": lambda: OwnModule(io),
+    "argparse": lambda: OwnModule(argparse),
+    "traceback": lambda: OwnModule(traceback),
+}
 
 
 def _exit(code: object = None) -> None:
@@ -231,10 +219,12 @@ def _exit(code: object = None) -> None:
 _INPUT_WHY = "nobody could tell whose board it asks about; give the answer in a config file"
 
 
-def builtins_for(modules: Mapping[str, ModuleType]) -> dict[str, Any]:
-    """The built-in names of a script: `import` finds the stand-ins, `input` is refused, `exit` raises."""
-    names = dict(vars(builtins))
+def builtins_for(modules: Mapping[str, ModuleType]) -> ModuleType:
+    """The built-in names of a script: `import` finds its own modules, `input` is refused, `exit` raises."""
     plain_import = builtins.__import__
+    own = own_builtins()
+    names = vars(own)
+    of_import = {"builtins": own}  # modules that need to know how this script imports
 
     def script_import(
         name: str,
@@ -244,12 +234,15 @@ def builtins_for(modules: Mapping[str, ModuleType]) -> dict[str, Any]:
         level: int = 0,
     ) -> Any:
         head, _, rest = name.partition(".")
-        module = modules.get(head) if level == 0 else None
+        module = None
+        if level == 0:
+            module = of_import.get(head) or modules.get(head)
+            if head == "importlib" and module is None:
+                module = of_import[head] = own_importlib(script_import)
         if module is None:
             return plain_import(name, globals, locals, fromlist or (), level)
-        if rest and head not in STAND_INS:  # os.path, json.decoder: the real ones, under our head
-            part = plain_import(name, globals, locals, fromlist or (), level)
-            return part if fromlist else module
+        if rest and head not in STAND_INS:
+            plain_import(name, globals, locals, (), level)  # json.decoder: loaded, and found in our own
         if not fromlist:
             return module
         found: Any = module
@@ -258,10 +251,9 @@ def builtins_for(modules: Mapping[str, ModuleType]) -> dict[str, Any]:
         return found
 
     names["__import__"] = script_import
-    names["input"] = _refused("input()", _INPUT_WHY)
+    names["input"] = refused("input()", _INPUT_WHY)
     names["exit"] = names["quit"] = _exit
-    return names
+    return own
 
 
 STAND_INS = frozenset({"esptool", "espsecure", "espefuse"})
-SHARED: Mapping[str, ModuleType] = {"json": SCRIPT_JSON, "os": SCRIPT_OS}

@@ -51,8 +51,13 @@ def plan_lines(plans: Sequence[PlanLike]) -> list[str]:
     return lines
 
 
-def question_lines(plans: Sequence[PlanLike], *, simulated: bool) -> list[str]:
-    """The plans and the warning; QUESTION comes after them."""
+LATER = "The scripts of the other boards begin after this one: the answer covers what they will plan, too."
+
+
+def question_lines(plans: Sequence[PlanLike], *, simulated: bool, one_at_a_time: bool = False) -> list[str]:
+    """The plans and the warning; QUESTION comes after them. `one_at_a_time`: more boards come after these."""
     taken = [one_line(text) for text in dict.fromkeys(plan.taken for plan in plans) if text]
     lines = ["", "To be burned:", *plan_lines(plans), *taken, "", *WARNING.splitlines()]
+    if one_at_a_time:
+        lines.append(LATER)
     return [*lines, "(These boards are simulated.)"] if simulated else lines

@@ -52,7 +52,8 @@ def batch(
 async def opened(
     path: Path | None, spec: BatchSpec | None = None, *, overrides: Collection[Override | str] = ()
 ) -> AsyncIterator[SqliteLedger]:
-    ledger = await open_ledger(path, spec or batch(), overrides=overrides)
+    """A ledger that is made where none is."""
+    ledger = await open_ledger(path, spec or batch(), new_ledger=True, overrides=overrides)
     try:
         yield ledger
     finally:

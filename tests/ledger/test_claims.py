@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,35 @@ def test_another_job_on_a_passed_unit(path: Path) -> None:
     run(work())
 
 
+def test_what_a_passed_job_has_read_is_kept_and_verified(path: Path) -> None:
+    read = (("/a/key.bin", "aa"), ("/b/nested.py", ""))
+
+    async def passed(job: str, inputs: tuple[tuple[str, str], ...]) -> Claim:
+        async with opened(path) as ledger:
+            claim = await claim_of(ledger, chip(1))
+            await claim.planned(job, {})
+            await claim.passed(job, inputs=inputs)
+        async with opened(path) as ledger:
+            return await claim_of(ledger, chip(1))
+
+    async def work() -> None:
+        claim = await passed("job", read)
+        assert (claim.passed_inputs("job"), claim.passed_inputs("other job")) == (read, ())
+        claim = await passed("other job", read[:1])
+        assert (claim.passed_inputs("job"), claim.passed_inputs("other job")) == (read, read[:1])
+        claim = await passed("job", read[1:])  # passed once more, with other files
+        assert claim.passed_inputs("job") == read[1:]
+        claim = await passed("job", ())
+        assert (claim.passed_inputs("job"), claim.passed_inputs("other job")) == ((), read[:1])
+
+    run(work())
+    assert "verifies" in verify(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE pass_inputs SET digest = 'bb'")
+    with pytest.raises(LedgerUnusable, match="what its passed jobs read"):
+        verify(path)
+
+
 def test_a_quarantined_unit_is_refused(path: Path) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
@@ -383,7 +413,7 @@ def test_the_search_for_a_free_index_skips_what_is_full(path: Path) -> None:
 
 def test_a_closed_ledger_refuses(path: Path) -> None:
     async def work() -> None:
-        ledger = await open_ledger(path, batch())
+        ledger = await open_ledger(path, batch(), new_ledger=True)
         claim = await claim_of(ledger, chip(1))
         await ledger.aclose()
         await ledger.aclose()

@@ -10,9 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from parburn.errors import LedgerUnusable, UnitQuarantined, UnitRefused, UsageError
+from parburn.errors import (
+    BatchRefused,
+    LedgerError,
+    LedgerUnusable,
+    UniqueValueTaken,
+    UnitQuarantined,
+    UnitRefused,
+    UsageError,
+)
 from parburn.ledger import export, upkeep
-from parburn.ledger.base import Attempt, Identity, State
+from parburn.ledger.base import Attempt, BatchSpec, Identity, State
 from parburn.ledger.place import witness_path
 
 from .ledgers import attempt, batch, burn, burn_on, chip, claim_of, claims_of, opened, run
@@ -203,14 +211,14 @@ def test_release_lets_a_unit_go_on_with_its_own_index(path: Path) -> None:
     with pytest.raises(UnitQuarantined):
         run(burn_on(path, chip(1)))
     with pytest.raises(UsageError, match="no chip"):
-        upkeep.release(path, "00:00:00:00:00:00", why="x")
+        upkeep.release(path, ["00:00:00:00:00:00"], why="x")
     assert "index 1 of default" in upkeep.release(
-        path, chip(1).mac.upper().replace(":", "-"), why="bench says fine"
+        path, [chip(1).mac.upper().replace(":", "-")], why="bench says fine"
     )
     run(go_on())
     assert event_of(path, "released")["why"] == "bench says fine"
     with pytest.raises(UnitRefused, match="is incomplete, not quarantined"):
-        upkeep.release(path, chip(1).mac, why="again")
+        upkeep.release(path, [chip(1).mac], why="again")
     assert "verifies" in export.verify(path)
 
 
@@ -222,7 +230,7 @@ def test_release_waits_for_a_run_at_work(path: Path) -> None:
             await claim.burn_attempted(attempt())
             await claim.quarantined("odd")
             with pytest.raises(UnitRefused, match="held by a run"):
-                upkeep.release(path, chip(1).mac, why="hurry")
+                upkeep.release(path, [chip(1).mac], why="hurry")
 
     run(work())
 
@@ -255,16 +263,6 @@ def test_import_used_names_the_line(path: Path, tmp_path: Path, line: str) -> No
         upkeep.import_used(path, file, why="x", batch="default")
 
 
-def test_import_used_asks_for_the_batch(path: Path, tmp_path: Path) -> None:
-    file = tmp_path / "used.csv"
-    file.write_text("1-3\n")
-    run(burn_on(path, chip(1), batch({1: "one"}, name="monday")))
-    with pytest.raises(UsageError, match="Of which batch") as asked:
-        upkeep.import_used(path, file, why="x")
-    assert "monday" in asked.value.hint
-    assert "1 units" in export.show(path)
-
-
 def test_import_used_takes_nothing_from_a_chip(path: Path, tmp_path: Path) -> None:
     file = tmp_path / "used.csv"
     file.write_text("9\n1,chip,aa:bb:cc:00:00:09\n")
@@ -279,8 +277,170 @@ def test_import_used_takes_nothing_from_a_chip(path: Path, tmp_path: Path) -> No
 
 def test_keeping_up_needs_the_right_ledger(path: Path) -> None:
     with pytest.raises(LedgerUnusable, match="There is no ledger"):
-        upkeep.release(path, chip(1).mac, why="x")
+        upkeep.release(path, [chip(1).mac], why="x")
     run(burn_on(path, chip(1)))
     witness_path(path).unlink()
     with pytest.raises(LedgerUnusable, match="witness"):
-        upkeep.release(path, chip(1).mac, why="x")
+        upkeep.release(path, [chip(1).mac], why="x")
+
+
+# Another ledger, and boards that are dead ------------------------------------------------------------
+
+
+def records(count: int = 9) -> BatchSpec:
+    return batch({n: f"record{n}" for n in range(1, count + 1)})
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    """The ledger of another PC: two chips that passed, one that was begun, one that is quarantined."""
+    path = tmp_path / "first" / "ledger.sqlite3"
+
+    async def work() -> None:
+        async with opened(path, records()) as ledger:
+            claims = [await claim_of(ledger, chip(n)) for n in (1, 2, 3, 4)]
+            for claim in claims[:2]:
+                await burn(claim, values={"CUSTOM_MAC": f"02:00:00:00:00:0{claim.index}"})
+            for claim in claims[2:]:
+                await claim.planned("plan", {})
+                await claim.burn_attempted(attempt())
+            await claims[2].incomplete("unplugged")
+            await claims[3].quarantined("odd")
+
+    run(work())
+    return path
+
+
+def given(first: Path, form: str) -> Path:
+    """The other ledger as it comes: its file, or an export."""
+    if form == "file":
+        return first
+    file = first.with_name(f"export.{form}")
+    file.write_text(export.export(first, form))
+    return file
+
+
+@pytest.mark.parametrize("form", ["file", "json", "csv"])
+def test_another_ledger_is_taken_over_with_identities_records_and_values(
+    path: Path, first: Path, form: str
+) -> None:
+    upkeep.init(path, why="a second PC")
+    upkeep.scrap(first, [chip(1).mac], why="fell")
+    assert "4 chips were taken over" in upkeep.import_used(path, given(first, form), why="two PCs")
+    assert "0 chips were taken over" in upkeep.import_used(path, given(first, form), why="twice")
+    assert "verifies" in export.verify(path)
+    assert "scrapped: fell" in export.show(path)
+
+    async def work() -> None:
+        async with opened(path, records()) as ledger:
+            known, begun, new = await claims_of(ledger, [chip(2), chip(3), chip(9)])
+            assert not isinstance(known, LedgerError)
+            assert (known.index, known.state, known.passed_jobs) == (2, State.PASS, frozenset({"job"}))
+            assert not isinstance(begun, LedgerError)
+            assert (begun.index, begun.state) == (3, State.INCOMPLETE)
+            assert begun.attempt is not None
+            assert begun.attempt.plan_digest != "plan"  # its keys' digests mean nothing here
+            assert not isinstance(new, LedgerError)
+            assert new.index == 5
+            with pytest.raises(UniqueValueTaken, match="belongs to the chip"):
+                await new.planned("other", {"CUSTOM_MAC": "02:00:00:00:00:01"})
+            with pytest.raises(UnitQuarantined):
+                await claim_of(ledger, chip(4))
+
+    run(work())
+    assert "verifies" in export.verify(path)
+
+
+@pytest.mark.parametrize("form", ["file", "json", "csv"])
+def test_its_records_go_to_no_other_chip_whatever_the_batch_is_called(
+    path: Path, first: Path, form: str
+) -> None:
+    upkeep.init(path, why="a second PC")
+    upkeep.import_used(path, given(first, form), why="two PCs", batch="order 7")
+
+    async def work() -> None:
+        async with opened(path, batch({1: "record1", 2: "x"}, name="order 8")) as ledger:
+            await claim_of(ledger, chip(9))
+
+    with pytest.raises(BatchRefused, match="carries as index 1 of the batch order 7"):
+        run(work())
+
+
+def test_what_contradicts_is_listed_and_nothing_is_taken(path: Path, first: Path) -> None:
+    async def work() -> None:  # the same files on this PC, without knowing of the other one
+        async with opened(path, records()) as ledger:
+            for number in (8, 1):
+                await burn(await claim_of(ledger, chip(number)))
+
+    run(work())
+    before = export.export(path)
+    with pytest.raises(UnitRefused) as refused:
+        upkeep.import_used(path, first, why="two PCs")
+    text = str(refused.value)
+    assert f"{chip(1)} has index 2 of" in text
+    assert f"is held by {chip(8)} here, by {chip(1)} there" in text
+    assert f"The record of {chip(1)} (index 1) is on {chip(8).mac} here (index 1)" in text
+    assert f"The record of {chip(2)} (index 2) is on {chip(1).mac} here (index 2)" in text
+    assert export.export(path) == before
+
+
+def test_lines_without_a_batch_are_refused(path: Path, tmp_path: Path) -> None:
+    upkeep.init(path, why="new")
+    file = tmp_path / "used.csv"
+    file.write_text("1-3\n")
+    with pytest.raises(UsageError, match="Of which batch"):
+        upkeep.import_used(path, file, why="x")
+
+
+@pytest.mark.parametrize("text", ["{}", '{"units": 3}', "batch,index,chip,mac,unique_id,state,\n1,2\n"])
+def test_what_is_no_ledger_is_told(path: Path, tmp_path: Path, text: str) -> None:
+    upkeep.init(path, why="new")
+    file = tmp_path / "other"
+    file.write_text(text)
+    with pytest.raises(UsageError, match="no export of one that can be understood"):
+        upkeep.import_used(path, file, why="x")
+
+
+def test_a_dead_board_is_written_off_and_its_index_stays_spent(path: Path) -> None:
+    run(burn_on(path, chip(1), records()))
+    with pytest.raises(UsageError, match="knows no chip aa:bb:cc:00:00:07"):
+        upkeep.scrap(path, [chip(1).mac, chip(7).mac], why="fell")
+    assert "scrapped" not in export.show(path)
+    assert "stays spent" in upkeep.scrap(path, [chip(1).mac], why="fell on the floor")
+    assert "scrapped: fell on the floor" in export.show(path)
+    assert json.loads(export.export(path))["units"][0]["state"] == "pass"
+    with pytest.raises(UnitRefused, match="is written off: fell on the floor"):
+        run(burn_on(path, chip(1), records()))
+    assert run(burn_on(path, chip(2), records())) == 2
+    assert "verifies" in export.verify(path)
+    upkeep.release(path, [chip(1).mac], why="it was another one")
+    assert json.loads(export.export(path))["units"][0]["state"] == "pass"
+    assert "verifies" in export.verify(path)
+
+
+def test_many_are_released_and_one_wrong_word_releases_none(path: Path) -> None:
+    async def work() -> None:
+        async with opened(path) as ledger:
+            for number in range(1, 5):
+                claim = await claim_of(ledger, chip(number))
+                await claim.planned("plan", {})
+                await claim.burn_attempted(attempt())
+                await (claim.quarantined("odd") if number < 4 else claim.incomplete("cut"))
+
+    def states() -> list[str]:
+        return [unit["state"] for unit in json.loads(export.export(path))["units"]]
+
+    run(work())
+    before = states()
+    with pytest.raises(UsageError, match="knows no chip aa:bb:cc:00:00:63"):
+        upkeep.release(path, [chip(1).mac, chip(99).mac, chip(2).mac], why="bench")
+    with pytest.raises(UnitRefused, match=f"{chip(4).mac} is incomplete, not quarantined"):
+        upkeep.release(path, [chip(1).mac, chip(4).mac], why="bench")
+    assert states() == before
+    upkeep.release(path, [chip(1).mac, chip(2).mac], why="bench")
+    assert states() == ["incomplete", "incomplete", "quarantined", "incomplete"]
+    with pytest.raises(UnitRefused, match="No chip of the batch other"):
+        upkeep.release(path, [], why="bench", all_of="other")
+    assert chip(3).mac in upkeep.release(path, [], why="bench", all_of="default")
+    assert states() == ["incomplete"] * 4
+    assert "verifies" in export.verify(path)

@@ -61,7 +61,7 @@ def test_an_untouched_ledger_verifies(path: Path) -> None:
         ("UPDATE units SET mac = 'aa:bb:cc:00:00:09' WHERE idx = 1", "is not what its history says"),
         ("UPDATE units SET spent = 0 WHERE idx = 1", "is not what its history says"),
         ("DELETE FROM units WHERE idx = 1", "its row is missing"),
-        ("INSERT INTO units SELECT 99, batch, chip, 'm', '', 5, state, run, 1, 0, '', '', '' "
+        ("INSERT INTO units SELECT 99, batch, chip, 'm', '', 5, state, run, 1, 0, '', '', '', '' "
          "FROM units LIMIT 1",
          "is not what its history says"),
         ("DELETE FROM unique_values WHERE value = 'm'", "unique values"),
@@ -113,7 +113,10 @@ def test_the_database_itself_refuses_one_index_on_two_chips(path: Path) -> None:
 
 def test_a_cut_file_is_refused(path: Path) -> None:
     content = path.read_bytes()
-    for size in range(0, len(content), len(content) // 7):
+    sizes = range(0, len(content), len(content) // 7)
+    cuts = [size for size in sizes if any(content[size:])]  # zeros at the end of an empty page are no loss
+    assert len(cuts) >= 7
+    for size in cuts:
         path.write_bytes(content[:size])
         with pytest.raises(LedgerUnusable):
             verify(path)

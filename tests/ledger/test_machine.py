@@ -61,7 +61,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(which=RUNS)
     def start(self, which: int) -> None:
         if which not in self.runs:
-            self.runs[which] = Run(self.do(open_ledger(self.path, batch())))
+            self.runs[which] = Run(self.do(open_ledger(self.path, batch(), new_ledger=True)))
 
     @precondition(lambda self: self.runs)
     @rule(which=RUNS, numbers=st.lists(st.integers(0, CHIPS - 1), unique=True, max_size=CHIPS))

@@ -134,7 +134,9 @@ class MemoryBoard:
 
     async def _run_scripts(self, step: Scripts, printed: list[str]) -> Exception | None:
         compiled = compile_scripts([Path(name) for name in step.names])
-        options = ScriptOptions(config_files=load_config_files(Path(name) for name in step.configs))
+        files = load_config_files(Path(name) for name in step.configs)
+        # As the originals have it: an index written into a nested execute_scripts is taken.
+        options = ScriptOptions(config_files=files, allow_fixed_index=True)
         outcome = await run_scripts(
             compiled, self._facts(step.index), self.calls.image, self.calls, options, on_output=printed.append
         )

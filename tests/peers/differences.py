@@ -388,6 +388,11 @@ DIFFERENCES: tuple[Difference, ...] = (
         refused_here("burn_", "would not hold the value that a command"),
     ),
     Difference(
+        "constant keys",
+        "32 zero bytes are what a power cut leaves of a key file; the originals lock them as a key",
+        refused_here("burn_key", "bytes of the key for .* are equal, as in a file that was never written"),
+    ),
+    Difference(
         "forced keys over other content",
         "a lock is never burned over what it is not to lock, by no option",
         refused_here("--force-write-always", "what is locked must be right to the bit"),

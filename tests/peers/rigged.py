@@ -159,7 +159,7 @@ def _alone(rig: Rig, one: Rigged, n: int, step: int, folder: Path) -> StepOutcom
     asked = one.case.steps[step]
     assert isinstance(asked, Scripts)
     (folder / "probe.py").write_text(PROBE.format(file=f"state{n}.json"))
-    arguments = ["--ports", rig.ports[n], "--scripts", *asked.names, "probe.py"]
+    arguments = ["--ports", rig.ports[n], "--scripts", *asked.names, "probe.py", "--allow-fixed-index"]
     if asked.index is not None:
         arguments += ["--index", str(asked.index)]
     if asked.configs:

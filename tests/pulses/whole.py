@@ -60,7 +60,7 @@ def judged(setup: Setup, *, pairs: int = PAIRS) -> Verdict:
         replay = Replay(job)
         verdict.doubts += replay.doubts
         verdict.singles.add(replay.singles())
-        verdict.pairs.add(replay.pairs(pairs // len(jobs), seed=number))
+        verdict.pairs.add(replay.pairs(-(-pairs // len(jobs)), seed=number))
         verdict.number_pairs.add(replay.known_pairs())
     _kill(setup, verdict)
     verdict.cpu_s = time.process_time() - begun
@@ -97,7 +97,8 @@ def _kill(setup: Setup, verdict: Verdict) -> None:
 
 def _what_counts(kill: Kill) -> object:
     """What of a state makes a difference once a SYNC has covered the head of the buffer: of CONF only whether
-    it holds an op code."""
-    buffer, _, _, _, words, _, dead, _, _ = kill.synced
+    it holds an op code, and of the cells whether what was burned can be read: the next run then burns other
+    steps."""
+    buffer, _, _, _, words, _, dead, burned, shown = kill.synced
     op_code = words[1] if words[1] & 0xFFFF in (OP_PROGRAM, OP_READ) else 0
-    return buffer[SYNC_BYTES:], words[0], op_code, words[2:], dead
+    return buffer[SYNC_BYTES:], words[0], op_code, words[2:], dead, burned == shown

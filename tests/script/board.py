@@ -157,7 +157,6 @@ def run(
     config: Sequence[Path] = (),
     timeout_s: float = 30.0,
     allow_fixed_index: bool = False,
-    several_devices: bool = False,
     show_sensitive_info: bool = False,
 ) -> Ran:
     """Run script sources (or files) on a board."""
@@ -172,7 +171,6 @@ def run(
         config_files=load_config_files(config) if config else ConfigFiles(),
         timeout_s=timeout_s,
         allow_fixed_index=allow_fixed_index,
-        several_devices=several_devices,
         show_sensitive_info=show_sensitive_info,
     )
     return anyio.run(lambda: run_async(board, compile_scripts(paths), options, index=index))

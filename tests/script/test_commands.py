@@ -739,7 +739,7 @@ def test_a_nested_script_has_its_own_index_and_files(tmp_path: Path, nested: Pat
         + command(f"execute_scripts {nested}")
         + "print(args.index, args.configfiles, inner, __file__.endswith('script0.py'))\n"
     )
-    ran = run(make_board("esp32c3"), source, folder=tmp_path)
+    ran = run(make_board("esp32c3"), source, folder=tmp_path, allow_fixed_index=True)
     lines = ran.output.splitlines()
     assert lines[0] == "10 {'x': 1} seen"
     assert "None None seen" in lines
@@ -747,16 +747,14 @@ def test_a_nested_script_has_its_own_index_and_files(tmp_path: Path, nested: Pat
     assert ran.board.burns == 1  # at the end, not by the nested script
 
 
-def test_a_nested_index_of_its_own_is_refused_for_several_boards(tmp_path: Path, nested: Path) -> None:
+def test_a_nested_index_of_its_own_is_refused(tmp_path: Path, nested: Path) -> None:
     source = "outer = 1\n" + command(f"execute_scripts {nested} --index 10")
     board = make_board("esp32c3")
-    assert "goes around the shared index" in refused(
-        run(board, source, folder=tmp_path, several_devices=True)
-    )
-    ran = run(board, source, folder=tmp_path, several_devices=True, allow_fixed_index=True)
+    assert "goes around the shared index" in refused(run(board, source, folder=tmp_path))
+    ran = run(board, source, folder=tmp_path, allow_fixed_index=True)
     assert ran.error == ""
     own = "outer = 1\nespefuse(esp, efuses, args, f'execute_scripts {other} --index {args.index}')"
-    ran = run(board, f"other = {str(nested)!r}\n" + own, folder=tmp_path, several_devices=True)
+    ran = run(board, f"other = {str(nested)!r}\n" + own, folder=tmp_path)
     assert ran.error == ""
 
 

@@ -13,12 +13,12 @@ import pytest
 
 from parburn.config.records import ConfigFiles, load_config_files
 from parburn.errors import UsageError
-from parburn.script.config import SCRIPT_JSON, ConfigHandle
+from parburn.script.config import ConfigHandle, ScriptJson
 from parburn.script.own_copy import OwnDict, OwnList, own_copy, plain
 
 
 def load(handle: ConfigHandle) -> Any:
-    return SCRIPT_JSON.__dict__["load"](handle)
+    return ScriptJson().__dict__["load"](handle)
 
 
 def opened(files: ConfigFiles) -> ConfigHandle:
@@ -93,10 +93,10 @@ def test_the_text_of_a_handle_parses_without_being_parsed_again(tmp_path: Path) 
     path = write(tmp_path, "a.json", json.dumps({str(n): n for n in range(1000)}))
     files = load_config_files([path])
     text = opened(files).read()
-    parsed = SCRIPT_JSON.__dict__["loads"](text)
+    parsed = ScriptJson().__dict__["loads"](text)
     assert type(parsed) is OwnDict
     assert parsed == json.loads(text)
-    assert SCRIPT_JSON.__dict__["loads"]('{"a": 1}') == {"a": 1}
+    assert ScriptJson().__dict__["loads"]('{"a": 1}') == {"a": 1}
 
 
 def test_a_handle_that_was_read_from_loads_what_is_left(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_large_list_is_a_list() -> None:
     assert large[3] == {"id": 3}
     assert own_copy(large) == large
     assert plain(own_copy({"a": large})) == {"a": large}
-    assert SCRIPT_JSON.__dict__["dumps"](own_copy(large)) == json.dumps(large)
+    assert ScriptJson().__dict__["dumps"](own_copy(large)) == json.dumps(large)
 
 
 def test_a_large_file_costs_each_board_next_to_nothing(tmp_path: Path) -> None:

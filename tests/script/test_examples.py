@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import parburn
+from tests.provisioning import rows, said
 from tests.script.board import CHIPS, make_board, run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -74,7 +76,7 @@ def test_flash_encryption(tmp_path: Path) -> None:
 @pytest.mark.parametrize("script", ["04_mixed_chips.py", "06_nested.py"])
 def test_mixed_chips(tmp_path: Path, chip: str, script: str) -> None:
     board = make_board(chip)
-    ran = run(board, EXAMPLES / script, folder=tmp_path, config=[IDS], index=3, several_devices=True)
+    ran = run(board, EXAMPLES / script, folder=tmp_path, config=[IDS], index=3)
     assert ran.error == ""
     unit = json.loads(IDS.read_text())["3"]
     assert f"unit {unit['serial']} gets {unit['mac']}" in ran.output
@@ -89,6 +91,22 @@ def test_dialect_5(tmp_path: Path, chip: str) -> None:
     assert ran.error == ""
     assert board.bits("KEY_PURPOSE_0") == 8
     assert board.bits("SPI_BOOT_CRYPT_CNT") == 7
+
+
+def test_numbers_from_a_file(tmp_path: Path) -> None:
+    copy = tmp_path / "numbers.py"
+    copy.write_text((EXAMPLES / "07_numbers_from_a_file.py").read_text())
+    state = tmp_path / "state"
+    words = ("--sim", "esp32:1,esp32c3:2", "--scripts", copy, "--do-not-confirm")
+    report = tmp_path / "report.json"
+    outcome = parburn(*words, "--one-at-a-time", "--show-output", "--report", report, state=state)
+    assert outcome.exit == 0, said(outcome)
+    assert all(f"number {number}\n" in outcome.stdout for number in (1, 2, 3))
+    given = [row["mac"].replace(":", "") for row in rows(report)]
+    assert (tmp_path / "numbers.txt").read_text().split() == given
+    together = parburn(*words, state=state)  # other boards
+    assert together.exit != 0
+    assert "--one-at-a-time" in together.stdout
 
 
 def test_every_script_is_told_in_the_readme() -> None:

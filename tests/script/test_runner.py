@@ -215,9 +215,7 @@ def test_many_boards_at_once_keep_apart(tmp_path: Path) -> None:
 
     async def all_boards() -> None:
         async def one(index: int) -> None:
-            results[index] = await run_async(
-                make_board("esp32c3"), scripts, ScriptOptions(several_devices=True), index=index
-            )
+            results[index] = await run_async(make_board("esp32c3"), scripts, ScriptOptions(), index=index)
 
         async with anyio.create_task_group() as group:
             for index in range(1, 9):

@@ -260,7 +260,7 @@ class Campaign:
         command = [
             "--json", "--do-not-confirm", "--ports", *ports, "--scripts", str(self.folder / script),
             "--configfiles", str(self.folder / "ids.json"), "--ledger", str(self.ledger),
-            "--connect-attempts", "2", *options,
+            "--connect-attempts", "2", "--new-ledger", *options,
         ]  # fmt: skip
         try:
             ended = run_forked(command, folder=self.folder, crash=crash, mutation=self.mutation, hasty=hasty)

@@ -54,6 +54,7 @@ def command(folder: Path, ports: list[str]) -> list[str]:
     return [
         "--json", "--do-not-confirm", "--ports", *ports, "--scripts", str(folder / "one.py"),
         "--configfiles", str(folder / "ids.json"), "--ledger", str(folder / "ledger.sqlite"),
+        "--new-ledger",
     ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parburn.events import PlannedBlock
-from parburn.ui.plans import QUESTION, plan_lines, question_lines
+from parburn.ui.plans import LATER, QUESTION, plan_lines, question_lines
 from parburn.ui.words import one_line, planned_lines, safe_lines, short_ports, short_slots
 from tests.ui.story import BLOCKS
 
@@ -85,3 +85,9 @@ def test_the_question_says_once_how_values_are_taken() -> None:
         plan.taken = "Values: WEEK undeclared."
     lines = question_lines(plans, simulated=False)
     assert lines.count("Values: WEEK undeclared.") == 1
+
+
+def test_one_at_a_time_the_question_says_what_else_the_answer_covers() -> None:
+    plans = [Plan("p1", 1, BLOCKS)]
+    assert question_lines(plans, simulated=False, one_at_a_time=True)[-1] == LATER
+    assert LATER not in question_lines(plans, simulated=False)

@@ -324,5 +324,12 @@ espefuse(esp, efuses, args, "execute_scripts inner.py --index 1 --configfiles a.
         files=KEYS,
         peers=BOTH,
     ),
+    Case(
+        "a key file of zeros",
+        "esp32c3",
+        (commands("burn_key BLOCK_KEY0 zeros.bin XTS_AES_128_KEY"),),
+        files={"zeros.bin": bytes(32)},
+        peers=BOTH,
+    ),
     Case("scripts stay in their folder", "esp32", (scripts("go.py"),), files={"go.py": 'os.chdir("..")\n'}),
 )

@@ -1,0 +1,179 @@
+"""Another ledger's units as `import-used` takes them: from its file, or from its export as JSON or CSV.
+
+Only reads, and only a copy. What hangs on a unit is a row of `HANGS_ON_A_UNIT`: a table that is added there
+is taken over from files. Digests of keys are under the other ledger's own key and mean nothing here: they
+stay behind, and with them the plan of what was begun: a begun unit can be finished with its own ledger only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from parburn.errors import LedgerUnusable, UsageError
+from parburn.ledger import schema
+from parburn.ledger.base import UNDER_WAY, Identity, State
+
+# table -> its columns without `unit`, and which of its rows count
+HANGS_ON_A_UNIT: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "records": (("digest",), "1"),
+    "unique_values": (("name", "value", "bound", "conflict"), "bound = 1"),
+    "passes": (("job",), "1"),
+    "user_bits": (("block", "bound", "layout", "bits"), "bound = 1"),
+}
+KEYED = "hmac:"  # begins what records keep of key blocks
+
+
+@dataclass(slots=True)
+class OtherUnit:
+    """One chip that has spent an index there. `rows` by table, in the columns of `HANGS_ON_A_UNIT`."""
+
+    batch: str
+    index: int
+    identity: Identity
+    state: State
+    reason: str
+    image: str = ""
+    scrapped: str = ""
+    steps: tuple[str, ...] = ()  # of what was begun and is not whole
+    rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class OtherLedger:
+    """What a file says; `configs` are pairs of a batch and a digest of its config files."""
+
+    units: list[OtherUnit]
+    configs: list[tuple[str, str]]
+
+
+def read_other(file: Path) -> OtherLedger | None:
+    """The ledger that `file` is or exports; None where it is neither.
+
+    Raises:
+        UsageError: it cannot be read. LedgerUnusable: a ledger of a newer parburn, or a damaged one.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error}.") from error
+    try:
+        if content.startswith(b"SQLite format 3\0"):
+            with _copied(file) as connection:
+                return _from_file(connection)
+        text = content.decode("utf-8-sig")
+        if text.lstrip().startswith("{"):
+            return _from_json(json.loads(text))
+        if text.startswith("batch,index,chip,mac,unique_id,state,"):
+            return _from_csv(text)
+    except (sqlite3.Error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{file} is no ledger and no export of one that can be understood.",
+            hint="Give the ledger's file, or what `parburn ledger export` wrote.",
+        ) from error
+    return None
+
+
+@contextlib.contextmanager
+def _copied(file: Path) -> Iterator[sqlite3.Connection]:
+    """A copy of a ledger's file with its log, brought to this version."""
+    with tempfile.TemporaryDirectory(prefix="parburn-") as folder:
+        copy = Path(folder) / "ledger.sqlite3"
+        for suffix in ("", "-wal"):
+            side = file.with_name(file.name + suffix)
+            if side.exists():
+                shutil.copyfile(side, copy.with_name(copy.name + suffix))
+        try:
+            with contextlib.closing(schema.connect(copy, durable=False)) as connection:
+                schema.migrate(connection, copy)
+                yield connection
+        except LedgerUnusable as error:
+            raise LedgerUnusable(str(error).replace(str(copy), str(file)), hint=error.hint) from error
+
+
+def _from_file(connection: sqlite3.Connection) -> OtherLedger:
+    units: dict[int, OtherUnit] = {}
+    for unit, batch, index, chip, mac, unique_id, state, reason, image, scrapped in connection.execute(
+        "SELECT units.id, name, idx, chip, mac, unique_id, state, reason, image_passed, scrapped FROM units"
+        " JOIN batches ON batches.id = batch WHERE spent = 1 AND idx IS NOT NULL ORDER BY name, idx"
+    ):
+        identity = Identity(chip, mac, unique_id)
+        units[unit] = OtherUnit(
+            batch, index, identity, _at_rest(State(state)), reason, _in_clear(image), scrapped
+        )
+    for table, (columns, counts) in HANGS_ON_A_UNIT.items():
+        for unit, *row in connection.execute(
+            f"SELECT unit, {', '.join(columns)} FROM {table} WHERE {counts}"
+        ):
+            if unit in units:
+                units[unit].rows.setdefault(table, []).append(tuple(row))
+    for unit, steps in connection.execute("SELECT unit, steps FROM attempts WHERE closed = 0 ORDER BY id"):
+        if unit in units:
+            units[unit].steps += tuple(json.loads(steps))
+    configs = connection.execute("SELECT name, digest FROM batch_configs JOIN batches ON batches.id = batch")
+    return OtherLedger(list(units.values()), configs.fetchall())
+
+
+def _from_json(record: Any) -> OtherLedger:
+    units = [_exported(one) for one in record["units"] if one["spent"] and one["index"] is not None]
+    told = [one["detail"] for one in record["history"] if one["event"] == "batch"]
+    return OtherLedger(units, [(one["name"], one["config"]) for one in told if one["config"]])
+
+
+def _from_csv(text: str) -> OtherLedger:
+    units = []
+    for row in csv.DictReader(io.StringIO(text)):
+        if row["spent"] != "yes" or not row["index"]:
+            continue
+        parts = row["records"].split()
+        one: dict[str, Any] = dict(row)
+        one["index"] = int(row["index"])
+        one["unique_values"] = dict(pair.split("=", 1) for pair in row["unique_values"].split())
+        one["user_bits"] = dict(pair.split("=", 1) for pair in row["user_bits"].split())
+        one["passed_jobs"], one["remaining_steps"] = row["passed_jobs"].split(), [row["remaining_steps"]]
+        one["records"] = sorted({*parts, " ".join(sorted(set(parts)))}) if parts else []
+        units.append(_exported(one))
+    return OtherLedger(units, [])
+
+
+def _exported(one: Mapping[str, Any]) -> OtherUnit:
+    return OtherUnit(
+        one["batch"],
+        one["index"],
+        Identity(one["chip"], one["mac"], one["unique_id"]),
+        _at_rest(State(one["state"])),
+        one["reason"],
+        scrapped=one["scrapped"],
+        steps=tuple(one["remaining_steps"]),
+        rows={
+            "records": [(digest,) for digest in one["records"]],
+            "unique_values": [(name, value, 1, 0) for name, value in one["unique_values"].items()],
+            "passes": [(job,) for job in one["passed_jobs"]],
+            "user_bits": [
+                (int(block), 1, one["user_layout"], bits) for block, bits in one["user_bits"].items()
+            ],
+        },
+    )
+
+
+def _at_rest(state: State) -> State:
+    return State.INCOMPLETE if state in UNDER_WAY else state
+
+
+def _in_clear(image: str) -> str:
+    """An image without what is digested under the other ledger's key."""
+    if not image:
+        return ""
+    blocks = {
+        index: text for index, text in json.loads(image)["blocks"].items() if not text.startswith(KEYED)
+    }
+    return json.dumps({"blocks": blocks}, separators=(",", ":"))

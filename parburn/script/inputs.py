@@ -1,0 +1,290 @@
+"""What a board's scripts read, by digest: their job is what was read, not what the files say later.
+
+Scripts read files in many ways: open(), pathlib, os.open, a module of the user's, a command that takes a key
+file. All of them pass Python's audit events, so one hook sees them all, and knows by its context whose script
+it is. It is installed with the first script, cannot be taken out again, and does nothing outside a script.
+
+A file is digested just before it is opened: when it changes meanwhile, the digest is of the older content,
+and the board's script runs once more at the next run. Left out are files of Python and of installed packages,
+the config files of the run (they count by their records), and files that scripts of this run write.
+
+A file that one board's script writes and another's reads is a state that all boards share (the next serial
+number): both may have read the same. Unless the boards come one at a time, the second that touches it is
+refused, and whatever its script makes of the refusal, its board goes no further.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import hashlib
+import hmac
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from importlib.util import source_from_cache
+from pathlib import Path
+from typing import Any
+
+from parburn.errors import EfuseError
+
+Digests = tuple[
+    tuple[str, str], ...
+]  # path and keyed digest, sorted; an empty digest: there was no such file
+
+READER: contextvars.ContextVar[BoardInputs | None] = contextvars.ContextVar("parburn_inputs", default=None)
+
+_CHUNK = 1 << 20
+_PACKAGES = ("site-packages", "dist-packages")
+_MODULES = (".py", ".pyc", ".so", ".pyd")
+
+_lock = threading.Lock()
+_known: dict[str, tuple[tuple[int, ...], str]] = {}  # path -> what stat says of it, SHA-256
+_modules: dict[str, str] = {}  # user's modules of this process, as they were read: sys.modules is shared, too
+_hooked = False
+
+
+class RunInputs:
+    """What the scripts of one run read and write. `key` is that of the ledger: a digest tells no key file."""
+
+    def __init__(
+        self, key: bytes = b"", config_files: Iterable[Path] = (), *, one_at_a_time: bool = False
+    ) -> None:
+        self._key = key
+        self._config = frozenset(os.path.realpath(path) for path in config_files)
+        self._one_at_a_time = one_at_a_time
+        self._paths: dict[
+            str | bytes, str
+        ] = {}  # what names of files lead to; scripts do not change the folder
+        self._readers: dict[str, set[BoardInputs]] = {}
+        self._writers: dict[str, set[BoardInputs]] = {}
+
+    def board(self) -> BoardInputs:
+        """The inputs of one more board."""
+        _install()
+        return BoardInputs(self)
+
+    def path_of(self, name: Any) -> str:
+        """Where a name leads to. Found once: each look at a folder lets all other boards' threads in."""
+        name = os.fspath(name)
+        path = self._paths.get(name)
+        if path is None:
+            path = self._paths[name] = os.path.realpath(os.fsdecode(name))
+        return path
+
+    def moved(self) -> None:
+        """Names may lead elsewhere from now on."""
+        self._paths.clear()
+
+    def changed(self, kept: Digests) -> str:
+        """The first of these files that is not what it was; empty when all are. Reads them."""
+        for path, digest in kept:
+            if self._keyed(_digest_now(path)) != digest:
+                return path
+        return ""
+
+    def _keyed(self, digest: str) -> str:
+        return hmac.new(self._key, digest.encode(), "sha256").hexdigest() if digest else ""
+
+    def _touched(self, board: BoardInputs, path: str, *, reads: bool, writes: bool) -> None:
+        """Note it. Raises EfuseError for a state that boards would share at once."""
+        with _lock:
+            readers, writers = self._readers.setdefault(path, set()), self._writers.setdefault(path, set())
+            shared = (reads and writers - {board}) or (writes and readers - {board})
+            if reads:
+                readers.add(board)
+            if writes:
+                writers.add(board)
+        if shared and not self._one_at_a_time:
+            raise EfuseError(
+                f"{path} is read and written by the scripts of several boards at once: two boards may have "
+                "read the same from it",
+                hint="Give --one-at-a-time, so that each board's script begins when the one before has "
+                "ended, or look up what is this board's own by args.index.",
+            )
+
+    def _kept(self, found: dict[str, str]) -> Digests:
+        with _lock:
+            written = {path for path, boards in self._writers.items() if boards}
+            together = {**_modules, **found}
+        return tuple(
+            (path.encode("utf-8", "backslashreplace").decode(), self._keyed(digest))
+            for path, digest in sorted(together.items())
+            if path not in written and path not in self._config
+        )
+
+
+class BoardInputs:
+    """What one board's scripts have read so far."""
+
+    def __init__(self, run: RunInputs) -> None:
+        self._run = run
+        self._found: dict[str, str] = {}
+        self.refuse: Callable[[EfuseError], object] = _raise  # told of a refusal; then it is raised as well
+
+    def note(self, path: Path, digest: str) -> None:
+        """A file that was read for this board by us: its SHA-256."""
+        self._found[os.path.realpath(path)] = digest
+
+    def kept(self) -> Digests:
+        """All that counts for this board's job."""
+        return self._run._kept(self._found)
+
+    def opened(self, name: Any, flags: int) -> None:
+        """A file is about to be opened."""
+        path = self._run.path_of(name)
+        if _is_installed(path):
+            return
+        access = flags & (os.O_WRONLY | os.O_RDWR)
+        if path.endswith(_MODULES):
+            if access == os.O_RDONLY:
+                _read_module(path)
+            elif not path.endswith(".pyc"):
+                self._touch(path, reads=False, writes=True)
+            return
+        found = _look(path)
+        if found is None or stat.S_ISREG(found.st_mode):  # no device, pipe or folder
+            self._touch(path, reads=access != os.O_WRONLY, writes=access != os.O_RDONLY, found=found)
+
+    def replaced(self, name: Any) -> None:
+        """A file is about to be put in the place of another, cut off or deleted."""
+        path = self._run.path_of(name)
+        self._run.moved()
+        if not path.endswith(_MODULES):
+            self._touch(path, reads=False, writes=True)
+
+    def _touch(self, path: str, *, reads: bool, writes: bool, found: os.stat_result | None = None) -> None:
+        try:
+            self._run._touched(self, path, reads=reads, writes=writes)
+        except EfuseError as error:
+            self.refuse(error)
+            raise
+        if reads and path not in self._found:
+            self._found[path] = _digest_of(path, found)
+
+
+def _raise(error: EfuseError) -> None:
+    raise error
+
+
+def _read_module(path: str) -> None:
+    """A module's code is read, or what Python compiled of it before: its source counts where there is one."""
+    if path.endswith(".pyc"):
+        try:
+            source = source_from_cache(path)
+        except (ValueError, NotImplementedError):
+            source = path
+        path = source if Path(source).exists() else path
+    if path not in _modules:
+        _modules[path] = _digest_now(path)
+
+
+def _look(path: str) -> os.stat_result | None:
+    """What stands there; None for nothing, and for a name that no file can have."""
+    try:
+        return Path(path).stat()
+    except (OSError, ValueError):
+        return None
+
+
+def _digest_now(path: str) -> str:
+    """SHA-256 of a file's content as it is now; empty where it cannot be read. One reading for all boards."""
+    return _digest_of(path, _look(path))
+
+
+def _digest_of(path: str, found: os.stat_result | None) -> str:
+    if found is None or not stat.S_ISREG(found.st_mode):
+        return ""
+    signature = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    with _lock:
+        known = _known.get(path)
+    if known is not None and known[0] == signature:
+        return known[1]
+    digest = hashlib.sha256()
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError:
+        return ""
+    with _lock:
+        _known[path] = (signature, digest.hexdigest())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _python_folders() -> tuple[str, ...]:
+    """Where Python and parburn themselves lie."""
+    places = [Path(os.__file__).parent, Path(threading.__file__).parent, Path(__file__).parent.parent]
+    return tuple(os.path.realpath(place) + os.sep for place in dict.fromkeys(places))
+
+
+def _is_installed(path: str) -> bool:
+    return path.startswith((*_python_folders(), "/proc/", "/sys/", "/dev/")) or any(
+        f"{os.sep}{name}{os.sep}" in path for name in _PACKAGES
+    )
+
+
+# The hook ---------------------------------------------------------------------------------------------
+
+
+def _install() -> None:
+    global _hooked
+    with _lock:
+        if not _hooked:
+            _hooked = True
+            _python_folders()
+            sys.addaudithook(_heard)
+
+
+def _heard(event: str, arguments: tuple[Any, ...]) -> None:
+    """Called by Python for each audit event of the process."""
+    hears = _EVENTS.get(event)
+    if hears is None:
+        return
+    board = READER.get()
+    if board is None:
+        return
+    token = READER.set(None)  # what we open ourselves is nobody's
+    try:
+        hears(board, arguments)
+    finally:
+        READER.reset(token)
+
+
+def _open(board: BoardInputs, arguments: tuple[Any, ...]) -> None:
+    name, _mode, flags = arguments
+    if isinstance(name, (str, bytes, os.PathLike)):
+        board.opened(name, flags or 0)
+
+
+def _import(board: BoardInputs, arguments: tuple[Any, ...]) -> None:
+    if isinstance(arguments[1], str):  # a module of machine code
+        board.opened(arguments[1], os.O_RDONLY)
+
+
+def _rename(board: BoardInputs, arguments: tuple[Any, ...]) -> None:
+    board.replaced(arguments[0])
+    board.replaced(arguments[1])
+
+
+def _link(board: BoardInputs, arguments: tuple[Any, ...]) -> None:
+    board.replaced(arguments[1])
+
+
+def _remove(board: BoardInputs, arguments: tuple[Any, ...]) -> None:
+    if not isinstance(arguments[0], int):
+        board.replaced(arguments[0])
+
+
+_EVENTS: dict[str, Callable[[BoardInputs, tuple[Any, ...]], None]] = {
+    "open": _open,
+    "import": _import,
+    "os.rename": _rename,
+    "os.remove": _remove,
+    "os.truncate": _remove,
+    "os.symlink": _link,
+    "os.link": _link,
+}

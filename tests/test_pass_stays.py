@@ -1,0 +1,158 @@
+"""A PASS stays a PASS, and a quarantine is for what the chip shows: through the installed command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from parburn.ledger import export
+from tests.command import parburn
+from tests.provisioning import every_bit, rows, said, script
+from tests.rig import start_rig
+
+# Keys are made once a board and kept beside the script, in the folder that the run is started in.
+WITH_KEYS = """\
+import os
+
+entry = json.load(args.configfiles[0])[str(args.index)]
+path = "key-%d.bin" % args.index
+if not os.path.exists(path):
+    with open(path, "wb") as file:
+        file.write(os.urandom(32))
+espefuse(esp, efuses, args, "burn_custom_mac " + entry["mac"])
+espefuse(esp, efuses, args, "burn_key BLOCK_KEY0 %s XTS_AES_128_KEY" % path)
+efuses.burn_all()
+if os.path.exists("stop"):
+    raise RuntimeError("no more today")
+espefuse(esp, efuses, args, "burn_efuse DIS_DIRECT_BOOT 1")
+"""
+BOARDS = 16
+
+
+@pytest.fixture
+def ids(tmp_path: Path) -> Path:
+    path = tmp_path / "ids.json"
+    path.write_text(json.dumps({str(n): {"mac": f"aa:cd:ef:00:07:{n:02x}"} for n in range(1, 99)}))
+    return path
+
+
+def units(state: Path) -> list[dict[str, object]]:
+    text = export.export(state / "parburn" / "ledger.sqlite3")
+    found: list[dict[str, object]] = json.loads(text)["units"]
+    return found
+
+
+def test_begun_boards_are_not_quarantined_by_a_run_from_another_folder(
+    tmp_path: Path, ids: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, here, there = tmp_path / "state", tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    (here / "stop").touch()
+    path = script(tmp_path, "with_keys", WITH_KEYS)
+    with start_rig("esp32c3", BOARDS, tmp_path) as rig:
+        words = ("--ports", *rig.ports, "--scripts", path, "--configfiles", ids, "--do-not-confirm", "--json")
+        monkeypatch.chdir(here)
+        begun = parburn(*words, state=state)
+        assert begun.words == ["incomplete"] * BOARDS, said(begun)
+        left, bits = units(state), every_bit(rig)
+
+        monkeypatch.chdir(there)
+        report = tmp_path / "report.json"
+        elsewhere = parburn(*words, "--report", report, state=state)
+        assert elsewhere.words == ["refused"] * BOARDS, said(elsewhere)
+        assert elsewhere.exit == 3
+        error = elsewhere.results[0]["error"]
+        assert "begun with another plan" in error
+        assert str(left[0]["changed"])[:10] in rows(report)[0]["next_step"]
+        assert units(state) == left  # INCOMPLETE, with the reason and the time of then
+        assert every_bit(rig) == bits
+
+        monkeypatch.chdir(here)
+        (here / "stop").unlink()
+        again = parburn(*words, state=state)
+        assert again.words == ["pass"] * BOARDS, said(again)
+        assert {unit["state"] for unit in units(state)} == {"pass"}
+
+
+def test_an_edited_comment_leaves_a_pass_in_the_ledger(
+    tmp_path: Path, ids: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key cannot be read any more, so the script cannot ask for it again: it fails, the unit does not."""
+    state = tmp_path / "state"
+    monkeypatch.chdir(tmp_path)
+    path = script(tmp_path, "with_keys", WITH_KEYS)
+    with start_rig("esp32c3", 2, tmp_path) as rig:
+        words = ("--ports", *rig.ports, "--scripts", path, "--configfiles", ids, "--do-not-confirm", "--json")
+        assert parburn(*words, state=state).words == ["pass"] * 2
+        bits = every_bit(rig)
+        script(tmp_path, "with_keys", f"# a comment\n{WITH_KEYS}")
+        report = tmp_path / "report.json"
+        edited = parburn(*words, "--report", report, state=state)
+        assert edited.words == ["failed"] * 2, said(edited)
+        assert "that PASS stays in the ledger" in rows(report)[0]["burned"]
+        assert every_bit(rig) == bits
+        for unit in units(state):
+            assert unit["state"] == "pass"
+            assert str(unit["reason"]).startswith("passed; a later run: ")
+        script(tmp_path, "with_keys", WITH_KEYS)
+        assert parburn(*words, state=state).words == ["already-pass"] * 2
+
+
+NAMED = "NAME = 'JTAG_DISABLE' if esp.CHIP_NAME == 'ESP32' else 'DIS_DIRECT_BOOT'\n"
+MAC_ONLY = "espefuse(esp, efuses, args, 'burn_custom_mac aa:cd:ef:00:08:%02x' % args.index)\n"
+
+
+def test_another_version_that_finds_all_there_is_already_pass_and_one_that_asks_for_more_burns_it(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "state"
+    path = script(tmp_path, "mac", MAC_ONLY)
+    with start_rig("esp32:1,esp32c3:1", tmp_path=tmp_path) as rig:
+        words = ("--ports", *rig.ports, "--scripts", path, "--do-not-confirm", "--json")
+        assert parburn(*words, state=state).words == ["pass"] * 2
+        script(tmp_path, "mac", f"# a comment\n{MAC_ONLY}")
+        edited = parburn(*words, state=state)
+        assert edited.words == ["already-pass"] * 2, said(edited)
+        assert "by an earlier version of the script" in edited.stdout
+        before = [rig.programs(n) for n in range(2)]
+        script(tmp_path, "mac", f"{MAC_ONLY}{NAMED}espefuse(esp, efuses, args, 'burn_efuse %s 1' % NAME)\n")
+        more = parburn(*words, state=state)
+        assert more.words == ["pass"] * 2, said(more)
+        assert all(rig.programs(n) > before[n] for n in range(2))
+
+
+def test_a_chip_of_another_ledger_is_told_as_that(
+    tmp_path: Path, ids: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = script(tmp_path, "with_keys", WITH_KEYS)
+    with start_rig("esp32c3", 3, tmp_path) as rig:
+        words = ("--scripts", path, "--configfiles", ids, "--do-not-confirm", "--json")
+        assert parburn("--ports", rig.ports[0], *words, state=tmp_path / "first").exit == 0
+        bits = every_bit(rig)
+        second = parburn("--ports", rig.ports[0], *words, state=tmp_path / "second")
+        assert second.words == ["refused"], said(second)
+        error = second.results[0]["error"]
+        assert "carries MAC aa:cd:ef:00:07:01, a key in BLOCK_KEY0, unknown to this ledger" in error
+        assert "another PC's?" in error
+        assert "coding" not in error
+        assert "protected" not in error
+        assert every_bit(rig) == bits
+        # Neither its index nor that of others is lost by it.
+        own = parburn("--ports", rig.ports[1], *words, state=tmp_path / "second")
+        assert own.results[0]["index"] == 1, said(own)
+
+
+def test_a_chip_that_this_ledger_knows_is_told_what_is_in_the_way(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    path = script(tmp_path, "mac", MAC_ONLY)
+    with start_rig("esp32c3", 1, tmp_path) as rig:
+        words = ("--ports", *rig.ports, "--scripts", path, "--do-not-confirm", "--json")
+        assert parburn(*words, state=state).words == ["pass"]
+        script(tmp_path, "mac", MAC_ONLY.replace("aa:cd", "aa:ce"))
+        other = parburn(*words, state=state)
+        assert "unknown to this ledger" not in other.results[0]["error"], said(other)
+        assert other.words != ["pass"]
