@@ -284,6 +284,32 @@ def _nested_index() -> None:
     fleet.script_options = lambda *given: whole(*given)._replace(allow_fixed_index=True)
 
 
+def _assigned_index() -> None:
+    """`args.index` may be set."""
+    from argparse import Namespace
+
+    _replace("parburn.script.namespace", "ScriptArgs", lambda index, **more: Namespace(index=index, **more))
+
+
+def _shared_modules() -> None:
+    """One board's script has the same modules as another's."""
+    from parburn.script import standins
+
+    made: dict[str, Any] = {}
+
+    def shared(name: str, maker: Callable[[], Any]) -> Callable[[], Any]:
+        return lambda: made.setdefault(name, maker())
+
+    standins._OWN = {name: shared(name, maker) for name, maker in standins._OWN.items()}
+
+
+def _pass_for_other_inputs() -> None:
+    """A unit that has passed is not asked whether the files that its script read are still the same."""
+    from parburn.run import SharedRun
+
+    SharedRun.changed_input = lambda self, kept: ""  # type: ignore[method-assign]  # the mutation
+
+
 # Commands that are cut -----------------------------------------------------------------------------------
 
 
@@ -334,6 +360,9 @@ MUTATIONS: Mapping[str, Callable[[], None]] = {
     "subset instead of equal": _subset_is_there,
     "locks over other content": _lock_over_content,
     "a nested index": _nested_index,
+    "an assigned index": _assigned_index,
+    "modules shared by boards": _shared_modules,
+    "PASS for changed inputs": _pass_for_other_inputs,
     "no block number in the program command": _no_block_number,
     "no harmless read behind a poll": _no_write_guard,
     "the op code stays in CONF": _op_code_stays,

@@ -101,6 +101,11 @@ PRESSING_IDENTITY: Mapping[str, IdentityTheme] = {
     "locks over other content": _identity(
         "run", product=Product(key="own"), content_share=0.4, contents=("key",),
     ),
+    "an assigned index": _identity("run", product=Product(serial="flag", odd="assigned")),
+    "modules shared by boards": _identity("run", product=Product(serial="flag", odd="kept")),
+    "PASS for changed inputs": _identity(
+        "run", "week", product=Product(serial="efuse", week="file"), done_share=0.5,
+    ),
     "a nested index": _identity("run", product=Product(serial="flag", nested="fixed")),
 }  # fmt: skip
 PRESSING_CUT: Mapping[str, Theme] = {

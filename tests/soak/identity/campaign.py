@@ -68,7 +68,7 @@ class IdentityTheme:
 STEPS = (
     ("run", 6.0), ("append", 1.5), ("rewrite", 1.0), ("shift", 1.0), ("blank", 0.7), ("two", 1.2),
     ("prompt", 1.0), ("other", 1.5), ("renamed", 0.7), ("undeclared", 0.7), ("lost", 0.4), ("old", 0.4),
-    ("release", 0.6),
+    ("release", 0.6), ("scrap", 0.3), ("unmade", 0.3),
 )  # fmt: skip
 IDENTITY = IdentityTheme(STEPS)
 
@@ -89,12 +89,13 @@ def draw_product(rng: random.Random) -> Product:
         serial=serial,
         uid=uid,
         name="efuse" if not uid and serial != "flag" and rng.random() < 0.5 else "",
-        week="efuse" if serial != "flag" and rng.random() < 0.4 else "",
+        week=rng.choice(("", "efuse", "file")) if serial != "flag" else "",
         key=key,
         whole=whole,
         hidden=rng.random() < 0.5,
         guarded=guarded,
         nested="own" if rng.random() < 0.25 else "",
+        odd="kept" if rng.random() < 0.2 else "",
         burns=not guarded and rng.random() < 0.4,
         counter=rng.random() < 0.4,
         tabled=serial not in ("bits", "data") or rng.random() < 0.5,
@@ -224,6 +225,7 @@ class IdentityCampaign:
         forbidden: str = "",
         open_to_all: bool = False,
         options: Sequence[str] = (),
+        new_ledger: bool = True,
     ) -> Ended:
         """Run a line's command on these boards and look at what came of it."""
         rng, theme = self.rng, self.theme
@@ -234,6 +236,8 @@ class IdentityCampaign:
         report = self.folder / f"report{self.number}.{rng.choice(('json', 'csv'))}"
         words = line.command(ports, self.ledger, declares=declares, rng=rng)
         words += ["--report", str(report), *options]
+        if not new_ledger:
+            words.remove("--new-ledger")
         hasty = bool(drawn) or crash is not None or rng.random() < theme.hasty_share
         self.result.log.append(
             f"  {line.name or 'by content'} boards {list(slots)} {crash or kill_after_s} {drawn}"
@@ -459,6 +463,8 @@ class IdentityCampaign:
             return
         kept = [u for u in units_of(self.ledger) if u.spent and u.index is not None]
         named = self.main.name or self.batch_by_content()
+        copy, known = self.folder / "lost.json", frozenset(self.checker.known)
+        self._require(self.command("export", "--output", str(copy)), "ledger export")
         for path in self._files_of_ledger():
             if not path.name.endswith(".witness"):
                 path.unlink()
@@ -471,7 +477,11 @@ class IdentityCampaign:
         self.checker.spent_elsewhere.clear()
         self.copy = None
         self.strangers.update(self.checker.owners)
-        if self.rng.random() < 0.6 and named:
+        how = self.rng.choice(("nothing", "indexes", "ledger"))
+        if how == "ledger":
+            self._require(self.command("import-used", str(copy), "--why", "lost"), "import-used of a ledger")
+            self.checker.known.update(known)
+        elif how == "indexes" and named:
             used = self.folder / "used.txt"
             rows = [u for u in kept if u.batch == named]
             used.write_text("".join(f"{u.index},{u.chip},{u.mac}\n" for u in rows))
@@ -523,6 +533,30 @@ class IdentityCampaign:
         if bad:
             unit = self.rng.choice(bad)
             self._require(self.command("release", unit.mac, "--why", "examined"), "ledger release")
+        self.run(self.main, self.boards())
+
+    def step_scrap(self) -> None:
+        """A board is dead: it is written off, and its record with it."""
+        boards = [n for n in self.checker.owners if n in self.checker.known and n not in self.twins]
+        if boards:
+            board = self.rng.choice(boards)
+            mac = self.checker.key(board)[1]
+            self._require(self.command("scrap", mac, "--why", "broken"), "ledger scrap")
+            self.checker.scrapped[board] = self.bench.memory(board).cells
+            self.strangers.add(board)
+        self.run(self.main, self.boards())
+
+    def step_unmade(self) -> None:
+        """Nobody has said that a ledger may be made."""
+        if self.ledger.exists():
+            self.step_run()
+        else:
+            self.run(self.main, self.boards(), kills=False, new_ledger=False, forbidden="there is no ledger")
+
+    def step_week(self) -> None:
+        """A file that the script reads is another one now."""
+        self.people.week += 1
+        self.main.write_files()
         self.run(self.main, self.boards())
 
     def _require(self, ended: Ended, what: str) -> None:
@@ -617,4 +651,7 @@ STEP: Mapping[str, Callable[[IdentityCampaign], None]] = {
     "lost": IdentityCampaign.step_lost,
     "old": IdentityCampaign.step_old,
     "release": IdentityCampaign.step_release,
+    "scrap": IdentityCampaign.step_scrap,
+    "unmade": IdentityCampaign.step_unmade,
+    "week": IdentityCampaign.step_week,
 }

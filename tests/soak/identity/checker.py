@@ -71,10 +71,11 @@ def recorded_in(ledger: Path) -> frozenset[tuple[str, str]]:
 
 
 class Owner(NamedTuple):
-    """Whose a board is: the identity, and the key that its script made."""
+    """Whose a board is: the identity, the key that its script made, and the week that it was burned with."""
 
     who: int
     saved: bytes = b""
+    week: int = 0
 
 
 @dataclass
@@ -109,6 +110,7 @@ class IdentityChecker(Struck):
     passed: set[int] = field(default_factory=set)
     spent_elsewhere: dict[tuple[str, int], int] = field(default_factory=dict)
     frozen: dict[int, dict[int, int]] = field(default_factory=dict)
+    scrapped: dict[int, dict[int, int]] = field(default_factory=dict)  # cells when it was written off
     twins: frozenset[int] = frozenset()
     _before: dict[int, dict[int, int]] = field(default_factory=dict)
     _recorded: frozenset[tuple[str, str]] = frozenset()  # chips of which a block was recorded as verified
@@ -142,6 +144,8 @@ class IdentityChecker(Struck):
         yield from self._units(units, memories)
         for board, memory in memories.items():
             yield from self._bits(board, memory)
+            if self.scrapped.get(board, memory.cells) != memory.cells:
+                yield f"{self._name(board)} was written off, and burned after that"
         yield from self._doubles(memories)
         if not any(run.ended.exit == KILLED for run in runs):
             reached = [n for n in at_work if all(DAMAGE.match(one) for one in fired.get(n, ()))]
@@ -179,7 +183,7 @@ class IdentityChecker(Struck):
             name = self.key(board)[1].replace(":", "") + (".24" if short else ".bin")
             path = self.people.folder / "saved" / name
             saved = path.read_bytes() if path.exists() else b""
-        self.owners[board] = Owner(who, saved)
+        self.owners[board] = Owner(who, saved, self.people.week)
         self.known.add(board)
 
     # What was said --------------------------------------------------------------------------------------
@@ -238,6 +242,8 @@ class IdentityChecker(Struck):
                 self._take(board, who)
             if who != self.owners[board].who:
                 yield f"{name}: {said} as identity {who}, and it is {self.owners[board].who}"
+            elif self.people.product.week and self.owners[board].week != self.people.week:
+                yield f"{name}: {said}, and it holds the week {self.owners[board].week} of an earlier load"
             elif not same(memory, self.cells(board)):
                 wrong = [
                     b.name for b in memory.chip.blocks if memory.cells[b.index] != self.cells(board)[b.index]
@@ -319,7 +325,7 @@ class IdentityChecker(Struck):
     def cells(self, board: int) -> dict[int, int]:
         """What a board holds when it is whole."""
         owner, chip = self.owners[board], self.bench.memory(board).chip
-        return self.people.cells(chip, self.blank[board], owner.who, owner.saved)
+        return self.people.cells(chip, self.blank[board], owner.who, owner.saved, owner.week)
 
     def _bits(self, board: int, memory: EfuseMemory) -> Iterator[str]:
         """Not one bit but those that it came with and those of its own identity, whatever state it is in."""

@@ -80,6 +80,7 @@ class Line:
         words = ["--json", "--ports", *ports, "--scripts", str(self.script), "--configfiles", *files]
         words += ["--ledger", str(ledger), *([] if asking else ["--do-not-confirm"])]
         words += ["--extend-efuse-table", str(self.table)] if self.people.product.table() else []
+        words += [] if ledger.exists() else ["--new-ledger"]
         words += ["--batch", self.name] if self.name else []
         if declares:
             told = [f"{path.name}={form.declared}" for path, form, _ in self.files if form.declared]

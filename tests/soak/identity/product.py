@@ -24,6 +24,7 @@ NAME = int.from_bytes(b"LAMP2", "big")
 WEEK = 0x2447
 FIRST_FLAG = SERIAL_AT
 FIXED_INDEX = 3  # that a script writes down for all boards
+KEPT_S = 0.02
 FIRST_OF_OTHERS = 1000  # identities of the second line that the first has not
 SHARED_KEY = 4711  # number of the key that all boards of a product have
 
@@ -40,12 +41,13 @@ class Product:
     serial: str = ""  # efuse, save, bits, data, flag (one bit, which no other identity has)
     uid: str = ""  # rows (each row its own value), halves (one number of two fields)
     name: str = ""  # efuse
-    week: str = ""  # efuse
+    week: str = ""  # efuse, file (the script reads it from a file)
     key: str = ""
     whole: bool = False
     hidden: bool = False
     guarded: bool = False
     nested: str = ""  # own, or fixed: the index that the outer script gives to the inner one
+    odd: str = ""  # assigned (args.index is set), kept (the record lies in a module meanwhile)
     burns: bool = False  # burn_all() behind the user block
     counter: bool = False
     tabled: bool = True  # a custom table has a field for the serial
@@ -111,6 +113,7 @@ class People:
     def __init__(self, folder: Path, product: Product) -> None:
         self.folder, self.product = folder, product
         self.doubled: dict[tuple[int, str], int] = {}
+        self.week = WEEK
         self.key_words: set[int] = set()  # of all keys that records name, in either order
 
     def value_of(self, who: int, column: str) -> int:
@@ -137,6 +140,7 @@ class People:
         for number in (who, SHARED_KEY):
             self._write("keys", f"{number}.bin", key_of(number))
             self._write("keys", f"{number}.24", key_of(number, 24))
+            self._write("keys", "week.txt", str(self.week).encode())
             for key in (key_of(number), key_of(number)[::-1]):
                 self.key_words.update(struct.unpack("<8I", key))
         if self.product.whole:
@@ -158,7 +162,7 @@ class People:
         if not path.exists() or path.read_bytes() != data:
             path.write_bytes(data)
 
-    def user_block(self, who: int, controller: str) -> int:
+    def user_block(self, who: int, controller: str, week: int | None = None) -> int:
         """What the user block of a chip holds as an identity, all of it."""
         product, bits = self.product, 0
         if product.mac:
@@ -173,12 +177,16 @@ class People:
         if product.uid:
             low, high = uid_of(self.value_of(who, "uid"), product.uid)
             bits |= (low | high << 32) << UID_AT
-        return bits | (NAME << NAME_AT if product.name else 0) | (WEEK << WEEK_AT if product.week else 0)
+        bits |= NAME << NAME_AT if product.name else 0
+        return bits | ((self.week if week is None else week) << WEEK_AT if product.week else 0)
 
-    def cells(self, chip: Chip, blank: Mapping[int, int], who: int, saved: bytes = b"") -> dict[int, int]:
-        """Cells by block of a chip that is an identity, whole. `saved`: the key that its script made."""
+    def cells(
+        self, chip: Chip, blank: Mapping[int, int], who: int, saved: bytes = b"", week: int | None = None
+    ) -> dict[int, int]:
+        """Cells by block of a chip that is an identity, whole. `saved`: the key that its script made; `week`:
+        when it was burned, where that is not now."""
         memory = EfuseMemory(chip, blank)
-        memory.preset(USER, memory.reading(USER).bits | self.user_block(who, chip.controller))
+        memory.preset(USER, memory.reading(USER).bits | self.user_block(who, chip.controller, week))
         size = 24 if not memory.pgm and memory.field_bits(chip.coding) else 32
         own, shared = key_of(self.value_of(who, "key"), size), key_of(SHARED_KEY, size)
         key = {"own": own, "shared": shared, "saved": saved, "": b""}[self.product.key]
@@ -236,7 +244,7 @@ def at_once(path, data):
         out.write(data)
     os.replace(path + '.new', path)
 entry = {{}}
-"""
+{before}"""
 _MAC_BITS = """\
 mac = number_of(entry['mac'])
 bits(mac << 8 | crc_of(mac.to_bytes(6, 'little')) | 1 << 184 if classic else mac << 200, 0)
@@ -249,6 +257,11 @@ _SERIAL = {
     "data": f"burn('burn_block_data --offset {SERIAL_AT // 8} BLOCK3 '"
             " + os.path.join(folder, 'blocks', entry['note'] + '.serial'))\n",
 }  # fmt: skip
+_WEEK = {
+    "": "",
+    "efuse": f"burn('burn_efuse WEEK {WEEK}')\n",
+    "file": "burn('burn_efuse WEEK ' + open(os.path.join(folder, 'keys', 'week.txt')).read())\n",
+}
 _KEY = {
     "own": "key = entry['key']\n",
     "shared": f"key = os.path.join(folder, 'keys', '{SHARED_KEY}.bin')\n",
@@ -267,9 +280,12 @@ burn('burn_key flash_encryption ' + key if classic else 'burn_key BLOCK_KEY0 ' +
 
 def script_of(product: Product, folder: Path, reads: Sequence[tuple[str, str]]) -> str:
     """The script of a product. `reads`: for each file its name, and how its record is read."""
-    text = _HEAD.format(columns=product.columns, folder=str(folder))
+    before = f"args.index = {FIXED_INDEX}\n" if product.odd == "assigned" else ""
+    text = _HEAD.format(columns=product.columns, folder=str(folder), before=before)
     for name, read in reads:
         text += f"f = opened({name!r})\nentry.update({read})\n"
+    if product.odd == "kept":  # meanwhile the other boards put theirs there
+        text += f"import time\njson.entry = entry\ntime.sleep({KEPT_S})\nentry = json.entry\n"
     text += "classic = esp.CHIP_NAME == 'ESP32'\n"
     body = _user_block(product)
     body += "efuses.burn_all()\n" if product.burns else ""
@@ -296,7 +312,7 @@ def _user_block(product: Product) -> str:
     if product.uid:
         text += "low, high = entry['uid'].split('-')\nburn('burn_efuse UID_0 ' + low + ' UID_1 ' + high)\n"
     text += f"burn('burn_efuse PRODUCT 0x{NAME:010x}')\n" if product.name else ""
-    return text + (f"burn('burn_efuse WEEK {WEEK}')\n" if product.week else "")
+    return text + _WEEK[product.week]
 
 
 def nesting(inner: str, index: str) -> str:
