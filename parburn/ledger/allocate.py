@@ -122,11 +122,13 @@ def _never_attempted(found: Sequence[_Unit]) -> bool:
 
 
 def _units_of(connection: sqlite3.Connection, identity: Identity) -> list[_Unit]:
+    """What is known of a chip; of one that was imported by its MAC nobody knows the unique id yet."""
     return [
         _Unit(row[0], row[1], row[2], row[3], State(row[4]), row[5], bool(row[6]))
         for row in connection.execute(
             "SELECT units.id, batch, name, idx, state, run, spent FROM units"
-            " JOIN batches ON batches.id = batch WHERE mac = ? AND chip = ? AND unique_id = ?",
+            " JOIN batches ON batches.id = batch WHERE mac = ? AND chip = ? AND unique_id IN (?, '')"
+            " ORDER BY unique_id DESC",
             (identity.mac, identity.chip, identity.unique_id),
         )
     ]
@@ -387,7 +389,12 @@ def _grant_known(
     connection.execute(
         "UPDATE units SET state = ?, run = ? WHERE id = ?", (state.value, transaction.run, unit.id)
     )
-    transaction.history.append("claimed-again", unit=unit.id, state=state, index=unit.index)
+    learned = connection.execute(
+        "UPDATE units SET unique_id = ? WHERE id = ? AND unique_id != ?",
+        (identity.unique_id, unit.id, identity.unique_id),
+    ).rowcount
+    who = {"batch": batch.name, **identity._asdict()} if learned else {}
+    transaction.history.append("claimed-again", unit=unit.id, state=state, index=unit.index, **who)
     jobs = connection.execute("SELECT job FROM passes WHERE unit = ?", (unit.id,)).fetchall()
     (image,) = connection.execute("SELECT image_passed FROM units WHERE id = ?", (unit.id,)).fetchone()
     return Granted(

@@ -275,7 +275,7 @@ def _mark_used(
             f"{file}:{entry.line}: index {index} is held by the chip {taken[1] or 'of an import'}."
         )
     known = connection.execute(
-        "SELECT idx FROM units WHERE batch = ? AND chip = ? AND mac = ? AND unique_id = ?",
+        "SELECT idx FROM units WHERE batch = ? AND chip = ? AND mac = ? AND (unique_id = ? OR mac != '')",
         (batch, entry.chip, entry.mac, unique_id),
     ).fetchone()
     if known is not None:

@@ -252,6 +252,28 @@ def test_import_used(path: Path, tmp_path: Path) -> None:
     assert "verifies" in export.verify(path)
 
 
+def test_a_chip_imported_by_its_mac_keeps_the_index_whatever_its_unique_id(
+    path: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "used.csv"
+    file.write_text("1,esp32c3,aa:bb:cc:00:00:07\n2,esp32c3,aa:bb:cc:00:00:08\n")
+    seven, eight = (Identity("esp32c3", f"aa:bb:cc:00:00:0{n}", f"{n:032x}") for n in (7, 8))
+
+    async def work() -> None:
+        for _ in range(2):
+            async with opened(path) as ledger:
+                claims = await claims_of(ledger, [chip(1), eight, seven])
+                assert [(claim.index, claim.known) for claim in claims[1:]] == [(2, True), (1, True)]
+
+    upkeep.init(path, why="new machine")
+    upkeep.import_used(path, file, why="old sheet", batch="default")
+    run(work())
+    assert "verifies" in export.verify(path)
+    file.write_text("5,esp32c3,aa:bb:cc:00:00:07\n")
+    with pytest.raises(UnitRefused, match="has a record already"):
+        upkeep.import_used(path, file, why="x", batch="default")
+
+
 @pytest.mark.parametrize(
     "line", ["x", "3-1", "1,2", "1-2,esp32,aa:bb:cc:dd:ee:ff", "1,esp32,nonsense", "-5", "1e3"]
 )
