@@ -19,7 +19,7 @@ from tests.soak.campaign import CHIPS, COMMAND_BYTES, COMMANDS, KINDS, Result
 from tests.soak.child import KILLED, Crash, Ended, start_forked
 from tests.soak.identity.checker import IdentityChecker, Played, units_of
 from tests.soak.identity.forms import FORMS
-from tests.soak.identity.lines import Line
+from tests.soak.identity.lines import FIRST_STATION, Line
 from tests.soak.identity.product import FIRST_OF_OTHERS, USER, People, Product
 
 UNCODED = Made("esp32")
@@ -33,6 +33,7 @@ LONGEST_RUN_S = 2.5  # within which a kill at a random time strikes
 ROUNDS = 6  # until everybody has a record at the end, where values were taken
 ASKED = "Type BURN"
 
+OTHER_PURPOSE = 6  # has the bits of the purpose that is wanted, and one more
 MARGIN = 12  # records more than boards
 
 
@@ -52,7 +53,7 @@ class IdentityTheme:
     forms: tuple[str, ...] = tuple(FORMS)
     two_files: float = 0.25
     content_share: float = 0.2  # of the boards that come with content
-    contents: tuple[str, ...] = ("whole", "part", "more", "key", "counter")
+    contents: tuple[str, ...] = ("whole", "part", "more", "key", "purpose", "counter", "crc")
     doubled_share: float = 0.3  # of the campaigns: records that differ, with one value
     hasty_share: float = 0.75  # of the runs; the others wait as long as the program that ships
     powered_share: float = 0.5
@@ -66,9 +67,9 @@ class IdentityTheme:
 
 
 STEPS = (
-    ("run", 6.0), ("append", 1.5), ("rewrite", 1.0), ("shift", 1.0), ("blank", 0.7), ("two", 1.2),
-    ("prompt", 1.0), ("other", 1.5), ("renamed", 0.7), ("undeclared", 0.7), ("lost", 0.4), ("old", 0.4),
-    ("release", 0.6), ("scrap", 0.3), ("unmade", 0.3),
+    ("run", 6.0), ("station", 1.0), ("comment", 0.7), ("append", 1.5), ("rewrite", 1.0), ("shift", 1.0),
+    ("blank", 0.7), ("two", 1.2), ("prompt", 1.0), ("other", 1.5), ("renamed", 0.7), ("undeclared", 0.7),
+    ("lost", 0.4), ("old", 0.4), ("release", 0.6), ("scrap", 0.3), ("unmade", 0.3),
 )  # fmt: skip
 IDENTITY = IdentityTheme(STEPS)
 
@@ -117,12 +118,15 @@ class IdentityCampaign:
         chips = theme.chips if rng.random() < 0.5 or len(theme.chips) == 1 else (rng.choice(theme.chips),)
         self.made = [rng.choice(chips) for _ in range(count)]
         records = count + MARGIN
+        if product.key == "own" and not product.burns and rng.random() < theme.doubled_share:
+            self.people.spoiled.add(rng.randint(1, count))
         if (product.serial not in ("", "flag") or product.mac) and rng.random() < theme.doubled_share:
             column = "serial" if product.serial not in ("", "flag") else "mac"
             if not product.whole or product.mac:
                 second = rng.randint(2, count)
                 self.people.doubled[second, column] = rng.randrange(1, second)
         self.one_layout = len({one.chip == "esp32" for one in self.made}) == 1
+        self.never: set[int] = set()
         for board in range(count):
             if rng.random() < theme.content_share:
                 self._give_content(board, rng.choice(theme.contents), records)
@@ -172,6 +176,11 @@ class IdentityCampaign:
             self.made[board] = Made(made.chip, made.settings, content=((USER, 1023 << 56),))
         elif kind == "key" and product.key and controller == "pgm":
             self.made[board] = Made(made.chip, made.settings, content=((4, (1 << 256) - 1),))
+        elif kind == "purpose" and product.key and product.hidden and controller == "pgm":
+            self.made[board] = Made(made.chip, made.settings, content=(("KEY_PURPOSE_0", OTHER_PURPOSE),))
+        elif kind == "crc" and controller == "classic":
+            self.made[board] = Made(made.chip, made.settings, content=(("MAC_CRC", 0xFF),))
+            self.never.add(board)
         elif kind == "counter" and product.counter and controller == "pgm":
             self.made[board] = Made(made.chip, made.settings, content=(("SECURE_VERSION", 3),))
 
@@ -226,6 +235,7 @@ class IdentityCampaign:
         open_to_all: bool = False,
         options: Sequence[str] = (),
         new_ledger: bool = True,
+        first_part: bool = False,
     ) -> Ended:
         """Run a line's command on these boards and look at what came of it."""
         rng, theme = self.rng, self.theme
@@ -236,6 +246,8 @@ class IdentityCampaign:
         report = self.folder / f"report{self.number}.{rng.choice(('json', 'csv'))}"
         words = line.command(ports, self.ledger, declares=declares, rng=rng)
         words += ["--report", str(report), *options]
+        if first_part:
+            words[words.index(str(line.script))] = str(line.script.with_name(FIRST_STATION))
         if not new_ledger:
             words.remove("--new-ledger")
         hasty = bool(drawn) or crash is not None or rng.random() < theme.hasty_share
@@ -252,7 +264,7 @@ class IdentityCampaign:
         ended = running.ended(kill_after_s=kill_after_s)
         played = Played(
             line.name, tuple(line.who), dict(zip(ports, slots, strict=True)), ended, report,
-            forbidden=forbidden, open_to_all=open_to_all,
+            forbidden=forbidden, open_to_all=open_to_all, first_part=first_part,
         )  # fmt: skip
         self._settle([played])
         return ended
@@ -333,6 +345,19 @@ class IdentityCampaign:
 
     def step_run(self) -> None:
         """The daily run."""
+        self.run(self.main, self.boards())
+
+    def step_station(self) -> None:
+        """The first of two stations, with the batch and all of its files."""
+        product = self.people.product
+        if not product.key or product.guarded or not product.user_block_burned:
+            self.step_run()
+        else:
+            self.run(self.main, self.boards(), first_part=True)
+
+    def step_comment(self) -> None:
+        """Somebody edits a comment of the script."""
+        self.main.edit_script()
         self.run(self.main, self.boards())
 
     def step_append(self) -> None:
@@ -475,6 +500,7 @@ class IdentityCampaign:
         self.checker.known.clear()
         self.checker.passed.clear()
         self.checker.spent_elsewhere.clear()
+        self.checker.forget()
         self.copy = None
         self.strangers.update(self.checker.owners)
         how = self.rng.choice(("nothing", "indexes", "ledger"))
@@ -507,6 +533,7 @@ class IdentityCampaign:
         for path in folder.iterdir():
             if with_witness or not path.name.endswith(".witness"):
                 shutil.copy(path, self.folder / path.name)
+        self.checker.forget()
         if not with_witness and newer:
             self.run(self.main, self.boards(), kills=False, forbidden="the ledger is older than its witness")
             if self.result.violations:
@@ -514,6 +541,7 @@ class IdentityCampaign:
         if not with_witness:
             self._require(self.command("adopt", "--why", "a copy"), "ledger adopt")
         self.checker.known &= known
+        self.checker.forget()
         self.checker.passed &= known
         self.copy = None
         self.strangers.update(set(self.checker.owners) - known)
@@ -620,6 +648,8 @@ class IdentityCampaign:
         if board not in checker.owners:
             return True
         batch = self.main.name or self.batch_by_content()
+        if checker.owners[board].who in self.people.spoiled:
+            return False
         units = [u for u in units_of(self.ledger) if (u.chip, u.mac) == checker.key(board)]
         return any(u.batch == batch and u.spent for u in units)
 
@@ -639,6 +669,8 @@ def units_of_text(ledger: Path, folder: Path) -> bool:
 NEED_TELLING = tuple(name for name, form in FORMS.items() if form.declared)
 STEP: Mapping[str, Callable[[IdentityCampaign], None]] = {
     "run": IdentityCampaign.step_run,
+    "station": IdentityCampaign.step_station,
+    "comment": IdentityCampaign.step_comment,
     "append": IdentityCampaign.step_append,
     "rewrite": IdentityCampaign.step_rewrite,
     "shift": IdentityCampaign.step_shift,

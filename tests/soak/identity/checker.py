@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from tests.soak.identity.product import FIRST_FLAG, MAC_AT, SERIAL_AT, UID_AT, U
 
 UNCHANGED = ("already-pass", "failed", "refused", "no-answer")
 PASSED = ("pass", "already-pass")
+UNDER_WAY = ("burn-attempted", "burned", "verified", "locked", "incomplete")
+_STEPS = re.compile(r"(?:all (\d+)|(\d+) of \d+) steps")
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Played:
     report: Path | None
     forbidden: str = ""
     open_to_all: bool = False  # nothing in its files or ledger is wrong: it is not refused as a whole
-    dry: bool = False
+    first_part: bool = False  # the script is that of the first station
 
 
 @dataclass
@@ -109,9 +112,11 @@ class IdentityChecker(Struck):
     passed: set[int] = field(default_factory=set)
     spent_elsewhere: dict[tuple[str, int], int] = field(default_factory=dict)
     frozen: dict[int, dict[int, int]] = field(default_factory=dict)
+    never: set[int] = field(default_factory=set)  # boards that must not be burned at all
     scrapped: dict[int, dict[int, int]] = field(default_factory=dict)  # cells when it was written off
     twins: frozenset[int] = frozenset()
     _before: dict[int, dict[int, int]] = field(default_factory=dict)
+    _passed_before: frozenset[tuple[str, str, str]] = frozenset()
     _recorded: frozenset[tuple[str, str]] = frozenset()  # chips of which a block was recorded as verified
     _told_apart: bool = False  # a twin was burned although the record tells it from the other
 
@@ -143,6 +148,8 @@ class IdentityChecker(Struck):
         yield from self._units(units, memories)
         for board, memory in memories.items():
             yield from self._bits(board, memory)
+            if board in self.never and memory.cells != self.factory[board]:
+                yield f"{self._name(board)} was burned, and its factory identity is unclear"
             if self.scrapped.get(board, memory.cells) != memory.cells:
                 yield f"{self._name(board)} was written off, and burned after that"
         yield from self._doubles(memories)
@@ -151,6 +158,11 @@ class IdentityChecker(Struck):
             yield from self._registers(reached)
         self._before = {board: dict(memory.cells) for board, memory in memories.items()}
         self._recorded = recorded_in(self.ledger)
+        self._passed_before = frozenset((u.batch, u.chip, u.mac) for u in units if u.state == "pass")
+
+    def forget(self) -> None:
+        """The ledger is another one now."""
+        self._passed_before = frozenset()
 
     def _name(self, board: int) -> str:
         return f"board {board} ({self.bench.memory(board).chip.name})"
@@ -170,6 +182,8 @@ class IdentityChecker(Struck):
             return
         if self.spent_elsewhere.get((run.batch, who), board) != board:
             yield f"{self._name(board)} got identity {who}, whose index was imported as used"
+        if who in self.people.spoiled and not run.first_part:
+            yield f"{self._name(board)} got identity {who}, whose key file holds nothing but zeros"
         self._take(board, who)
 
     def _saved(self, board: int) -> bytes:
@@ -228,7 +242,8 @@ class IdentityChecker(Struck):
             yield f"{name}: {said}, and its bits changed"
         if said not in PASSED:
             return
-        self.passed.add(board)
+        if not run.first_part:
+            self.passed.add(board)
         self.known.add(board)
         if index is None:
             if memory.cells != self._before[board]:
@@ -246,6 +261,8 @@ class IdentityChecker(Struck):
                 yield f"{name}: {said} as identity {who}, and it is {self.owners[board].who}"
             elif self.people.product.week and self.owners[board].week != self.people.week:
                 yield f"{name}: {said}, and it holds the week {self.owners[board].week} of an earlier load"
+            elif run.first_part and same(memory, self.cells(board, first_part=True)):
+                pass
             elif not same(memory, self.cells(board)):
                 wrong = [
                     b.name for b in memory.chip.blocks if memory.cells[b.index] != self.cells(board)[b.index]
@@ -280,7 +297,11 @@ class IdentityChecker(Struck):
             if row["burned"].startswith("nothing was burned") and changed:
                 yield f"{name}: {row['burned']!r}, and its bits changed"
             if row["burned"].startswith("all ") and row["result"] != "quarantined":
-                yield from self._all_steps(board, name, row, memories[board])
+                yield from self._all_steps(run, board, name, row, memories[board])
+            steps = _STEPS.match(row["burned"])
+            events = [one for one in _events(run.ended) if one["event"] == "burned" and one["port"] == port]
+            if steps and len(events) != int(steps[1] or steps[2]):
+                yield f"{name}: {row['burned']!r}, and {len(events)} were told one by one"
             if row["result"] == "pass" and row["blocks_total"] and row["blocks_done"] != row["blocks_total"]:
                 yield f"{name}: pass with {row['blocks_done']} of {row['blocks_total']} steps"
             shown = row["unique_values"].get("CUSTOM_MAC")
@@ -290,8 +311,12 @@ class IdentityChecker(Struck):
                 if bits.to_bytes(6, "little").hex(":") != shown:
                     yield f"{name}: the report shows CUSTOM_MAC {shown}, and the chip holds another"
 
-    def _all_steps(self, board: int, name: str, row: Mapping[str, Any], memory: EfuseMemory) -> Iterator[str]:
-        if row["result"] == "pass" and board in self.owners and not same(memory, self.cells(board)):
+    def _all_steps(
+        self, run: Played, board: int, name: str, row: Mapping[str, Any], memory: EfuseMemory
+    ) -> Iterator[str]:
+        if row["result"] != "pass" or board not in self.owners:
+            return
+        if not same(memory, self.cells(board, first_part=run.first_part)):
             yield f"{name}: {row['burned']!r}, and it is not whole"
 
     # What the ledger says -------------------------------------------------------------------------------
@@ -310,8 +335,14 @@ class IdentityChecker(Struck):
             if board not in self.owners:
                 if board not in self.twins:
                     yield f"{name} passed in the ledger as index {unit.index}, and was never burned"
-            elif board not in self.twins and not same(memory, self.cells(board)):
+            elif board not in self.twins and not any(
+                same(memory, self.cells(board, first_part=part)) for part in (False, True)
+            ):
                 yield f"{name} passed in the ledger as index {unit.index}, and is not whole"
+        was = (unit.batch, unit.chip, unit.mac) in self._passed_before
+        next_station = board not in self.passed and unit.state in UNDER_WAY
+        if was and unit.state not in ("pass", "quarantined") and not next_station:
+            yield f"{name} had passed in the ledger, and is {unit.state}: {unit.reason}"
         if unit.state != "quarantined":
             self.frozen.pop(board, None)
         elif board not in self.twins:
@@ -324,10 +355,15 @@ class IdentityChecker(Struck):
 
     # What the chips hold --------------------------------------------------------------------------------
 
-    def cells(self, board: int) -> dict[int, int]:
-        """What a board holds when it is whole."""
+    def cells(self, board: int, *, first_part: bool = False) -> dict[int, int]:
+        """What a board holds when it is whole, or when it comes from the first station."""
         owner, chip = self.owners[board], self.bench.memory(board).chip
-        return self.people.cells(chip, self.blank[board], owner.who, self._saved(board), owner.week)
+        before = self.blank[board]
+        if first_part:  # it looks at no block but the user's
+            before = {**self.factory[board], USER: before[USER]}
+        return self.people.cells(
+            chip, before, owner.who, saved=self._saved(board), week=owner.week, first_part=first_part
+        )
 
     def _bits(self, board: int, memory: EfuseMemory) -> Iterator[str]:
         """Not one bit but those that it came with and those of its own identity, whatever state it is in."""

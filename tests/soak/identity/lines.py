@@ -9,6 +9,8 @@ from pathlib import Path
 from tests.soak.identity.forms import FORMS, Form, rewritten
 from tests.soak.identity.product import FIXED_INDEX, People, nesting, script_of
 
+FIRST_STATION = "first.py"
+
 
 class Line:
     """`who` is the identity whose record stands at each index; None: blanked, or not there."""
@@ -55,6 +57,12 @@ class Line:
             index = str(FIXED_INDEX) if product.nested == "fixed" else "args.index"
             text = nesting(str(self.folder / "inner.py"), index)
         self.script.write_text(text)
+        first = script_of(product.first_part, self.people.folder, reads)
+        self.script.with_name(FIRST_STATION).write_text(first)
+
+    def edit_script(self) -> None:
+        """Somebody edits a comment."""
+        self.script.write_text(self.script.read_text() + "# a comment\n")
 
     def write_files(self, how: str = "") -> None:
         """Its files as `who` says. `how`: written in another way, with the same meaning."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from parburn.chips.model import Chip
@@ -51,6 +51,16 @@ class Product:
     burns: bool = False  # burn_all() behind the user block
     counter: bool = False
     tabled: bool = True  # a custom table has a field for the serial
+
+    @property
+    def first_part(self) -> Product:
+        """What the first of two stations burns: all but the key and what goes with it."""
+        return replace(self, key="", counter=False)
+
+    @property
+    def user_block_burned(self) -> bool:
+        """Whether anything of it stands in the user block."""
+        return bool(self.mac or self.serial or self.uid or self.name or self.week)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -117,6 +127,7 @@ class People:
         self.folder, self.product = folder, product
         self.doubled: dict[tuple[int, str], int] = {}
         self.week = WEEK
+        self.spoiled: set[int] = set()  # those whose key file a power cut has left full of zeros
         self.key_words: set[int] = set()  # of all keys that records name, in either order
 
     def value_of(self, who: int, column: str) -> int:
@@ -141,8 +152,9 @@ class People:
     def write_files(self, who: int) -> None:
         """The files to which a record, or the script, points: keys and whole blocks."""
         for number in (who, SHARED_KEY):
-            self._write("keys", f"{number}.bin", key_of(number))
-            self._write("keys", f"{number}.24", key_of(number, 24))
+            for ending, size in (("bin", 32), ("24", 24)):
+                key = bytes(size) if number in self.spoiled else key_of(number, size)
+                self._write("keys", f"{number}.{ending}", key)
             self._write("keys", "week.txt", str(self.week).encode())
             for key in (key_of(number), key_of(number)[::-1]):
                 self.key_words.update(struct.unpack("<8I", key))
@@ -184,13 +196,22 @@ class People:
         return bits | ((self.week if week is None else week) << WEEK_AT if product.week else 0)
 
     def cells(
-        self, chip: Chip, blank: Mapping[int, int], who: int, saved: bytes = b"", week: int | None = None
+        self,
+        chip: Chip,
+        blank: Mapping[int, int],
+        who: int,
+        *,
+        saved: bytes = b"",
+        week: int | None = None,
+        first_part: bool = False,
     ) -> dict[int, int]:
         """Cells by block of a chip that is an identity, whole. `saved`: the key that its script made; `week`:
-        when it was burned, where that is not now."""
+        when it was burned, where that is not now; `first_part`: only the first station has burned it."""
         memory = EfuseMemory(chip, blank)
         memory.preset(USER, memory.reading(USER).bits | self.user_block(who, chip.controller, week))
         size = 24 if not memory.pgm and memory.field_bits(chip.coding) else 32
+        if first_part:
+            return memory.cells
         own, shared = key_of(self.value_of(who, "key"), size), key_of(SHARED_KEY, size)
         key = {"own": own, "shared": shared, "saved": saved, "": b""}[self.product.key]
         if key:
@@ -221,7 +242,6 @@ class People:
 
 _HEAD = """\
 import csv, configparser, tomllib
-columns = {columns!r}
 folder = {folder!r}
 def opened(name):
     return next(one for one in args.configfiles if os.path.basename(one.name) == name)
@@ -282,9 +302,9 @@ burn('burn_key flash_encryption ' + key if classic else 'burn_key BLOCK_KEY0 ' +
 
 
 def script_of(product: Product, folder: Path, reads: Sequence[tuple[str, str]]) -> str:
-    """The script of a product. `reads`: for each file its name, and how its record is read."""
+    """The script of a product. `reads`: for each file its name, and how a dict of its record is read."""
     before = f"args.index = {FIXED_INDEX}\n" if product.odd == "assigned" else ""
-    text = _HEAD.format(columns=product.columns, folder=str(folder), before=before)
+    text = _HEAD.format(folder=str(folder), before=before)
     for name, read in reads:
         text += f"f = opened({name!r})\nentry.update({read})\n"
     if product.odd == "kept":  # meanwhile the other boards put theirs there
