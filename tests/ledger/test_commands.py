@@ -263,7 +263,8 @@ def test_a_chip_imported_by_its_mac_keeps_the_index_whatever_its_unique_id(
         for _ in range(2):
             async with opened(path) as ledger:
                 claims = await claims_of(ledger, [chip(1), eight, seven])
-                assert [(claim.index, claim.known) for claim in claims[1:]] == [(2, True), (1, True)]
+                found = [(getattr(one, "index", one), getattr(one, "known", one)) for one in claims[1:]]
+                assert found == [(2, True), (1, True)]
 
     upkeep.init(path, why="new machine")
     upkeep.import_used(path, file, why="old sheet", batch="default")

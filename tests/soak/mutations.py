@@ -1,4 +1,8 @@
-"""Our own safety with one rule switched off, by name. Applied in a child process; the soak must see it."""
+"""Our own safety with one rule switched off, by name. Applied in a child process; the soak must see it.
+
+One rule is not here: that the ledger's commits are synchronous. A process that is killed loses nothing that
+it has handed to the kernel, so only a power cut shows whether that was on the disk.
+"""
 
 from __future__ import annotations
 

@@ -70,6 +70,7 @@ STEPS = (
     ("run", 6.0), ("station", 1.0), ("comment", 0.7), ("append", 1.5), ("rewrite", 1.0), ("shift", 1.0),
     ("blank", 0.7), ("two", 1.2), ("prompt", 1.0), ("other", 1.5), ("renamed", 0.7), ("undeclared", 0.7),
     ("lost", 0.4), ("old", 0.4), ("release", 0.6), ("scrap", 0.3), ("unmade", 0.3),
+    ("week", 0.5),
 )  # fmt: skip
 IDENTITY = IdentityTheme(STEPS)
 
@@ -583,8 +584,9 @@ class IdentityCampaign:
 
     def step_week(self) -> None:
         """A file that the script reads is another one now."""
-        self.people.week += 1
-        self.main.write_files()
+        if self.people.product.week == "file":
+            self.people.week += 1
+            self.main.write_files()
         self.run(self.main, self.boards())
 
     def _require(self, ended: Ended, what: str) -> None:
@@ -599,6 +601,7 @@ class IdentityCampaign:
         burned = {owner.who for owner in checker.owners.values()}
         for mistake in [one for one in self.people.doubled if one[0] not in burned]:
             del self.people.doubled[mistake]
+        self.people.spoiled &= burned
         first = 1 + max(who for who in line.who if who is not None and who < FIRST_OF_OTHERS)
         line.who += range(first, first + self.bench.boards)
         failed: list[int] = []
@@ -645,13 +648,16 @@ class IdentityCampaign:
             return False
         if checker.factory[board] != checker.blank[board]:
             return False
-        if board not in checker.owners:
-            return True
         batch = self.main.name or self.batch_by_content()
-        if checker.owners[board].who in self.people.spoiled:
+        spent = [u for u in units_of(self.ledger) if (u.chip, u.mac) == checker.key(board) and u.spent]
+        if any(unit.batch != batch for unit in spent):
             return False
-        units = [u for u in units_of(self.ledger) if (u.chip, u.mac) == checker.key(board)]
-        return any(u.batch == batch and u.spent for u in units)
+        owner = checker.owners.get(board)
+        if owner is not None and owner.who in self.people.spoiled:
+            return False
+        if owner is not None and self.people.product.week and owner.week != self.people.week:
+            return board in checker.passed  # the files of its script are not what they were
+        return owner is None or bool(spent)
 
 
 def theme_waits(rng: random.Random) -> bool:

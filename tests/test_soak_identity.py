@@ -1,0 +1,140 @@
+"""The soak of identity: it holds, it plays every step, and its checker excuses a block and never a board."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from parburn.sim.efuse_memory import EfuseMemory
+from tests.soak.bench import Bench, Made
+from tests.soak.child import Ended, run_forked
+from tests.soak.draw import theme_of
+from tests.soak.identity.campaign import IDENTITY, STEP, IdentityTheme, draw_product
+from tests.soak.identity.checker import IdentityChecker, Played
+from tests.soak.identity.forms import FORMS
+from tests.soak.identity.lines import Line
+from tests.soak.identity.product import People, Product
+from tests.test_soak import soak
+
+BOARDS = 3
+
+
+def test_some_hundred_board_runs_give_each_chip_one_identity() -> None:
+    found = soak("--theme", "identity", "--runs", 300, "--seed", 1)
+    assert found["violations"] == 0, found["text"]
+    assert found["result pass"] >= 80
+    assert found["sound boards end pass"] >= 40
+    assert found["killed"] >= 5
+    assert found["refused as a whole"] >= 1
+
+
+def test_the_mixed_soak_plays_campaigns_of_both_kinds() -> None:
+    kinds = [isinstance(theme_of(seed), IdentityTheme) for seed in range(40)]
+    assert 10 <= sum(kinds) <= 30
+
+
+def test_every_step_and_every_way_to_burn_is_drawn() -> None:
+    assert {name for name, _ in IDENTITY.steps} == STEP.keys()
+    products = [draw_product(random.Random(seed)) for seed in range(400)]
+    assert {one.mac for one in products} == {"", "command", "bits"}
+    assert {one.serial for one in products} == {"", "efuse", "save", "bits", "data", "flag"}
+    assert {one.key for one in products} == {"", "own", "shared", "saved"}
+    assert {one.uid for one in products} == {"", "rows", "halves"}
+    for flag in ("whole", "hidden", "guarded", "burns", "counter", "tabled"):
+        assert {getattr(one, flag) for one in products} == {True, False}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_line_burns_what_its_files_say_in_every_form(tmp_path: Path, form: str) -> None:
+    with Played3(tmp_path, Product(mac="command", serial="efuse", key="own"), form) as played:
+        assert played.run() == []
+        assert played.checker.passed == {0, 1, 2}
+        assert sorted(owner.who for owner in played.checker.owners.values()) == [1, 2, 3]
+
+
+class Played3:
+    """Three boards and one line with its checker."""
+
+    def __init__(self, folder: Path, product: Product, form: str = "json object") -> None:
+        self.folder = folder
+        self.people = People(folder, product)
+        self.line = Line("main", folder / "main", self.people, range(1, 7), forms=[form])
+        self.bench = Bench(folder, [Made("esp32c3")] * BOARDS, seed=1, stay_powered=False)
+        self.checker = IdentityChecker(self.bench, folder / "ledger.sqlite", self.people, one_layout=True)
+        self.checker.meet()
+
+    def __enter__(self) -> Played3:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bench.close()
+
+    def run(self, *, said: tuple[str, str] = ("", ""), fired: tuple[str, ...] = ()) -> list[str]:
+        """A run, of which the first of `said` is replaced by the second in all that it told."""
+        ports = self.bench.set_up(range(BOARDS), {}, seed=1)
+        report = self.folder / "report.json"
+        ledger = self.folder / "ledger.sqlite"
+        words = self.line.command(ports, ledger, declares=True, rng=random.Random(1))
+        ended = run_forked([*words, "--report", str(report)], folder=self.folder)
+        self.bench.settle()
+        if said[0]:
+            ended = Ended(ended.exit, ended.stdout.replace(*said), ended.stderr)
+        boards = dict(zip(ports, range(BOARDS), strict=True))
+        played = Played("main", tuple(self.line.who), boards, ended, report)
+        return list(self.checker.violations([played], {0: list(fired)}))
+
+    def change(self, board: int, block: str, bits: int) -> None:
+        """Burn bits that nobody asked for."""
+        kept = self.bench.product(board)
+        memory: EfuseMemory = kept.product.memory
+        memory.cells[memory.chip.block_by_name[block].index] |= bits
+        kept.write()
+
+
+def test_a_fault_excuses_the_cells_of_its_block_and_no_others(tmp_path: Path) -> None:
+    with Played3(tmp_path, Product(mac="command", key="own")) as played:
+        assert played.run() == []
+        leak = "bit 99 of BLOCK_KEY0 burns its neighbour too"
+        played.change(0, "BLOCK_KEY1", 1 << 100)
+        played.checker._before[0] = played.bench.memory(0).cells
+        found = played.run(fired=(leak,))
+        assert any("1 cells in BLOCK_KEY1" in line for line in found), found
+
+
+def test_one_value_in_two_chips_is_seen_whatever_the_ledger_says(tmp_path: Path) -> None:
+    with Played3(tmp_path, Product(serial="efuse")) as played:
+        assert played.run() == []
+        first, second = played.bench.product(0), played.bench.product(1)
+        second.product.memory.cells[3] = first.product.memory.cells[3]
+        second.write()
+        played.checker._before[1] = played.bench.memory(1).cells
+        found = played.run()
+        assert any("both carry SERIAL" in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        (('"result": "pass"', '"result": "failed"'), "failed, and its bits changed"),
+        (('"passed": 3', '"passed": 2'), "the summary says"),
+        (('"index": 1', '"index": 4'), "pass as identity 4, and it is 1"),
+        (('"event": "burned"', '"event": "note"'), "0 were told one by one"),
+    ],
+)
+def test_what_was_said_is_held_against_the_chips(tmp_path: Path, said: tuple[str, str], seen: str) -> None:
+    with Played3(tmp_path, Product(mac="command", key="own")) as played:
+        found = played.run(said=said)
+        assert any(seen in line for line in found), found
+
+
+def test_a_pass_of_a_chip_that_is_not_whole_is_seen(tmp_path: Path) -> None:
+    with Played3(tmp_path, Product(mac="command", key="own")) as played:
+        assert played.run() == []
+        kept = played.bench.product(0)
+        kept.product.memory.cells[4] &= ~0xFF
+        kept.write()
+        played.checker._before[0] = played.bench.memory(0).cells
+        found = played.run()
+        assert any("is not whole" in line for line in found), found
