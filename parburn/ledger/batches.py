@@ -269,16 +269,32 @@ def _changed(connection: sqlite3.Connection, view: ConfigView, number: int, name
     missing = view.first_missing(_carried(connection, number))
     assert missing is not None
     index, _digest = missing
+    lacking = [one for one in _names(connection, number) if one not in view.names]
+    own = f"all of its files, in any order: {command_of(connection, number, name, view)}"
+    meant = f"or begin another --batch. If this is meant: --batch {shlex.quote(name)} --allow-changed-config."
+    if lacking:
+        return BatchRefused(
+            f"{', '.join(lacking)} belongs to the batch {name} and is not among the config files: what its "
+            f"chips carry is not in them, index {index} for one.",
+            hint=f"Go on with {own}; {meant}",
+        )
+    read = [
+        f"{one} is read as {form} by the batch {name}, and as {view.forms[one]} by this run"
+        for one, form in _forms(connection, number).items()
+        if view.forms.get(one, "") not in ("", form)
+    ]
+    if read:
+        return BatchRefused(
+            f"{'; '.join(read)}: what its chips carry is not found there, index {index} for one.",
+            hint=f"Leave --records away: the batch remembers how its files lie; {meant}",
+        )
     moved = _moved(connection, view, number, index)
     where = f" What index {moved[0]} had stands under index {moved[1]} now." if moved else ""
-    files = _names(connection, number)
-    lacking = [one for one in files if one not in view.names]
-    own = f"all of its files, in any order: {command_of(connection, number, name, view)}"
     return BatchRefused(
         f"The config files say something else for index {index} than what a chip of the batch "
-        f"{name} carries.{where}" + (f" Not among them: {', '.join(lacking)}." if lacking else ""),
-        hint=f"Added records are fine, changed or missing ones are not. {_BLANK_IT} Go on with {own}; or "
-        f"begin another --batch. If the change is meant: --batch {shlex.quote(name)} --allow-changed-config.",
+        f"{name} carries.{where}",
+        hint="Put the record back as it was. Added records are fine, changed or missing ones are not. "
+        f"{_BLANK_IT} If these files are not those of the batch: go on with {own}; {meant}",
     )
 
 
