@@ -330,7 +330,10 @@ def _changing(place: Path, *, trusted: bool = True) -> Iterator[Transaction]:
     """One transaction on an existing ledger, then its witness. `trusted`: its witness must know it."""
     check_place(place)
     if not place.exists():
-        raise LedgerUnusable(f"There is no ledger at {place}.", hint="Name its file with --ledger.")
+        raise LedgerUnusable(
+            f"There is no ledger at {place}.",
+            hint="Name its file with --ledger, or begin one: parburn ledger init --why TEXT.",
+        )
     try:
         with contextlib.closing(schema.connect(place)) as connection:
             schema.migrate(connection, place)
