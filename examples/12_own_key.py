@@ -10,6 +10,8 @@ keys = pathlib.Path(__file__).with_name("keys")
 keys.mkdir(mode=0o700, exist_ok=True)
 path = keys / "{}.bin".format(bytes(esp.read_mac()).hex())  # by the chip's factory MAC
 if not path.exists():
+    if not efuses["BLOCK_KEY0"].is_readable():
+        raise esptool.FatalError("this chip has a key already, and {} is not there: find it".format(path))
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         file.write(secrets.token_bytes(32))

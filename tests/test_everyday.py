@@ -191,6 +191,17 @@ def test_a_key_made_in_the_script_and_saved(tmp_path: Path) -> None:
         it.see(line, "0123", "pass incomplete pass pass")
     with start_rig(WITH_PURPOSES, tmp_path=tmp_path) as it.rig:
         it.see(line, "0123", "already-pass pass already-pass already-pass")
+        example, keys = (tmp_path / "examples" / name for name in ("12_own_key.py", "keys"))
+        text = example.read_text()
+        example.write_text(f"{text}# another job\n")
+        lost = keys / f"{it.rig.mac(0).replace(':', '')}.bin"
+        key = lost.read_bytes()
+        lost.unlink()
+        missing = it.run(line, 0)
+        assert "this chip has a key already" in missing.results[0]["error"]
+        assert not lost.exists()  # no key is made that is in no chip
+        lost.write_bytes(key)
+        example.write_text(text)
         saved = {file.stem: file.read_bytes() for file in (tmp_path / "examples" / "keys").iterdir()}
         assert len(set(saved.values())) == 4
         for n in range(4):
