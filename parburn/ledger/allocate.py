@@ -263,12 +263,17 @@ def _usable(
     transaction: Transaction, batch: Batch, first: int, last: int | None, job: str, notes: list[str]
 ) -> Iterator[int]:
     """Free indexes from `first` to `last` without those that are set aside."""
-    for index in _free(transaction.connection, batch.id, first):
+    free = _free(transaction.connection, batch.id, first)
+    while last is None or first <= last:
+        index = next(free)
         if last is not None and index > last:
             return
         if not batch.has_record(index):
-            if index > batch.config.last:  # asked here only: of a million records it takes its time
+            if index >= batch.config.last:  # asked here only: of a million records it takes its time
                 return
+            first = batch.config.next_after(index)
+            if first != index + 1:
+                free = _free(transaction.connection, batch.id, first)
             continue
         why = units.why_set_aside(transaction, batch.id, index, record_job(job, batch, index))
         if why:

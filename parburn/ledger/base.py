@@ -169,6 +169,9 @@ class ConfigView(Protocol):
     def last(self) -> int:
         """The highest index that may have a record."""
 
+    def next_after(self, index: int) -> int:
+        """The lowest index above one that has no record, and that may have one; `index` is below `last`."""
+
     def entries(self, index: int) -> str:
         """Digests of what the files say for an index, separated by spaces, one per file that has a record."""
 
@@ -200,6 +203,10 @@ class PlainConfig(NamedTuple):
     undeclared: tuple[str, ...] = ()
     has_records: bool = False  # no index is without a record
     last: int = 0
+
+    def next_after(self, index: int) -> int:
+        """No index is without a record."""
+        return index + 1
 
     def entries(self, index: int) -> str:
         """See ConfigView."""
