@@ -362,9 +362,7 @@ def test_import_used_without_a_batch_asks_for_it(line: Line) -> None:
 
 
 @pytest.mark.parametrize("name", ["serials.csv", "serials.json"])
-def test_indexes_that_are_serial_numbers_are_found_without_counting_up_to_them(
-    line: Line, name: str
-) -> None:
+def test_indexes_that_are_serial_numbers_are_found_without_counting_up_to_them(line: Line, name: str) -> None:
     numbers = [26480001, 26490007, 400000000]
     if name == "serials.csv":
         line.write(name, "serial,note\n" + "".join(f"{one},n{one}\n" for one in reversed(numbers)))

@@ -137,6 +137,10 @@ def _by_content(connection: sqlite3.Connection, spec: BatchSpec) -> tuple[str, C
         found = list(_holding(connection, view))
         holds = bool(found)
     found = found or _with_these_shared(connection, spec)
+    # A name that was mistyped once, and under which nothing was burned, is no batch that could be meant.
+    carrying = [row for row in found if next(_carried(connection, row[0]), None) is not None]
+    if len(carrying) == 1:
+        found = carrying
     if len(found) > 1:
         raise BatchRefused(
             f"These config files were used in more than one batch: {', '.join(row[1] for row in found)}.",

@@ -237,11 +237,14 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
         with _changing(place) as transaction:
             return take_over(transaction, other, file, why, batch=batch)
     if batch is None:
-        raise UsageError(
-            f"{file} does not say of which batch its indexes are.",
-            hint="Name it with --batch: as the runs are given it, or as parburn ledger show has it; "
-            f"{WITHOUT_CONFIG} is that of runs without config files.",
-        )
+        with _changing(place) as transaction:
+            known = [row[0] for row in transaction.connection.execute("SELECT name FROM batches ORDER BY id")]
+            has = f" This ledger has {', '.join(known)}." if known else ""
+            raise UsageError(
+                f"{file} does not say of which batch its indexes are.",
+                hint="Name it with --batch: as the runs are given it, or as parburn ledger show has it; "
+                f"{WITHOUT_CONFIG} is that of runs without config files.{has}",
+            )
     used = _read_used(file)
     name = batch
     with _changing(place) as transaction:
