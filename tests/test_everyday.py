@@ -108,6 +108,16 @@ def test_a_mac_for_each_board(tmp_path: Path) -> None:
         assert it.macs()[:2] == ["02:00:00:00:ee:01", "02:00:00:00:ee:02"]
 
 
+def test_one_mac_for_two_indexes_is_told_with_both(tmp_path: Path) -> None:
+    with day(tmp_path, "A MAC address for each board", "esp32c3:2") as it:
+        macs = tmp_path / "examples" / "mac_addresses.json"
+        macs.write_text('{"1": "02:00:00:00:ee:01", "2": "02:00:00:00:EE:01"}')
+        doubled = it.run(it.lines[0], 0, 1)
+        assert doubled.words == ["refused", "refused"]
+        assert "say for index 2 what they say for index 1" in doubled.results[0]["error"]
+        assert it.macs() == ["", ""]
+
+
 def test_a_csv_that_grows(tmp_path: Path) -> None:
     title = "A MAC address and a serial number, from a CSV file that grows"
     with day(tmp_path, title, "esp32:2,esp32c3:2,esp32s3:2") as it:

@@ -210,7 +210,7 @@ def _choose(
     chosen: list[int | LedgerError] = []
     free = _usable(transaction, batch, first, last, job, notes)
     index = next(free, None)
-    given: set[str] = set()  # whole records of this call
+    given: dict[str, int] = {}  # whole records of this call, with their indexes
     for found in newcomers:
         other = _carries_other(connection, batch, found)
         if index is None:
@@ -230,12 +230,12 @@ def _choose(
         refused = refuse_foreign_records(connection, batch, index)
         if refused is None and records and records[-1] in given and not _shares(batch):
             refused = BatchRefused(
-                f"The config files say for index {index} what they say for another index.",
+                f"The config files say for index {index} what they say for index {given[records[-1]]}.",
                 hint="Mend the config files. If chips are to share records: --allow-shared-records.",
             )
         if refused is not None:
             return [refused] * len(newcomers)
-        given.update(records[-1:])
+        given.update(dict.fromkeys(records[-1:], index))
         chosen.append(index)
         index = next(free, None)
     return chosen
