@@ -95,6 +95,10 @@ def ledger(options: argparse.Namespace) -> int:
     """One action on the ledger; its text goes to stdout."""
     from parburn.ledger import export, upkeep
 
+    if options.ledger_command == "rebuild":
+        from parburn.cli_rebuild import run_rebuild
+
+        return run_rebuild(options)
     path: Path | None = options.ledger
     match options.ledger_command:
         case "show":
@@ -108,7 +112,9 @@ def ledger(options: argparse.Namespace) -> int:
         case "adopt":
             text = upkeep.adopt(path, why=options.why)
         case "release":
-            text = upkeep.release(path, options.mac, why=options.why)
+            text = upkeep.release(
+                path, options.mac, why=options.why, trust_hidden_keys=options.trust_hidden_keys
+            )
         case _:
             text = upkeep.import_used(path, options.file, why=options.why, batch=options.batch)
     output: Path | None = getattr(options, "output", None)

@@ -27,7 +27,7 @@ from parburn.ledger.sqlite import open_ledger
 from parburn.rate import ROM_BAUD
 from parburn.run import PlanOfBoard, SharedRun, StopRequest, defect
 from parburn.script.index_use import uses_the_index
-from parburn.script.runner import compile_scripts
+from parburn.script.runner import CompiledScripts, compile_scripts
 from parburn.script.session import ScriptOptions
 from parburn.script.typed import with_commands
 from parburn.tables import TableSet
@@ -61,17 +61,7 @@ async def burn_fleet(
     tables = TableSet(job.tables)
     if job.same or job.unique:
         check_declared(Declared(job.same, job.unique), tables.extended())
-    batch = BatchSpec(
-        name=job.batch,
-        config_digest=config.digest,
-        entries=config.entries,
-        config=config,
-        uses_index=uses_index,
-        shares_with=job.shares_with,
-        scripts=scripts.digest,
-        same=job.same,
-        unique=job.unique,
-    )
+    batch = batch_of(job, scripts, config, uses_index=uses_index)
     # Who only looks spends no index and leaves no record: the ledger is not even opened.
     throw_away = scripts.shows_only or (job.simulated and job.ledger is None)
     ledger = await open_ledger(job.ledger, batch, throw_away=throw_away, overrides=job.overrides)
@@ -93,6 +83,21 @@ async def burn_fleet(
     finally:
         with CancelScope(shield=True):
             await ledger.aclose()
+
+
+def batch_of(job: Job, scripts: CompiledScripts, config: ConfigFiles, *, uses_index: bool) -> BatchSpec:
+    """The index space that this job is of."""
+    return BatchSpec(
+        name=job.batch,
+        config_digest=config.digest,
+        entries=config.entries,
+        config=config,
+        uses_index=uses_index,
+        shares_with=job.shares_with,
+        scripts=scripts.digest,
+        same=job.same,
+        unique=job.unique,
+    )
 
 
 def script_options(job: Job, config: ConfigFiles, declared: Declared) -> ScriptOptions:

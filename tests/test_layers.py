@@ -57,6 +57,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "coding", "config", "device", "doubled", "efuse", "identify", "job", "ledger", "protocol", "rate",
         "run", "script", "tables", "transport",
     },
+    "carried": {"efuse"},
+    "rebuild": {
+        "calls", "carried", "chips", "config", "efuse", "first_contact", "fleet", "identify", "job", "ledger",
+        "records", "rom", "run", "script", "tables", "transport",
+    },
     "ui": set(),
     "sim": {"chips"},
 }  # fmt: skip

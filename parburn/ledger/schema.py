@@ -131,6 +131,17 @@ MIGRATIONS = (
     DROP INDEX unique_values_bound;
     CREATE UNIQUE INDEX unique_values_mac ON unique_values (value) WHERE bound = 1 AND name = 'CUSTOM_MAC';
     """,
+    """
+    -- Steps of attempts that `ledger rebuild` made up: what they wrote is hidden. state: what each is taken
+    -- for once somebody vouches for the keys.
+    CREATE TABLE hidden_steps (
+        attempt INTEGER NOT NULL, label TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (attempt, label)
+    ) WITHOUT ROWID;
+    -- Units of older ledgers, of which it is not known what their user blocks hold.
+    CREATE TABLE unknown_values (unit INTEGER PRIMARY KEY);
+    INSERT INTO unknown_values SELECT id FROM units WHERE spent = 1
+        AND id NOT IN (SELECT unit FROM user_bits WHERE bound = 1);
+    """,
 )
 VERSION = len(MIGRATIONS)
 

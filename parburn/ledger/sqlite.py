@@ -15,7 +15,7 @@ from pathlib import Path
 
 from parburn.errors import LedgerError, LedgerUnusable
 from parburn.events import NO_VALUES
-from parburn.ledger import allocate, schema, units, values
+from parburn.ledger import allocate, rebuilding, schema, units, values
 from parburn.ledger.base import NO_RECORD, Attempt, BatchSpec, Claim, Identity, State, UserRecord
 from parburn.ledger.batches import Batch, Override, find_batch
 from parburn.ledger.liveness import Process, RunLocks
@@ -227,6 +227,17 @@ class SqliteLedger:
             outcome if isinstance(outcome, LedgerError) else SqliteClaim(self, self._writer, outcome)
             for outcome in allocation.outcomes
         ]
+
+    async def find_known(self, identities: Sequence[Identity]) -> list[rebuilding.Known | None]:
+        """What the ledger knows of these chips; see `rebuilding`."""
+        return await self._writer.call(lambda t: rebuilding.find_known(t, identities))
+
+    async def bind_found(
+        self, found: Sequence[rebuilding.FoundUnit], *, first: int, why: str
+    ) -> rebuilding.Rebuilt:
+        """Give chips what was found in them; see `rebuilding`."""
+        batch = self._opened
+        return await self._writer.call(lambda t: rebuilding.bind_found(t, batch, found, first=first, why=why))
 
     async def aclose(self) -> None:
         if self._closed:

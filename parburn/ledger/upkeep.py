@@ -20,6 +20,7 @@ from parburn.ledger.base import State, check_transition
 from parburn.ledger.batches import WITHOUT_CONFIG
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.place import check_place, default_path, leftovers
+from parburn.ledger.rebuilding import refuse_to_trust, trust_hidden
 from parburn.ledger.replay import find_differences
 from parburn.ledger.witness import Witness, read_witness, write_witness
 from parburn.ledger.writer import Transaction
@@ -85,8 +86,11 @@ def adopt(path: Path | None, why: str) -> str:
     )
 
 
-def release(path: Path | None, mac: str, why: str) -> str:
+def release(path: Path | None, mac: str, why: str, *, trust_hidden_keys: bool = False) -> str:
     """Let a quarantined unit be tried again with its own index.
+
+    `trust_hidden_keys`: somebody vouches for the keys of a unit that `rebuild` could not read; the next run
+    then looks at all else, and passes it.
 
     Raises:
         UsageError: no unit has this MAC. UnitRefused: it is not quarantined, or held by a run.
@@ -109,6 +113,10 @@ def release(path: Path | None, mac: str, why: str) -> str:
         if any(row[4] is not None for row in quarantined):
             raise UnitRefused(f"The chip {wanted} is held by a run.", hint="Wait until that has ended.")
         for unit, _batch, index, state, _run in quarantined:
+            if trust_hidden_keys:
+                if not trust_hidden(transaction, unit, index, why):
+                    raise refuse_to_trust(wanted)
+                continue
             check_transition(State(state), State.INCOMPLETE)
             transaction.connection.execute(
                 "UPDATE units SET state = ?, reason = ?, changed = ? WHERE id = ?",
