@@ -70,7 +70,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
 
 
 def rebuild_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] | None = None) -> Job:
-    """The Job of `ledger rebuild`: what scripts and files say, for boards that are only read. Raises UsageError."""
+    """The Job of `ledger rebuild` and `learn`, for boards that are only read, or none. Raises UsageError."""
     first, last = options.index
     return Job(
         ports=tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports),

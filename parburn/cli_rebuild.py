@@ -64,8 +64,8 @@ def report_text(report: RebuildReport) -> str:
     )
     if report.gaps:
         lines.append(
-            f"{report.gaps} indexes below {report.highest} are on no board that was here: they are spent, since "
-            "their boards may be elsewhere. Rebuild again with such a board, and it gets its own."
+            f"{report.gaps} indexes below {report.highest} are on no board that was here: they are spent, "
+            "since their boards may be elsewhere. Rebuild again with such a board, and it gets its own."
         )
     return "\n".join(lines) + "\n"
 

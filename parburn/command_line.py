@@ -277,7 +277,7 @@ def _add_ledger(parser: Parser) -> None:
     release.add_argument(
         "--trust-hidden-keys",
         action="store_true",
-        help="vouch for keys that `ledger rebuild` could not read; all else is still verified by the next run",
+        help="vouch for keys that `ledger rebuild` could not read; the next run verifies all else",
     )
     because(release)
     used = action("import-used", "Mark indexes as used that another tool gave out.")

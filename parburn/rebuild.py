@@ -12,28 +12,26 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from anyio import CancelScope, create_task_group, fail_after, move_on_after
 
-from parburn.calls import named_values
+from parburn.bound import blank_of, found_unit, identity_of
 from parburn.carried import RecordValues
 from parburn.chips.model import Chip
 from parburn.config.records import ConfigFiles, load_config_files
 from parburn.efuse.image import EfuseImage
-from parburn.efuse.layout import layout_of
-from parburn.efuse.user_values import Declared, check_declared, values_found, values_of
+from parburn.efuse.user_values import Declared, check_declared, values_of
 from parburn.errors import GarbledAnswer, LedgerUnusable, NoAnswer, ParburnError, UsageError
 from parburn.events import Emit
 from parburn.first_contact import identified, read_again
 from parburn.fleet import batch_of, script_options
 from parburn.identify import Device, identify
 from parburn.job import Job
-from parburn.ledger.base import Attempt, Identity, State
 from parburn.ledger.place import default_path
 from parburn.ledger.rebuilding import FoundUnit, Known
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
-from parburn.records import image_record, user_record
 from parburn.rom import RomLoader
 from parburn.run import SharedRun, StopRequest, facts_of
 from parburn.script.index_use import uses_the_index
@@ -48,8 +46,6 @@ from parburn.transport.stream import ByteStream
 READ_DEADLINE_S = 60.0  # for a board to be identified and read
 CLOSE_DEADLINE_S = 2.0
 AGREEING_READS = 4  # readings of a board, until two in a row agree
-FACTORY = ("MAC", "identity", "calibration")  # categories of BLOCK0's fields that no script writes
-TRUST = "parburn ledger release --trust-hidden-keys"
 
 
 class BoardFound(NamedTuple):
@@ -167,7 +163,7 @@ async def rebuild(job: Job, emit: Emit, *, why: str, allow_side_effects: bool = 
 
 
 def indexes_of(job: Job, config: ConfigFiles) -> list[int]:
-    """The indexes to be reckoned: those with a record, or those of `--index A-B` where no file has records."""
+    """The indexes to be reckoned: those with a record; without records those of `--index A-B`."""
     first, last = job.index_first, job.index_last
     if config.has_records:
         last = config.last if last is None else min(last, config.last)
@@ -252,8 +248,8 @@ async def _read_whole(run: SharedRun, board: _Board, stream: ByteStream) -> None
     every = [block.index for block in device.chip.blocks]
     now = device.image
     for _ in range(AGREEING_READS):
-        before, base = now, now
-        now = await read_again(device, lambda: device.controller.read_blocks(every, base))
+        before = now
+        now = await read_again(device, partial(device.controller.read_blocks, every, before))
         if now == before:
             board.device, board.seen = device, now
             return
@@ -261,11 +257,6 @@ async def _read_whole(run: SharedRun, board: _Board, stream: ByteStream) -> None
         "no two readings of the chip's blocks agree",
         hint="The line damages data: use a shorter cable or another hub port, then rebuild again.",
     )
-
-
-def identity_of(device: Device) -> Identity:
-    """Who the ledger takes this chip for."""
-    return Identity(device.chip.name, device.identity.mac_text, device.identity.unique_id.hex())
 
 
 def _refuse_doubled(boards: Sequence[_Board]) -> None:
@@ -305,31 +296,6 @@ def _seen(boards: Sequence[_Board]) -> Iterator[tuple[_Board, Device, EfuseImage
     for board in boards:
         if board.device is not None and board.seen is not None:
             yield board, board.device, board.seen
-
-
-def blank_of(image: EfuseImage) -> EfuseImage:
-    """A chip as the factory made it: what is the user's, and all choices of BLOCK0, are not burned."""
-    chip = image.chip
-    kept = 0
-    for one in chip.fields:
-        if one.block == 0 and one.start is not None and (one.category in FACTORY or one.name == chip.coding):
-            kept |= one.mask
-    custom = {one.block for one in chip.fields if one.custom or one.codec == "custom_mac"}
-    blocks = {}
-    for block in chip.blocks:
-        if block.index == 0:
-            blocks[0] = image.block(0) & kept
-        elif block.rd_dis or block.for_keys or block.index in custom or _is_data(chip, block.index):
-            blocks[block.index] = 0
-        else:
-            blocks[block.index] = image.blocks.get(block.index, 0)
-    return EfuseImage(chip, blocks, registers=image.registers)
-
-
-def _is_data(chip: Chip, index: int) -> bool:
-    """Whether nothing in a block has a name but the block."""
-    names = chip.blocks[index].names
-    return all(one.name in names for one in chip.fields if one.block == index and one.start is not None)
 
 
 async def _reckon_records(work: _Work, boards: Sequence[_Board], indexes: Sequence[int]) -> _Records:
@@ -411,81 +377,7 @@ async def _reckon_boards(work: _Work, boards: Sequence[_Board], records: _Record
     def take(order: Order, reckoned: Reckoned) -> None:
         assert order.facts.index is not None
         board, device, image = chosen[order.facts.index]
-        board.found = _found(work.run, device, image, order.facts.index, reckoned, key)
+        board.found = found_unit(work.run, device, image, order.facts.index, reckoned, key)
         board.what = board.found.reason or "bound; all of its record stands in it"
 
     await _reckon(work, orders(), take)
-
-
-def _found(
-    run: SharedRun, device: Device, now: EfuseImage, index: int, own: Reckoned, key: bytes
-) -> FoundUnit:
-    """The chip's state, by what of its record's plan stands in it."""
-    rules = run.value_rules(now.chip)
-    held = now if own.error is not None else own.held
-    values = values_found(now, rules) if own.error is not None else values_of(held, own.written, rules)
-    hidden, lacking = _hidden(now, own), _lacking(now, own)
-    attempts: tuple[Attempt, ...] = ()
-    state, reason, image = State.INCOMPLETE, "", ""
-    if own.error is not None:
-        reason = f"bound by ledger rebuild; the script refuses to go on: {own.error}"
-    elif hidden:
-        state, attempts = State.QUARANTINED, _attempts(own, key, hidden)
-        names = ", ".join(now.chip.blocks[n].name for n in sorted(hidden))
-        reason = (
-            f"bound, key cannot be read ({names}). Whoever knows that it is right: "
-            f"{TRUST} {device.identity.mac_text} --why REASON"
-        )
-    elif lacking:
-        attempts = _attempts(own, key, frozenset())
-        names = ", ".join(now.chip.blocks[n].name for n in sorted(lacking))
-        reason = f"bound; not whole, {names} lacks bits: it goes on with this index"
-    else:
-        state = State.PASS
-        image = image_record(now, key, {0, *(n for n, bits in own.want.items() if bits)})
-    return FoundUnit(
-        identity=identity_of(device),
-        index=index,
-        state=state,
-        reason=reason,
-        job=run.job_digest(index),
-        image=image,
-        attempts=attempts,
-        named=named_values(values),
-        held=user_record(values, held, rules, key),
-    )
-
-
-def _hidden(now: EfuseImage, own: Reckoned) -> frozenset[int]:
-    """Blocks that hide bits which the record asks for."""
-    layout = layout_of(now.chip)
-    rd_dis = now.field_bits(layout.rd_dis)
-    return frozenset(n for n, bits in own.want.items() if bits & layout.hidden(n, rd_dis))
-
-
-def _lacking(now: EfuseImage, own: Reckoned) -> frozenset[int]:
-    """Blocks that show less than the record asks for."""
-    layout = layout_of(now.chip)
-    rd_dis = now.field_bits(layout.rd_dis)
-    return frozenset(n for n, bits in own.want.items() if bits & ~now.block(n) & ~layout.hidden(n, rd_dis))
-
-
-def _attempts(own: Reckoned, key: bytes, hidden: frozenset[int]) -> tuple[Attempt, ...]:
-    """The burns of the scripts as attempts to go on with; `done` are the steps that somebody must vouch for."""
-    attempts = []
-    for plan, before in own.burns:
-        touched = {0, *(write.block.index for step in plan.steps for write in step.writes)}
-        vouched = {
-            step.label: State.LOCKED if step.locks else State.VERIFIED
-            for step in plan.steps
-            if any(write.block.index in hidden for write in step.writes)
-        }
-        attempts.append(
-            Attempt(
-                plan_digest=plan.keyed_digest(key),
-                image_before=image_record(before, key, touched),
-                steps=tuple(step.label for step in plan.steps),
-                done=vouched,
-            )
-        )
-    return tuple(attempts)

@@ -58,9 +58,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "run", "script", "tables", "transport",
     },
     "carried": {"efuse"},
+    "bound": {
+        "calls", "chips", "efuse", "identify", "ledger", "records", "run", "script",
+    },
     "rebuild": {
-        "calls", "carried", "chips", "config", "efuse", "first_contact", "fleet", "identify", "job", "ledger",
-        "records", "rom", "run", "script", "tables", "transport",
+        "bound", "carried", "chips", "config", "efuse", "first_contact", "fleet", "identify", "job", "ledger",
+        "rom", "run", "script", "tables", "transport",
     },
     "ui": set(),
     "sim": {"chips"},
