@@ -79,6 +79,17 @@ class BoardCalls:
             self._now = await self._read(blocks | {0})
             image_from_record(record, self._now, key)
 
+    async def learn_values(self) -> None:
+        """Read and keep what this unit's user blocks hold, where an older ledger did not."""
+        claim, run = self._claim, self._run
+        if not claim.values_unknown or run.job.dry_run:
+            return
+        rules = run.value_rules(self._now.chip)
+        self._now = await self._read(rules.blocks)
+        found = values_found(self._now, rules)
+        record = user_record(found, self._now, rules, run.ledger.keyed_digest_key())
+        await claim.learned(record, named_values(found))
+
     async def first_image(self) -> EfuseImage:
         """What the script sees first. Where attempts are open all blocks are read: the last one broke off.
 

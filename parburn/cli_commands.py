@@ -99,6 +99,10 @@ def ledger(options: argparse.Namespace) -> int:
         from parburn.cli_rebuild import run_rebuild
 
         return run_rebuild(options)
+    if options.ledger_command == "learn":
+        from parburn.cli_rebuild import run_learn
+
+        return run_learn(options)
     path: Path | None = options.ledger
     match options.ledger_command:
         case "show":

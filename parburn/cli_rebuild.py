@@ -10,6 +10,7 @@ from parburn.cli_job import rebuild_job, simulated_groups
 from parburn.errors import UsageError
 from parburn.events import Event
 from parburn.job import Job
+from parburn.learn import learn
 from parburn.rebuild import BoardFound, RebuildReport, rebuild
 
 ALL_BOUND = 0
@@ -41,6 +42,18 @@ def _rebuild(job: Job, options: argparse.Namespace) -> int:
     )
     sys.stdout.write(report_text(report))
     return ALL_BOUND if all(board.bound for board in report.boards) else SOME_NOT_BOUND
+
+
+def run_learn(options: argparse.Namespace) -> int:
+    """Learn a batch of an older ledger. Exit 0 when all of its units are known then, 1 when some are not."""
+    job = rebuild_job(options, simulated_ports=())
+    report = asyncio.run(
+        learn(job, _nothing_shown, why=options.why, allow_side_effects=options.allow_side_effects)
+    )
+    lines = [f"not learned: {said}" for said in report.left] + [f"note: {note}" for note in report.notes]
+    lines.append(f"{report.learned} units of the batch {report.batch} were learned. Nothing was burned.")
+    sys.stdout.write("\n".join(lines) + "\n")
+    return SOME_NOT_BOUND if report.left else ALL_BOUND
 
 
 def _nothing_shown(event: Event) -> None:

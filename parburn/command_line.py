@@ -284,6 +284,10 @@ def _add_ledger(parser: Parser) -> None:
     used.add_argument("file", type=Path, metavar="FILE", help="lines of N, A-B or N,CHIP,MAC")
     used.add_argument("--batch", default=argparse.SUPPRESS, metavar="NAME", help="of which index space")
     because(used)
+    learn = action("learn", "Reckon from its records what an older ledger's batch holds; opens no port.")
+    _add_what_was_burned(learn)
+    _allow_side_effects(learn)
+    because(learn)
     _add_rebuild(
         action("rebuild", "After a lost ledger: read boards, and bind each to the record it carries.")
     )
@@ -299,9 +303,16 @@ def _add_rebuild(sub: argparse.ArgumentParser) -> None:
     add("--before", type=_dashed, choices=BEFORE_MODES, default=argparse.SUPPRESS,
         help="how to reach the ROM loader")  # fmt: skip
     _add_what_was_burned(sub)
-    add("--allow-side-effects", action="store_true",
-        help="let the scripts write files, open sockets and start processes, once a record")  # fmt: skip
+    _allow_side_effects(sub)
     add("--why", required=True, metavar="TEXT", help="the reason, kept in the record")
+
+
+def _allow_side_effects(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--allow-side-effects",
+        action="store_true",
+        help="let the scripts write files, open sockets and start processes, once a record",
+    )
 
 
 def _add_what_was_burned(sub: argparse.ArgumentParser) -> None:

@@ -86,6 +86,7 @@ async def _live(run: SharedRun, board: Board) -> None:
         job_digest = run.job_digest(claim.index)
         calls = BoardCalls(run, board, device, claim)
         await calls.still_what_passed()
+        await calls.learn_values()
         same = {job_digest, run.old_job_digest(claim.index)}
         if same & claim.passed_jobs and not run.job.dry_run:
             if claim.attempts:

@@ -22,6 +22,7 @@ from parburn.errors import IdentityUnclear, NotConfirmed, ParburnError, TooFewBo
 from parburn.events import DeviceReport, Emit, RunStarted
 from parburn.identify import Device
 from parburn.job import Job
+from parburn.kept import take_over_kept
 from parburn.ledger.base import BatchSpec, Claim, Identity
 from parburn.ledger.sqlite import open_ledger
 from parburn.rate import ROM_BAUD
@@ -78,6 +79,8 @@ async def burn_fleet(
             tables=tables,
             config=config,
         )
+        await take_over_kept(run, ledger)
+        await ledger.tell_unknown()
         run.tell_ledger_notes()
         return await _run_all(run, confirm)
     finally:

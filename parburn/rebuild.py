@@ -29,6 +29,7 @@ from parburn.first_contact import identified, read_again
 from parburn.fleet import batch_of, script_options
 from parburn.identify import Device, identify
 from parburn.job import Job
+from parburn.kept import take_over_kept
 from parburn.ledger.place import default_path
 from parburn.ledger.rebuilding import FoundUnit, Known
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
@@ -155,6 +156,8 @@ async def rebuild(job: Job, emit: Emit, *, why: str, allow_side_effects: bool = 
             tables=tables,
             config=config,
         )
+        await take_over_kept(run, ledger)
+        await ledger.tell_unknown()
         work = _Work(run, scripts, run.script_options, config, allow_side_effects)
         return await _rebuilt(work, ledger, indexes_of(job, config), why)
     finally:

@@ -54,16 +54,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "doubled": {"efuse", "run"},
     "fleet": {
-        "coding", "config", "device", "doubled", "efuse", "identify", "job", "ledger", "protocol", "rate",
-        "run", "script", "tables", "transport",
+        "coding", "config", "device", "doubled", "efuse", "identify", "job", "kept", "ledger", "protocol",
+        "rate", "run", "script", "tables", "transport",
     },
     "carried": {"efuse"},
     "bound": {
         "calls", "chips", "efuse", "identify", "ledger", "records", "run", "script",
     },
+    "kept": {"calls", "chips", "efuse", "ledger", "records", "run"},
+    "learn": {
+        "calls", "chips", "config", "efuse", "fleet", "job", "kept", "ledger", "records", "run", "script",
+        "tables",
+    },
     "rebuild": {
-        "bound", "carried", "chips", "config", "efuse", "first_contact", "fleet", "identify", "job", "ledger",
-        "rom", "run", "script", "tables", "transport",
+        "bound", "carried", "chips", "config", "efuse", "first_contact", "fleet", "identify", "job", "kept",
+        "ledger", "rom", "run", "script", "tables", "transport",
     },
     "ui": set(),
     "sim": {"chips"},

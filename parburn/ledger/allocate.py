@@ -17,6 +17,7 @@ from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuaranti
 from parburn.ledger import units
 from parburn.ledger.base import UNTOUCHED, Attempt, Identity, State, check_transition
 from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
+from parburn.ledger.learning import is_unknown
 from parburn.ledger.units import Held
 from parburn.ledger.writer import Transaction
 
@@ -34,6 +35,7 @@ class Granted(NamedTuple):
     passed_jobs: frozenset[str] = frozenset()
     attempts: tuple[Attempt, ...] = ()
     image_passed: str = ""
+    values_unknown: bool = False
 
 
 @dataclass(slots=True)
@@ -376,6 +378,7 @@ def _grant_known(
         passed_jobs=frozenset(job for (job,) in jobs),
         attempts=_open_attempts(connection, unit.id),
         image_passed=image,
+        values_unknown=is_unknown(connection, unit.id),
     )
 
 

@@ -366,6 +366,13 @@ class Claim(Protocol):
     def image_passed(self) -> str:
         """What the chip held when it last passed, as `passed` was given it; empty when that is not known."""
 
+    @property
+    def values_unknown(self) -> bool:
+        """Whether an older ledger did not keep what this unit's user blocks hold."""
+
+    async def learned(self, found: UserRecord, found_values: Mapping[str, str]) -> None:
+        """Both stand in this unit of an older ledger; an equal value elsewhere is noted."""
+
     async def passed(
         self,
         job_digest: str,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from parburn.errors import LedgerError, LedgerUnusable
 from parburn.events import NO_VALUES
-from parburn.ledger import allocate, rebuilding, schema, units, values
+from parburn.ledger import allocate, learning, rebuilding, schema, units, values
 from parburn.ledger.base import NO_RECORD, Attempt, BatchSpec, Claim, Identity, State, UserRecord
 from parburn.ledger.batches import Batch, Override, find_batch
 from parburn.ledger.liveness import Process, RunLocks
@@ -58,7 +58,7 @@ class SqliteClaim:
 
     __slots__ = (
         "_attempt", "_held", "_ledger", "_writer", "attempts", "image_passed", "known", "passed_jobs",
-        "state",
+        "state", "values_unknown",
     )  # fmt: skip
 
     def __init__(self, ledger: SqliteLedger, writer: Writer, granted: allocate.Granted) -> None:
@@ -71,6 +71,7 @@ class SqliteClaim:
         self.passed_jobs = granted.passed_jobs
         self.attempts = granted.attempts
         self.image_passed = granted.image_passed
+        self.values_unknown = granted.values_unknown
 
     @property
     def identity(self) -> Identity:
@@ -132,6 +133,13 @@ class SqliteClaim:
             found_values=found_values,
         )
         self.state = await self._writer.call(work)
+
+    async def learned(self, found: UserRecord, found_values: Mapping[str, str]) -> None:
+        holder = self._held.holder
+        await self._writer.call(
+            lambda t: learning.learn(t, holder, found_values, found, how="read from the chip")
+        )
+        self.values_unknown = False
 
     async def failed_clean(self, reason: str, *, release: bool, script_failed: bool = False) -> None:
         work = partial(
@@ -231,6 +239,25 @@ class SqliteLedger:
     async def find_known(self, identities: Sequence[Identity]) -> list[rebuilding.Known | None]:
         """What the ledger knows of these chips; see `rebuilding`."""
         return await self._writer.call(lambda t: rebuilding.find_known(t, identities))
+
+    async def find_unknown(self) -> list[learning.UnknownUnit]:
+        """Units of older ledgers whose values are not known."""
+        return await self._writer.call(lambda t: learning.find_unknown(t.connection))
+
+    async def find_unlearned(self) -> list[learning.UnknownUnit]:
+        """Units of this batch whose values or records are not known."""
+        batch = self._opened.id
+        return await self._writer.call(lambda t: learning.find_unknown(t.connection, batch=batch))
+
+    async def learn_all(self, learned: Sequence[learning.Learned], how: str) -> int:
+        """Keep what was learned of units; see `learning`."""
+        return await self._writer.call(lambda t: learning.learn_all(t, learned, how))
+
+    async def tell_unknown(self) -> None:
+        """Note the units whose values are still not known."""
+        note = await self._writer.call(lambda t: learning.unknown_note(t.connection))
+        if note:
+            self.add_note(note)
 
     async def bind_found(
         self, found: Sequence[rebuilding.FoundUnit], *, first: int, why: str
