@@ -124,7 +124,13 @@ def _write_unit(transaction: Transaction, batch: Batch, found: FoundUnit, gap: i
             f"the ledger knows it without an index, and index {found.index} as spent",
             hint="Nothing was burned. Begin with a new ledger, and rebuild that from all boards.",
         )
-    columns = (found.index, found.state.value, found.reason, found.image, transaction.at)
+    columns = (
+        found.index,
+        found.state.value,
+        found.reason or "bound by ledger rebuild",
+        found.image,
+        transaction.at,
+    )
     unit = own[0] if own is not None else gap
     if unit is not None:
         connection.execute(

@@ -2,11 +2,12 @@
 
 Where scripts run once a record, to learn what they would burn, what they do beside it must not happen ten
 thousand times. The interpreter tells of each such act before it is done, whatever module does it; in the
-thread of such a script it raises instead.
+context of such a script it raises instead.
 """
 
 from __future__ import annotations
 
+import contextvars
 import os
 import sys
 import threading
@@ -28,8 +29,6 @@ _WHAT = {
     "os.fork": "another process",
     "os.forkpty": "another process",
     "pty.spawn": "another process",
-    "_thread.start_new_thread": "a thread",  # it would be out of sight
-    "_thread.start_joinable_thread": "a thread",
     "os.remove": "removing a file",
     "os.rename": "renaming a file",
     "os.rmdir": "removing a folder",
@@ -42,7 +41,8 @@ _WHAT = {
     "os.utime": "changing a file's time",
     "sqlite3.connect": "a database",
 }
-_guarded = threading.local()
+# Threads that a script starts inherit its context (see output), and so this.
+_guarded: contextvars.ContextVar[bool] = contextvars.ContextVar("parburn_no_side_effects", default=False)
 _lock = threading.Lock()
 _hooked = False
 
@@ -53,17 +53,17 @@ class SideEffectRefused(PermissionError):
 
 @contextmanager
 def no_side_effects() -> Iterator[None]:
-    """In this thread, until the end of the block, whatever changes something outside of it raises."""
+    """In this context, until the end of the block, whatever changes something outside of it raises."""
     _hook()
-    _guarded.on = True
+    before = _guarded.set(True)
     try:
         yield
     finally:
-        _guarded.on = False
+        _guarded.reset(before)
 
 
 def _hook() -> None:
-    """An audit hook stays as long as the process; outside of a guarded thread it looks at one flag."""
+    """An audit hook stays as long as the process; where nothing is guarded it looks at one flag."""
     global _hooked
     with _lock:
         if not _hooked:
@@ -72,7 +72,7 @@ def _hook() -> None:
 
 
 def _look(event: str, arguments: tuple[Any, ...]) -> None:
-    if not getattr(_guarded, "on", False):
+    if not _guarded.get():
         return
     if event == "open":
         path, _, flags = arguments
