@@ -102,10 +102,13 @@ def run_scripts_here(
     What they print is dropped. Never raises; the caller minds the time.
     """
     printed = output.ScriptOutput(lambda text: None)
-    run = _Run(scripts, Session(facts, image, calls, options, bridge, printed.write), bridge)
+    session = Session(facts, image, calls, options, bridge, printed.write)
+    run = _Run(scripts, session, bridge)
     output.route()
     run.in_thread(printed)
-    return run.outcome(False, options.timeout_s)
+    outcome = run.outcome(False, options.timeout_s)
+    session.globals.clear()  # a parsed file for each of ten thousand records must not wait for the collector
+    return outcome
 
 
 def raise_in(thread: threading.Thread) -> None:
