@@ -142,7 +142,7 @@ async def rebuild(job: Job, emit: Emit, *, why: str, allow_side_effects: bool = 
     if job.same or job.unique:
         check_declared(Declared(job.same, job.unique), tables.extended())
     spec = batch_of(job, scripts, config, uses_index=True)
-    ledger = await open_ledger(job.ledger, spec, new_ledger=True, overrides=job.overrides)
+    ledger = await open_ledger(job.ledger, spec, overrides=job.overrides)
     try:
         config = config.read_as(ledger.forms)
         run = SharedRun(
