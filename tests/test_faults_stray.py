@@ -52,7 +52,7 @@ def run(rig: Rig, path: Path, ids: Path, report: Path, state: Path) -> Outcome:
     """One run of the job on all boards."""
     return parburn(
         "--ports", *rig.ports, "--scripts", path, "--configfiles", ids, "--do-not-confirm", "--json",
-        "--report", report, state=state,
+        "--same", "BLOCK_KEY0", "--same", "BLOCK_KEY5", "--report", report, state=state,
     )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def test_a_damaged_byte_anywhere_is_made_up_for(chip: str) -> None:
     assert count > 1000
     assert seen["dead, reset"] > 50  # requests that ended at an address where nothing is
     assert seen["slower"] > 10  # a raised rate that was lost
-    assert seen["slowest, ms"] < 3500
+    assert seen["slowest, ms"] < 6000  # a rate that was lost: looked for at what the ROM may have made of it
 
 
 @pytest.mark.parametrize("chip", WALKED)

@@ -110,7 +110,10 @@ def test_one_at_a_time_asks_once_and_a_no_begins_no_other_script(tmp_path: Path,
         return yes
 
     with start_rig("esp32c3", 3, tmp_path=tmp_path) as rig:
-        job = Job(ports=tuple(rig.ports), scripts=(path,), ledger=tmp_path / "l.sqlite", one_at_a_time=True)
+        job = Job(
+            ports=tuple(rig.ports), scripts=(path,), ledger=tmp_path / "l.sqlite", one_at_a_time=True,
+            new_ledger=True,
+        )  # fmt: skip
 
         async def burned() -> tuple[DeviceReport, ...]:
             return await burn_fleet(job, lambda event: None, confirm=confirm)

@@ -105,6 +105,7 @@ def test_a_run_dies_at_the_command_that_is_named(
             [
                 "--json", "--do-not-confirm", "--ports", port, "--scripts", str(tmp_path / "one.py"),
                 "--configfiles", str(tmp_path / "ids.json"), "--ledger", str(tmp_path / "ledger.sqlite"),
+                "--new-ledger",
             ],
             folder=tmp_path, crash=Crash(command, number, "torn", "ttyUSB0", 8),
         )  # fmt: skip
@@ -125,6 +126,7 @@ def test_what_no_plan_named_is_a_violation_whatever_has_struck(tmp_path: Path, b
             [
                 "--json", "--do-not-confirm", "--ports", port, "--scripts", str(tmp_path / "one.py"),
                 "--configfiles", str(tmp_path / "ids.json"), "--ledger", str(tmp_path / "ledger.sqlite"),
+                "--new-ledger",
             ],
             folder=tmp_path,
         )  # fmt: skip

@@ -18,6 +18,7 @@ from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuaranti
 from parburn.ledger import units
 from parburn.ledger.base import UNTOUCHED, Attempt, Identity, Inputs, State, check_transition
 from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
+from parburn.ledger.learning import is_unknown
 from parburn.ledger.units import Held
 from parburn.ledger.writer import Transaction
 
@@ -40,6 +41,7 @@ class Granted(NamedTuple):
     image_passed: str = ""
     inputs: Mapping[str, Inputs] = NO_INPUTS  # of each job that was passed
     unheard_of: bool = False
+    values_unknown: bool = False
 
 
 @dataclass(slots=True)
@@ -403,6 +405,7 @@ def _grant_known(
         attempts=_open_attempts(connection, unit.id),
         image_passed=image,
         inputs=_inputs(connection, unit.id),
+        values_unknown=is_unknown(connection, unit.id),
     )
 
 

@@ -384,6 +384,13 @@ class Claim(Protocol):
     def passed_inputs(self, job_digest: str) -> Inputs:
         """What the scripts of a passed job read then, as `passed` was given it."""
 
+    @property
+    def values_unknown(self) -> bool:
+        """Whether an older ledger did not keep what this unit's user blocks hold."""
+
+    async def learned(self, found: UserRecord, found_values: Mapping[str, str]) -> None:
+        """Both stand in this unit of an older ledger; an equal value elsewhere is noted."""
+
     async def passed(
         self,
         job_digest: str,

@@ -92,6 +92,7 @@ def find_batch(transaction: Transaction, spec: BatchSpec, overrides: frozenset[O
     batch = Batch(row[0] if row else -1, name, spec._replace(config=view), overrides)
     batch = batch._replace(shares=shares | _remembered_shares(connection, batch.id))
     known = _is_known(connection, batch)
+    _refuse_unlearned(connection, batch)
     if not known:
         _refuse_same_content(connection, batch)
         if Override.CHANGED_CONFIG not in overrides:
@@ -237,6 +238,43 @@ def _is_known(connection: sqlite3.Connection, batch: Batch) -> bool:
     if row is None or not batch.spec.uses_index:
         return row is not None
     return _forms(connection, batch.id).items() >= dict(view.forms).items()
+
+
+def _refuse_unlearned(connection: sqlite3.Connection, batch: Batch) -> None:
+    """Raise BatchRefused for files that were never used, where a batch of an older ledger kept no records.
+
+    They may be its own with a line more, and each of its records would be given out again.
+    """
+    view = batch.config
+    if not batch.spec.uses_index or not view.digest or Override.SHARED_RECORDS in batch.overrides:
+        return
+    row = connection.execute(
+        "SELECT 1 FROM batch_configs WHERE batch = ? AND digest IN (?, ?)",
+        (batch.id, view.digest, view.old_digest),
+    ).fetchone()
+    own = _unlearned(connection, batch.id)
+    if row or (not own and next(_carried(connection, batch.id), None)):
+        return  # these very files; or a batch whose chips' records are known, and looked for in them
+    name = own or _unlearned(connection)
+    if name:
+        quoted = shlex.quote(name)
+        raise BatchRefused(
+            f"The ledger was begun by an older parburn, which kept no records of the batch {name}: whether "
+            "these files are its own, changed, cannot be known.",
+            hint=f"Nothing was burned. Learn them once: parburn ledger learn --batch {quoted} --scripts .. "
+            "--configfiles .. --records .. --why REASON. If these files have nothing to do with it: "
+            "--allow-shared-records.",
+        )
+
+
+def _unlearned(connection: sqlite3.Connection, batch: int | None = None) -> str:
+    """A batch (this one, or any) that has files, and chips of whose records nothing is known; else empty."""
+    row = connection.execute(
+        "SELECT batches.name FROM unlearned_records JOIN units ON units.id = unit"
+        " JOIN batches ON batches.id = units.batch WHERE ?1 IS NULL OR batches.id = ?1 LIMIT 1",
+        (batch,),
+    ).fetchone()
+    return "" if row is None else str(row[0])
 
 
 def _refuse_same_content(connection: sqlite3.Connection, batch: Batch) -> None:
@@ -453,7 +491,7 @@ def _remembered_shares(connection: sqlite3.Connection, batch: int) -> frozenset[
 def _remember(transaction: Transaction, batch: Batch, shares: Iterable[int]) -> None:
     """Write down the files' content, forms and shared data, and what the batch shares with others."""
     connection, view = transaction.connection, batch.config
-    if view.digest:
+    if view.digest and not _unlearned(connection, batch.id):  # else they are not known to be its own
         connection.execute("INSERT OR IGNORE INTO batch_configs VALUES (?, ?)", (batch.id, view.digest))
     rows = [(batch.id, name, _form(batch, name), view.shared[name]) for name in view.names]
     connection.executemany(

@@ -11,7 +11,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from parburn.errors import LedgerUnusable, UnitRefused, UsageError
 from parburn.ledger import history, schema
@@ -21,6 +21,7 @@ from parburn.ledger.batches import WITHOUT_CONFIG
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.other import read_other
 from parburn.ledger.place import check_place, default_path, leftovers
+from parburn.ledger.rebuilding import refuse_to_trust, trust_hidden
 from parburn.ledger.replay import find_differences
 from parburn.ledger.takeover import take_over
 from parburn.ledger.witness import Witness, read_witness, write_witness
@@ -102,10 +103,20 @@ class _Known(NamedTuple):
         )
 
 
-def release(path: Path | None, macs: Sequence[str], why: str, *, all_of: str | None = None) -> str:
+def release(
+    path: Path | None,
+    macs: Sequence[str],
+    why: str,
+    *,
+    all_of: str | None = None,
+    trust_hidden_keys: bool = False,
+) -> str:
     """Let units that are quarantined or written off be tried again with their own indexes.
 
     `all_of` names a batch of which every quarantined unit is meant. One wrong MAC, and nothing is done.
+
+    `trust_hidden_keys`: somebody vouches for the keys of a unit that `rebuild` could not read; the next run
+    then looks at all else, and passes it.
 
     Raises:
         UsageError: no unit has a MAC. UnitRefused: one needs no release, or is held by a run.
@@ -132,7 +143,11 @@ def release(path: Path | None, macs: Sequence[str], why: str, *, all_of: str | N
                 )
             found = [one for one in found if _is_out(one)]
         _refuse_held(transaction, found)
-        for unit, _mac, _batch, index, state, _scrapped in found:
+        for unit, mac, _batch, index, state, _scrapped in found:
+            if trust_hidden_keys:
+                if index is None or not trust_hidden(transaction, unit, index, why):
+                    raise refuse_to_trust(mac)
+                continue
             after = State.INCOMPLETE if state is State.QUARANTINED else state
             if after is not state:
                 check_transition(state, after)
@@ -236,19 +251,10 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
     if other is not None:
         with _changing(place) as transaction:
             return take_over(transaction, other, file, why, batch=batch)
-    if batch is None:
-        with _changing(place) as transaction:
-            known = [row[0] for row in transaction.connection.execute("SELECT name FROM batches ORDER BY id")]
-            has = f" This ledger has {', '.join(known)}." if known else ""
-            raise UsageError(
-                f"{file} does not say of which batch its indexes are.",
-                hint="Name it with --batch: as the runs are given it, or as parburn ledger show has it; "
-                f"{WITHOUT_CONFIG} is that of runs without config files.{has}",
-            )
     used = _read_used(file)
-    name = batch
     with _changing(place) as transaction:
         connection = transaction.connection
+        name = batch or _ask_for_batch(connection, file)
         connection.execute("INSERT OR IGNORE INTO batches (name) VALUES (?)", (name,))
         (number,) = connection.execute("SELECT id FROM batches WHERE name = ?", (name,)).fetchone()
         count = 0
@@ -257,6 +263,16 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
                 count += _mark_used(transaction, number, name, index, entry, file)
         transaction.history.append("imported", why=why, batch=name, indexes=count)
     return f"{count} indexes of the batch {name} are marked as used.\n"
+
+
+def _ask_for_batch(connection: sqlite3.Connection, file: Path) -> NoReturn:
+    names = ", ".join(name for (name,) in connection.execute("SELECT name FROM batches ORDER BY name"))
+    known = f" This ledger has {names}." if names else ""
+    raise UsageError(
+        f"Of which batch are the indexes of {file}? It does not say.",
+        hint=f"Give --batch NAME, and burn with the same --batch.{known} Runs without config files and "
+        f"without --batch are of the batch {WITHOUT_CONFIG}.",
+    )
 
 
 def _mark_used(

@@ -324,10 +324,20 @@ def refuse_conflicts(transaction: Transaction, unit: Holder) -> None:
             )
 
 
+_ANYTHING_PLANNED = (
+    "SELECT 1 FROM unique_values WHERE unit = ? AND bound = 0"
+    " UNION ALL SELECT 1 FROM range_values WHERE unit = ? AND bound = 0"
+    " UNION ALL SELECT 1 FROM user_bits WHERE unit = ? AND bound = 0 LIMIT 1"
+)
+
+
 def bind(transaction: Transaction, unit: Holder) -> dict[str, Any]:
     """What was planned is the unit's for ever; what of it is new, for the history."""
     connection = transaction.connection
     bound: dict[str, Any] = {}
+    planned = connection.execute(_ANYTHING_PLANNED, (unit.id, unit.id, unit.id)).fetchone()
+    if planned is None:  # it was bound when it was attempted
+        return bound
     named = connection.execute(
         "SELECT name, value FROM unique_values WHERE unit = ? AND bound = 0", (unit.id,)
     ).fetchall()

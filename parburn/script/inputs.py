@@ -22,7 +22,6 @@ import hmac
 import os
 import stat
 import sys
-import sysconfig
 import threading
 from collections.abc import Callable, Iterable
 from importlib.util import source_from_cache
@@ -56,6 +55,9 @@ class RunInputs:
         self._key = key
         self._config = frozenset(os.path.realpath(path) for path in config_files)
         self._one_at_a_time = one_at_a_time
+        self._paths: dict[
+            str | bytes, str
+        ] = {}  # what names of files lead to; scripts do not change the folder
         self._readers: dict[str, set[BoardInputs]] = {}
         self._writers: dict[str, set[BoardInputs]] = {}
 
@@ -63,6 +65,18 @@ class RunInputs:
         """The inputs of one more board."""
         _install()
         return BoardInputs(self)
+
+    def path_of(self, name: Any) -> str:
+        """Where a name leads to. Found once: each look at a folder lets all other boards' threads in."""
+        name = os.fspath(name)
+        path = self._paths.get(name)
+        if path is None:
+            path = self._paths[name] = os.path.realpath(os.fsdecode(name))
+        return path
+
+    def moved(self) -> None:
+        """Names may lead elsewhere from now on."""
+        self._paths.clear()
 
     def changed(self, kept: Digests) -> str:
         """The first of these files that is not what it was; empty when all are. Reads them."""
@@ -120,7 +134,7 @@ class BoardInputs:
 
     def opened(self, name: Any, flags: int) -> None:
         """A file is about to be opened."""
-        path = os.path.realpath(os.fsdecode(name))
+        path = self._run.path_of(name)
         if _is_installed(path):
             return
         access = flags & (os.O_WRONLY | os.O_RDWR)
@@ -129,23 +143,26 @@ class BoardInputs:
                 _read_module(path)
             elif not path.endswith(".pyc"):
                 self._touch(path, reads=False, writes=True)
-        elif _is_plain(path):
-            self._touch(path, reads=access != os.O_WRONLY, writes=access != os.O_RDONLY)
+            return
+        found = _look(path)
+        if found is None or stat.S_ISREG(found.st_mode):  # no device, pipe or folder
+            self._touch(path, reads=access != os.O_WRONLY, writes=access != os.O_RDONLY, found=found)
 
     def replaced(self, name: Any) -> None:
         """A file is about to be put in the place of another, cut off or deleted."""
-        path = os.path.realpath(os.fsdecode(name))
+        path = self._run.path_of(name)
+        self._run.moved()
         if not path.endswith(_MODULES):
             self._touch(path, reads=False, writes=True)
 
-    def _touch(self, path: str, *, reads: bool, writes: bool) -> None:
+    def _touch(self, path: str, *, reads: bool, writes: bool, found: os.stat_result | None = None) -> None:
         try:
             self._run._touched(self, path, reads=reads, writes=writes)
         except EfuseError as error:
             self.refuse(error)
             raise
         if reads and path not in self._found:
-            self._found[path] = _digest_now(path)
+            self._found[path] = _digest_of(path, found)
 
 
 def _raise(error: EfuseError) -> None:
@@ -164,44 +181,44 @@ def _read_module(path: str) -> None:
         _modules[path] = _digest_now(path)
 
 
+def _look(path: str) -> os.stat_result | None:
+    """What stands there; None for nothing, and for a name that no file can have."""
+    try:
+        return Path(path).stat()
+    except (OSError, ValueError):
+        return None
+
+
 def _digest_now(path: str) -> str:
     """SHA-256 of a file's content as it is now; empty where it cannot be read. One reading for all boards."""
+    return _digest_of(path, _look(path))
+
+
+def _digest_of(path: str, found: os.stat_result | None) -> str:
+    if found is None or not stat.S_ISREG(found.st_mode):
+        return ""
+    signature = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    with _lock:
+        known = _known.get(path)
+    if known is not None and known[0] == signature:
+        return known[1]
+    digest = hashlib.sha256()
     try:
-        found = Path(path).stat()
-        if not stat.S_ISREG(found.st_mode):
-            return ""
-        signature = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        with _lock:
-            known = _known.get(path)
-        if known is not None and known[0] == signature:
-            return known[1]
-        digest = hashlib.sha256()
         with Path(path).open("rb", buffering=0) as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
-    except (OSError, ValueError):
+    except OSError:
         return ""
     with _lock:
         _known[path] = (signature, digest.hexdigest())
     return digest.hexdigest()
 
 
-def _is_plain(path: str) -> bool:
-    """Whether it is a file, or may become one; no device, pipe or folder."""
-    try:
-        return stat.S_ISREG(Path(path).stat().st_mode)
-    except OSError:
-        return True
-    except ValueError:  # a null byte in its name
-        return False
-
-
 @functools.cache
 def _python_folders() -> tuple[str, ...]:
     """Where Python and parburn themselves lie."""
-    names = ("stdlib", "platstdlib")
-    places = [sysconfig.get_path(name) for name in names] + [str(Path(__file__).parent.parent)]
-    return tuple(os.path.realpath(place) + os.sep for place in places if place)
+    places = [Path(os.__file__).parent, Path(threading.__file__).parent, Path(__file__).parent.parent]
+    return tuple(os.path.realpath(place) + os.sep for place in dict.fromkeys(places))
 
 
 def _is_installed(path: str) -> bool:
@@ -253,6 +270,10 @@ def _rename(board: BoardInputs, arguments: tuple[Any, ...]) -> None:
     board.replaced(arguments[1])
 
 
+def _link(board: BoardInputs, arguments: tuple[Any, ...]) -> None:
+    board.replaced(arguments[1])
+
+
 def _remove(board: BoardInputs, arguments: tuple[Any, ...]) -> None:
     if not isinstance(arguments[0], int):
         board.replaced(arguments[0])
@@ -264,4 +285,6 @@ _EVENTS: dict[str, Callable[[BoardInputs, tuple[Any, ...]], None]] = {
     "os.rename": _rename,
     "os.remove": _remove,
     "os.truncate": _remove,
+    "os.symlink": _link,
+    "os.link": _link,
 }

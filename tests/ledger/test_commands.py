@@ -388,7 +388,7 @@ def test_lines_without_a_batch_are_refused(path: Path, tmp_path: Path) -> None:
     upkeep.init(path, why="new")
     file = tmp_path / "used.csv"
     file.write_text("1-3\n")
-    with pytest.raises(UsageError, match="does not say of which batch"):
+    with pytest.raises(UsageError, match="Of which batch"):
         upkeep.import_used(path, file, why="x")
 
 

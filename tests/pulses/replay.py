@@ -350,18 +350,18 @@ class Replay:
         """So many pairs of faults within one breath, half of them close together."""
         tally = Tally()
         rng = random.Random(seed)
-        weights = [sum(len(frame.raw) for frame in frames) for frames in self.breaths]
-        breaths = rng.choices(range(len(weights)), weights, k=count)
-        for breath in breaths:
+        several = [breath for breath, frames in enumerate(self.breaths) if len(frames) > 1]
+        weights = [sum(len(frame.raw) for frame in self.breaths[breath]) for breath in several]
+        for breath in rng.choices(several, weights, k=count):
             frames = self.breaths[breath]
-            one = rng.randrange(len(frames))
-            if rng.random() < 0.5:
-                other = min(len(frames) - 1, one + rng.randint(0, NEAR))
-            else:
-                other = rng.randrange(len(frames))
+            one = other = rng.randrange(len(frames))
+            while one == other:
+                near = rng.random() < 0.5
+                other = (
+                    one + rng.choice((-1, 1)) * rng.randint(1, NEAR) if near else rng.randrange(len(frames))
+                )
+                other = min(len(frames) - 1, max(0, other))
             one, other = min(one, other), max(one, other)
-            if one == other:
-                continue
             first, second = random_fault(frames[one].raw, rng), random_fault(frames[other].raw, rng)
             self._told(breath, ((one, first), (other, second)), tally)
         return tally

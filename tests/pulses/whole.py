@@ -60,7 +60,7 @@ def judged(setup: Setup, *, pairs: int = PAIRS) -> Verdict:
         replay = Replay(job)
         verdict.doubts += replay.doubts
         verdict.singles.add(replay.singles())
-        verdict.pairs.add(replay.pairs(pairs // len(jobs), seed=number))
+        verdict.pairs.add(replay.pairs(-(-pairs // len(jobs)), seed=number))
         verdict.number_pairs.add(replay.known_pairs())
     _kill(setup, verdict)
     verdict.cpu_s = time.process_time() - begun
