@@ -14,8 +14,9 @@ from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 
-from tests.soak.campaign import MIXED, Result, run_campaign
+from tests.soak.campaign import Result
 from tests.soak.child import warm_up
+from tests.soak.draw import kinds_of, run_campaign
 from tests.soak.mutations import MUTATIONS
 from tests.soak.themes import THEMES
 
@@ -24,7 +25,7 @@ SHOWN = 4  # violations of one campaign that are printed
 
 def results(seed: int, jobs: int, theme: str, mutation: str) -> Iterator[Result]:
     """Campaigns without end, `jobs` at a time. Those that are under way end by themselves."""
-    play = partial(run_campaign, theme=THEMES.get(theme, MIXED), mutation=mutation)
+    play = partial(run_campaign, theme=THEMES.get(theme), mutation=mutation)
     seeds = count(seed)
     with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
         running = {pool.submit(play, next(seeds)) for _ in range(jobs)}
@@ -55,13 +56,13 @@ def main() -> int:
     warm_up()
     if given.only:
         folder = Path(f"soak-{given.seed}").resolve()
-        theme = THEMES.get(given.theme, MIXED)
+        theme = THEMES.get(given.theme)
         result = run_campaign(given.seed, theme=theme, mutation=mutation, keep=folder)
         sys.stdout.write("\n".join([*result.log, *result.violations, json.dumps(result.counts)]) + "\n")
         return 1 if result.violations else 0
     began = time.monotonic()
     counts: Counter[str] = Counter()
-    kinds = THEMES.get(given.theme, MIXED).kinds
+    kinds = kinds_of(THEMES.get(given.theme))
     bad: list[Result] = []
     for result in results(given.seed, given.jobs, given.theme, mutation):
         counts.update(result.counts)

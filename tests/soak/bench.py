@@ -31,11 +31,15 @@ FLUSH_S = 0.002  # until the kernel has handed on what a dead process wrote to i
 
 @dataclass(frozen=True)
 class Made:
-    """A board to be made. `twin_of`: it has the factory identity of the board with this number."""
+    """A board to be made. `twin_of`: it has the factory identity of the board with this number.
+
+    `content`: what somebody has burned into it before it comes here: bits by block and fields by name.
+    """
 
     chip: str
     settings: tuple[tuple[str, str], ...] = ()
     twin_of: int | None = None
+    content: tuple[tuple[int | str, int], ...] = ()
 
 
 class Bench:
@@ -111,8 +115,16 @@ class Bench:
         return self.product(board).product.memory
 
     def factory(self, board: int) -> dict[int, int]:
-        """Its cells as it was made."""
+        """Its cells as it came here."""
         return read_board(self.path(board).with_suffix(".factory")).product.memory.cells
+
+    def blank(self, board: int) -> dict[int, int]:
+        """Its cells as the chip's maker left them."""
+        return read_board(self.path(board).with_suffix(".blank")).product.memory.cells
+
+    def staging(self) -> dict[int, list[int]]:
+        """By board, the words of its programming registers that are not zero."""
+        return {int(n): words for n, words in self._order(do="staging")["staging"].items()}
 
     def close(self) -> None:
         """End the process."""
@@ -159,6 +171,14 @@ class _Worker:
         product = make_product(made.chip, mac=mac, settings=dict(made.settings), rng=rng)
         file = BoardFile(self.state / f"board{number}.json", product)
         file.write()
+        shutil.copy(file.path, file.path.with_suffix(".blank"))
+        memory = product.memory
+        for place, bits in made.content:
+            if isinstance(place, str):
+                memory.preset_field(place, memory.field_bits(place) | bits)
+            else:
+                memory.preset(place, memory.reading(place).bits | bits)
+        file.write()
         shutil.copy(file.path, file.path.with_suffix(".factory"))
         board = board_of(file, None)
         self.boards.append(board)
@@ -184,6 +204,8 @@ class _Worker:
                 faults = {int(n): sentences for n, sentences in order["faults"].items()}
                 self._set_up(order["slots"], faults, order["seed"], order["stay_powered"])
                 self._say()
+            elif order["do"] == "staging":
+                self._say(staging={str(n): _staged(board) for n, board in enumerate(self.boards)})
             else:
                 self._say(fired=self._settle())
 
@@ -229,3 +251,13 @@ class _Worker:
             str(n): [one.sentence for one in getattr(board.faults, "all", ()) if one.fired]
             for n, board in enumerate(self.boards)
         }
+
+
+def _staged(board: Board) -> list[int]:
+    """What of its programming registers is not zero: those of the PGM kind, or each block's own."""
+    chip, words = board.chip, board.registers.words
+    if chip.controller == "pgm":
+        addresses = [chip.registers["PGM_DATA0"] + 4 * n for n in range(8)]
+    else:
+        addresses = [block.write_address + 4 * n for block in chip.blocks for n in range(block.words)]
+    return [word for address in addresses if (word := words.get(address, 0))]

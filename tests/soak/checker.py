@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from parburn.chips.model import Block
@@ -18,7 +18,7 @@ from tests.soak.jobs import Expectation, Work
 # Faults that may leave cells as nobody asked for, or keep some from ever burning: they excuse a quarantine.
 # A bit that gives in at the second pulse excuses nothing; one that needs the third does, for any other fault
 # that takes a pulse away leaves it too few.
-_DAMAGE = re.compile(
+DAMAGE = re.compile(
     r"bit \d+ of (\w+) (?:refuses to burn(?! the first time$)|burns its)|\d+ bytes of (\w+) burn"
 )
 # Of these, the ones that burn cells which nobody asked for.
@@ -65,27 +65,17 @@ def same(memory: EfuseMemory, wanted: Mapping[int, int]) -> bool:
 
 
 @dataclass
-class Checker:
-    """Remembers how the boards came from the factory, and which faults have struck them."""
+class Struck:
+    """Which faults have struck which board, and what of a chip they explain: a block, never a board."""
 
     bench: Bench
-    ledger: Path
-    work: Work
-    twins: frozenset[int] = frozenset()
-    doubled: tuple[int, int] | None = None
-    factory: dict[int, dict[int, int]] = field(default_factory=dict)
-    struck: dict[int, set[str]] = field(default_factory=dict)
-    frozen: dict[int, dict[int, int]] = field(default_factory=dict)  # cells when it was quarantined
-    whole: dict[int, Expectation] = field(default_factory=dict)
+    struck: dict[int, set[str]] = field(default_factory=dict, kw_only=True)
 
-    def meet(self) -> None:
-        """Note the boards that are new."""
-        for board in range(self.bench.boards):
-            if board not in self.factory:
-                memory = self.bench.memory(board)
-                cells = self.bench.factory(board)
-                self.factory[board] = cells
-                self.whole[board] = Expectation(memory.chip, cells, self.work, self.doubled)
+    def key(self, board: int) -> tuple[str, str]:
+        """Under what the ledger knows a board."""
+        made = self.bench.product(board).product
+        mac = made.memory.field_bits(made.chip.mac_field).to_bytes(6, "big").hex(":")
+        return made.chip.name, mac
 
     def note(self, fired: Mapping[int, list[str]]) -> None:
         """These faults have struck."""
@@ -96,12 +86,24 @@ class Checker:
         """Names of the blocks in which a fault of the chip may have spoiled cells."""
         found = set()
         for sentence in self.struck.get(board, ()):
-            match = _DAMAGE.match(sentence)
+            match = DAMAGE.match(sentence)
             if match:
                 found.add(str(match[1] or match[2]))
-            if sentence.startswith("the crystal") and self.whole[board].chip.crystal.fixed_mhz is not None:
+            fixed = self.bench.memory(board).chip.crystal.fixed_mhz
+            if sentence.startswith("the crystal") and fixed is not None:
                 found.add("timing")  # nobody can measure it: a bad burn that reading back finds
         return found
+
+    def explained(self, board: int, reason: str, wanted: Mapping[int, int]) -> bool:
+        """Whether a block that a fault struck is what a quarantine speaks of, or is not as it is wanted."""
+        memory, names = self.bench.memory(board), self.damaged(board)
+        if "timing" in names:
+            return True
+        struck = [block for block in memory.chip.blocks if names & set(block.names)]
+        return any(
+            memory.cells[block.index] != wanted[block.index] or any(name in reason for name in block.names)
+            for block in struck
+        )
 
     def excused(self, board: int, block: Block, extra: int) -> bool:
         """Whether the faults that struck a board explain these cells: a bit's neighbour, some wrong bytes."""
@@ -117,11 +119,27 @@ class Checker:
                 bytes_wrong += int(wrong[1])
         return extra.bit_count() <= bytes_wrong
 
-    def key(self, board: int) -> tuple[str, str]:
-        """Under what the ledger knows a board."""
-        made = self.bench.product(board).product
-        mac = made.memory.field_bits(made.chip.mac_field).to_bytes(6, "big").hex(":")
-        return made.chip.name, mac
+
+@dataclass
+class Checker(Struck):
+    """Remembers how the boards came from the factory, and which faults have struck them."""
+
+    ledger: Path
+    work: Work
+    twins: frozenset[int] = frozenset()
+    doubled: tuple[int, int] | None = None
+    factory: dict[int, dict[int, int]] = field(default_factory=dict)
+    frozen: dict[int, dict[int, int]] = field(default_factory=dict)  # cells when it was quarantined
+    whole: dict[int, Expectation] = field(default_factory=dict)
+
+    def meet(self) -> None:
+        """Note the boards that are new."""
+        for board in range(self.bench.boards):
+            if board not in self.factory:
+                memory = self.bench.memory(board)
+                cells = self.bench.factory(board)
+                self.factory[board] = cells
+                self.whole[board] = Expectation(memory.chip, cells, self.work, self.doubled)
 
     def violations(self) -> Iterator[str]:
         """Everything that is not as it must be, as sentences."""
@@ -129,12 +147,18 @@ class Checker:
         units = units_of(self.ledger)
         owner: dict[int, int] = {}
         for board in range(self.bench.boards):
-            if self._before_its_first_record(board):
-                continue
             memory = self.bench.memory(board)
             unit = units.get(self.key(board))
+            if self._before_its_first_record(board):  # whatever else it is: it holds nothing but its own
+                if unit is None or unit.index is None or not unit.spent:
+                    yield f"board {board} holds bits and the ledger does not know: {unit}"
+                else:
+                    begun = replace(unit, state="begun")
+                    yield from self._cells(board, f"board {board} ({memory.chip.name})", begun, memory)
+                continue
             name = f"board {board} ({memory.chip.name})"
             touched = memory.cells != self.factory[board]
+            yield from self._repeated(board, name)
             yield from self._quarantine(board, name, unit, memory)
             if not touched:
                 if unit and unit.state == "pass" and board not in self.twins:
@@ -147,6 +171,13 @@ class Checker:
                 yield f"{name} and board {owner[unit.index]} are both index {unit.index}"
             owner[unit.index] = board
             yield from self._cells(board, name, unit, memory)
+
+    def _repeated(self, board: int, name: str) -> Iterator[str]:
+        """No pulse burns what is burned: where nothing but tails of frames was lost, nobody had a reason."""
+        if all(sentence.startswith("the tail of ") for sentence in self.struck.get(board, ())):
+            again = [burn["program"] for burn in self.bench.product(board).burns if not burn["new_bits"]]
+            if again:
+                yield f"{name}: pulses {again} burned nothing new: planned ones were repeated"
 
     def _before_its_first_record(self, board: int) -> bool:
         """Of two chips with one identity, the one whose first block was begun and never recorded as verified.
@@ -184,7 +215,8 @@ class Checker:
     def _quarantine(self, board: int, name: str, unit: Unit | None, memory: EfuseMemory) -> Iterator[str]:
         if unit is None or unit.state != "quarantined":
             return
-        if not self.damaged(board) and board not in self.twins:
+        own = self.factory[board] if unit.index is None else self.whole[board].cells(unit.index)
+        if board not in self.twins and not self.explained(board, unit.reason, own):
             struck = "; ".join(sorted(self.struck.get(board, ())))
             yield f"{name} is quarantined ({unit.reason}), and no chip fault explains it (struck: {struck})"
         before = self.frozen.setdefault(board, dict(memory.cells))

@@ -7,6 +7,8 @@ MUTATION may be "-". A crash is a SIGKILL of this process by itself at a place t
     packet ttyUSB3 17 torn 8               the same, with 8 of its bytes sent
     program|read ttyUSB3 2 torn 8          at the 2nd that gives the eFuse controller this command
     ledger 9 before|after                  at the 9th transaction of the ledger: not begun, committed
+    ledger 9 stalls                        not begun, and a while later than it was asked for
+    witness 3 before|torn|after            at the 3rd time that its witness is replaced, after a commit
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from tests.soak import mutations
 
 SHORT_FLOOR_S = 0.6  # silence that counts as no answer, where nothing but injected silence is to be met
 HANG_S = 120.0
+STALL_S = 0.3  # of a disk that hangs: many times what a program pulse takes
 KILLED = -9
 CHIPS = ("esp32", "esp32c3", "esp32s3", "esp32s2", "esp32c6", "esp32h2")
 END = b"\xc0"
@@ -54,7 +57,7 @@ class Crash:
     def parse(cls, text: str) -> Crash:
         """The reverse of `str()`."""
         kind, *rest = text.split()
-        port = "" if kind == "ledger" else rest.pop(0)
+        port = "" if kind in ("ledger", "witness") else rest.pop(0)
         return cls(kind, int(rest[0]), rest[1], port, int(rest[2]) if rest[2:] else 0)
 
     def part_of(self, frame: bytes) -> bytes:
@@ -111,6 +114,8 @@ def arm(crash: Crash) -> None:
     """Let this process die there."""
     if crash.kind == "ledger":
         _arm_ledger(crash)
+    elif crash.kind == "witness":
+        _arm_witness(crash)
     else:
         _arm_packets(crash)
 
@@ -143,13 +148,40 @@ def _arm_ledger(crash: Crash) -> None:
     def transact(self: Writer, connection: object, requests: object) -> None:
         nonlocal begun
         begun += 1
-        if begun == crash.number and crash.when == "before":
+        if begun == crash.number and crash.when != "after":
+            time.sleep(STALL_S if crash.when == "stalls" else 0.0)
             die()
         whole(self, connection, requests)  # type: ignore[arg-type]  # handed on as it came
         if begun == crash.number:
             die()
 
     Writer._transact = transact  # type: ignore[method-assign]  # as above
+
+
+def _arm_witness(crash: Crash) -> None:
+    from parburn.ledger import sqlite
+    from parburn.ledger.witness import Witness
+    from parburn.ledger.witness import write_witness as whole
+
+    replace = Path.replace
+    begun = 0
+
+    def torn(self: Path, target: Path) -> Path:
+        die() if target.name.endswith(".witness") else None
+        return replace(self, target)
+
+    def write(ledger: Path, witness: Witness) -> None:
+        nonlocal begun
+        begun += 1
+        if begun == crash.number and crash.when == "before":
+            die()
+        if begun == crash.number and crash.when == "torn":
+            Path.replace = torn  # type: ignore[method-assign, assignment]  # the last that this process does
+        whole(ledger, witness)
+        if begun == crash.number:
+            die()
+
+    sqlite.write_witness = write  # type: ignore[attr-defined]  # where it is called
 
 
 def count_into(path: Path) -> Callable[[], object]:
@@ -200,25 +232,89 @@ class Ended:
     stderr: str
 
 
-def run_forked(
+@dataclass
+class Running:
+    """The command at work in a forked process. `terminal`: where its operator sits, if it asks one."""
+
+    arguments: Sequence[str]
+    pid: int
+    handle: int
+    out: Path
+    err: Path
+    terminal: int | None = None
+    shown: str = ""
+
+    def waits(self, timeout_s: float) -> bool:
+        """Wait so long at most; whether it has ended."""
+        return bool(select.select([self.handle], [], [], timeout_s)[0])
+
+    def kill(self) -> None:
+        """Let it die at once."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def asks(self, pattern: str) -> bool:
+        """Read its terminal until the pattern is shown; False: it ended without."""
+        assert self.terminal is not None
+        deadline = time.monotonic() + HANG_S
+        while pattern not in self.shown:
+            left = max(0.0, deadline - time.monotonic())
+            if not left or not select.select([self.terminal], [], [], left)[0]:
+                return False
+            try:
+                data = os.read(self.terminal, 65536)
+            except OSError:  # nobody has the other end
+                return False
+            self.shown += data.decode("utf-8", "replace")
+        return True
+
+    def answer(self, text: str) -> None:
+        """Type a line."""
+        assert self.terminal is not None
+        os.write(self.terminal, text.encode() + b"\n")
+
+    def ended(self, *, kill_after_s: float | None = None) -> Ended:
+        """Wait for its end, or kill it after so long. Raises AssertionError when it hangs."""
+        hangs = False
+        if kill_after_s is not None and not self.waits(kill_after_s):
+            self.kill()
+        elif self.terminal is not None:
+            self.asks("\0")  # nothing that it says: to the end
+        if not self.waits(HANG_S):
+            hangs = True
+            self.kill()
+        os.close(self.handle)
+        if self.terminal is not None:
+            os.close(self.terminal)
+        _, status = os.waitpid(self.pid, 0)
+        err = self.err.read_text() if self.terminal is None else self.shown
+        ended = Ended(os.waitstatus_to_exitcode(status), self.out.read_text(), err)
+        if hangs:
+            raise AssertionError(f"parburn hangs: {' '.join(self.arguments)}\n{ended.stdout}\n{ended.stderr}")
+        return ended
+
+
+def start_forked(
     arguments: Sequence[str],
     *,
     folder: Path,
+    name: str = "",
     crash: Crash | None = None,
     mutation: str = "",
     hasty: bool = False,
+    asking: bool = False,
     counts: Path | None = None,
-) -> Ended:
-    """Run the command in a forked process and wait for its end. Raises AssertionError when it hangs.
+) -> Running:
+    """Start the command in a forked process. `name` tells the runs apart that are at work at once.
 
-    `hasty`: silence is believed sooner, so that a silent line costs less time.
+    `hasty`: silence is believed sooner, so that a silent line costs less time. `asking`: on a terminal.
     """
-    out, err = folder / "stdout.txt", folder / "stderr.txt"
+    out, err = folder / f"stdout{name}.txt", folder / f"stderr{name}.txt"
     sys.stdout.flush()
+    master, slave = os.openpty() if asking else (None, None)
     pid = os.fork()
     if pid == 0:
         try:
-            _become(out, err)
+            _become(out, err, slave)
             code = _main(arguments, crash=crash, mutation=mutation, hasty=hasty, counts=counts)
             sys.stdout.flush()
             sys.stderr.flush()
@@ -229,27 +325,36 @@ def run_forked(
             sys.stderr.flush()
             code = 70
         os._exit(code)
-    handle = os.pidfd_open(pid)
-    try:
-        ready, _, _ = select.select([handle], [], [], HANG_S)
-        if not ready:
-            os.kill(pid, signal.SIGKILL)
-    finally:
-        os.close(handle)
-    _, status = os.waitpid(pid, 0)
-    ended = Ended(os.waitstatus_to_exitcode(status), out.read_text(), err.read_text())
-    if not ready:
-        raise AssertionError(f"parburn hangs: {' '.join(arguments)}\n{ended.stdout}\n{ended.stderr}")
-    return ended
+    if slave is not None:
+        os.close(slave)
+    return Running(arguments, pid, os.pidfd_open(pid), out, err, master)
 
 
-def _become(out: Path, err: Path) -> None:
+def run_forked(
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    crash: Crash | None = None,
+    mutation: str = "",
+    hasty: bool = False,
+    counts: Path | None = None,
+) -> Ended:
+    """Run the command in a forked process and wait for its end. Raises AssertionError when it hangs."""
+    running = start_forked(
+        arguments, folder=folder, crash=crash, mutation=mutation, hasty=hasty, counts=counts
+    )
+    return running.ended()
+
+
+def _become(out: Path, err: Path, terminal: int | None) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
+    os.dup2(null if terminal is None else terminal, 0)
     for number, path in ((1, out), (2, err)):
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(fd, number)
         os.close(fd)
+    if terminal is not None:
+        os.dup2(terminal, 2)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - the process's own, for all its life
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - the same
     sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - the same

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 
@@ -119,6 +120,223 @@ def _no_verify() -> None:
     commit._verify = lambda step, before, now, blocks: (0, 0, "")
 
 
+def _replace(module: str, name: str, by: Any) -> None:
+    """A function where it is called, that its own module has for others."""
+    setattr(import_module(module), name, by)
+
+
+# Identity -----------------------------------------------------------------------------------------------
+
+
+def _no_foreign_records() -> None:
+    """Nobody asks whether another chip carries a record: neither at the claim nor at the attempt."""
+    from parburn.ledger import batches
+
+    for module in ("allocate", "units"):
+        _replace(f"parburn.ledger.{module}", "refuse_foreign_records", lambda *_, **__: None)
+    batches._refuse_same_content = lambda connection, batch: None
+    batches._refuse_near = lambda connection, view: None
+
+
+def _no_look_at_what_passed() -> None:
+    """A chip that has passed is not looked at again."""
+    from parburn.calls import BoardCalls
+
+    async def still_what_passed(self: Any) -> None:
+        pass
+
+    BoardCalls.still_what_passed = still_what_passed  # type: ignore[method-assign]  # the mutation
+
+
+def _no_other_chip() -> None:
+    """Whatever answers with a begun unit's identity is taken for it."""
+    _replace("parburn.calls", "refuse_other_chip", lambda *_, **__: None)
+
+
+def _keys_left() -> None:
+    """A commit that breaks off leaves what it had staged."""
+    from parburn.controller import Controller
+
+    Controller._clearing_ops = lambda self: ()  # type: ignore[method-assign]  # the mutation
+
+
+def _locks_before_records() -> None:
+    """A lock is burned while the record of what it hides is still on its way."""
+    from parburn import commit
+
+    whole = commit._burn_steps
+
+    class Hasty:
+        def __init__(self, records: Any) -> None:
+            self.begin, self.check = records.begin, records.check
+
+        async def durable(self) -> None:
+            pass
+
+    async def burn_steps(plan: Any, controller: Any, image: Any, hooks: Any, records: Any) -> Any:
+        return await whole(plan, controller, image, hooks, Hasty(records))  # type: ignore[arg-type]  # it waits not
+
+    commit._burn_steps = burn_steps
+
+
+def _pass_said() -> None:
+    """A board that was burned in part is told as passed."""
+    from parburn.board import Board
+    from parburn.events import Result
+
+    whole = Board.result_now
+
+    def result_now(self: Board) -> Result:
+        found = whole(self)
+        return Result.PASS if found is Result.INCOMPLETE else found
+
+    Board.result_now = result_now  # type: ignore[method-assign]  # the mutation
+
+
+def _chips_of_other_batches() -> None:
+    """A chip that carries a record of another batch gets one of this batch, too."""
+    from parburn.ledger import allocate
+
+    allocate._carries_other = lambda connection, batch, found: None
+
+
+def _records_by_place() -> None:
+    """Files whose records nobody has declared are read as if they had none."""
+    _replace("parburn.fleet", "uses_the_index", lambda scripts: False)
+
+
+def _values_by_name() -> None:
+    """Values are compared by the names of their fields, and not by their bits."""
+    from parburn import doubled
+    from parburn.ledger import values
+
+    whole = values.find_taken
+
+    def find_taken(transaction: Any, unit: Any, named: Any, held: Any) -> Any:
+        return whole(transaction, unit, named, held._replace(ranges=()))
+
+    values.find_taken = find_taken
+    values.refuse_conflicts = lambda transaction, unit: None
+    doubled._held = lambda plan, where: 0
+
+
+def _macs_by_kind() -> None:
+    """Custom MACs are compared within chips of one kind only."""
+    from parburn.doubled import doubled_values as whole
+    from parburn.ledger import values
+
+    values._HOLDERS_BY_NAME += " AND chip = ?5"
+
+    def doubled_values(plans: Any) -> Any:
+        refused: dict[str, Any] = {}
+        for layout in {plan.layout for plan in plans}:
+            refused.update(whole([plan for plan in plans if plan.layout == layout]))
+        return refused
+
+    _replace("parburn.fleet", "doubled_values", doubled_values)
+
+
+def _no_compare_at_attempt() -> None:
+    """What was free at the claim is taken to be free when it is burned."""
+    from parburn.ledger import units, values
+
+    units._check_records = lambda transaction, unit: None
+    values.refuse_conflicts = lambda transaction, unit: None
+
+
+def _found_values_free() -> None:
+    """What stands in a chip already is not this chip's: neither index nor value is bound."""
+    from parburn.calls import BoardCalls
+    from parburn.ledger.base import State
+
+    async def passed_unasked(self: Any, key: bytes) -> None:
+        await self._claim.passed(self._then_passed)
+        if self._claim.state is State.IDENTIFIED:
+            self._board.nothing_asked, self._board.index = True, None
+
+    async def found_there(self: Any, outcome: Any) -> bool:
+        return False
+
+    BoardCalls._passed_unasked = passed_unasked  # type: ignore[method-assign]  # the mutation
+    BoardCalls._found_there = found_there  # type: ignore[method-assign]  # the mutation
+
+
+def _subset_is_there() -> None:
+    """A value is there already where the chip holds its bits, whatever else it holds."""
+    from parburn.efuse import rules, staging
+
+    staging._refuse_clearing = lambda *_: None
+    rules.unlike = lambda image, staged: ()  # type: ignore[assignment, return-value]  # the mutation
+
+
+def _lock_over_content() -> None:
+    """A key's bits are added to what its block holds, and locked."""
+    from parburn.efuse import staging
+
+    staging._stage_key_bytes = lambda image, staged, f, bits: staged.add(f.block, bits << (f.start or 0))
+
+
+def _nested_index() -> None:
+    """A nested script takes the index that is written there."""
+    from parburn import fleet
+
+    whole = fleet.script_options
+    fleet.script_options = lambda *given: whole(*given)._replace(allow_fixed_index=True)
+
+
+def _assigned_index() -> None:
+    """`args.index` may be set."""
+    from argparse import Namespace
+
+    _replace("parburn.script.namespace", "ScriptArgs", lambda index, **more: Namespace(index=index, **more))
+
+
+def _shared_modules() -> None:
+    """One board's script has the same modules as another's."""
+    from parburn.script import standins
+
+    made: dict[str, Any] = {}
+
+    def shared(name: str, maker: Callable[[], Any]) -> Callable[[], Any]:
+        return lambda: made.setdefault(name, maker())
+
+    standins._OWN = {name: shared(name, maker) for name, maker in standins._OWN.items()}
+
+
+def _pass_for_other_inputs() -> None:
+    """A unit that has passed is not asked whether the files that its script read are still the same."""
+    from parburn.run import SharedRun
+
+    SharedRun.changed_input = lambda self, kept: ""  # type: ignore[method-assign]  # the mutation
+
+
+# Commands that are cut -----------------------------------------------------------------------------------
+
+
+def _no_block_number() -> None:
+    """The program command's value has no block number: the one that stands in CMD is trusted."""
+    from parburn.controller import CMD_PROGRAM, PgmController
+
+    PgmController._program_value = lambda self, step: CMD_PROGRAM  # type: ignore[method-assign]  # the mutation
+
+
+def _no_write_guard() -> None:
+    """No harmless read stands between a poll of CMD and the next write."""
+    from parburn.rom import RomLoader
+
+    RomLoader.guard_writes = lambda self, guard: None  # type: ignore[method-assign]  # the mutation
+
+
+def _op_code_stays() -> None:
+    """The op code of the program command is still in CONF when the read command comes."""
+    from parburn.controller import CMD_READ, CONF_READ, Controller
+
+    def read_command(self: Controller) -> Any:
+        return (self._command(CONF_READ, CMD_READ, self.chip.read_ms),)
+
+    Controller._read_command = read_command  # type: ignore[method-assign]  # the mutation
+
+
 MUTATIONS: Mapping[str, Callable[[], None]] = {
     "no read-back of the programming registers": _no_read_back,
     "no re-identification": _no_identity,
@@ -127,6 +345,27 @@ MUTATIONS: Mapping[str, Callable[[], None]] = {
     "no unique values": _no_unique_values,
     "no barrier": _no_barrier,
     "no exact verify": _no_verify,
+    "foreign records not compared": _no_foreign_records,
+    "no look at what passed": _no_look_at_what_passed,
+    "no refusal of another chip": _no_other_chip,
+    "keys left in registers": _keys_left,
+    "locks before their record": _locks_before_records,
+    "PASS for boards that are not whole": _pass_said,
+    "chips of other batches taken": _chips_of_other_batches,
+    "records guessed by place": _records_by_place,
+    "values compared by name only": _values_by_name,
+    "MACs compared within one kind": _macs_by_kind,
+    "no compare at the attempt": _no_compare_at_attempt,
+    "found values do not bind": _found_values_free,
+    "subset instead of equal": _subset_is_there,
+    "locks over other content": _lock_over_content,
+    "a nested index": _nested_index,
+    "an assigned index": _assigned_index,
+    "modules shared by boards": _shared_modules,
+    "PASS for changed inputs": _pass_for_other_inputs,
+    "no block number in the program command": _no_block_number,
+    "no harmless read behind a poll": _no_write_guard,
+    "the op code stays in CONF": _op_code_stays,
 }
 
 
