@@ -71,10 +71,9 @@ def recorded_in(ledger: Path) -> frozenset[tuple[str, str]]:
 
 
 class Owner(NamedTuple):
-    """Whose a board is: the identity, the key that its script made, and the week that it was burned with."""
+    """Whose a board is: the identity, and the week with which it was burned."""
 
     who: int
-    saved: bytes = b""
     week: int = 0
 
 
@@ -173,17 +172,20 @@ class IdentityChecker(Struck):
             yield f"{self._name(board)} got identity {who}, whose index was imported as used"
         self._take(board, who)
 
+    def _saved(self, board: int) -> bytes:
+        """The key that the board's script made and kept, once it has."""
+        if self.people.product.key != "saved":
+            return b""
+        memory = self.bench.memory(board)
+        short = not memory.pgm and memory.field_bits(memory.chip.coding)
+        name = self.key(board)[1].replace(":", "") + (".24" if short else ".bin")
+        path = self.people.folder / "saved" / name
+        return path.read_bytes() if path.exists() else b""
+
     def _take(self, board: int, who: int) -> None:
         if board in self.twins and self.key(board) in self._recorded:
             self._told_apart = True
-        saved = b""
-        if self.people.product.key == "saved":
-            memory = self.bench.memory(board)
-            short = not memory.pgm and memory.field_bits(memory.chip.coding)
-            name = self.key(board)[1].replace(":", "") + (".24" if short else ".bin")
-            path = self.people.folder / "saved" / name
-            saved = path.read_bytes() if path.exists() else b""
-        self.owners[board] = Owner(who, saved, self.people.week)
+        self.owners[board] = Owner(who, self.people.week)
         self.known.add(board)
 
     # What was said --------------------------------------------------------------------------------------
@@ -325,7 +327,7 @@ class IdentityChecker(Struck):
     def cells(self, board: int) -> dict[int, int]:
         """What a board holds when it is whole."""
         owner, chip = self.owners[board], self.bench.memory(board).chip
-        return self.people.cells(chip, self.blank[board], owner.who, owner.saved, owner.week)
+        return self.people.cells(chip, self.blank[board], owner.who, self._saved(board), owner.week)
 
     def _bits(self, board: int, memory: EfuseMemory) -> Iterator[str]:
         """Not one bit but those that it came with and those of its own identity, whatever state it is in."""
@@ -350,9 +352,9 @@ class IdentityChecker(Struck):
                     yield f"{self._name(board)} and {self._name(other)} both carry {value[0]} {value[-1]}"
 
     def _may_both(self, value: tuple[object, ...], board: int, other: int) -> bool:
-        """What nobody here burned into either is refused only where it was declared. Of two chips with one
-        factory identity, one may have begun its first block, and no record tells."""
-        if not {board, other} & self.owners.keys() and value[0] != "MAC":
+        """What a chip came with may be equal where nobody has declared it. Of two chips with one factory
+        identity, one may have begun its first block, and no record tells."""
+        if not {board, other} <= self.owners.keys() and value[0] == "UID":
             return True
         begun = {board, other} <= self.twins and any(map(self._only_begun, (board, other)))
         return begun and not self._told_apart

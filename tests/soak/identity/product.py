@@ -80,7 +80,10 @@ class Product:
             words += ["--same", "WEEK"]
         if self.uid == "halves":
             words += ["--unique", "UID_0+UID_1"]
-        if self.serial and self.whole and not self.tabled:  # else no range of the block's data is its own
+        if self.guarded:  # what is found in two chips is refused where this says so
+            words += ["--unique", "SERIAL"]
+        shares_a_word = self.serial == "bits" and self.uid
+        if self.serial and (self.whole or shares_a_word) and not self.tabled:  # no command wrote just this
             words += ["--unique", f"BLOCK3[{SERIAL_AT}:{SERIAL_AT + 32}]"]
         if self.key == "shared":  # of 24 bytes where a chip of the first generation codes them, else of 32
             words += ["--same", "BLOCK1", *([] if self.hidden else ["--same", "BLOCK_KEY0"])]
