@@ -271,9 +271,11 @@ class Controller:
         )
 
     def _covering(self) -> WriteRegs:
-        """Entries that do nothing, as many as a staging has at most, ahead of the first staging of a chip that
-        we did not reset, and of one that is done again: an earlier run may have left its own in the ROM's
-        buffer, and nobody knows how far."""
+        """Entries that do nothing, as many as a staging has at most.
+
+        They go ahead of the first staging of a chip that we did not reset, and of one that is done again: an
+        earlier run may have left its own in the ROM's buffer, and nobody knows how far.
+        """
         most = len(self.programming_addresses) + 1 + len(self.timing)
         return WriteRegs((RegisterWrite(self.chip.dummy_register, 0, 0),) * most)
 
