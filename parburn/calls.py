@@ -15,7 +15,6 @@ from dataclasses import replace
 from anyio import CancelScope
 
 from parburn.board import Board
-from parburn.carried import carried, foreign, telling_blocks
 from parburn.chips.model import RegisterWrite
 from parburn.commit import MARK_IT, CommitHooks, commit, told_of
 from parburn.efuse.image import EfuseImage
@@ -38,6 +37,7 @@ from parburn.errors import (
 )
 from parburn.events import BlockBurned, Note, Planned, Result, StepChanged
 from parburn.first_contact import read_again
+from parburn.foreign import carried, foreign, telling_blocks
 from parburn.identify import Device
 from parburn.ledger.base import Attempt, Claim, Inputs, State
 from parburn.records import (
@@ -85,6 +85,17 @@ class BoardCalls:
         except UnitQuarantined:
             self._now = await self._read(blocks | {0})
             image_from_record(record, self._now, key)
+
+    async def learn_values(self) -> None:
+        """Read and keep what this unit's user blocks hold, where an older ledger did not."""
+        claim, run = self._claim, self._run
+        if not claim.values_unknown or run.job.dry_run:
+            return
+        rules = run.value_rules(self._now.chip)
+        self._now = await self._read(rules.blocks)
+        found = values_found(self._now, rules)
+        record = user_record(found, self._now, rules, run.ledger.keyed_digest_key())
+        await claim.learned(record, named_values(found))
 
     async def first_image(self) -> EfuseImage:
         """What the script sees first. Where attempts are open all blocks are read: the last one broke off.

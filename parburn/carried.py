@@ -1,45 +1,69 @@
-"""What a chip shows that somebody gave it: a custom MAC, data of the user, keys. Pure; decides nothing.
+"""Which record a chip carries, by its values' bits. Pure; knows no ledger and burns nothing.
 
-Asked where a chip that the ledger has never heard of refuses a burn: then who it is matters, and not which
-rule of the hardware it was.
+Values that may be equal on several chips (`same`) tell nothing. A record fits wholly where each of its other
+values stands in the chip, as far as its blocks can be read; it fits in part where at least one does and the
+rest is not burned, or not whole, yet.
 """
 
 from __future__ import annotations
 
-from parburn.chips.model import Chip
-from parburn.efuse import values
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from parburn.efuse.image import EfuseImage
+from parburn.efuse.layout import layout_of
+from parburn.efuse.user_values import Place, Take, UserValue
 
-USER_BLOCK = "BLOCK_USR_DATA"
-HARDWARE = ("protected", "coding")  # words of reasons that tell nothing of who has burned a chip
-
-
-def foreign(words: str, reason: str) -> str:
-    """The sentence for a chip that carries `words` and that no ledger here knows."""
-    more = "" if any(word in reason for word in HARDWARE) else f" {reason}"
-    return f"this chip carries {words}, unknown to this ledger: another PC's?{more}"
+Places = tuple[Place, ...]
 
 
-def telling_blocks(chip: Chip) -> frozenset[int]:
-    """The indexes of the blocks that must be read for `carried`."""
-    told = {0, *(one.block for one in chip.field_by_name.get("CUSTOM_MAC", ()))}
-    told |= {block.index for block in chip.blocks if block.key_purpose is not None}
-    if USER_BLOCK in chip.block_by_name:
-        told.add(chip.block_by_name[USER_BLOCK].index)
-    return frozenset(told)
+class Fit(NamedTuple):
+    """The records that a chip may carry; `whole`: their values all stand in it."""
+
+    indexes: tuple[int, ...]
+    whole: bool
 
 
-def carried(image: EfuseImage) -> str:
-    """What it is, for a sentence: `MAC aa:bb:.., a key in BLOCK_KEY0`. Empty: nothing. Never key bits."""
-    found = []
-    for one in image.chip.field_by_name.get("CUSTOM_MAC", ()):
-        if image.is_shown(one) and image.field_bits(one):
-            found.append(f"MAC {str(values.get(image, one))[:17]}")
-            break
-    user = image.chip.block_by_name.get(USER_BLOCK)
-    if user is not None and not found and image.blocks.get(user.index):
-        found.append(f"data in {user.name}")
-    for block in image.chip.blocks:
-        if block.key_purpose is not None and (not image.is_readable(block) or image.blocks.get(block.index)):
-            found.append(f"a key in {block.name}")
-    return ", ".join(found)
+class RecordValues:
+    """The telling values of all records, for chips of one kind."""
+
+    def __init__(self) -> None:
+        self._of: dict[int, tuple[tuple[Places, int], ...]] = {}
+        self._by_value: dict[Places, dict[int, list[int]]] = {}
+
+    def add(self, index: int, values: Iterable[UserValue]) -> None:
+        """Take in the values that a record leaves in a chip."""
+        telling = tuple((value.places, value.bits) for value in values if value.take is not Take.SAME)
+        self._of[index] = telling
+        for places, bits in telling:
+            self._by_value.setdefault(places, {}).setdefault(bits, []).append(index)
+
+    def fit(self, image: EfuseImage) -> Fit:
+        """The records that this chip carries; none where nothing in it is of a record."""
+        held = {places: _held(image, places) for places in self._by_value}
+        near: dict[int, None] = {}
+        for places, by_value in self._by_value.items():
+            bits = held[places]
+            if bits:
+                near.update(dict.fromkeys(by_value.get(bits, ())))
+        whole, part = [], []
+        for index in sorted(near):
+            shown = [(held[places], bits) for places, bits in self._of[index] if held[places] is not None]
+            if all(have == bits for have, bits in shown):
+                whole.append(index)
+            elif all(have is not None and not have & ~bits for have, bits in shown):
+                part.append(index)
+        return Fit(tuple(whole or part), bool(whole))
+
+
+def _held(image: EfuseImage, places: Places) -> int | None:
+    """What a chip shows in these places; None where any of it is hidden."""
+    layout = layout_of(image.chip)
+    rd_dis = image.field_bits(layout.rd_dis)
+    value = at = 0
+    for place in places:
+        if layout.hidden(place.block, rd_dis) & place.mask:
+            return None
+        value |= (image.block(place.block) & place.mask) >> place.start << at
+        at += place.bits
+    return value

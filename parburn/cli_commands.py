@@ -95,6 +95,14 @@ def ledger(options: argparse.Namespace) -> int:
     """One action on the ledger; its text goes to stdout."""
     from parburn.ledger import export, upkeep
 
+    if options.ledger_command == "rebuild":
+        from parburn.cli_rebuild import run_rebuild
+
+        return run_rebuild(options)
+    if options.ledger_command == "learn":
+        from parburn.cli_rebuild import run_learn
+
+        return run_learn(options)
     path: Path | None = options.ledger
     match options.ledger_command:
         case "show":
@@ -111,7 +119,13 @@ def ledger(options: argparse.Namespace) -> int:
             if bool(options.mac) == options.all or (options.all and not options.batch):
                 raise UsageError("release needs MACs, or --batch NAME --all", hint="Nothing was released.")
             every = options.batch if options.all else None
-            text = upkeep.release(path, options.mac, why=options.why, all_of=every)
+            text = upkeep.release(
+                path,
+                options.mac,
+                why=options.why,
+                all_of=every,
+                trust_hidden_keys=options.trust_hidden_keys,
+            )
         case "scrap":
             text = upkeep.scrap(path, options.mac, why=options.why)
         case _:

@@ -71,6 +71,29 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
     )
 
 
+def rebuild_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] | None = None) -> Job:
+    """The Job of `ledger rebuild` and `learn`, for boards that are only read, or none. Raises UsageError."""
+    first, last = options.index
+    return Job(
+        ports=tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports),
+        scripts=_files(options.scripts, "--scripts"),
+        config_files=_files(options.configfiles or (), "--configfiles"),
+        index_first=first,
+        index_last=last,
+        do_not_confirm=True,
+        before=options.before,
+        tables=tuple(_table(text) for text in options.extend_efuse_table or ()),
+        ledger=options.ledger,
+        batch=_batch(options.batch),
+        script_timeout_s=options.script_timeout,
+        debug=options.debug,
+        simulated=simulated_ports is not None,
+        records=tuple(options.records or ()),
+        same=_names(options.same or (), "--same"),
+        unique=_names(options.unique or (), "--unique"),
+    )
+
+
 def check_conflicts(options: argparse.Namespace) -> None:
     """Raise UsageError for options that are missing or do not go together."""
     if options.ports and options.sim:

@@ -282,6 +282,11 @@ def _add_ledger(parser: Parser) -> None:
         "--batch", default=argparse.SUPPRESS, metavar="NAME", help="with --all: of which batch"
     )
     release.add_argument("--all", action="store_true", help="every unit of the batch that is quarantined")
+    release.add_argument(
+        "--trust-hidden-keys",
+        action="store_true",
+        help="vouch for keys that `ledger rebuild` could not read; the next run verifies all else",
+    )
     because(release)
     scrap = action("scrap", "Write dead boards off; their indexes and records stay spent.")
     scrap.add_argument("mac", nargs="+", metavar="MAC")
@@ -291,6 +296,53 @@ def _add_ledger(parser: Parser) -> None:
                       help="a ledger, an export of one, or lines of N, A-B or N,CHIP,MAC")  # fmt: skip
     used.add_argument("--batch", default=argparse.SUPPRESS, metavar="NAME", help="of which index space")
     because(used)
+    learn = action("learn", "Reckon from its records what an older ledger's batch holds; opens no port.")
+    _add_what_was_burned(learn)
+    _allow_side_effects(learn)
+    because(learn)
+    _add_rebuild(
+        action("rebuild", "After a lost ledger: read boards, and bind each to the record it carries.")
+    )
+
+
+def _add_rebuild(sub: argparse.ArgumentParser) -> None:
+    add = sub.add_argument
+    add("--ports", "--port", "-p", nargs="+", action="extend", default=argparse.SUPPRESS, metavar="P",
+        help="where the boards are; they are read, nothing is burned")  # fmt: skip
+    add(
+        "--sim", default=argparse.SUPPRESS, metavar="CHIP:N,...", help="the simulated boards of that --ledger"
+    )
+    add("--before", type=_dashed, choices=BEFORE_MODES, default=argparse.SUPPRESS,
+        help="how to reach the ROM loader")  # fmt: skip
+    _add_what_was_burned(sub)
+    _allow_side_effects(sub)
+    add("--why", required=True, metavar="TEXT", help="the reason, kept in the record")
+
+
+def _allow_side_effects(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--allow-side-effects",
+        action="store_true",
+        help="let the scripts write files, open sockets and start processes, once a record",
+    )
+
+
+def _add_what_was_burned(sub: argparse.ArgumentParser) -> None:
+    """The options of a run that say what its boards were burned with."""
+
+    def add(*names: str, **options: Any) -> None:
+        sub.add_argument(*names, default=argparse.SUPPRESS, **options)
+
+    sub.add_argument("--scripts", nargs="+", action="extend", type=Path, metavar="S", required=True,
+                     help="the scripts that the boards were burned with")  # fmt: skip
+    add("--configfiles", nargs="+", action="extend", type=Path, metavar="F", help="their config files")
+    add("--records", nargs="+", action="extend", metavar="FILE=FORM", help="as for a run")
+    add("--extend-efuse-table", action="append", metavar="[CHIP=]CSV", help="as for a run")
+    add("--index", type=index_range, metavar="A[-B]", help="only these indexes; needed without records")
+    add("--batch", metavar="NAME", help="name of the index space, as for a run")
+    add("--same", action="append", metavar="FIELD", help="as for a run")
+    add("--unique", action="append", metavar="FIELD[+FIELD...]", help="as for a run")
+    add("--script-timeout", type=_seconds, metavar="S", help="seconds a script may run for a record")
 
 
 def index_range(text: str) -> tuple[int, int | None]:

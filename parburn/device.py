@@ -30,9 +30,8 @@ from parburn.identify import Device, identify
 from parburn.ledger.base import State
 from parburn.rate import ROM_BAUD, RateFor
 from parburn.rom import RomLoader
-from parburn.run import SharedRun, defect
+from parburn.run import SharedRun, defect, facts_of
 from parburn.script.runner import run_scripts
-from parburn.script.session import DeviceFacts
 from parburn.transport.open import open_stream
 from parburn.transport.reset import apply_reset
 from parburn.transport.stream import ByteStream
@@ -93,6 +92,7 @@ async def _live(run: SharedRun, board: Board) -> None:
         job_digest = run.job_digest(claim.index)
         calls = BoardCalls(run, board, device, claim)
         await calls.still_what_passed()
+        await calls.learn_values()
         same = {job_digest, run.old_job_digest(claim.index)}
         if same & claim.passed_jobs and not run.job.dry_run:
             if claim.attempts:
@@ -109,7 +109,7 @@ async def _live(run: SharedRun, board: Board) -> None:
         say(StepChanged(board.port, "scripting"))
         outcome = await run_scripts(
             run.scripts,
-            _facts(board, device),
+            facts_of(device, board.port, board.index),
             seen,
             calls,
             run.script_options,
@@ -183,23 +183,6 @@ async def _identify(run: SharedRun, rom: RomLoader, *, rate: RateFor | None) -> 
         extend=run.extend,
         found=lambda chip: run.traces.mask_keys(rom.trace, chip),
         rate=rate,
-    )
-
-
-def _facts(board: Board, device: Device) -> DeviceFacts:
-    security = device.security
-    return DeviceFacts(
-        port=board.port,
-        chip=device.chip,
-        index=board.index,
-        mac=device.identity.mac,
-        major=device.silicon.major,
-        minor=device.silicon.minor,
-        crystal_mhz=device.crystal_mhz,
-        package=device.silicon.package,
-        security_flags=security.flags if security else None,
-        secure_download=bool(security and security.secure_download),
-        features=device.chip.features,
     )
 
 

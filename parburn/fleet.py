@@ -22,6 +22,7 @@ from parburn.errors import IdentityUnclear, NotConfirmed, ParburnError, TooFewBo
 from parburn.events import DeviceReport, Emit, RunStarted
 from parburn.identify import Device
 from parburn.job import Job
+from parburn.kept import take_over_kept
 from parburn.ledger.base import BatchSpec, Claim, Identity
 from parburn.ledger.place import is_missing, no_ledger_yet
 from parburn.ledger.sqlite import open_ledger
@@ -29,7 +30,7 @@ from parburn.rate import ROM_BAUD
 from parburn.run import OneByOne, PlanOfBoard, SharedRun, StopRequest, defect
 from parburn.script.index_use import uses_the_index
 from parburn.script.inputs import RunInputs
-from parburn.script.runner import compile_scripts
+from parburn.script.runner import CompiledScripts, compile_scripts
 from parburn.script.session import ScriptOptions
 from parburn.script.typed import with_commands
 from parburn.tables import TableSet
@@ -65,17 +66,7 @@ async def burn_fleet(
     tables = TableSet(job.tables)
     if job.same or job.unique:
         check_declared(Declared(job.same, job.unique), tables.extended())
-    batch = BatchSpec(
-        name=job.batch,
-        config_digest=config.digest,
-        entries=config.entries,
-        config=config,
-        uses_index=uses_index,
-        shares_with=job.shares_with,
-        scripts=scripts.digest,
-        same=job.same,
-        unique=job.unique,
-    )
+    batch = batch_of(job, scripts, config, uses_index=uses_index)
     # Who only looks spends no index and leaves no record: the ledger is not even opened.
     throw_away = scripts.shows_only or (job.simulated and job.ledger is None)
     if not throw_away and is_missing(job.ledger):
@@ -99,6 +90,8 @@ async def burn_fleet(
             tables=tables,
             config=config,
         )
+        await take_over_kept(run, ledger)
+        await ledger.tell_unknown()
         run.tell_ledger_notes()
         if job.new_ledger and not new_ledger:
             run.note(
@@ -121,6 +114,21 @@ async def _on_purpose(job: Job, begin: Begin | None) -> bool:
             raise no_ledger_yet(job.ledger)
         await begin()
     return True
+
+
+def batch_of(job: Job, scripts: CompiledScripts, config: ConfigFiles, *, uses_index: bool) -> BatchSpec:
+    """The index space that this job is of."""
+    return BatchSpec(
+        name=job.batch,
+        config_digest=config.digest,
+        entries=config.entries,
+        config=config,
+        uses_index=uses_index,
+        shares_with=job.shares_with,
+        scripts=scripts.digest,
+        same=job.same,
+        unique=job.unique,
+    )
 
 
 def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes) -> ScriptOptions:

@@ -24,7 +24,7 @@ from parburn.job import Job
 from parburn.ledger.base import Claim, Inputs, Ledger
 from parburn.rate import ROM_BAUD, RateFor, rate_that_pays
 from parburn.script.runner import CompiledScripts
-from parburn.script.session import ScriptOptions
+from parburn.script.session import DeviceFacts, ScriptOptions
 from parburn.tables import TableSet
 from parburn.tracebook import TraceBook
 from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
@@ -325,6 +325,24 @@ class SharedRun:
     def note(self, port: str, text: str, level: str = "info") -> None:
         """A sentence for the operator."""
         self.emit(Note(port, text, level))
+
+
+def facts_of(device: Device, port: str, index: int | None) -> DeviceFacts:
+    """What a script may know of a chip before it runs."""
+    security = device.security
+    return DeviceFacts(
+        port=port,
+        chip=device.chip,
+        index=index,
+        mac=device.identity.mac,
+        major=device.silicon.major,
+        minor=device.silicon.minor,
+        crystal_mhz=device.crystal_mhz,
+        package=device.silicon.package,
+        security_flags=security.flags if security else None,
+        secure_download=bool(security and security.secure_download),
+        features=device.chip.features,
+    )
 
 
 def defect(error: Exception) -> ParburnError:

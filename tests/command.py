@@ -46,6 +46,8 @@ NEW_LEDGER = "--new-ledger"
 
 def on_purpose(words: list[str], state: Path) -> list[str]:
     """The words of a line, with the option that makes a ledger where real ports would begin a new one."""
+    if words[:1] == ["ledger"]:
+        return words
     named = [Path(words[n + 1]) for n, word in enumerate(words[:-1]) if word == "--ledger"]
     place = named[-1] if named else state / "parburn" / "ledger.sqlite3"
     begins = not {"--ports", "--port", "-p"}.isdisjoint(words) and not place.exists()

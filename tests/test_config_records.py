@@ -359,3 +359,21 @@ def test_import_used_without_a_batch_asks_for_it(line: Line) -> None:
     assert "--batch" in outcome.stderr
     assert "config-" in outcome.stderr
     assert parburn(*words, "--batch", "new", state=line.folder / "state").exit == 0
+
+
+@pytest.mark.parametrize("name", ["serials.csv", "serials.json"])
+def test_indexes_that_are_serial_numbers_are_found_without_counting_up_to_them(line: Line, name: str) -> None:
+    numbers = [26480001, 26490007, 400000000]
+    if name == "serials.csv":
+        line.write(name, "serial,note\n" + "".join(f"{one},n{one}\n" for one in reversed(numbers)))
+        declared: tuple[str, ...] = ("--records", f"{name}=column:serial")
+    else:
+        line.write(name, json.dumps({str(one): f"n{one}" for one in numbers}))
+        declared = ()
+    text = "serial = args.index\nargs.configfiles\n"
+    first = line.burn(0, 1, files=(name,), text=text, more=declared)
+    assert first.words == ["pass", "pass"], said(first)
+    second = line.burn(2, 3, files=(name,), text=text)
+    assert second.words == ["pass", "refused"], said(second)
+    assert second.exit == 4
+    assert line.serials() == [*numbers, 0]

@@ -199,7 +199,7 @@ def burned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Burned]:
         common = ["--ports", *boards.ports, "--json", *tables]
         run = parburn(
             *common, "--do-not-confirm", "--scripts", "burn.py", "--configfiles", "plan.json",
-            state=folder / "ledger",
+            "--same", "UNIQUE_ID", state=folder / "ledger",
         )  # fmt: skip
         assert run.words == ["pass"] * len(KINDS), [one["error"] for one in run.results]
         show = ("--show-sensitive-info", "--commands", "summary --format json")

@@ -46,9 +46,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "transport",
     },
     "board": {"identify", "ledger", "rom"},
-    "carried": {"chips", "efuse"},
+    "foreign": {"chips", "efuse"},
     "calls": {
-        "board", "carried", "chips", "commit", "efuse", "first_contact", "identify", "ledger", "records",
+        "board", "chips", "commit", "efuse", "first_contact", "foreign", "identify", "ledger", "records",
         "run", "script",
     },
     "device": {
@@ -57,8 +57,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "doubled": {"efuse", "run"},
     "fleet": {
-        "coding", "config", "device", "doubled", "efuse", "identify", "job", "ledger", "protocol", "rate",
-        "run", "script", "tables", "transport",
+        "coding", "config", "device", "doubled", "efuse", "identify", "job", "kept", "ledger", "protocol",
+        "rate", "run", "script", "tables", "transport",
+    },
+    "carried": {"efuse"},
+    "bound": {
+        "calls", "chips", "efuse", "identify", "ledger", "records", "run", "script",
+    },
+    "kept": {"calls", "chips", "efuse", "ledger", "records", "run"},
+    "learn": {
+        "calls", "chips", "config", "efuse", "fleet", "job", "kept", "ledger", "records", "run", "script",
+        "tables",
+    },
+    "rebuild": {
+        "bound", "carried", "chips", "config", "efuse", "first_contact", "fleet", "identify", "job", "kept",
+        "ledger", "rom", "run", "script", "tables", "transport",
     },
     "ui": set(),
     "sim": {"chips"},

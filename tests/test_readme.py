@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import pty
 import re
 import shlex
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from parburn.command_line import build_parser
 from tests.command import COMMAND, environment, parburn
 from tests.rig import start_rig
 
@@ -27,11 +30,12 @@ def commands() -> list[str]:
 
 def test_the_readme_has_the_blocks_that_are_run() -> None:
     found = commands()
-    assert len(found) == 5
+    assert len(found) == 6
     assert "--sim " in found[0]
     assert "pytest" in found[1]
     assert found[2] == "parburn ports --probe"
     assert "--dry-run" in found[3]
+    assert "import-used" in found[5]
 
 
 def test_the_figures_are_those_that_were_saved() -> None:
@@ -64,6 +68,46 @@ def test_dry_run_and_burn_on_real_ports(tmp_path: Path, monkeypatch: pytest.Monk
         assert not any(rig.programs(n) for n in range(2))
         assert type_burn(burn, state) == 0
         assert all(rig.programs(n) for n in range(2))
+
+
+def test_a_second_pc_takes_over_what_the_first_has_burned(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    job = ("--scripts", ROOT / "examples/08_mac.py", "--configfiles", ROOT / "examples/mac_addresses.json")
+    with start_rig("esp32c3:3", tmp_path=tmp_path) as rig:
+        words = (*job, "--do-not-confirm", "--json")
+        assert parburn("--ports", *rig.ports[:2], *words, state=first).words == ["pass", "pass"]
+        assert parburn("ledger", "export", "-o", tmp_path / "first.json", state=first).exit == 0
+        early = parburn(
+            "ledger", "import-used", tmp_path / "first.json", "--why", "no ledger yet", state=second
+        )
+        assert early.exit == 2
+        assert "parburn ledger init --why" in early.stderr
+        path = f"{Path(str(COMMAND)).parent}{os.pathsep}{os.environ['PATH']}"
+        subprocess.run(
+            ["bash", "-ec", commands()[5]], cwd=tmp_path, env=environment(second, PATH=path), check=True
+        )
+        outcome = parburn("--ports", *rig.ports[1:], *words, state=second)
+        assert outcome.words == ["already-pass", "pass"]
+        assert [result["index"] for result in outcome.results] == [2, 3]
+
+
+def test_the_options_that_the_readme_names_exist() -> None:
+    """Those of parburn: other programs' options stand in blocks of commands."""
+    known = {word for parser in every_parser(build_parser()) for word in parser._option_string_actions}
+    for path in (ROOT / "README.md", ROOT / "examples/README.md"):
+        text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+        named = {word for code in re.findall(r"`([^`]*)`", text) for word in re.findall(r"--[a-z-]+", code)}
+        foreign = {"--all", "--sequences", "--seed", "--link", "--help"}  # of a test's sweep; of all programs
+        assert not named - known - foreign, path
+
+
+def every_parser(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser and those of its commands."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from every_parser(inner)
 
 
 def type_burn(words: list[str], state: Path) -> int:

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 from parburn.config import rows, tables
@@ -41,6 +43,9 @@ class Records(Protocol):
     def count(self) -> int:
         """How many records there are."""
 
+    def next_after(self, index: int) -> int | None:
+        """The lowest index above `index` that may have a record; None behind the last one."""
+
     def get(self, index: int) -> Any:
         """What the file says for an index, as parsed data; None when it says nothing."""
 
@@ -49,6 +54,17 @@ class Records(Protocol):
 
     def beside(self) -> Any:
         """The parsed data that belong to no record."""
+
+
+def _next_place(index: int, last: int) -> int | None:
+    """The next index where each place is one."""
+    return max(index + 1, 1) if index < last else None
+
+
+def _next_number(numbers: Sequence[int], index: int) -> int | None:
+    """The next index of those that are named, in their order."""
+    at = bisect_right(numbers, index)
+    return numbers[at] if at < len(numbers) else None
 
 
 # Parsed data ------------------------------------------------------------------------------------------
@@ -63,6 +79,14 @@ class InTables:
     @property
     def last(self) -> int:
         return max(max(table.indexes(), default=0) for table in self._tables)
+
+    @cached_property
+    def _numbers(self) -> list[int]:
+        """All indexes in their order; made only where some are left out."""
+        return sorted({index for table in self._tables for index in table.indexes()})
+
+    def next_after(self, index: int) -> int | None:
+        return _next_number(self._numbers, index)
 
     @property
     def count(self) -> int:
@@ -103,6 +127,9 @@ class InLists:
     def last(self) -> int:
         return max(map(len, self._lists.values()), default=0)
 
+    def next_after(self, index: int) -> int | None:
+        return _next_place(index, self.last)
+
     @property
     def count(self) -> int:
         return self.last
@@ -129,6 +156,9 @@ class InMembers:
     @property
     def last(self) -> int:
         return len(self._names)
+
+    def next_after(self, index: int) -> int | None:
+        return _next_place(index, self.last)
 
     @property
     def count(self) -> int:
@@ -172,6 +202,11 @@ class InRows:
         if self._numbered is not None:
             return self._numbers[-1] if (self._numbers) else 0
         return len(self._lines) - self._skipped
+
+    def next_after(self, index: int) -> int | None:
+        if self._numbered is not None:
+            return _next_number(self._numbers, index)
+        return _next_place(index, self.last)
 
     @property
     def count(self) -> int:

@@ -141,6 +141,14 @@ class ConfigFiles:
         """The highest index that may have a record."""
         return max((one.records.last for one in self._record_files if one.records is not None), default=0)
 
+    def next_after(self, index: int) -> int:
+        """The lowest index above one that has no record, and that may have one; `index` is below `last`.
+
+        Files that are indexed by serial numbers begin at a million: nobody counts up to it.
+        """
+        found = (one.records.next_after(index) for one in self._record_files if one.records is not None)
+        return min(number for number in found if number is not None)
+
     def counts(self) -> str:
         """How many records there are, as `ids.json has 5`."""
         return ", ".join(f"{one.name} has {one.records.count}" for one in self._record_files if one.records)

@@ -20,7 +20,11 @@ from parburn.efuse.values import CUSTOM_MAC, crc8, crc_field_of, get, is_fixed, 
 from parburn.errors import BadValue, EfuseError, UnknownName
 
 DIGEST_BYTES = 32  # SHA-256
-FORCE_HINT = "--force-write-always skips this check, and may spoil the block"
+HIDDEN_HINT = (
+    "it was given its content before, which cannot be compared. A board that passed shows already-pass with "
+    "the very same script and files, in the same order; other content needs another block. "
+    "(--force-write-always skips this check, and may spoil the block)"
+)
 MASKS = (WR_DIS, RD_DIS)  # they collect single bits from many commands; all other fields are values
 BURNED_HINT = (
     "nothing of this command is staged; compare `summary` with what this unit is to hold: it may be another "
@@ -81,7 +85,7 @@ def _stage_part(
         if not image.is_readable(f):
             raise EfuseError(
                 f"{f.name} is read-protected: what is in it cannot be known, and a burn could spoil it",
-                hint=FORCE_HINT,
+                hint=HIDDEN_HINT,
             )
         _refuse_clearing(image, f, bits, have, waiting)
     new = bits & ~(have | waiting)

@@ -18,6 +18,7 @@ from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuaranti
 from parburn.ledger import units
 from parburn.ledger.base import UNTOUCHED, Attempt, Identity, Inputs, State, check_transition
 from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
+from parburn.ledger.learning import is_unknown
 from parburn.ledger.units import Held
 from parburn.ledger.writer import Transaction
 
@@ -40,6 +41,7 @@ class Granted(NamedTuple):
     image_passed: str = ""
     inputs: Mapping[str, Inputs] = NO_INPUTS  # of each job that was passed
     unheard_of: bool = False
+    values_unknown: bool = False
 
 
 @dataclass(slots=True)
@@ -212,7 +214,7 @@ def _choose(
     chosen: list[int | LedgerError] = []
     free = _usable(transaction, batch, first, last, job, notes)
     index = next(free, None)
-    given: set[str] = set()  # whole records of this call
+    given: dict[str, int] = {}  # whole records of this call, with their indexes
     for found in newcomers:
         other = _carries_other(connection, batch, found)
         if index is None:
@@ -232,12 +234,12 @@ def _choose(
         refused = refuse_foreign_records(connection, batch, index)
         if refused is None and records and records[-1] in given and not _shares(batch):
             refused = BatchRefused(
-                f"The config files say for index {index} what they say for another index.",
+                f"The config files say for index {index} what they say for index {given[records[-1]]}.",
                 hint="Mend the config files. If chips are to share records: --allow-shared-records.",
             )
         if refused is not None:
             return [refused] * len(newcomers)
-        given.update(records[-1:])
+        given.update(dict.fromkeys(records[-1:], index))
         chosen.append(index)
         index = next(free, None)
     return chosen
@@ -265,12 +267,17 @@ def _usable(
     transaction: Transaction, batch: Batch, first: int, last: int | None, job: str, notes: list[str]
 ) -> Iterator[int]:
     """Free indexes from `first` to `last` without those that are set aside."""
-    for index in _free(transaction.connection, batch.id, first):
+    free = _free(transaction.connection, batch.id, first)
+    while last is None or first <= last:
+        index = next(free)
         if last is not None and index > last:
             return
         if not batch.has_record(index):
-            if index > batch.config.last:  # asked here only: of a million records it takes its time
+            if index >= batch.config.last:  # asked here only: of a million records it takes its time
                 return
+            first = batch.config.next_after(index)
+            if first != index + 1:
+                free = _free(transaction.connection, batch.id, first)
             continue
         why = units.why_set_aside(transaction, batch.id, index, record_job(job, batch, index))
         if why:
@@ -405,6 +412,7 @@ def _grant_known(
         attempts=_open_attempts(connection, unit.id),
         image_passed=image,
         inputs=_inputs(connection, unit.id),
+        values_unknown=is_unknown(connection, unit.id),
     )
 
 

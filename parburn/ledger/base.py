@@ -169,6 +169,9 @@ class ConfigView(Protocol):
     def last(self) -> int:
         """The highest index that may have a record."""
 
+    def next_after(self, index: int) -> int:
+        """The lowest index above one that has no record, and that may have one; `index` is below `last`."""
+
     def entries(self, index: int) -> str:
         """Digests of what the files say for an index, separated by spaces, one per file that has a record."""
 
@@ -200,6 +203,10 @@ class PlainConfig(NamedTuple):
     undeclared: tuple[str, ...] = ()
     has_records: bool = False  # no index is without a record
     last: int = 0
+
+    def next_after(self, index: int) -> int:
+        """No index is without a record."""
+        return index + 1
 
     def entries(self, index: int) -> str:
         """See ConfigView."""
@@ -376,6 +383,13 @@ class Claim(Protocol):
 
     def passed_inputs(self, job_digest: str) -> Inputs:
         """What the scripts of a passed job read then, as `passed` was given it."""
+
+    @property
+    def values_unknown(self) -> bool:
+        """Whether an older ledger did not keep what this unit's user blocks hold."""
+
+    async def learned(self, found: UserRecord, found_values: Mapping[str, str]) -> None:
+        """Both stand in this unit of an older ledger; an equal value elsewhere is noted."""
 
     async def passed(
         self,

@@ -92,6 +92,7 @@ def find_batch(transaction: Transaction, spec: BatchSpec, overrides: frozenset[O
     batch = Batch(row[0] if row else -1, name, spec._replace(config=view), overrides)
     batch = batch._replace(shares=shares | _remembered_shares(connection, batch.id))
     known = _is_known(connection, batch)
+    _refuse_unlearned(connection, batch)
     if not known:
         _refuse_same_content(connection, batch)
         if Override.CHANGED_CONFIG not in overrides:
@@ -137,6 +138,10 @@ def _by_content(connection: sqlite3.Connection, spec: BatchSpec) -> tuple[str, C
         found = list(_holding(connection, view))
         holds = bool(found)
     found = found or _with_these_shared(connection, spec)
+    # A name that was mistyped once, and under which nothing was burned, is no batch that could be meant.
+    carrying = [row for row in found if next(_carried(connection, row[0]), None) is not None]
+    if len(carrying) == 1:
+        found = carrying
     if len(found) > 1:
         raise BatchRefused(
             f"These config files were used in more than one batch: {', '.join(row[1] for row in found)}.",
@@ -235,6 +240,43 @@ def _is_known(connection: sqlite3.Connection, batch: Batch) -> bool:
     return _forms(connection, batch.id).items() >= dict(view.forms).items()
 
 
+def _refuse_unlearned(connection: sqlite3.Connection, batch: Batch) -> None:
+    """Raise BatchRefused for files that were never used, where a batch of an older ledger kept no records.
+
+    They may be its own with a line more, and each of its records would be given out again.
+    """
+    view = batch.config
+    if not batch.spec.uses_index or not view.digest or Override.SHARED_RECORDS in batch.overrides:
+        return
+    row = connection.execute(
+        "SELECT 1 FROM batch_configs WHERE batch = ? AND digest IN (?, ?)",
+        (batch.id, view.digest, view.old_digest),
+    ).fetchone()
+    own = _unlearned(connection, batch.id)
+    if row or (not own and next(_carried(connection, batch.id), None)):
+        return  # these very files; or a batch whose chips' records are known, and looked for in them
+    name = own or _unlearned(connection)
+    if name:
+        quoted = shlex.quote(name)
+        raise BatchRefused(
+            f"The ledger was begun by an older parburn, which kept no records of the batch {name}: whether "
+            "these files are its own, changed, cannot be known.",
+            hint=f"Nothing was burned. Learn them once: parburn ledger learn --batch {quoted} --scripts .. "
+            "--configfiles .. --records .. --why REASON. If these files have nothing to do with it: "
+            "--allow-shared-records.",
+        )
+
+
+def _unlearned(connection: sqlite3.Connection, batch: int | None = None) -> str:
+    """A batch (this one, or any) that has files, and chips of whose records nothing is known; else empty."""
+    row = connection.execute(
+        "SELECT batches.name FROM unlearned_records JOIN units ON units.id = unit"
+        " JOIN batches ON batches.id = units.batch WHERE ?1 IS NULL OR batches.id = ?1 LIMIT 1",
+        (batch,),
+    ).fetchone()
+    return "" if row is None else str(row[0])
+
+
 def _refuse_same_content(connection: sqlite3.Connection, batch: Batch) -> None:
     """The very same files under another batch's name, with records that its chips carry."""
     if Override.SHARED_RECORDS in batch.overrides:
@@ -269,16 +311,32 @@ def _changed(connection: sqlite3.Connection, view: ConfigView, number: int, name
     missing = view.first_missing(_carried(connection, number))
     assert missing is not None
     index, _digest = missing
+    lacking = [one for one in _names(connection, number) if one not in view.names]
+    own = f"all of its files, in any order: {command_of(connection, number, name, view)}"
+    meant = f"or begin another --batch. If this is meant: --batch {shlex.quote(name)} --allow-changed-config."
+    if lacking:
+        return BatchRefused(
+            f"{', '.join(lacking)} belongs to the batch {name} and is not among the config files: what its "
+            f"chips carry is not in them, index {index} for one.",
+            hint=f"Go on with {own}; {meant}",
+        )
+    read = [
+        f"{one} is read as {form} by the batch {name}, and as {view.forms[one]} by this run"
+        for one, form in _forms(connection, number).items()
+        if view.forms.get(one, "") not in ("", form)
+    ]
+    if read:
+        return BatchRefused(
+            f"{'; '.join(read)}: what its chips carry is not found there, index {index} for one.",
+            hint=f"Leave --records away: the batch remembers how its files lie; {meant}",
+        )
     moved = _moved(connection, view, number, index)
     where = f" What index {moved[0]} had stands under index {moved[1]} now." if moved else ""
-    files = _names(connection, number)
-    lacking = [one for one in files if one not in view.names]
-    own = f"all of its files, in any order: {command_of(connection, number, name, view)}"
     return BatchRefused(
         f"The config files say something else for index {index} than what a chip of the batch "
-        f"{name} carries.{where}" + (f" Not among them: {', '.join(lacking)}." if lacking else ""),
-        hint=f"Added records are fine, changed or missing ones are not. {_BLANK_IT} Go on with {own}; or "
-        f"begin another --batch. If the change is meant: --batch {shlex.quote(name)} --allow-changed-config.",
+        f"{name} carries.{where}",
+        hint="Put the record back as it was. Added records are fine, changed or missing ones are not. "
+        f"{_BLANK_IT} If these files are not those of the batch: go on with {own}; {meant}",
     )
 
 
@@ -433,7 +491,7 @@ def _remembered_shares(connection: sqlite3.Connection, batch: int) -> frozenset[
 def _remember(transaction: Transaction, batch: Batch, shares: Iterable[int]) -> None:
     """Write down the files' content, forms and shared data, and what the batch shares with others."""
     connection, view = transaction.connection, batch.config
-    if view.digest:
+    if view.digest and not _unlearned(connection, batch.id):  # else they are not known to be its own
         connection.execute("INSERT OR IGNORE INTO batch_configs VALUES (?, ?)", (batch.id, view.digest))
     rows = [(batch.id, name, _form(batch, name), view.shared[name]) for name in view.names]
     connection.executemany(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from parburn.errors import LedgerUnusable, UsageError
 from parburn.ledger import history, schema
+from parburn.ledger.learning import doubles_lines, unknown_note
 from parburn.ledger.place import default_path
 from parburn.ledger.replay import find_differences
 from parburn.ledger.units import FAILURES_THAT_SET_ASIDE
@@ -25,6 +26,7 @@ from parburn.ledger.witness import Witness, read_witness
 __all__ = ["adopt", "export", "import_used", "init", "release", "scrap", "show", "verify"]
 
 EXPORT_SCHEMA = 1
+DOUBLES_SHOWN = 20
 HISTORY_COLUMNS = ("sequence", "at", "run", "unit", "event", "state", "index", "detail", "hash")
 
 
@@ -33,7 +35,8 @@ class UnitRecord:
     """All that the ledger says of one unit, in the order of the CSV's columns.
 
     `remaining_steps` are steps of open attempts that were never verified: what a resume has to do.
-    `user_bits` are hex by number of the user's blocks that can hold no key.
+    `user_bits` are hex by number of the user's blocks that can hold no key. `values_unknown`: the unit is of
+    an older ledger, which did not keep them.
     """
 
     batch: str
@@ -52,6 +55,7 @@ class UnitRecord:
     user_layout: str
     records: list[str]
     scrapped: str
+    values_unknown: bool
 
 
 def show(path: Path | None) -> str:
@@ -68,7 +72,7 @@ def show(path: Path | None) -> str:
             unit.chip or "-",
             unit.mac or "-",
             unit.state,
-            _cell(unit.unique_values),
+            _cell(unit.unique_values) + (" (values unknown)" if unit.values_unknown else ""),
             unit.changed[:19].replace("T", " "),
             f"scrapped: {unit.scrapped}" if unit.scrapped else unit.reason,
         )
@@ -126,6 +130,7 @@ def verify(path: Path | None) -> str:
         breaks += [found.what for found in (*history.find_breaks(connection), *find_differences(connection))]
         (uuid,) = connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()
         (entries,) = connection.execute("SELECT count(*) FROM history").fetchone()
+        unknown, doubles = unknown_note(connection), doubles_lines(connection)
         try:
             if isinstance(witness, LedgerUnusable):
                 raise witness
@@ -138,7 +143,22 @@ def verify(path: Path | None) -> str:
             f"The ledger {place} does not verify. {' '.join(breaks[:5])}{more}",
             hint="Put a good copy back from a backup; do not burn with this one.",
         )
-    return f"The ledger {place} verifies: {entries} entries, its units and its witness agree.\n"
+    return (
+        f"The ledger {place} verifies: {entries} entries, its units and its witness agree.\n"
+        f"{_doubles_text(unknown, doubles)}"
+    )
+
+
+def _doubles_text(unknown: str, doubles: Sequence[str]) -> str:
+    """What is seen of values that stand in two chips, and what cannot be seen."""
+    shown = doubles[:DOUBLES_SHOWN]
+    more = [f"And {len(doubles) - len(shown)} more."] if len(doubles) > len(shown) else []
+    lines = [f"Double: {line}" for line in shown] + more
+    if unknown:
+        lines.append(
+            f"{unknown} Until then nobody can say that there are no {'more ' * bool(doubles)}doubles."
+        )
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _witness_before(path: Path | None) -> Witness | LedgerUnusable | None:
@@ -160,8 +180,11 @@ def _reading(path: Path | None) -> Iterator[tuple[sqlite3.Connection, Path]]:
         )
     try:
         with contextlib.closing(schema.connect_to_read(place)) as connection:
-            schema.check_version(connection, place)
-            yield connection, place
+            if schema.check_version(connection, place) == schema.VERSION:
+                yield connection, place
+                return
+            with contextlib.closing(schema.migrated_copy(connection)) as copy:  # looking changes nothing
+                yield copy, place
     except (sqlite3.Error, ValueError, TypeError, KeyError) as error:  # the latter: rows that are not ours
         raise schema.translate(error, place) from error
 
@@ -186,6 +209,7 @@ def _units(connection: sqlite3.Connection) -> Iterator[UnitRecord]:
     for unit, digest in connection.execute("SELECT unit, digest FROM records ORDER BY unit, digest"):
         records.setdefault(unit, []).append(digest)
     scrapped: dict[int, str] = dict(connection.execute("SELECT id, scrapped FROM units WHERE scrapped != ''"))
+    unknown = {unit for (unit,) in connection.execute("SELECT unit FROM unknown_values")}
     remaining = _remaining(connection)
     rows = connection.execute(
         "SELECT units.id, name, idx, chip, mac, unique_id, state, spent, changed, reason FROM units"
@@ -209,6 +233,7 @@ def _units(connection: sqlite3.Connection) -> Iterator[UnitRecord]:
             user_layout=layouts.get(unit, ""),
             records=records.get(unit, []),
             scrapped=scrapped.get(unit, ""),
+            values_unknown=unit in unknown,
         )
 
 

@@ -15,7 +15,7 @@ from parburn.ledger.history import Break, walk
 from parburn.ledger.units import inputs_digest, text_digest
 from parburn.ledger.values import value_in
 
-_SPENDS = frozenset({"burn-attempted", "passed", "imported"})
+_SPENDS = frozenset({"burn-attempted", "passed", "imported", "rebuilt"})
 
 
 @dataclass(slots=True)
@@ -59,6 +59,13 @@ class _Unit:
             )
         elif event == "step":
             self.steps[detail["attempt"], detail["label"]] = state
+        elif event == "rebuilt":
+            self.jobs |= {job for job in (detail["job"],) if job}
+            self.image = detail["image"]
+            for number, plan, image, steps in detail["attempts"]:
+                self.attempts[number] = plan, image, tuple(steps), False
+        elif event == "keys-trusted":
+            self.steps |= {(number, label): done for number, label, done in detail["steps"]}
         elif event == "passed":
             self.jobs.add(detail["job"])
             self.image = detail.get("image", self.image)

@@ -142,6 +142,26 @@ MIGRATIONS = (
     -- Units that are written off. Why, beside the state, which stays what the chip went through.
     ALTER TABLE units ADD COLUMN scrapped TEXT NOT NULL DEFAULT '';
     """,
+    """
+    -- Steps of attempts that `ledger rebuild` made up: what they wrote is hidden. state: what each is taken
+    -- for once somebody vouches for the keys.
+    CREATE TABLE hidden_steps (
+        attempt INTEGER NOT NULL, label TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (attempt, label)
+    ) WITHOUT ROWID;
+    -- Units of older ledgers, of which it is not known what their user blocks hold.
+    CREATE TABLE unknown_values (unit INTEGER PRIMARY KEY);
+    INSERT INTO unknown_values SELECT id FROM units WHERE spent = 1 AND mac != ''
+        AND id NOT IN (SELECT unit FROM user_bits WHERE bound = 1);
+    -- Of these and others it is not known which records they carry: their files named no indexes.
+    CREATE TABLE unlearned_records (unit INTEGER PRIMARY KEY);
+    INSERT INTO unlearned_records SELECT id FROM units WHERE spent = 1 AND mac != '' AND idx IS NOT NULL
+        AND id NOT IN (SELECT unit FROM records) AND batch IN (SELECT batch FROM batch_configs);
+    -- Values that turned out to stand in two chips, when they were learned.
+    CREATE TABLE seen_doubles (
+        unit INTEGER NOT NULL, other INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+        PRIMARY KEY (unit, other, name)
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION = len(MIGRATIONS)
 
@@ -262,6 +282,15 @@ def apply_migrations(connection: sqlite3.Connection, version: int) -> None:
                 connection.execute(statement)
                 statement = ""
     connection.execute(f"PRAGMA user_version={VERSION}")
+
+
+def migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """An older ledger in memory, in the form of this version."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    connection.backup(copy)
+    apply_migrations(copy, version)
+    return copy
 
 
 def make(path: Path, *, why: str, replaces: str = "") -> bool:

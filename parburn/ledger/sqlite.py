@@ -15,7 +15,7 @@ from pathlib import Path
 
 from parburn.errors import LedgerError, LedgerUnusable
 from parburn.events import NO_VALUES
-from parburn.ledger import allocate, schema, units, values
+from parburn.ledger import allocate, learning, rebuilding, schema, units, values
 from parburn.ledger.base import NO_RECORD, Attempt, BatchSpec, Claim, Identity, Inputs, State, UserRecord
 from parburn.ledger.batches import Batch, Override, find_batch
 from parburn.ledger.liveness import Process, RunLocks
@@ -68,7 +68,7 @@ class SqliteClaim:
 
     __slots__ = (
         "_attempt", "_held", "_inputs", "_ledger", "_writer", "attempts", "image_passed", "known",
-        "passed_jobs", "state", "unheard_of",
+        "passed_jobs", "state", "unheard_of", "values_unknown",
     )  # fmt: skip
 
     def __init__(self, ledger: SqliteLedger, writer: Writer, granted: allocate.Granted) -> None:
@@ -83,6 +83,7 @@ class SqliteClaim:
         self.image_passed = granted.image_passed
         self._inputs = granted.inputs
         self.unheard_of = granted.unheard_of
+        self.values_unknown = granted.values_unknown
 
     @property
     def identity(self) -> Identity:
@@ -149,6 +150,13 @@ class SqliteClaim:
             found_values=found_values,
         )
         self.state = await self._writer.call(work)
+
+    async def learned(self, found: UserRecord, found_values: Mapping[str, str]) -> None:
+        holder = self._held.holder
+        await self._writer.call(
+            lambda t: learning.learn(t, holder, found_values, found, how="read from the chip")
+        )
+        self.values_unknown = False
 
     async def failed_clean(self, reason: str, *, release: bool, script_failed: bool = False) -> None:
         work = partial(
@@ -245,6 +253,36 @@ class SqliteLedger:
             outcome if isinstance(outcome, LedgerError) else SqliteClaim(self, self._writer, outcome)
             for outcome in allocation.outcomes
         ]
+
+    async def find_known(self, identities: Sequence[Identity]) -> list[rebuilding.Known | None]:
+        """What the ledger knows of these chips; see `rebuilding`."""
+        return await self._writer.call(lambda t: rebuilding.find_known(t, identities))
+
+    async def find_unknown(self) -> list[learning.UnknownUnit]:
+        """Units of older ledgers whose values are not known."""
+        return await self._writer.call(lambda t: learning.find_unknown(t.connection))
+
+    async def find_unlearned(self) -> list[learning.UnknownUnit]:
+        """Units of this batch whose values or records are not known."""
+        batch = self._opened.id
+        return await self._writer.call(lambda t: learning.find_unknown(t.connection, batch=batch))
+
+    async def learn_all(self, learned: Sequence[learning.Learned], how: str) -> int:
+        """Keep what was learned of units; see `learning`."""
+        return await self._writer.call(lambda t: learning.learn_all(t, learned, how))
+
+    async def tell_unknown(self) -> None:
+        """Note the units whose values are still not known."""
+        note = await self._writer.call(lambda t: learning.unknown_note(t.connection))
+        if note:
+            self.add_note(note)
+
+    async def bind_found(
+        self, found: Sequence[rebuilding.FoundUnit], *, first: int, why: str
+    ) -> rebuilding.Rebuilt:
+        """Give chips what was found in them; see `rebuilding`."""
+        batch = self._opened
+        return await self._writer.call(lambda t: rebuilding.bind_found(t, batch, found, first=first, why=why))
 
     async def aclose(self) -> None:
         if self._closed:

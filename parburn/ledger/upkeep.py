@@ -21,6 +21,7 @@ from parburn.ledger.batches import WITHOUT_CONFIG
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.other import read_other
 from parburn.ledger.place import check_place, default_path, leftovers
+from parburn.ledger.rebuilding import refuse_to_trust, trust_hidden
 from parburn.ledger.replay import find_differences
 from parburn.ledger.takeover import take_over
 from parburn.ledger.witness import Witness, read_witness, write_witness
@@ -102,10 +103,20 @@ class _Known(NamedTuple):
         )
 
 
-def release(path: Path | None, macs: Sequence[str], why: str, *, all_of: str | None = None) -> str:
+def release(
+    path: Path | None,
+    macs: Sequence[str],
+    why: str,
+    *,
+    all_of: str | None = None,
+    trust_hidden_keys: bool = False,
+) -> str:
     """Let units that are quarantined or written off be tried again with their own indexes.
 
     `all_of` names a batch of which every quarantined unit is meant. One wrong MAC, and nothing is done.
+
+    `trust_hidden_keys`: somebody vouches for the keys of a unit that `rebuild` could not read; the next run
+    then looks at all else, and passes it.
 
     Raises:
         UsageError: no unit has a MAC. UnitRefused: one needs no release, or is held by a run.
@@ -132,7 +143,11 @@ def release(path: Path | None, macs: Sequence[str], why: str, *, all_of: str | N
                 )
             found = [one for one in found if _is_out(one)]
         _refuse_held(transaction, found)
-        for unit, _mac, _batch, index, state, _scrapped in found:
+        for unit, mac, _batch, index, state, _scrapped in found:
+            if trust_hidden_keys:
+                if index is None or not trust_hidden(transaction, unit, index, why):
+                    raise refuse_to_trust(mac)
+                continue
             after = State.INCOMPLETE if state is State.QUARANTINED else state
             if after is not state:
                 check_transition(state, after)
@@ -334,7 +349,10 @@ def _changing(place: Path, *, trusted: bool = True) -> Iterator[Transaction]:
     """One transaction on an existing ledger, then its witness. `trusted`: its witness must know it."""
     check_place(place)
     if not place.exists():
-        raise LedgerUnusable(f"There is no ledger at {place}.", hint="Name its file with --ledger.")
+        raise LedgerUnusable(
+            f"There is no ledger at {place}.",
+            hint="Name its file with --ledger, or begin one: parburn ledger init --why TEXT.",
+        )
     try:
         with contextlib.closing(schema.connect(place)) as connection:
             schema.migrate(connection, place)

@@ -24,7 +24,7 @@ class ScriptArgs(argparse.Namespace):
 
     __slots__ = ("_own_index",)
 
-    def __init__(self, index: int | None, **more: Any) -> None:
+    def __init__(self, index: int | None = None, **more: Any) -> None:  # scripts make others of its class
         object.__setattr__(self, "_own_index", index)
         object.__setattr__(self, "__dict__", _Names({**more, "index": index}))
 

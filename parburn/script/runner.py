@@ -30,7 +30,7 @@ from parburn.script.session import DeviceCalls, DeviceFacts, ScriptOptions, Scri
 GRACE_S = 1.0  # for a script to end after its deadline's exception
 LOOK_AGAIN_S = 0.25  # at the clock, and at what was printed
 
-__all__ = ["CompiledScripts", "compile_scripts", "run_scripts"]
+__all__ = ["CompiledScripts", "compile_scripts", "raise_in", "run_scripts", "run_scripts_here"]
 
 
 async def run_scripts(
@@ -64,7 +64,7 @@ async def run_scripts(
         finally:
             bridge.close()
             if given_up:
-                _raise_in(thread)
+                raise_in(thread)
             printed.close()
     return run.outcome(given_up, options.timeout_s)
 
@@ -80,7 +80,7 @@ async def _ended(
                 await sleep(0.001)  # it has just begun to cross
                 continue
             run.late = True
-            _raise_in(thread)
+            raise_in(thread)
             with move_on_after(GRACE_S):
                 await run.done.wait()
             return run.done.is_set()
@@ -90,7 +90,29 @@ async def _ended(
     return True
 
 
-def _raise_in(thread: threading.Thread) -> None:
+def run_scripts_here(
+    scripts: CompiledScripts,
+    facts: DeviceFacts,
+    image: EfuseImage,
+    calls: DeviceCalls,
+    options: ScriptOptions,
+    bridge: Bridge,
+) -> ScriptOutcome:
+    """Run all scripts in the calling thread, for a device that `bridge` answers for at once.
+
+    What they print is dropped. Never raises; the caller minds the time.
+    """
+    printed = output.ScriptOutput(lambda text: None)
+    session = Session(facts, image, calls, options, bridge, printed.write)
+    run = _Run(scripts, session, bridge)
+    output.route()
+    run.in_thread(printed)
+    outcome = run.outcome(False, options.timeout_s)
+    session.globals.clear()  # a parsed file for each of ten thousand records must not wait for the collector
+    return outcome
+
+
+def raise_in(thread: threading.Thread) -> None:
     """Raise ScriptStopped in the thread as soon as it runs Python code again."""
     import ctypes  # here: only a script that must be stopped needs it
 

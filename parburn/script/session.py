@@ -170,8 +170,9 @@ class Draft:
         session.broken = UnitRefused(
             f"this chip carries {one.name} {there}, and the script asks for {asked}{index}: "
             "it has the values of another record",
-            hint="Nothing was burned by this. Find the batch and index that this chip was burned with, and "
-            "go on with these; or take the board out of the line.",
+            hint="Nothing was burned by this. Find the batch and index that this chip was burned with "
+            "(parburn ledger show, on the PC that burned it) and go on with these; or take the board out of "
+            "the line.",
         )
         raise session.broken
 

@@ -27,7 +27,9 @@ def summary_lines(
         lines.append("")
     lines.append(_totals(reports, dry_run=dry_run))
     if finished.next_command:
-        lines += ["", "To go on, run:", f"  {finished.next_command}"]
+        mend = any(report.result in (Result.FAILED, Result.REFUSED) and report.next_step for report in failed)
+        lines += ["", "When that is mended, go on with:" if mend else "To go on, run:"]
+        lines.append(f"  {finished.next_command}")
         if "??" in finished.next_command:
             lines.insert(-1, "(?? stands for what may be a key: write it there again)")
     return lines

@@ -43,6 +43,18 @@ def test_a_batch_without_name_is_known_by_its_content(path: Path) -> None:
     run(work())
 
 
+def test_a_mistyped_name_under_which_nothing_was_burned_leaves_no_doubt(path: Path, tmp_path: Path) -> None:
+    async def work() -> None:
+        ids = {"a.json": '{"1": 1, "2": 2, "3": 3}'}
+        mistyped = files(tmp_path, ids, name="sprnig")
+        async with opened(path, mistyped):
+            pass
+        await burn_on(path, chip(1), files(tmp_path, ids, name="spring"))
+        assert await name_of(path, files(tmp_path, ids)) == "spring"
+
+    run(work())
+
+
 def test_the_same_content_under_another_name_is_refused(path: Path) -> None:
     async def work() -> None:
         await burn_on(path, chip(1), batch(IDS, name="monday"))

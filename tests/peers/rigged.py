@@ -150,7 +150,9 @@ def _together(
     (folder / "plan.json").write_text(json.dumps(plan))
     (folder / "dispatch.py").write_text(DISPATCH)
     ports = [rig.ports[n] for n in taking]
-    ended = _parburn(["--ports", *ports, "--scripts", "dispatch.py"], folder / f"ledger-{step}")
+    ended = _parburn(
+        ["--ports", *ports, "--scripts", "dispatch.py"], folder / f"ledger-{step}", chip=boards[0].case.chip
+    )
     results = {result["port"]: result for result in ended.results}
     return {n: _step_outcome(rig, n, results[rig.ports[n]], folder / f"state{n}.json") for n in taking}
 
@@ -167,13 +169,15 @@ def _alone(rig: Rig, one: Rigged, n: int, step: int, folder: Path) -> StepOutcom
     if one.case.table is not None:
         (folder / "table.csv").write_text(one.case.table)
         arguments += ["--extend-efuse-table", "table.csv"]
-    ended = _parburn(arguments, folder / f"ledger-{n}-{step}")
+    ended = _parburn(arguments, folder / f"ledger-{n}-{step}", chip=one.case.chip)
     return _step_outcome(rig, n, ended.results[0], folder / f"state{n}.json")
 
 
-def _parburn(arguments: Sequence[str], state: Path) -> CommandOutcome:
-    """One run, with a ledger of its own: what may be burned is the chip's answer here, not the record's."""
-    ended = parburn(*arguments, "--do-not-confirm", "--json", state=state)
+def _parburn(arguments: Sequence[str], state: Path, *, chip: str) -> CommandOutcome:
+    """One run, with a ledger of its own: what may be burned is the chip's answer here, not the record's. The
+    cases are no units of one product: what their blocks hold may be equal."""
+    same = [word for block in chip_named(chip).blocks[1:] for word in ("--same", block.name)]
+    ended = parburn(*arguments, *same, "--do-not-confirm", "--json", state=state)
     assert ended.events, ended.stderr
     assert ended.events[-1]["event"] == "summary", ended.stderr
     return ended

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parburn.events import Planned, RunFinished
+from parburn.events import Planned, Result, RunFinished
 from parburn.ui.summary import dry_run_lines, summary_lines
 from tests.ui.story import BLOCKS, FINISHED, PORTS, REPORTS, SLOTS
 
@@ -62,3 +62,13 @@ def test_a_dry_run_shows_each_boards_plan() -> None:
         "",
     ]
     assert summary_lines(REPORTS, FINISHED, dry_run=True)[-4].endswith("dry run: nothing was burned")
+
+
+def test_a_command_that_was_refused_is_not_said_to_go_on_as_it_is() -> None:
+    finished = FINISHED._replace(next_command="parburn --ports a")
+    refused = REPORTS[1]._replace(result=Result.REFUSED, next_step="Add --batch spring.")
+    assert summary_lines([refused], finished)[-2:] == [
+        "When that is mended, go on with:",
+        "  parburn --ports a",
+    ]
+    assert summary_lines([REPORTS[1]], finished)[-2] == "To go on, run:"

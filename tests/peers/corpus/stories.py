@@ -198,13 +198,13 @@ raise esptool.FatalError("not today")
     Case(
         "an error of the script itself",
         "esp32",
-        (scripts("burn.py", index=7, configs=("macs.json",)),),
+        (scripts("burn.py", index=1, configs=("macs.json",)),),
         files={
             "macs.json": MACS,
             "burn.py": """
 macs = json.load(args.configfiles[0])
 espefuse(esp, efuses, args, "burn_efuse JTAG_DISABLE")
-espefuse(esp, efuses, args, "burn_custom_mac %s" % macs[str(args.index)])
+espefuse(esp, efuses, args, "burn_custom_mac %s" % macs["nobody"])
 """,
         },
     ),

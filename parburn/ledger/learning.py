@@ -1,0 +1,173 @@
+"""Units of which an older ledger did not keep what their user blocks hold, until that is learned.
+
+It is learned from what the ledger kept all the same, from the chip when it comes again, or from the records
+(`ledger learn`). Two chips that turn out to have one value are not refused here, since both exist: they are
+listed. While any unit is unknown nobody may say that there are none. Works within the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from parburn.ledger import values
+from parburn.ledger.base import CUSTOM_MAC, NO_RECORD, Identity, State, UserRecord
+from parburn.ledger.writer import Transaction
+
+_NAMED = 5  # units that a sentence names
+
+
+class UnknownUnit(NamedTuple):
+    """A unit whose values are not known, and what was kept of it."""
+
+    id: int
+    batch: int
+    identity: Identity
+    index: int | None  # type: ignore[assignment]  # not tuple.index
+    image_passed: str
+    steps: tuple[str, ...]  # JSON lists of the labels of what was attempted
+    open: bool  # an attempt is not whole
+    named: Mapping[str, str]
+    records: tuple[str, ...]
+
+
+class Learned(NamedTuple):
+    """What was learned of a unit. `records` are its records' digests in the form of today; None: not
+    looked at."""
+
+    unit: UnknownUnit
+    named: Mapping[str, str]
+    held: UserRecord
+    records: tuple[str, ...] | None = None
+
+
+def find_unknown(connection: sqlite3.Connection, *, batch: int | None = None) -> list[UnknownUnit]:
+    """All units whose values are not known; of one batch also those whose records are not."""
+    found = []
+    also = "" if batch is None else " UNION SELECT unit FROM unlearned_records"
+    for number, of, chip, mac, unique_id, index, image in connection.execute(
+        "SELECT units.id, batch, chip, mac, unique_id, idx, image_passed FROM"
+        f" (SELECT unit FROM unknown_values{also}) JOIN units ON units.id = unit"
+        " WHERE ?1 IS NULL OR batch = ?1 ORDER BY batch, idx, units.id",
+        (batch,),
+    ).fetchall():
+        attempts = connection.execute(
+            "SELECT steps, closed FROM attempts WHERE unit = ? ORDER BY id", (number,)
+        ).fetchall()
+        named = connection.execute(
+            "SELECT name, value FROM unique_values WHERE unit = ? AND bound = 1", (number,)
+        )
+        records = connection.execute("SELECT digest FROM records WHERE unit = ?", (number,))
+        found.append(
+            UnknownUnit(
+                id=number,
+                batch=of,
+                identity=Identity(chip, mac, unique_id),
+                index=index,
+                image_passed=image,
+                steps=tuple(steps for steps, _ in attempts),
+                open=any(not closed for _, closed in attempts),
+                named=dict(named.fetchall()),
+                records=tuple(digest for (digest,) in records),
+            )
+        )
+    return found
+
+
+def is_unknown(connection: sqlite3.Connection, unit: int) -> bool:
+    """Whether a unit's values are not known."""
+    row = connection.execute("SELECT 1 FROM unknown_values WHERE unit = ?", (unit,)).fetchone()
+    return row is not None
+
+
+def learn(
+    transaction: Transaction,
+    holder: values.Holder,
+    named: Mapping[str, str],
+    held: UserRecord,
+    *,
+    records: Sequence[str] | None = None,
+    how: str,
+) -> None:
+    """What this unit holds is its own from now on; who has an equal value is noted."""
+    connection = transaction.connection
+    if not is_unknown(connection, holder.id):
+        named, held = {}, NO_RECORD  # what was read in the chip says more than its record
+    doubles = _doubles(transaction, holder, named, held)
+    connection.executemany(
+        "INSERT OR IGNORE INTO seen_doubles VALUES (?, ?, ?, ?)",
+        [(holder.id, one.unit, one.name, one.shown) for one in doubles],
+    )
+    macs = {one.shown for one in doubles if one.name == CUSTOM_MAC}
+    kept = {name: value for name, value in named.items() if name != CUSTOM_MAC or value not in macs}
+    values.write_planned(transaction, holder, kept, held)
+    bound = values.bind(transaction, holder)
+    connection.executemany(
+        "INSERT OR IGNORE INTO records VALUES (?, ?)", [(digest, holder.id) for digest in records or ()]
+    )
+    connection.execute("DELETE FROM unknown_values WHERE unit = ?", (holder.id,))
+    if records is not None:
+        connection.execute("DELETE FROM unlearned_records WHERE unit = ?", (holder.id,))
+    state, index = connection.execute("SELECT state, idx FROM units WHERE id = ?", (holder.id,)).fetchone()
+    transaction.history.append(
+        "values-learned",
+        unit=holder.id,
+        state=State(state),
+        index=index,
+        how=how,
+        equal=[[one.name, one.shown, one.mac] for one in doubles],
+        **({"bound_records": list(records)} if records else {}),
+        **bound,
+    )
+
+
+def _doubles(
+    transaction: Transaction, holder: values.Holder, named: Mapping[str, str], held: UserRecord
+) -> list[values.Taken]:
+    """Every value that another chip has, too: not only the first one."""
+    found: list[values.Taken] = []
+    for one in held.ranges:
+        found += values.find_taken(transaction, holder, {}, held._replace(ranges=(one,)))
+    for name, value in named.items():
+        found += values.find_taken(transaction, holder, {name: value}, held._replace(ranges=()))
+    own = {(one.name, one.unit): one for one in found if one.bound}
+    return list(own.values())
+
+
+def learn_all(transaction: Transaction, learned: Sequence[Learned], how: str) -> int:
+    """Keep what was learned of these units. The number of them."""
+    for one in learned:
+        unit = one.unit
+        holder = values.Holder(unit.id, unit.batch, unit.identity, unit.index or 0, frozenset())
+        learn(transaction, holder, one.named, one.held, records=one.records, how=how)
+    return len(learned)
+
+
+def unknown_note(connection: sqlite3.Connection) -> str:
+    """A sentence that names the units whose values are not known; empty when there are none."""
+    (count,) = connection.execute("SELECT count(*) FROM unknown_values").fetchone()
+    if not count:
+        return ""
+    rows = connection.execute(
+        "SELECT mac, idx, name FROM unknown_values JOIN units ON units.id = unit"
+        " JOIN batches ON batches.id = batch ORDER BY batch, idx LIMIT ?",
+        (_NAMED,),
+    )
+    some = ", ".join(f"{mac} (index {index} of {name})" for mac, index, name in rows)
+    more = f" and {count - _NAMED} more" if count > _NAMED else ""
+    return (
+        f"Values unknown of {count} units of an older ledger: {some}{more}. A value that is theirs would not "
+        "be seen on another chip. Put the boards in again, or: parburn ledger learn."
+    )
+
+
+def doubles_lines(connection: sqlite3.Connection) -> list[str]:
+    """A sentence for each pair of chips that were seen to have one value."""
+    return [
+        f"{mac} has the same {name} {value} as {other}."
+        for mac, name, value, other in connection.execute(
+            "SELECT one.mac, name, value, two.mac FROM seen_doubles JOIN units AS one ON one.id = unit"
+            " JOIN units AS two ON two.id = other ORDER BY name, value, one.mac"
+        )
+    ]

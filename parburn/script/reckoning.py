@@ -1,0 +1,190 @@
+"""What the scripts would burn for a record, reckoned on a chip that is none. Reads no board, burns nothing.
+
+The virtual chip holds an image; a burn applies its plan to it, and all that was asked for is kept, also what
+the chip would hide. Everything runs in one thread, without a loop: nothing is waited for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+from anyio import sleep
+
+from parburn.chips.model import RegisterWrite
+from parburn.efuse.image import EfuseImage
+from parburn.efuse.plan import BurnPlan, plan_burns
+from parburn.efuse.staging import StagedBurns
+from parburn.efuse.user_values import Written
+from parburn.errors import ChipError, ParburnError, UsageError
+from parburn.script.bridge import Bridge
+from parburn.script.clock import ScriptClock
+from parburn.script.compiled import CompiledScripts
+from parburn.script.runner import raise_in, run_scripts_here
+from parburn.script.session import DeviceFacts, ScriptOptions
+from parburn.script.side_effects import no_side_effects
+
+LOOK_AGAIN_S = 0.05
+GRACE_S = 2.0  # for a script to end after its deadline's exception
+
+Answer = TypeVar("Answer")
+
+
+class ReckonedBurn(NamedTuple):
+    """One burn of the scripts: its plan, and what they saw before it."""
+
+    plan: BurnPlan
+    before: EfuseImage
+
+
+class Reckoned(NamedTuple):
+    """What scripts ask for on one chip. `held` is what it holds then, also in blocks that it hides; `want`
+    are the bits asked for by block. `error`: the scripts did not end well, and nothing else counts."""
+
+    held: EfuseImage
+    want: Mapping[int, int]
+    written: tuple[Written, ...]
+    burns: tuple[ReckonedBurn, ...]
+    error: ParburnError | None = None
+
+
+class Order(NamedTuple):
+    """What is to be reckoned: the chip as the scripts are to know it, and what it shows."""
+
+    facts: DeviceFacts
+    image: EfuseImage
+
+
+@dataclass(slots=True)
+class _VirtualChip:
+    """What a script may ask of its device (`script.session.DeviceCalls`), of a chip that is none."""
+
+    image: EfuseImage
+    want: dict[int, int] = field(default_factory=dict)
+    burns: list[ReckonedBurn] = field(default_factory=list)
+
+    def burned(self, staged: StagedBurns, image: EfuseImage) -> EfuseImage:
+        plan = plan_burns(image, staged)
+        if plan:
+            self.burns.append(ReckonedBurn(plan, image))
+        for index, bits in staged.blocks().items():
+            self.want[index] = self.want.get(index, 0) | bits
+        self.image = plan.apply(image)
+        return self.image
+
+    async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
+        return self.burned(staged, image)
+
+    async def read_blocks(self, indexes: Collection[int]) -> EfuseImage:
+        return self.image.with_blocks({i: 0 for i in indexes if i not in self.image.blocks})
+
+    async def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
+        raise ChipError("registers cannot be read where no chip is: the script runs on a virtual one")
+
+    async def write_registers(self, writes: tuple[RegisterWrite, ...]) -> None:
+        raise ChipError("registers cannot be written where no chip is: the script runs on a virtual one")
+
+
+class _BridgeToNone(Bridge):
+    """Crosses to nothing: the virtual chip answers in the script's own thread."""
+
+    def __init__(self) -> None:
+        self.before_crossing = int
+
+    def call(self, function: Callable[..., Awaitable[Answer]], *arguments: object) -> Answer:
+        work: Any = function(*arguments)
+        try:
+            work.send(None)
+        except StopIteration as done:
+            answer: Answer = done.value
+            return answer
+        raise AssertionError("a virtual chip waits for nothing")
+
+    def check(self) -> None:
+        """It is never closed."""
+
+    def post(self, function: Callable[[], object]) -> None:
+        """Nobody listens."""
+
+
+def reckon(scripts: CompiledScripts, order: Order, options: ScriptOptions) -> Reckoned:
+    """Run the scripts on a virtual chip, in this thread."""
+    chip = _VirtualChip(order.image)
+    outcome = run_scripts_here(scripts, order.facts, order.image, chip, options, _BridgeToNone())
+    error = outcome.error
+    if error is None and outcome.staged:
+        try:
+            chip.burned(outcome.staged, outcome.image)
+        except ParburnError as refused:
+            error = refused
+    blocks = {index: order.image.blocks.get(index, 0) | bits for index, bits in chip.want.items()}
+    held = order.image.with_blocks(blocks)
+    return Reckoned(held, chip.want, outcome.written, tuple(chip.burns), error)
+
+
+async def reckon_all(
+    scripts: CompiledScripts,
+    orders: Iterable[Order],
+    options: ScriptOptions,
+    *,
+    take: Callable[[Order, Reckoned], object],
+    allow_side_effects: bool = False,
+) -> None:
+    """Reckon all orders in a daemon thread; `take` gets each answer there, in order.
+
+    Raises UsageError when a script does not end within the time that it has.
+    """
+    work = _Work(scripts, orders, options, take, allow_side_effects)
+    thread = threading.Thread(target=work.in_thread, name="reckoning", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        await sleep(LOOK_AGAIN_S)
+        now = work.now
+        if now is not None and now[1].remaining() <= 0:
+            work.late = now[0]
+            raise_in(thread)
+            thread.join(GRACE_S)
+            break
+    if work.late is not None:
+        raise UsageError(
+            f"the script did not end within {options.timeout_s:g} s for index {work.late.facts.index}",
+            hint="Nothing was burned or written. Mend the script, or give it more --script-timeout.",
+        )
+    if work.error is not None:
+        raise work.error
+
+
+@dataclass(slots=True)
+class _Work:
+    """The thread that reckons."""
+
+    scripts: CompiledScripts
+    orders: Iterable[Order]
+    options: ScriptOptions
+    take: Callable[[Order, Reckoned], object]
+    allow_side_effects: bool
+    now: tuple[Order, ScriptClock] | None = None
+    late: Order | None = None
+    error: BaseException | None = None
+
+    def in_thread(self) -> None:
+        """The thread's whole life."""
+        try:
+            if self.allow_side_effects:
+                self._all()
+            else:
+                with no_side_effects():
+                    self._all()
+        except BaseException as error:
+            self.error = error
+
+    def _all(self) -> None:
+        for order in self.orders:
+            if self.late is not None:
+                return
+            self.now = order, ScriptClock(self.options.timeout_s)
+            reckoned = reckon(self.scripts, order, self.options)
+            self.now = None
+            self.take(order, reckoned)
