@@ -358,6 +358,10 @@ def _left(
             f"{block.name} is write-protected and lacks bits that this plan burned before it was",
             hint="this is not the chip that the plan was made for",
         )
+    if missing and coded and not write.again and not bad and block.index in image.status:
+        # A pulse that broke off leaves no code word: what reads without an error was written as it stands.
+        other = rules.second_write(image.scheme(block.index), block, image.block(block.index), write.want)
+        _refuse(other, None, "this block was burned by another job; set this chip aside")
     if write.again or coded:
         return write
     return _write(image, block, missing)

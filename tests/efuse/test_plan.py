@@ -333,6 +333,19 @@ def test_remaining_burns_a_torn_coded_block_whole() -> None:
     assert remaining(plan, burned(image, BLOCK_KEY0=KEY & 0xFFFF)) == plan
 
 
+@pytest.mark.parametrize(("errors", "fail"), [(0, False), (3, False), (0, True)])
+def test_remaining_burns_no_block_that_reads_well_and_holds_other_data(errors: int, fail: bool) -> None:
+    """Whoever wrote it: the check bytes of the whole would spoil it. A pulse that broke off leaves errors."""
+    image = blank("esp32s3")
+    plan = plan_burns(image, staged_bits(image, BLOCK_KEY0=KEY))
+    part = burned(image, BLOCK_KEY0=KEY & 0xFFFF).with_blocks({}, {4: BlockStatus(errors, fail)}, 0)
+    if errors or fail:
+        assert remaining(plan, part) == plan
+    else:
+        with pytest.raises(PlanError, match="no second write with other data"):
+            remaining(plan, part)
+
+
 def test_remaining_will_not_burn_into_a_locked_block() -> None:
     image = blank("esp32s3")
     plan = plan_burns(image, staged_bits(image, BLOCK_KEY0=KEY, WR_DIS=1 << 23))
