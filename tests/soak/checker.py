@@ -95,11 +95,15 @@ class Struck:
         return found
 
     def explained(self, board: int, reason: str, wanted: Mapping[int, int]) -> bool:
-        """Whether a block that a fault struck is what a quarantine speaks of, or is not as it is wanted."""
+        """Whether a block that a fault struck, or that came burned, is what a quarantine speaks of, or is not
+        as it is wanted."""
         memory, names = self.bench.memory(board), self.damaged(board)
         if "timing" in names:
             return True
-        struck = [block for block in memory.chip.blocks if names & set(block.names)]
+        came_burned = {
+            n for n, cells in self.bench.factory(board).items() if cells != self.bench.blank(board)[n]
+        }
+        struck = [b for b in memory.chip.blocks if names & set(b.names) or b.index in came_burned]
         return any(
             memory.cells[block.index] != wanted[block.index] or any(name in reason for name in block.names)
             for block in struck

@@ -202,6 +202,20 @@ class IdentityChecker(Struck):
         self.owners[board] = Owner(who, self.people.week)
         self.known.add(board)
 
+    def rebuilt(self, who: tuple[int | None, ...]) -> Iterator[str]:
+        """What must hold when the ledger was made anew from the boards."""
+        bound = {(u.chip, u.mac): u.index for u in units_of(self.ledger) if u.spent and u.index is not None}
+        for board in range(self.bench.boards):
+            if self.bench.memory(board).cells != self._before[board]:
+                yield f"{self._name(board)}: its bits changed while the ledger was rebuilt"
+            index = bound.get(self.key(board))
+            if index is None:
+                continue
+            named = who[index - 1] if index <= len(who) else None
+            if board in self.owners and self.owners[board].who != named:
+                yield f"{self._name(board)} is identity {self.owners[board].who}, and was bound to {named}"
+            self.known.add(board)
+
     # What was said --------------------------------------------------------------------------------------
 
     def _whole_run(self, run: Played, memories: Mapping[int, EfuseMemory]) -> Iterator[str]:
@@ -347,7 +361,8 @@ class IdentityChecker(Struck):
             self.frozen.pop(board, None)
         elif board not in self.twins:
             own = self.cells(board) if board in self.owners else self.factory[board]
-            if not self.explained(board, unit.reason, own):
+            unread = unit.reason.startswith("bound, key cannot be read") and self._key_hidden(board)
+            if not unread and not self.explained(board, unit.reason, own):
                 struck = "; ".join(sorted(self.struck.get(board, ())))
                 yield f"{name} is quarantined ({unit.reason}), and no chip fault explains it: {struck}"
             if self.frozen.setdefault(board, dict(memory.cells)) != memory.cells:
@@ -364,6 +379,11 @@ class IdentityChecker(Struck):
         return self.people.cells(
             chip, before, owner.who, saved=self._saved(board), week=owner.week, first_part=first_part
         )
+
+    def _key_hidden(self, board: int) -> bool:
+        memory = self.bench.memory(board)
+        block = memory.chip.block_by_name["BLOCK_KEY0" if memory.pgm else "BLOCK1"]
+        return bool(memory.field_bits("RD_DIS") >> block.rd_dis[0] & 1)
 
     def _bits(self, board: int, memory: EfuseMemory) -> Iterator[str]:
         """Not one bit but those that it came with and those of its own identity, whatever state it is in."""

@@ -29,7 +29,6 @@ class Line:
             for n, (form, part) in enumerate(zip(forms, parts, strict=True))
         ]
         self.table, self.script = folder / "table.csv", folder / "job.py"
-        self.more: list[str] = []  # options of every run
         self.write_scripts()
         self.write_files()
 
@@ -83,15 +82,22 @@ class Line:
         self, ports: Sequence[str], ledger: Path, *, declares: bool, rng: random.Random, asking: bool = False
     ) -> list[str]:
         """What an operator types. `declares`: forms and values are told (once, the batch remembers them)."""
+        words = ["--json", "--ledger", str(ledger), *([] if asking else ["--do-not-confirm"])]
+        words += [] if ledger.exists() else ["--new-ledger"]
+        return [*words, *self._inputs(ports, declares=declares, rng=rng)]
+
+    def rebuild(self, ports: Sequence[str], *, rng: random.Random) -> list[str]:
+        """What an operator types whose ledger is lost."""
+        return ["rebuild", *self._inputs(ports, declares=True, rng=rng), "--allow-side-effects"]
+
+    def _inputs(self, ports: Sequence[str], *, declares: bool, rng: random.Random) -> list[str]:
         files = [str(path) for path, _, _ in self.files]
         rng.shuffle(files)
-        words = ["--json", "--ports", *ports, "--scripts", str(self.script), "--configfiles", *files]
-        words += ["--ledger", str(ledger), *([] if asking else ["--do-not-confirm"])]
+        words = ["--ports", *ports, "--scripts", str(self.script), "--configfiles", *files]
         words += ["--extend-efuse-table", str(self.table)] if self.people.product.table() else []
-        words += [] if ledger.exists() else ["--new-ledger"]
         words += ["--batch", self.name] if self.name else []
         if declares:
             told = [f"{path.name}={form.declared}" for path, form, _ in self.files if form.declared]
             words += ["--records", *told] if told else []
             words += self.people.product.options()
-        return [*words, *self.more]
+        return words
