@@ -637,7 +637,7 @@ class IdentityCampaign:
             self.result.violations.append(f"boards {left} did not pass with everything mended")
 
     def _doubled(self, board: int) -> bool:
-        """Whether it holds one of two records with one value, of which one is on a chip: nothing mends that."""
+        """Whether it holds one of two records with one value, one of which a chip has: nothing mends it."""
         pair = {who for (who, _), other in self.people.doubled.items() for who in (who, other)}
         key, who = self.checker.key(board), self.main.who
         held = {u.index for u in units_of(self.ledger) if (u.chip, u.mac) == key and u.index is not None}
