@@ -142,6 +142,7 @@ class IdentityCampaign:
         self.copy: tuple[Path, frozenset[int]] | None = None
         self.strangers: set[int] = set()  # boards that were burned under a ledger that is not this one
         self.number = 0
+        self.stationed = False  # the first station's script has run
 
     def _forms(self) -> list[str]:
         rng = self.rng
@@ -354,6 +355,7 @@ class IdentityCampaign:
         if not product.key or product.guarded or not product.user_block_burned:
             self.step_run()
         else:
+            self.stationed = True
             self.run(self.main, self.boards(), first_part=True)
 
     def step_comment(self) -> None:
@@ -618,15 +620,15 @@ class IdentityCampaign:
         self.people.spoiled &= burned
         first = 1 + max(who for who in line.who if who is not None and who < FIRST_OF_OTHERS)
         line.who += range(first, first + self.bench.boards)
-        failed: list[int] = []
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             self._blank_taken(line)
             line.write_files()
-            waiting = [n for n in range(self.bench.boards) if self._must_pass(n) and n not in failed]
+            waiting = [n for n in range(self.bench.boards) if self._must_pass(n)]
             slots = [n for n in waiting if n not in checker.passed] or waiting[:1]
             if not slots:
                 return
-            self.run(line, slots, faults=False, kills=False)
+            first_part = number == 0 and self.stationed  # some may have been begun there
+            self.run(line, slots, faults=False, kills=False, first_part=first_part)
             if self.result.violations:
                 return
             if all(n in checker.passed for n in waiting):
