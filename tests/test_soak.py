@@ -27,7 +27,7 @@ def soak(*arguments: object, module: str = "tests.soak", timeout_s: float = 600.
 
 
 def test_a_few_hundred_board_runs_lose_nothing() -> None:
-    found = soak("--runs", 400, "--seed", 1)
+    found = soak("--theme", "faults", "--runs", 400, "--seed", 1)
     assert found["violations"] == 0, found["text"]
     assert found["board runs"] >= 400
     assert found["killed"] >= 10

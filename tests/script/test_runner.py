@@ -106,13 +106,15 @@ def test_a_script_past_its_deadline_is_stopped(tmp_path: Path) -> None:
 
 def test_a_script_that_cannot_be_stopped_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "GRACE_S", 0.1)
-    source = "import time\ntime.sleep(0.7)\nprint('late')\nefuses.burn_all()\n"
+    source = "import time\ntime.sleep(1.5)\nprint('late')\nefuses.burn_all()\n"
     board = make_board("esp32c3")
     started = time.monotonic()
-    ran = run(board, BURN + source, folder=tmp_path, timeout_s=0.1)
+    ran = run(
+        board, BURN + source, folder=tmp_path, timeout_s=0.5
+    )  # on a busy machine it sleeps by then, too
     assert isinstance(ran.outcome.error, ScriptTimeout)
     assert "given up" in ran.error
-    assert time.monotonic() - started < 0.6
+    assert time.monotonic() - started < 1.3
     for thread in threading.enumerate():
         if thread.name.startswith("script "):
             assert thread.daemon
