@@ -324,7 +324,7 @@ def remaining(plan: BurnPlan, image: EfuseImage, *, verified: frozenset[int] = f
     steps = []
     layout = layout_of(plan.chip)
     for step in plan.steps:
-        writes = [_left(write, image, layout, verified) for write in step.writes]
+        writes = [_left(write, image, layout, verified, plan.forced) for write in step.writes]
         left = tuple(write for write in writes if write is not None)
         if left:
             label = step.label if len(step.writes) == 1 else "+".join(write.block.name for write in left)
@@ -333,7 +333,7 @@ def remaining(plan: BurnPlan, image: EfuseImage, *, verified: frozenset[int] = f
 
 
 def _left(
-    write: BlockWrite, image: EfuseImage, layout: Layout, verified: frozenset[int]
+    write: BlockWrite, image: EfuseImage, layout: Layout, verified: frozenset[int], forced: tuple[str, ...]
 ) -> BlockWrite | None:
     block = write.block
     hidden = layout.hidden(block.index, image.field_bits(layout.rd_dis))
@@ -361,7 +361,8 @@ def _left(
     if missing and coded and not write.again and not bad and block.index in image.status:
         # A pulse that broke off leaves no code word: what reads without an error was written as it stands.
         other = rules.second_write(image.scheme(block.index), block, image.block(block.index), write.want)
-        _refuse(other, None, "this block was burned by another job; set this chip aside")
+        if other not in forced:
+            _refuse(other, None, "this block was burned by another job; set this chip aside")
     if write.again or coded:
         return write
     return _write(image, block, missing)
