@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -130,6 +131,51 @@ def test_a_second_machine_knows_the_values_of_the_first(tmp_path: Path, form: st
         assert refused.words == ["refused"], said(refused)
         assert rig.mac(0) in refused.results[0]["error"]
         assert not rig.programs(1)
+        assert parburn("ledger", "verify", state=second).exit == 0
+
+
+DECLARED = "--records ids.csv=row --same WEEK --unique SERIAL"
+
+
+@pytest.mark.parametrize("form", ["file", "json", "csv", "older json"])
+def test_a_second_machine_knows_what_was_declared_on_the_first(tmp_path: Path, form: str) -> None:
+    """Without the declarations the second PC asks for the form of the file again, and refuses the week."""
+    first, second = tmp_path / "state", tmp_path / "second"
+    (tmp_path / "table.csv").write_text("SERIAL, 3, 64, 32, Serial\nWEEK, 3, 96, 16, Week\n")
+    ids = tmp_path / "ids.csv"
+    ids.write_text("1001\n1002\n")
+    burned = script(
+        tmp_path, "serial",
+        "number = args.configfiles[0].read().split()[args.index - 1]\n"
+        "espefuse(esp, efuses, args, f'burn_efuse SERIAL {number} WEEK 36')\n",
+    )  # fmt: skip
+    files = ("--scripts", burned, "--configfiles", ids, "--extend-efuse-table", tmp_path / "table.csv")
+    words = (*files, "--do-not-confirm", "--json")
+    with start_rig("esp32c3", 3, tmp_path) as rig:
+        made = parburn("--ports", *rig.ports[:2], *words, *DECLARED.split(), state=first)
+        assert made.words == ["pass", "pass"], said(made)
+        taken = place(tmp_path)
+        if form != "file":
+            taken = tmp_path / f"used.{form.split()[-1]}"
+            told = parburn("ledger", "export", "--format", taken.suffix[1:], "-o", taken, state=first)
+            assert told.exit == 0, said(told)
+        if form == "older json":  # an export of before declarations stood in it by themselves
+            record = json.loads(taken.read_text())
+            del record["declarations"]
+            taken.write_text(json.dumps(record))
+        assert parburn("ledger", "init", "--why", "a second PC", state=second).exit == 0
+        done = parburn("ledger", "import-used", taken, "--why", "a second PC", state=second)
+        assert done.exit == 0, said(done)
+        ids.write_text("1001\n1002\n1003\n")
+        third = parburn("--ports", rig.ports[2], *words, state=second)
+        if form == "csv":
+            assert "give --records, --same and --unique once more" in done.stdout
+            assert (third.exit, rig.programs(2)) == (2, 0), said(third)
+            assert "--records" in third.stderr
+            return
+        assert f"was taken over: {DECLARED}." in done.stdout, said(done)
+        assert third.words == ["pass"], said(third)
+        assert third.results[0]["index"] == 3
         assert parburn("ledger", "verify", state=second).exit == 0
 
 

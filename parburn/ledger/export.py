@@ -16,6 +16,7 @@ from pathlib import Path
 
 from parburn.errors import LedgerUnusable, UsageError
 from parburn.ledger import history, schema
+from parburn.ledger.declarations import read_declarations
 from parburn.ledger.learning import doubles_lines, unknown_note
 from parburn.ledger.place import default_path
 from parburn.ledger.replay import find_differences
@@ -105,7 +106,7 @@ def _set_aside(connection: sqlite3.Connection) -> str:
 
 
 def export(path: Path | None, form: str = "json") -> str:
-    """The record for other programs: `json` (units, batches, history) or `csv` (units).
+    """The record for other programs: `json` (units, batches, declarations, history) or `csv` (units).
 
     Raises:
         UsageError: another form.
@@ -264,6 +265,7 @@ def _json(connection: sqlite3.Connection) -> str:
         "schema": EXPORT_SCHEMA,
         "uuid": uuid,
         "batches": [name for (name,) in connection.execute("SELECT name FROM batches ORDER BY id")],
+        "declarations": [asdict(one) for one in read_declarations(connection)],
         "units": [asdict(unit) for unit in _units(connection)],
         "history": entries,
     }

@@ -1,4 +1,4 @@
-"""Another ledger's units as `import-used` takes them: from its file, or from its export as JSON or CSV.
+"""Another ledger as `import-used` takes it: from its file, or from its export as JSON or CSV.
 
 Only reads, and only a copy. What hangs on a unit is a row of `HANGS_ON_A_UNIT`: a table that is added there
 is taken over from files. Digests of keys are under the other ledger's own key and mean nothing here: they
@@ -22,6 +22,7 @@ from typing import Any
 from parburn.errors import LedgerUnusable, UsageError
 from parburn.ledger import schema
 from parburn.ledger.base import UNDER_WAY, Identity, State
+from parburn.ledger.declarations import Declarations, exported_declarations, read_declarations
 
 # table -> its columns without `unit`, and which of its rows count
 HANGS_ON_A_UNIT: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -50,10 +51,11 @@ class OtherUnit:
 
 @dataclass(slots=True)
 class OtherLedger:
-    """What a file says; `configs` are pairs of a batch and a digest of its config files."""
+    """What a file says. An export as CSV tells no declarations."""
 
     units: list[OtherUnit]
-    configs: list[tuple[str, str]]
+    declarations: list[Declarations]
+    tells_declarations: bool = True
 
 
 def read_other(file: Path) -> OtherLedger | None:
@@ -119,14 +121,12 @@ def _from_file(connection: sqlite3.Connection) -> OtherLedger:
     for unit, steps in connection.execute("SELECT unit, steps FROM attempts WHERE closed = 0 ORDER BY id"):
         if unit in units:
             units[unit].steps += tuple(json.loads(steps))
-    configs = connection.execute("SELECT name, digest FROM batch_configs JOIN batches ON batches.id = batch")
-    return OtherLedger(list(units.values()), configs.fetchall())
+    return OtherLedger(list(units.values()), read_declarations(connection))
 
 
 def _from_json(record: Any) -> OtherLedger:
     units = [_exported(one) for one in record["units"] if one["spent"] and one["index"] is not None]
-    told = [one["detail"] for one in record["history"] if one["event"] == "batch"]
-    return OtherLedger(units, [(one["name"], one["config"]) for one in told if one["config"]])
+    return OtherLedger(units, exported_declarations(record))
 
 
 def _from_csv(text: str) -> OtherLedger:
@@ -142,7 +142,7 @@ def _from_csv(text: str) -> OtherLedger:
         one["passed_jobs"], one["remaining_steps"] = row["passed_jobs"].split(), [row["remaining_steps"]]
         one["records"] = sorted({*parts, " ".join(sorted(set(parts)))}) if parts else []
         units.append(_exported(one))
-    return OtherLedger(units, [])
+    return OtherLedger(units, [], tells_declarations=False)
 
 
 def _exported(one: Mapping[str, Any]) -> OtherUnit:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from parburn.errors import UnitRefused, UsageError
 from parburn.ledger.base import State
+from parburn.ledger.declarations import batch_id, contradictions, take_declarations
 from parburn.ledger.other import HANGS_ON_A_UNIT, OtherLedger, OtherUnit
 from parburn.ledger.units import text_digest
 from parburn.ledger.values import list_in_ranges
@@ -15,47 +16,62 @@ from parburn.ledger.writer import Transaction
 
 BEGUN_ELSEWHERE = "begun under another ledger"  # stands for its plan, which no script can make here
 _NOTHING_SEEN = '{"blocks":{}}'
+_DECLARE_ANEW = (
+    "Where two declarations contradict: a run with the right --same or --unique on one of the two ledgers "
+    "declares anew; files that lie otherwise are those of another batch: take them over with --batch NAME."
+)
+_NONE_IN_CSV = (
+    "A CSV export says nothing of what was declared: give --records, --same and --unique once more, or take "
+    "the ledger's file or its JSON export over."
+)
 
 
 def take_over(
     transaction: Transaction, other: OtherLedger, file: Path, why: str, *, batch: str | None = None
 ) -> str:
-    """What was taken, as a sentence.
+    """What was taken, as sentences.
 
     Raises:
         UsageError: it has several batches, none of which is `batch`. UnitRefused: it contradicts this ledger.
     """
-    names = {unit.batch for unit in other.units}
-    if batch is not None and batch in names:
-        other.units = [unit for unit in other.units if unit.batch == batch]
-        other.configs = [one for one in other.configs if one[0] == batch]
-    elif batch is not None and len(names) > 1:
+    _rename(other, file, batch)
+    conflicts = [conflict for unit in other.units for conflict in _conflicts(transaction, unit)]
+    conflicts += _doubled(other)
+    declared = [text for one in other.declarations for text in contradictions(transaction.connection, one)]
+    if conflicts or declared:
+        hints = ["Sort these boards out by hand: two chips may carry one identity."] * bool(conflicts)
+        hints += [_DECLARE_ANEW] * bool(declared)
+        raise UnitRefused(
+            f"{file} contradicts this ledger, nothing was taken: {' '.join([*conflicts, *declared])}",
+            hint=" ".join(hints),
+        )
+    taken = sum(_take(transaction, unit) for unit in other.units)
+    into = sorted({unit.batch for unit in other.units} | {one.batch for one in other.declarations})
+    transaction.history.append("taken-over", why=why, batches=into, units=taken)
+    text = f"{taken} chips were taken over, of {len(other.units)} in {file}; batches: {', '.join(into)}.\n"
+    for one in other.declarations:
+        words = take_declarations(transaction, one)
+        text += f"What was declared for the batch {one.batch} was taken over: {words}.\n" if words else ""
+    return text + ("" if other.tells_declarations else f"{_NONE_IN_CSV}\n")
+
+
+def _rename(other: OtherLedger, file: Path, batch: str | None) -> None:
+    """Leave what belongs to `batch`, under that name; None: all of it, under its own names."""
+    if batch is None:
+        return
+    names = {unit.batch for unit in other.units} or {one.batch for one in other.declarations}
+    if batch not in names and len(names) > 1:
         raise UsageError(
             f"{file} has the batches {', '.join(sorted(names))}: they are not one.",
             hint="Name one of them with --batch, or leave --batch out to take all under their own names.",
         )
+    meant = {batch} if batch in names else names
+    other.units = [unit for unit in other.units if unit.batch in meant]
+    other.declarations = [one for one in other.declarations if one.batch in meant]
     for unit in other.units:
-        unit.batch = batch or unit.batch
-    conflicts = [conflict for unit in other.units for conflict in _conflicts(transaction, unit)]
-    conflicts += _doubled(other)
-    if conflicts:
-        raise UnitRefused(
-            f"{file} contradicts this ledger, nothing was taken: {' '.join(conflicts)}",
-            hint="Sort these boards out by hand: two chips may carry one identity.",
-        )
-    taken = sum(_take(transaction, unit) for unit in other.units)
-    for name, digest in other.configs:
-        number = _batch_id(transaction, batch or name)
-        transaction.connection.execute("INSERT OR IGNORE INTO batch_configs VALUES (?, ?)", (number, digest))
-    into = sorted({unit.batch for unit in other.units})
-    transaction.history.append("taken-over", why=why, batches=into, units=taken)
-    return f"{taken} chips were taken over, of {len(other.units)} in {file}; batches: {', '.join(into)}.\n"
-
-
-def _batch_id(transaction: Transaction, name: str) -> int:
-    transaction.connection.execute("INSERT OR IGNORE INTO batches (name) VALUES (?)", (name,))
-    (number,) = transaction.connection.execute("SELECT id FROM batches WHERE name = ?", (name,)).fetchone()
-    return int(number)
+        unit.batch = batch
+    for one in other.declarations:
+        one.batch = batch
 
 
 def _conflicts(transaction: Transaction, unit: OtherUnit) -> Iterator[str]:
@@ -108,7 +124,7 @@ def _doubled(other: OtherLedger) -> Iterator[str]:
 def _take(transaction: Transaction, unit: OtherUnit) -> int:
     """1, or 0 where the unit is known already."""
     connection = transaction.connection
-    batch = _batch_id(transaction, unit.batch)
+    batch = batch_id(connection, unit.batch)
     known = connection.execute(
         "SELECT id, idx FROM units WHERE batch = ? AND chip = ? AND mac = ? AND unique_id = ?",
         (batch, *unit.identity),

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -405,6 +406,68 @@ def test_what_contradicts_is_listed_and_nothing_is_taken(path: Path, first: Path
     assert f"The record of {chip(1)} (index 1) is on {chip(8).mac} here (index 1)" in text
     assert f"The record of {chip(2)} (index 2) is on {chip(1).mac} here (index 2)" in text
     assert export.export(path) == before
+
+
+WAYS = {"same": ("WEEK",), "unique": ("SERIAL", "A+B")}
+
+
+def declared(name: str, *, same: tuple[str, ...] = (), unique: tuple[str, ...] = ()) -> BatchSpec:
+    return batch({1: f"one{name}"}, name=name)._replace(same=same, unique=unique)
+
+
+async def open_once(path: Path, *specs: BatchSpec) -> None:
+    for spec in specs:
+        async with opened(path, spec):
+            pass
+
+
+@pytest.mark.parametrize("form", ["file", "json"])
+def test_what_was_declared_is_taken_over_and_handed_on(path: Path, tmp_path: Path, form: str) -> None:
+    first, third = tmp_path / "first" / "ledger.sqlite3", tmp_path / "third" / "ledger.sqlite3"
+    sharing = declared("B", **WAYS)._replace(shares_with="A")
+    run(open_once(first, declared("A"), sharing, declared("of other scripts")))
+    for place, source in ((path, first), (third, path)):
+        upkeep.init(place, why="another PC")
+        text = upkeep.import_used(place, given(source, form), why="two PCs")
+        words = "--same WEEK --unique A+B --unique SERIAL --shares-with A"
+        assert f"for the batch B was taken over: {words}.\n" in text
+        assert "was declared" not in upkeep.import_used(place, given(source, form), why="twice")
+        assert "verifies" in export.verify(place)
+
+    async def work() -> None:
+        async with opened(third, declared("B")) as ledger:
+            assert ledger.declared == (("WEEK",), ("A+B", "SERIAL"))
+
+    run(work())
+
+
+def test_only_the_batch_that_is_named_is_taken_over(path: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first" / "ledger.sqlite3"
+    run(open_once(first, declared("A", same=("WEEK",)), declared("B", same=("YEAR",))))
+    upkeep.init(path, why="a second PC")
+    with pytest.raises(UsageError, match="has the batches A, B"):
+        upkeep.import_used(path, first, why="two PCs", batch="C")
+    text = upkeep.import_used(path, first, why="two PCs", batch="B")
+    assert "for the batch B was taken over: --same YEAR." in text
+    assert json.loads(export.export(path))["batches"] == ["B"]
+
+
+def test_declarations_that_contradict_are_both_named_and_nothing_is_taken(path: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first" / "ledger.sqlite3"
+    run(burn_on(first, chip(1), declared("A", **WAYS)))
+    run(open_once(path, declared("A", same=("SERIAL",), unique=("YEAR",))))
+    for place, form in ((first, "row"), (path, "line")):
+        with sqlite3.connect(place) as connection:
+            connection.execute("INSERT INTO batch_files SELECT id, 'ids.csv', ?, '' FROM batches", (form,))
+    before = export.export(path)
+    with pytest.raises(UnitRefused) as refused:
+        upkeep.import_used(path, first, why="two PCs")
+    assert "The batch A has --same SERIAL here and --unique SERIAL there." in str(refused.value)
+    assert "has --records ids.csv=line here and --records ids.csv=row there." in str(refused.value)
+    assert "declares anew" in refused.value.hint
+    assert "two chips" not in refused.value.hint
+    assert export.export(path) == before
+    upkeep.import_used(path, first, why="two PCs", batch="another")
 
 
 def test_lines_without_a_batch_are_refused(path: Path, tmp_path: Path) -> None:
