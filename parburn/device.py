@@ -93,14 +93,14 @@ async def _live(run: SharedRun, board: Board) -> None:
         calls = BoardCalls(run, board, device, claim)
         await calls.still_what_passed()
         await calls.learn_values()
-        same = {job_digest, run.old_job_digest(claim.index)}
-        if same & claim.passed_jobs and not run.job.dry_run:
+        passed_as = run.passed_as(claim.index, claim.passed_jobs)
+        if passed_as and not run.job.dry_run:
             if claim.attempts:
                 raise UnitRefused(
                     f"index {claim.index} has passed this job, but another one was begun and is not whole",
                     hint="Run the script and files of that other job first.",
                 )
-            if not await _reads_other_files(run, board, job_digest):
+            if not await _reads_other_files(run, board, passed_as):
                 board.result = Result.ALREADY_PASS
                 await _farewell(run, board, device)
                 return

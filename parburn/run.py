@@ -7,7 +7,7 @@ complete when every board has done one of both.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -252,11 +252,19 @@ class SharedRun:
     def job_digest(self, index: int) -> str:
         """What makes two jobs the same for a unit: scripts, tables, its own records of the config files, and
         what these say for all."""
-        return hashlib.sha256(f"{self.digest}\n{self._config.of_job(index)}".encode()).hexdigest()
+        return self._job_digest(self._config.of_job(index))
 
-    def old_job_digest(self, index: int) -> str:
-        """The same as ledgers have it that were written before records were compared by their meaning."""
-        return hashlib.sha256(f"{self.digest}\n{self._config.old_entries(index)}".encode()).hexdigest()
+    def passed_as(self, index: int, passed: Collection[str]) -> str:
+        """By which of these digests a unit has passed this job; empty when by none. Ledgers may hold it as it
+        was reckoned before."""
+        digest = self.job_digest(index)
+        if digest in passed or not passed:
+            return digest if passed else ""
+        before = map(self._job_digest, self._config.as_passed_before(index))
+        return next((old for old in before if old in passed), "")
+
+    def _job_digest(self, of_config: str) -> str:
+        return hashlib.sha256(f"{self.digest}\n{of_config}".encode()).hexdigest()
 
     async def turn(self, port: str) -> None:
         """Wait until this board's script may begin: at once, unless the boards come one at a time.

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import sqlite3
+from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from parburn.config.records import load_config_files
 from parburn.ledger import export
+from parburn.script.runner import compile_scripts
+from parburn.tables import TableSet
 from tests.command import parburn
 from tests.provisioning import every_bit, rows, said, script
 from tests.rig import start_rig
@@ -99,6 +106,55 @@ def test_an_edited_comment_leaves_a_pass_in_the_ledger(
             assert str(unit["reason"]).startswith("passed; a later run: ")
         script(tmp_path, "with_keys", WITH_KEYS)
         assert parburn(*words, state=state).words == ["already-pass"] * 2
+
+
+BY_NAME = """\
+files = {file.name.split("/")[-1]: json.load(file) for file in args.configfiles}
+with open("key.bin", "rb") as key:
+    assert key.read()
+espefuse(esp, efuses, args, "burn_custom_mac " + files["macs.json"][str(args.index)])
+espefuse(esp, efuses, args, "burn_key BLOCK_KEY0 key.bin XTS_AES_128_KEY")
+"""
+
+
+def test_in_which_order_files_are_named_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key is hidden: a script that runs again fails. Ledgers from before hold the order in the digest."""
+    state, names = tmp_path / "state", ("macs.json", "names.json", "wifi.json")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "key.bin").write_bytes(bytes(range(32)))
+    (tmp_path / "macs.json").write_text(json.dumps({str(n): f"aa:cd:ef:00:07:{n:02x}" for n in range(1, 9)}))
+    (tmp_path / "names.json").write_text(json.dumps({str(n): f"unit {n}" for n in range(1, 9)}))
+    (tmp_path / "wifi.json").write_text('{"ssid": "test"}')
+    path = script(tmp_path, "by_name", BY_NAME)
+    job = ("--scripts", path, "--batch", "X", "--records", "wifi.json=none")
+    with start_rig("esp32c3", 1, tmp_path) as rig:
+        words = (*job, "--do-not-confirm", "--json", "--ports", *rig.ports)
+        assert parburn(*words, "--configfiles", *names, state=state).words == ["pass"]
+        orders = list(itertools.permutations(names))
+        for order in orders[1:]:
+            again = parburn(*words, "--configfiles", *order, state=state)
+            assert again.words == ["already-pass"], said(again)
+        digest = sha256(f"{compile_scripts([path]).digest}\n{TableSet(()).digest}".encode()).hexdigest()
+        read = [load_config_files([Path(name)]).of_job(1) for name in names]
+        told = {
+            sha256(f"{digest}\n{' '.join(order)}".encode()).hexdigest()
+            for order in itertools.permutations(read)
+        }
+        assert len(told) == len(orders)
+        for old_digest in told:
+            with closing(sqlite3.connect(state / "parburn" / "ledger.sqlite3")) as ledger, ledger:
+                (before,) = ledger.execute("SELECT job FROM passes").fetchone()
+                assert before in told
+                ledger.execute("UPDATE passes SET job = ?", (old_digest,))
+                ledger.execute("UPDATE pass_inputs SET job = ?", (old_digest,))
+            old = parburn(*words, "--configfiles", *names, state=state)
+            assert old.words == ["already-pass"], said(old)
+        # What its script has read is still looked at.
+        (tmp_path / "key.bin").write_bytes(bytes(range(1, 33)))
+        changed = parburn(*words, "--configfiles", *names, state=state)
+        assert changed.words == ["failed"], said(changed)
 
 
 NAMED = "NAME = 'JTAG_DISABLE' if esp.CHIP_NAME == 'ESP32' else 'DIS_DIRECT_BOOT'\n"
