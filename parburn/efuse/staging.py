@@ -15,14 +15,14 @@ from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import RD_DIS, WR_DIS, layout_of
 from parburn.efuse.rules import must_stay_readable
 from parburn.efuse.staged import StagedBurns as StagedBurns
-from parburn.efuse.staged import Wanted
+from parburn.efuse.staged import Wanted as Wanted
 from parburn.efuse.values import CUSTOM_MAC, crc8, crc_field_of, get, is_fixed, purpose_code
 from parburn.errors import BadValue, EfuseError, UnknownName
 
 DIGEST_BYTES = 32  # SHA-256
 HIDDEN_HINT = (
     "it was given its content before, which cannot be compared. A board that passed shows already-pass with "
-    "the very same script and files, in the same order; other content needs another block. "
+    "the very same scripts and files; other content needs another block. "
     "(--force-write-always skips this check, and may spoil the block)"
 )
 MASKS = (WR_DIS, RD_DIS)  # they collect single bits from many commands; all other fields are values

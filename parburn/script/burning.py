@@ -175,11 +175,15 @@ def set_flash_voltage(draft: Draft, voltage: str) -> None:
         raise EfuseError(f"the regulator cannot be set to {voltage}: {unwanted.name} is burned")
     if unwanted is not None and draft.staged.field(unwanted):
         raise EfuseError(
-            f"the regulator cannot be set to {voltage}: a command before asks for {unwanted.name}"
+            f"the regulator cannot be set to {voltage}: a command before asks for {unwanted.name}",
+            hint=staging.STAGED_HINT,
         )
     wanted = {"OFF": (forced,), "1.8V": (forced, on), "3.3V": (forced, on, high)}[voltage]
     for one in wanted:
         staging.stage_field(draft.image, draft.staged, one, 1)
+    if unwanted is not None:  # a command that follows must not make it another voltage either
+        mask = ((1 << unwanted.bits) - 1) << (unwanted.start or 0)
+        draft.staged.want(staging.Wanted(f"flash voltage {voltage}", unwanted.block, mask, 0))
     draft.say(f"flash voltage {voltage}: {', '.join(one.name for one in wanted)}")
     if voltage != "3.3V":
         draft.say(f"burning {high.name} later can still raise it to 3.3V")

@@ -388,6 +388,23 @@ DIFFERENCES: tuple[Difference, ...] = (
         refused_here("burn_", "would not hold the value that a command"),
     ),
     Difference(
+        "two flash voltages in one script",
+        "the originals burn the bits of both, and 3.3V wins, whichever was asked for last",
+        refused_here(
+            "set_flash_voltage",
+            "regulator cannot be set to .*: a command before asks for|flash voltage \\S+ would not hold",
+        ),
+    ),
+    Difference(
+        "a custom purpose by its other name",
+        "CUSTOM_DIGEST_n and CUSTOM_n are one code; the originals compare names, and refuse the very digest "
+        "that is there, with its purpose locked, for a change of that purpose",
+        accepted_here(
+            r"burn_key(_digest)? .*CUSTOM_DIGEST_\d+",
+            r"not possible to change 'KEY_PURPOSE_\d' to 'CUSTOM_DIGEST_\d+' because write protection",
+        ),
+    ),
+    Difference(
         "constant keys",
         "32 zero bytes are what a power cut leaves of a key file; the originals lock them as a key",
         refused_here("burn_key", "bytes of the key for .* are equal, as in a file that was never written"),

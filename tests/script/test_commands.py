@@ -472,6 +472,20 @@ def test_flash_voltage(
         )
 
 
+@pytest.mark.parametrize("chip", ["esp32", "esp32s3"])
+@pytest.mark.parametrize(
+    "voltages", [("3.3V", "1.8V"), ("1.8V", "3.3V"), ("OFF", "1.8V"), ("3.3V", "OFF"), ("OFF", "3.3V")]
+)
+def test_two_flash_voltages_in_one_script_contradict(
+    tmp_path: Path, chip: str, voltages: tuple[str, str]
+) -> None:
+    first, second = (command(f"set_flash_voltage {voltage}") for voltage in voltages)
+    both = run(make_board(chip), first + second, folder=tmp_path)
+    assert "a command before" in str(both.error)
+    assert not both.board.burns
+    assert not run(make_board(chip), first + first, folder=tmp_path).error
+
+
 def test_a_chip_without_flash_voltage_says_so(tmp_path: Path) -> None:
     assert "no eFuses for the flash voltage" in refused(
         run(make_board("esp32c3"), command("set_flash_voltage OFF"), folder=tmp_path)

@@ -331,5 +331,24 @@ espefuse(esp, efuses, args, "execute_scripts inner.py --index 1 --configfiles a.
         files={"zeros.bin": bytes(32)},
         peers=BOTH,
     ),
+    Case(
+        "a flash voltage, then another one",
+        "esp32s3",
+        (
+            commands("set_flash_voltage 3.3V", "set_flash_voltage 1.8V"),
+            commands("set_flash_voltage OFF", "set_flash_voltage 1.8V"),
+        ),
+        peers=BOTH,
+    ),
+    Case(
+        "a digest whose custom purpose has two names, once more",
+        "esp32c6",
+        (
+            commands("burn_key BLOCK_KEY2 one.bin CUSTOM_DIGEST_15"),
+            commands("burn_key BLOCK_KEY2 one.bin CUSTOM_DIGEST_15"),
+        ),
+        files=KEYS,
+        peers=BOTH,
+    ),
     Case("scripts stay in their folder", "esp32", (scripts("go.py"),), files={"go.py": 'os.chdir("..")\n'}),
 )
