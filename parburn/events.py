@@ -135,7 +135,7 @@ class DeviceReport(NamedTuple):
     error: str = ""
     error_kind: str = ""  # name of the exception's class
     burned: str = "nothing was burned"
-    next_step: str = ""
+    next_step: str = ""  # the hint of JSON lines; empty where it passed
     seconds: float = 0.0
     output: str = ""
     traceback_text: str = ""

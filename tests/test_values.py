@@ -186,7 +186,7 @@ def test_a_name_of_forty_bits_is_the_same_on_every_unit_when_that_is_declared(li
     assert line.run(script, 0).words == ["pass"]
     refused = line.run(script, 1)
     assert refused.words == ["refused"]
-    assert "--same PRODUCT" in line.row()["next_step"]
+    assert "--same PRODUCT" in line.row()["next_step"] == refused.results[0]["hint"]
     declared = line.run(script, 1, more=("--same", "PRODUCT"))
     assert declared.words == ["pass"], said(declared)
     assert line.run(script, 2).words == ["pass"]

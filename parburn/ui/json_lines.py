@@ -1,4 +1,8 @@
-"""One JSON object a line, for other programs. `result` and `summary` are an interface and never change shape.
+"""One JSON object a line, for other programs. `result` and `summary` are an interface: no key ever goes.
+
+`result` has what happened in `error`, and in `hint` what to do next: the words of the console, the column
+`next_step` of a report, as in an `error` that ends the whole run. Both are empty for a board that passed.
+Neither holds key material.
 
 The first object carries `schema`; a reader that knows another number should stop there.
 """
@@ -89,6 +93,7 @@ def result_object(report: DeviceReport) -> dict[str, Any]:
         "index": report.index,
         "result": report.result.value,
         "error": report.error,
+        "hint": report.next_step,
         "seconds": round(report.seconds, 3),
     }
 

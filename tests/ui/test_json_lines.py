@@ -30,13 +30,14 @@ def test_only_the_first_object_carries_the_schema() -> None:
 def test_result_lines_have_the_named_keys_and_no_others() -> None:
     found = of(objects(), "result")
     assert [list(one) for one in found] == [
-        ["event", "port", "slot", "chip", "mac", "index", "result", "error", "seconds"]
+        ["event", "port", "slot", "chip", "mac", "index", "result", "error", "hint", "seconds"]
     ] * len(REPORTS)
     assert [one["result"] for one in found] == ["pass", "incomplete", "already-pass", "quarantined"]
     assert found[0] == {
         "event": "result", "port": PORTS[0], "slot": REPORTS[0].slot, "chip": "esp32c3",
-        "mac": REPORTS[0].mac, "index": 5, "result": "pass", "error": "", "seconds": 0.412,
+        "mac": REPORTS[0].mac, "index": 5, "result": "pass", "error": "", "hint": "", "seconds": 0.412,
     }  # fmt: skip
+    assert found[1]["hint"] == REPORTS[1].next_step != ""
 
 
 def test_the_summary_is_last() -> None:
