@@ -7,6 +7,7 @@ and the values.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -108,9 +109,14 @@ async def _learned(
             except ParburnError as error:
                 left.append(f"{_name(unit)}: {error}")
                 continue
+            blank = _blank(chip, unit)
+            if blank is None:
+                left.append(
+                    f"{_name(unit)}: how its blocks are coded was never recorded; put the board in again"
+                )
+                continue
             assert unit.index is not None
             kept[unit.index] = unit
-            blank = EfuseImage(chip, {block.index: 0 for block in chip.blocks})
             yield Order(_facts(unit, chip), blank)
 
     def take(order: Order, reckoned: Reckoned) -> None:
@@ -145,6 +151,22 @@ def _why_not(unit: UnknownUnit, config: ConfigFiles) -> str:
     if config.has_records and not said:
         return "the files have no record for its index"
     return ""
+
+
+def _blank(chip: Chip, unit: UnknownUnit) -> EfuseImage | None:
+    """The chip before its first burn, with the coding scheme that it had then. None: nobody wrote that down.
+
+    What fits into a block, and so what a script burns, depends on the scheme.
+    """
+    blocks = {block.index: 0 for block in chip.blocks}
+    if chip.coding in chip.field_by_name:
+        (scheme,) = chip.field_by_name[chip.coding]
+        records = [text for text in (*unit.images_before, unit.image_passed) if text]
+        held = [json.loads(text)["blocks"].get(str(scheme.block), "") for text in records]
+        if not any(held):
+            return None
+        blocks[scheme.block] = int(next(filter(None, held)), 16) & scheme.mask
+    return EfuseImage(chip, blocks)
 
 
 def _facts(unit: UnknownUnit, chip: Chip) -> DeviceFacts:

@@ -4,7 +4,9 @@ command, on simulated boards."""
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +194,131 @@ def test_a_board_half_burned_is_bound_and_goes_on_with_its_own_index(tmp_path: P
         # the counter stands at one, not at three
         assert [counter(rig, n) for n in range(3)] == [1, 1, 1]
     line.verifies()
+
+
+# ESP32: its blocks are coded as BLOCK0 says. The key has 24 bytes in 3/4, and 32 without coding.
+CODED = """\
+entry = json.load(args.configfiles[0])[str(args.index)]
+espefuse(esp, efuses, args, 'burn_custom_mac ' + entry['mac'])
+if args.index > 2:
+    size = 24 if efuses.coding_scheme else 32
+    espefuse(esp, efuses, args, 'burn_key flash_encryption key%d.bin' % size)
+    espefuse(esp, efuses, args, 'burn_efuse JTAG_DISABLE 1')
+"""
+BLOCKS = """\
+entry = json.load(args.configfiles[0])[str(args.index)]
+value = int(entry['mac'].replace(':', ''), 16)
+bits = ' '.join(str(bit + 48) for bit in range(48) if value >> bit & 1)
+espefuse(esp, efuses, args, 'burn_bit BLOCK3 ' + bits)
+espefuse(esp, efuses, args, 'burn_bit BLOCK2 0 9 191')
+"""
+
+
+@pytest.mark.parametrize("coding", ["3/4", "none"])
+def test_a_coded_esp32_gets_its_record_back(
+    tmp_path: Path, line: Line, coding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two boards with an address only, two with a hidden key beside it."""
+    monkeypatch.chdir(tmp_path)
+    for size in (24, 32):
+        (tmp_path / f"key{size}.bin").write_bytes(bytes(range(1, size + 1)))
+    work = script(tmp_path, "work", CODED)
+    with start_rig("esp32", 5, tmp_path=tmp_path, settings=[f"coding={coding}"]) as rig:
+        done = line.run(rig.ports[:4], work)
+        assert done.words == ["pass"] * 4, said(done)
+        bits, pulses = every_bit(rig), programs(rig)
+        line.lose()
+        outcome = line.rebuild(list(reversed(rig.ports[:4])), work)
+        assert outcome.exit == 0, said(outcome)
+        assert outcome.stdout.count("bound; all of its record stands in it") == 2, said(outcome)
+        assert outcome.stdout.count("bound, key cannot be read (BLOCK1)") == 2, said(outcome)
+        for n in (2, 3):
+            assert line.do("release", "--trust-hidden-keys", rig.mac(n), "--why", "booted").exit == 0
+        again = line.run(rig.ports[:4], work)
+        assert again.words == ["already-pass"] * 2 + ["pass"] * 2, said(again)
+        assert (every_bit(rig), programs(rig)) == (bits, pulses)
+        assert [custom_mac_of(rig, n) for n in range(4)] == [mac(n) for n in range(1, 5)]
+        behind = line.run(rig.ports[4:], work)
+        assert [one["index"] for one in behind.results] == [5], said(behind)
+    line.verifies()
+
+
+@pytest.mark.parametrize("settings", ["coding=3/4", "coding=none", "CODING_SCHEME=3"])
+def test_bits_of_a_coded_esp32_tell_its_record(tmp_path: Path, line: Line, settings: str) -> None:
+    work = script(tmp_path, "work", BLOCKS)
+    with start_rig("esp32", 3, tmp_path=tmp_path, settings=[settings]) as rig:
+        done = line.run(rig.ports, work, "--same", "BLOCK2")
+        assert done.words == ["pass"] * 3, said(done)
+        line.lose()
+        outcome = line.rebuild(list(reversed(rig.ports)), work, "--same", "BLOCK2")
+        assert outcome.exit == 0, said(outcome)
+        assert {u["mac"]: u["index"] for u in line.units()} == {rig.mac(n): n + 1 for n in range(3)}
+        assert line.run(rig.ports, work).words == ["already-pass"] * 3
+    line.verifies()
+
+
+def test_a_chip_in_the_scheme_repeat_is_listed_and_the_others_are_bound(tmp_path: Path, line: Line) -> None:
+    work = script(tmp_path, "work", MAC_ONLY)
+    with start_rig("esp32", 1, tmp_path=tmp_path) as rig:
+        assert line.run(rig.ports, work).words == ["pass"]
+    line.lose()
+    other = tmp_path / "other"
+    other.mkdir()
+    with (
+        start_rig("esp32", 1, tmp_path=tmp_path) as rig,
+        start_rig("esp32", 1, tmp_path=other, settings=["coding=repeat"], seed=2) as repeat,
+    ):
+        outcome = line.rebuild([*rig.ports, *repeat.ports], work)
+        assert outcome.exit == 1, said(outcome)
+        listed, bound = sorted(outcome.stdout.splitlines()[:2])  # the one is in a folder of the other
+        assert "bound; all of its record stands in it" in bound
+        assert repeat.ports[0] in listed
+        assert "only chips with the coding schemes None and 3/4 can be burned" in listed
+        assert repeat.programs(0) == 0
+        assert "1 of 2 boards are bound" in outcome.stdout
+    line.verifies()
+
+
+@pytest.mark.parametrize("coding", ["3/4", "none"])
+def test_what_a_coded_esp32_holds_is_learned_from_its_record(
+    tmp_path: Path, line: Line, coding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if an older parburn had burned it: what that did not keep is reckoned, and is what was kept now."""
+    monkeypatch.chdir(tmp_path)
+    for size in (24, 32):
+        (tmp_path / f"key{size}.bin").write_bytes(bytes(range(1, size + 1)))
+    work = script(tmp_path, "work", CODED)
+
+    def tables(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
+        kept = (
+            "SELECT layout, parts, value, unit, bound FROM range_values JOIN ranges ON ranges.id = range"
+            " ORDER BY 1, 2, 3, 4"
+        )
+        found = {name: connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in
+                 ("user_bits", "unique_values", "records")}  # fmt: skip
+        return {**found, "range_values": connection.execute(kept).fetchall()}
+
+    with start_rig("esp32", 4, tmp_path=tmp_path, settings=[f"coding={coding}"]) as rig:
+        done = line.run(rig.ports, work, "--batch", "X")
+        assert done.words == ["pass"] * 4, said(done)
+    with closing(sqlite3.connect(line.ledger)) as connection, connection:
+        before = tables(connection)
+        assert before["range_values"]
+        for name in ("user_bits", "range_values", "ranges"):
+            connection.execute(f"DELETE FROM {name}")
+        connection.execute("UPDATE units SET image_passed = ''")
+        connection.execute("INSERT INTO unknown_values SELECT id FROM units")
+    learn = ("learn", "--batch", "X", "--scripts", work, "--configfiles", line.ids, "--why", "new parburn")
+    outcome = line.do(*learn)
+    assert outcome.exit == 0, said(outcome)
+    assert "4 units of the batch" in outcome.stdout, said(outcome)
+    with closing(sqlite3.connect(line.ledger)) as connection, connection:
+        assert tables(connection) == before
+        connection.execute("DELETE FROM attempts WHERE unit = 4")  # as of a unit that was imported
+        connection.execute("INSERT INTO unknown_values VALUES (4)")
+    outcome = line.do(*learn)
+    assert outcome.exit == 1, said(outcome)
+    assert "how its blocks are coded was never recorded; put the board in again" in outcome.stdout
 
 
 def test_a_hidden_key_passes_only_after_somebody_vouched_for_it(

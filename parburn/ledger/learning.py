@@ -26,6 +26,7 @@ class UnknownUnit(NamedTuple):
     identity: Identity
     index: int | None  # type: ignore[assignment]  # not tuple.index
     image_passed: str
+    images_before: tuple[str, ...]  # what it held before each attempt
     steps: tuple[str, ...]  # JSON lists of the labels of what was attempted
     open: bool  # an attempt is not whole
     named: Mapping[str, str]
@@ -53,7 +54,7 @@ def find_unknown(connection: sqlite3.Connection, *, batch: int | None = None) ->
         (batch,),
     ).fetchall():
         attempts = connection.execute(
-            "SELECT steps, closed FROM attempts WHERE unit = ? ORDER BY id", (number,)
+            "SELECT steps, closed, image_before FROM attempts WHERE unit = ? ORDER BY id", (number,)
         ).fetchall()
         named = connection.execute(
             "SELECT name, value FROM unique_values WHERE unit = ? AND bound = 1", (number,)
@@ -66,8 +67,9 @@ def find_unknown(connection: sqlite3.Connection, *, batch: int | None = None) ->
                 identity=Identity(chip, mac, unique_id),
                 index=index,
                 image_passed=image,
-                steps=tuple(steps for steps, _ in attempts),
-                open=any(not closed for _, closed in attempts),
+                images_before=tuple(before for _, _, before in attempts),
+                steps=tuple(steps for steps, _, _ in attempts),
+                open=any(not closed for _, closed, _ in attempts),
                 named=dict(named.fetchall()),
                 records=tuple(digest for (digest,) in records),
             )
