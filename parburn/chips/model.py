@@ -190,6 +190,7 @@ class KeyPurpose(NamedTuple):
     not_in_blocks: tuple[str, ...] = ()  # block names where the hardware forbids it
     target: str = ""  # field of the key block that takes the key; empty: the whole block
     sets: tuple[str, ...] = ()  # fields of one bit that are burned along with the key
+    without: tuple[str, ...] = ()  # fields of one bit with which the chip would take another key than this
 
 
 class Crystal(NamedTuple):

@@ -247,12 +247,15 @@ def _blocks(
     return tuple(blocks)
 
 
-_PURPOSE_WORDS = frozenset(("reversed", "read-protect", "digest", "ecdsa", "split", "not-in", "in", "sets"))
+_PURPOSE_WORDS = frozenset(
+    ("reversed", "read-protect", "digest", "ecdsa", "split", "not-in", "in", "sets", "without")
+)
 
 
 def _purpose(text: str) -> KeyPurpose:
     """`NAME CODE` and any of: reversed, read-protect, digest, ecdsa, split:A+B, not-in:BLOCK+BLOCK,
-    in:FIELD (a part of the key block), sets:FIELD+FIELD (burned along)."""
+    in:FIELD (a part of the key block), sets:FIELD+FIELD (burned along), without:FIELD+FIELD (must not be
+    burned)."""
     name, code, *words = text.split()
     given = {word.partition(":")[0]: tuple(word.partition(":")[2].split("+")) for word in words}
     unknown = given.keys() - _PURPOSE_WORDS
@@ -269,6 +272,7 @@ def _purpose(text: str) -> KeyPurpose:
         not_in_blocks=given.get("not-in", ()),
         target="".join(given.get("in", ())),
         sets=given.get("sets", ()),
+        without=given.get("without", ()),
     )
 
 

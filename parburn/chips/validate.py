@@ -251,11 +251,11 @@ def key_purposes_are_sound(chip: Chip) -> Breaches:
 def key_purposes_name_fields(chip: Chip) -> Breaches:
     key_blocks = [block.index for block in chip.blocks if block.for_keys]
     for purpose in chip.key_purposes:
-        yield from _exists(chip, purpose.target or None, *purpose.sets)
+        yield from _exists(chip, purpose.target or None, *purpose.sets, *purpose.without)
         for one in chip.field_by_name.get(purpose.target, ()):
             if one.block not in key_blocks:
                 yield f"{purpose.name}: {one.name} is no part of a key block"
-        for name in purpose.sets:
+        for name in (*purpose.sets, *purpose.without):
             if any(one.bits != 1 for one in chip.field_by_name.get(name, ())):
                 yield f"{purpose.name}: {name} is more than one bit"
 

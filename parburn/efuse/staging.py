@@ -257,7 +257,8 @@ def stage_key(
     """Ask for a key in a block, with its purpose and its protections.
 
     `any_key` (`--force`) takes a key whose bytes are all equal, and fills up a short one with zeros at its
-    end; a file that a power cut left is one of these more often than a key is.
+    end; a file that a power cut left is one of these more often than a key is. And it takes one that the chip
+    is known not to use.
 
     `key` is in the order of the key file; purposes that the hardware reads backwards are turned round here,
     and of a digest for a part of a block the first bytes are taken. `read_protect` takes effect only for
@@ -284,10 +285,26 @@ def stage_key(
             _stage_purpose(image, staged, image.field_named(block.key_purpose), use)
         for name in () if use is None else use.sets:
             _stage(image, staged, image.field_named(name), 1, kept=True)
+        for name in () if use is None or any_key else use.without:
+            _stay_unburned(image, staged, image.field_named(name), f, block)
         if read_protect and (use is None or use.read_protect):
             stage_read_bits(image, staged, f)
         if write_protect:
             stage_write_bit(image, staged, f)
+
+
+def _stay_unburned(image: EfuseImage, staged: StagedBurns, choice: Field, place: Field, block: Block) -> None:
+    """Refuse a key in a part of a block where `choice` makes the chip take the whole block for its key; no
+    later command of the script may make it so either."""
+    burned = image.field_bits(choice)
+    if burned or staged.field(choice):
+        raise EfuseError(
+            f"{choice.name} is {'burned' if burned else 'asked for'}: the chip takes all of {block.name} for "
+            f"its key, and not the one in {place.name}. What is encrypted with that one would not boot",
+            hint="burn a key that fills the block, or leave that bit unburned; --force burns this one anyway",
+        )
+    mask = ((1 << choice.bits) - 1) << (choice.start or 0)
+    staged.want(Wanted(choice.name, choice.block, mask, 0, kept=True))
 
 
 def sound_key(name: str, key: bytes, size: int, *, any_key: bool) -> bytes:

@@ -95,7 +95,7 @@ class Commands:
         """Burn keys. Chips without key purposes take `(blocks, files, no_protect_key)`.
 
         `force` takes a key whose bytes are all equal, and fills up with zeros one that is shorter than its
-        block says; both are refused without it.
+        block says, and burns one that the chip will not use; all are refused without it.
         """
         if isinstance(keypurposes, bool):
             no_protect_key, keypurposes = keypurposes, ()

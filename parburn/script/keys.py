@@ -58,7 +58,7 @@ def burn_key(
 ) -> None:
     """Burn keys into blocks. `contents_are_keys`: the bytes are final, no PEM to look into.
 
-    `force` takes a constant key, and one that is shorter than its block says.
+    `force` takes a constant key, one that is shorter than its block says, and one that the chip will not use.
     """
     if not orders:
         raise BadValue("burn_key needs a block and a key file")

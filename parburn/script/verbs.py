@@ -21,7 +21,7 @@ _PROTECT = (
     Option("--no-write-protect"),
     Option("--no-read-protect"),
     Option("--no-protect-key"),
-    Option("--force"),  # a constant key, or one shorter than its block says
+    Option("--force"),  # a constant key, one shorter than its block says, one that is not used
     _FORCE,
     _SHOW,
 )

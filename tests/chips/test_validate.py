@@ -112,6 +112,7 @@ MORE: list[tuple[str, Callable[[Chip], Chip]]] = [
     ("key_purposes_name_fields", lambda c: purpose(c, sets=("NONE",))),
     ("key_purposes_name_fields", lambda c: purpose(c, target="CUSTOM_MAC")),
     ("key_purposes_name_fields", lambda c: purpose(c, sets=("SPI_BOOT_CRYPT_CNT",))),
+    ("key_purposes_name_fields", lambda c: purpose(c, without=("NONE",))),
     ("burned_last_is_in_block0", lambda c: replace(c, burned_last=("RD_DIS",))),
     ("link_ends_are_burned_last", lambda c: replace(c, link_ends=(LinkEnd("DIS_DOWNLOAD_MODE", "boom"),))),
     ("named_fields_exist", lambda c: replace(c, revision_zero_when={"NONE": 0})),

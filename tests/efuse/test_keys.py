@@ -160,6 +160,39 @@ def test_what_goes_along_must_be_burnable() -> None:
     ask_key(burned(image, XTS_KEY_LENGTH_256=1), staged, "BLOCK_KEY0", WHOLE)
 
 
+LENGTH = "XTS_KEY_LENGTH_256"
+
+
+def test_a_key_that_the_chip_would_not_use_is_refused() -> None:
+    """With the length bit the chip's key is the whole block, whatever was meant to be derived from a half."""
+    image, staged = blank("esp32c2", XTS_KEY_LENGTH_256=1), StagedBurns()
+    with pytest.raises(EfuseError, match="is burned: the chip takes all of BLOCK_KEY0") as refused:
+        ask_key(image, staged, "BLOCK_KEY0", LOW, KEY[:16])
+    assert "--force" in refused.value.hint
+    assert not staged
+    block = image.chip.block_by_name["BLOCK_KEY0"]
+    staging.stage_key(
+        image, staged, block, KEY[:16], LOW, write_protect=True, read_protect=True, any_key=True
+    )
+    assert staged.block(3)
+    ask_key(image, StagedBurns(), "BLOCK_KEY0", HIGH)
+
+
+def test_a_key_and_a_length_that_do_not_go_together_are_refused_in_either_order() -> None:
+    image = blank("esp32c2")
+    length = image.field_named(LENGTH)
+    staged = StagedBurns()
+    staging.stage_field(image, staged, length, 1)
+    with pytest.raises(EfuseError, match="is asked for: the chip takes all of BLOCK_KEY0"):
+        ask_key(image, staged, "BLOCK_KEY0", LOW, KEY[:16])
+    assert not staged.block(3)
+    staged = StagedBurns()
+    ask_key(image, staged, "BLOCK_KEY0", LOW, KEY[:16])
+    with pytest.raises(EfuseError, match=f"{LENGTH} would not hold the value"):
+        staging.stage_field(image, staged, length, 1)
+    assert after(image, staged).field_bits(length) == 0
+
+
 # chip, burned before, name, whether it may be read-protected
 HIDING = [
     ({}, "BLOCK_KEY0_LOW_128", True),

@@ -332,6 +332,16 @@ espefuse(esp, efuses, args, "execute_scripts inner.py --index 1 --configfiles a.
         peers=BOTH,
     ),
     Case(
+        "half a key where the chip takes the whole block",
+        "esp32c2",
+        (
+            commands("burn_efuse XTS_KEY_LENGTH_256 1"),
+            commands("burn_key BLOCK_KEY0 half.bin XTS_AES_128_KEY_DERIVED_FROM_128_EFUSE_BITS"),
+        ),
+        files={"half.bin": key("half", 16)},
+        peers=BOTH,
+    ),
+    Case(
         "a flash voltage, then another one",
         "esp32s3",
         (
