@@ -43,7 +43,9 @@ from parburn.ledger.base import Attempt, Claim, Inputs, State
 from parburn.records import (
     image_from_record,
     image_record,
+    passed_record,
     recorded_blocks,
+    refuse_lacking,
     refuse_other_chip,
     user_record,
 )
@@ -69,22 +71,24 @@ class BoardCalls:
         self._inputs: Inputs = ()  # what its scripts have read
 
     async def still_what_passed(self) -> None:
-        """Raise UnitQuarantined where the chip lacks what this unit held when it passed: it is another one.
+        """Raise UnitQuarantined where the chip lacks what this unit held when it passed, this job or another
+        one: it is another chip.
 
         Answers carry no checksum: what is missing is looked for in a second reading.
         """
         record = self._claim.image_passed
-        blocks = recorded_blocks(record) if record else frozenset[int]()
+        if not record:
+            return
+        blocks = recorded_blocks(record, with_earlier=True)
         lacking = blocks - self._now.blocks.keys()
         if lacking:
             self._now = await self._read(lacking)
         key = self._run.ledger.keyed_digest_key()
         try:
-            if record:
-                image_from_record(record, self._now, key)
+            refuse_lacking(record, self._now, key)
         except UnitQuarantined:
             self._now = await self._read(blocks | {0})
-            image_from_record(record, self._now, key)
+            refuse_lacking(record, self._now, key)
 
     async def learn_values(self) -> None:
         """Read and keep what this unit's user blocks hold, where an older ledger did not."""
@@ -183,7 +187,8 @@ class BoardCalls:
             )
         if not self._run.job.dry_run:
             key = self._run.ledger.keyed_digest_key()
-            held = image_record(self._now, key, self._touched) if self._touched else ""
+            before = self._claim.image_passed
+            held = passed_record(self._now, key, self._touched, before) if self._touched else ""
             if self._burns or self._run.scripts.shows_only:
                 await self._claim.passed(self._then_passed, held, inputs=self._inputs)
             else:

@@ -20,6 +20,7 @@ from parburn.errors import UnitQuarantined
 from parburn.ledger.base import RangeValue, UserRecord
 
 DIGEST_MARK = "hmac:"
+EARLIER = "earlier"
 KNOWN_CONTENT = ("custom_mac", "adc_tp")  # codecs of what stands in blocks that take keys too
 
 
@@ -60,9 +61,35 @@ def image_record(image: EfuseImage, key: bytes, indexes: Collection[int]) -> str
     return json.dumps({"blocks": blocks}, separators=(",", ":"))
 
 
-def recorded_blocks(record: str) -> frozenset[int]:
+def passed_record(image: EfuseImage, key: bytes, touched: Collection[int], before: str) -> str:
+    """`image_record` of what a pass touched; beside it, as `earlier`, the newest that the passes before knew
+    of other blocks (`before`: their record, or nothing). Those may have got more bits under another batch."""
+    record = json.loads(image_record(image, key, touched))
+    known = json.loads(before) if before else {"blocks": {}}
+    earlier = {
+        index: text
+        for index, text in {**known.get(EARLIER, {}), **known["blocks"]}.items()
+        if index not in record["blocks"]
+    }
+    return json.dumps(record | ({EARLIER: earlier} if earlier else {}), separators=(",", ":"))
+
+
+def refuse_lacking(record: str, now: EfuseImage, key: bytes) -> None:
+    """Raise UnitQuarantined where the chip lacks what it held at any of its passes, as far as known."""
+    image_from_record(record, now, key)
+    earlier = {}
+    for name, text in json.loads(record).get(EARLIER, {}).items():
+        block, held = now.chip.blocks[int(name)], now.blocks.get(int(name), 0)
+        # A digest cannot tell bits that came from bits that went: it counts where none can come.
+        if not text.startswith(DIGEST_MARK) or not held or not now.is_writeable(block):
+            earlier[name] = text
+    image_from_record(json.dumps({"blocks": earlier}), now, key)
+
+
+def recorded_blocks(record: str, *, with_earlier: bool = False) -> frozenset[int]:
     """The indexes of the blocks that a record speaks of."""
-    return frozenset(map(int, json.loads(record)["blocks"]))
+    said = json.loads(record)
+    return frozenset(map(int, (*said["blocks"], *(said.get(EARLIER, ()) if with_earlier else ()))))
 
 
 def image_from_record(record: str, now: EfuseImage, key: bytes) -> EfuseImage:

@@ -14,6 +14,7 @@ import pytest
 from parburn.config.records import load_config_files
 from parburn.ledger import export
 from parburn.script.runner import compile_scripts
+from parburn.sim.state_file import read_board
 from parburn.tables import TableSet
 from tests.command import parburn
 from tests.provisioning import every_bit, rows, said, script
@@ -212,3 +213,52 @@ def test_a_chip_that_this_ledger_knows_is_told_what_is_in_the_way(tmp_path: Path
         other = parburn(*words, state=state)
         assert "unknown to this ledger" not in other.results[0]["error"], said(other)
         assert other.words != ["pass"]
+
+
+FLAG = "espefuse(esp, efuses, args, 'burn_efuse %s 1' % FLAG)\n"
+FLAGGED = "FLAG = 'JTAG_DISABLE' if esp.CHIP_NAME == 'ESP32' else 'DIS_DIRECT_BOOT'\n" + FLAG
+MORE_BITS = "espefuse(esp, efuses, args, 'burn_bit BLOCK3 %d')\n"
+
+
+@pytest.mark.parametrize("chip", ["esp32c3", "esp32"])
+def test_a_chip_that_lacks_what_an_earlier_job_burned_is_no_passed_unit(tmp_path: Path, chip: str) -> None:
+    """The job that passed last touched BLOCK0 only: what the one before it burned is looked for, too."""
+    state, boards = tmp_path / "state", tmp_path / "boards"
+    first, second = script(tmp_path, "mac", MAC_ONLY), script(tmp_path, "flag", FLAGGED)
+    with start_rig(chip, 1, tmp_path, state=boards) as rig:
+        words = ("--ports", *rig.ports, "--do-not-confirm", "--json", "--scripts")
+        assert parburn(*words, first, state=state).words == ["pass"]
+        assert parburn(*words, second, state=state).words == ["pass"]
+        for path in (second, first):
+            assert parburn(*words, path, state=state).words == ["already-pass"]
+    (file,) = boards.glob("*.json")
+    board = read_board(file)
+    block = board.product.chip.block_by_name["BLOCK3"]
+    assert board.product.memory.cells[block.index]
+    board.product.memory.cells[block.index] = 0
+    board.write()
+    with start_rig(chip, 1, tmp_path, state=boards) as rig:
+        other = parburn(*words, second, state=state)
+        assert other.words == ["quarantined"], said(other)
+        assert f"{block.name} lacks bits" in other.results[0]["error"]
+
+
+def test_bits_that_other_jobs_add_are_no_other_chip(tmp_path: Path) -> None:
+    """Of this batch and of another one, in a block that takes keys and is kept as a digest."""
+    state = tmp_path / "state"
+    with start_rig("esp32", 1, tmp_path) as rig:
+        words = ("--ports", *rig.ports, "--do-not-confirm", "--json", "--scripts")
+        bits = [script(tmp_path, f"bit{n}", MORE_BITS % n) for n in (40, 50, 60)]
+        flag = script(tmp_path, "flag", FLAGGED)
+        for path, more in (
+            (bits[0], ()),
+            (bits[1], ()),
+            (flag, ()),
+            (bits[2], ("--batch", "Y", "--allow-other-batch")),
+        ):
+            done = parburn(*words, path, *more, state=state)
+            assert done.words == ["pass"], said(done)
+        for path in (*bits[:2], flag):
+            again = parburn(*words, path, state=state)
+            assert again.words == ["already-pass"], said(again)
+        assert rig.bits(0, 3) == 1 << 40 | 1 << 50 | 1 << 60

@@ -8,7 +8,7 @@ from parburn.chips.registry import chip_named
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.values import crc8
 from parburn.errors import UnitQuarantined
-from parburn.records import image_from_record, image_record
+from parburn.records import image_from_record, image_record, passed_record, recorded_blocks, refuse_lacking
 
 LEDGER_KEY = b"k" * 32
 SECRET = int.from_bytes(bytes(range(7, 39)), "little")
@@ -57,3 +57,43 @@ def test_fields_that_are_hidden_since_are_not_missed() -> None:
     assert image_from_record(record, hidden.as_shown(), LEDGER_KEY).block(0) == before.block(0)
     with pytest.raises(UnitQuarantined, match="lacks bits"):  # another field is missed all the same
         image_from_record(record, image.with_blocks({0: hidden.as_shown().block(0) & ~(1 << 20)}), LEDGER_KEY)
+
+
+def c3(**blocks: int) -> EfuseImage:
+    row = chip_named("esp32c3")
+    held = {int(name[1:]): bits for name, bits in blocks.items()}
+    return EfuseImage(row, dict.fromkeys((one.index for one in row.blocks), 0) | held)
+
+
+WR_DIS_KEY0 = 1 << 23  # bit 23 of BLOCK0
+
+
+def test_what_earlier_passes_knew_is_kept_beside_what_the_last_one_touched() -> None:
+    first = passed_record(c3(b3=3, b4=SECRET), LEDGER_KEY, [0, 3, 4], "")
+    assert first == image_record(c3(b3=3, b4=SECRET), LEDGER_KEY, [0, 3, 4])
+    second = passed_record(c3(b0=1 << 41, b3=7), LEDGER_KEY, [0, 3], first)
+    third = passed_record(c3(b0=1 << 42, b2=9), LEDGER_KEY, [0, 2], second)
+    assert recorded_blocks(third) == {0, 2}  # only these are known to be so now
+    assert recorded_blocks(third, with_earlier=True) == {0, 2, 3, 4}
+    whole = {"b0": 1 << 42, "b2": 9, "b3": 7, "b4": SECRET}
+    for record in (second, third):
+        refuse_lacking(record, c3(**(whole | {"b0": 3 << 41})), LEDGER_KEY)
+    refuse_lacking(third, c3(**(whole | {"b3": 15})), LEDGER_KEY)  # another batch's bit
+    for lacking in ({"b3": 3}, {"b2": 1}, {"b4": 0}):
+        with pytest.raises(UnitQuarantined):
+            refuse_lacking(third, c3(**(whole | lacking)), LEDGER_KEY)
+
+
+def test_another_content_where_a_digest_was_is_another_key_once_it_is_locked() -> None:
+    """Until then bits may have come, as in a block of serial numbers that takes keys, too."""
+    first = passed_record(c3(b4=SECRET), LEDGER_KEY, [0, 4], "")
+    record = passed_record(c3(), LEDGER_KEY, [0], first)
+    grown = SECRET | 1 << 255
+    refuse_lacking(record, c3(b4=grown), LEDGER_KEY)
+    refuse_lacking(record, c3(b0=WR_DIS_KEY0, b4=SECRET), LEDGER_KEY)
+    with pytest.raises(UnitQuarantined, match="another key"):
+        refuse_lacking(record, c3(b0=WR_DIS_KEY0, b4=grown), LEDGER_KEY)
+    with pytest.raises(
+        UnitQuarantined, match="another key"
+    ):  # what the last pass touched is known to the bit
+        refuse_lacking(first, c3(b4=grown), LEDGER_KEY)

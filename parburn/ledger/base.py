@@ -379,7 +379,7 @@ class Claim(Protocol):
 
     @property
     def image_passed(self) -> str:
-        """What the chip held when it last passed, as `passed` was given it; empty when that is not known."""
+        """What the chip held when it passed, as `passed` was given it last; empty when that is not known."""
 
     def passed_inputs(self, job_digest: str) -> Inputs:
         """What the scripts of a passed job read then, as `passed` was given it."""

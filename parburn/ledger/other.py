@@ -173,7 +173,8 @@ def _in_clear(image: str) -> str:
     """An image without what is digested under the other ledger's key."""
     if not image:
         return ""
-    blocks = {
-        index: text for index, text in json.loads(image)["blocks"].items() if not text.startswith(KEYED)
+    said = {
+        part: {index: text for index, text in blocks.items() if not text.startswith(KEYED)}
+        for part, blocks in json.loads(image).items()
     }
-    return json.dumps({"blocks": blocks}, separators=(",", ":"))
+    return json.dumps(said, separators=(",", ":"))

@@ -408,6 +408,30 @@ def test_what_contradicts_is_listed_and_nothing_is_taken(path: Path, first: Path
     assert export.export(path) == before
 
 
+def test_digests_of_keys_stay_behind_in_all_that_was_known_of_a_passed_chip(
+    path: Path, tmp_path: Path
+) -> None:
+    first = tmp_path / "first" / "ledger.sqlite3"
+    image = '{"blocks":{"0":"1","4":"hmac:aa"},"earlier":{"3":"7","5":"hmac:bb"}}'
+
+    async def work() -> None:
+        async with opened(first) as ledger:
+            claim = await claim_of(ledger, chip(1))
+            await claim.planned("plan", {})
+            await claim.burn_attempted(attempt())
+            await claim.step_done("KEY0", State.VERIFIED)
+            await claim.passed("job", image)
+
+    async def look() -> str:
+        async with opened(path) as ledger:
+            return (await claim_of(ledger, chip(1))).image_passed
+
+    run(work())
+    upkeep.init(path, why="a second PC")
+    upkeep.import_used(path, first, why="two PCs")
+    assert json.loads(run(look())) == {"blocks": {"0": "1"}, "earlier": {"3": "7"}}
+
+
 WAYS = {"same": ("WEEK",), "unique": ("SERIAL", "A+B")}
 
 
