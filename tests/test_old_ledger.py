@@ -209,3 +209,26 @@ def test_doubles_that_can_be_seen_are_listed(old: Old) -> None:
     double = f"{old.rig.mac(2)} has the same BLOCK_USR_DATA[0:32] 0x229 as {old.rig.mac(0)}"
     assert f"Double: {double}" in verified.stdout, said(verified)
     assert "nobody can say" not in verified.stdout
+
+
+@pytest.mark.parametrize("form", ["file", "json", "csv"])
+def test_what_an_older_ledger_does_not_know_is_not_known_where_it_is_taken_over(old: Old, form: str) -> None:
+    source = old.ledger
+    if form != "file":
+        source = old.folder / f"used.{form}"
+        assert old.do("export", "--format", form, "--output", source).exit == 0
+    name = old.batch(2)
+    old.ledger = old.folder / "second" / "ledger.sqlite"
+    old.ledger.parent.mkdir()
+    assert old.do("init", "--why", "a second PC").exit == 0
+    taken = old.do("import-used", source, "--why", "a second PC")
+    assert taken.exit == 0, said(taken)
+    verified = old.do("verify")
+    assert verified.exit == 0, said(verified)
+    assert "Values unknown of 4 units" in verified.stdout
+    assert old.unit(0)["values_unknown"]
+    old.lines(9)  # of a batch without records it cannot be known whether this file is its own
+    refused = old.run([3], old.by_line, old.csv, "--batch", name)
+    assert refused.exit in (2, 3), said(refused)
+    assert f"ledger learn --batch {name}" in refused.stdout + refused.stderr
+    assert custom_mac_of(old.rig, 3) == ""

@@ -14,7 +14,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 from parburn.errors import LedgerUnusable, UsageError
 from parburn.ledger import schema
 from parburn.ledger.base import UNDER_WAY, Identity, State
+from parburn.ledger.batches import WITHOUT_CONFIG
 from parburn.ledger.declarations import Declarations, exported_declarations, read_declarations
 
 # table -> its columns without `unit`, and which of its rows count
@@ -46,6 +47,8 @@ class OtherUnit:
     image: str = ""
     scrapped: str = ""
     steps: tuple[str, ...] = ()  # of what was begun and is not whole
+    values_unknown: bool = False  # a still older ledger did not keep them
+    records_unknown: bool = False
     rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
 
 
@@ -118,15 +121,25 @@ def _from_file(connection: sqlite3.Connection) -> OtherLedger:
         ):
             if unit in units:
                 units[unit].rows.setdefault(table, []).append(tuple(row))
+    for unit in _marked(connection, "unknown_values") & units.keys():
+        units[unit].values_unknown = True
+    for unit in _marked(connection, "unlearned_records") & units.keys():
+        units[unit].records_unknown = True
     for unit, steps in connection.execute("SELECT unit, steps FROM attempts WHERE closed = 0 ORDER BY id"):
         if unit in units:
             units[unit].steps += tuple(json.loads(steps))
     return OtherLedger(list(units.values()), read_declarations(connection))
 
 
+def _marked(connection: sqlite3.Connection, table: str) -> set[int]:
+    return {unit for (unit,) in connection.execute(f"SELECT unit FROM {table}")}
+
+
 def _from_json(record: Any) -> OtherLedger:
     units = [_exported(one) for one in record["units"] if one["spent"] and one["index"] is not None]
-    return OtherLedger(units, exported_declarations(record))
+    declarations = exported_declarations(record)
+    _find_unlearned(units, {one.batch for one in declarations if one.configs})
+    return OtherLedger(units, declarations)
 
 
 def _from_csv(text: str) -> OtherLedger:
@@ -136,13 +149,21 @@ def _from_csv(text: str) -> OtherLedger:
             continue
         parts = row["records"].split()
         one: dict[str, Any] = dict(row)
-        one["index"] = int(row["index"])
+        one["index"], one["values_unknown"] = int(row["index"]), row["values_unknown"] == "yes"
         one["unique_values"] = dict(pair.split("=", 1) for pair in row["unique_values"].split())
         one["user_bits"] = dict(pair.split("=", 1) for pair in row["user_bits"].split())
         one["passed_jobs"], one["remaining_steps"] = row["passed_jobs"].split(), [row["remaining_steps"]]
         one["records"] = sorted({*parts, " ".join(sorted(set(parts)))}) if parts else []
         units.append(_exported(one))
+    _find_unlearned(units, {unit.batch for unit in units} - {WITHOUT_CONFIG})
     return OtherLedger(units, [], tells_declarations=False)
+
+
+def _find_unlearned(units: Iterable[OtherUnit], with_files: Set[str]) -> None:
+    """Exports do not say of which units the records are unknown: of those of older ledgers, in batches that
+    have (or may have) config files, it is so."""
+    for unit in units:
+        unit.records_unknown = unit.values_unknown and not unit.rows["records"] and unit.batch in with_files
 
 
 def _exported(one: Mapping[str, Any]) -> OtherUnit:
@@ -154,6 +175,7 @@ def _exported(one: Mapping[str, Any]) -> OtherUnit:
         one["reason"],
         scrapped=one["scrapped"],
         steps=tuple(one["remaining_steps"]),
+        values_unknown=bool(one["values_unknown"]),
         rows={
             "records": [(digest,) for digest in one["records"]],
             "unique_values": [(name, value, 1, 0) for name, value in one["unique_values"].items()],

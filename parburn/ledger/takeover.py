@@ -156,6 +156,12 @@ def _take(transaction: Transaction, unit: OtherUnit) -> int:
             [(number, *row) for row in rows],
         )
     list_in_ranges(connection, number)
+    for table, unknown in (
+        ("unknown_values", unit.values_unknown),
+        ("unlearned_records", unit.records_unknown),
+    ):
+        if unknown:
+            connection.execute(f"INSERT OR IGNORE INTO {table} VALUES (?)", (number,))
     connection.execute("UPDATE units SET scrapped = ? WHERE id = ?", (unit.scrapped, number))
     detail = _begun(transaction, number, unit) if unit.state is State.INCOMPLETE else {}
     transaction.history.append(
