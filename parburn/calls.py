@@ -105,13 +105,16 @@ class BoardCalls:
         """What the script sees first. Where attempts are open all blocks are read: the last one broke off.
 
         Answers carry no checksum, and a difference is a quarantine: two readings must agree before. A chip
-        that was not reset shows what was burned only after another read command; a dry run gives it none.
+        that was not reset shows what was burned only after another read command; a dry run gives it none,
+        nor a script that shows only.
         """
         controller, open_attempts = self._device.controller, self._claim.attempts
         every = [block.index for block in self._device.chip.blocks]
-        if open_attempts and not self._run.job.dry_run:
+        stale = not (self._device.rom.was_reset or self._run.scripts.shows_only)
+        if (open_attempts or stale) and not self._run.job.dry_run:
             known = self._now
-            self._now, _ = await read_again(self._device, lambda: controller.reload(every, known, None))
+            blocks = every if open_attempts else known.blocks.keys()
+            self._now, _ = await read_again(self._device, lambda: controller.reload(blocks, known, None))
         for _ in range(AGREEING_READS if open_attempts else 0):
             before = self._now
             self._now = await self._read(every)

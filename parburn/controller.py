@@ -30,7 +30,11 @@ there. So each prefix of each frame must be harmless on each frame before it (`t
 * A damaged length runs the program packet on into the entries that were staged. Staging is so arranged that
   what an earlier step left among them only clears bits: words that are not zero come first, and the next
   staging, which writes each of them again, reaches at least as far; then CMD, zeros, and timing, which is the
-  same for all steps. What an earlier run may have left, where we did not reset the chip, is covered first.
+  same for all steps. What an earlier run may have left, where we did not reset the chip, stands in the
+  registers as well: all of it is written over, and so is the buffer.
+* A write that changes nothing is missed nowhere when a flipped bit of its address takes it to CLK or to a
+  timing register. So timing that stands there is not written again, CONF is cleared only where these
+  neighbours have zeros, and of a chip that we did not reset CLK and timing are read back whole.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 
-from parburn.chips.model import Block, Chip, RegisterWrite
+from parburn.chips.model import Block, Chip, RegisterWrite, merged_writes
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import BurnStep
 from parburn.errors import BoardSwapped, ControllerStuck, GarbledAnswer, StagingMismatch
@@ -55,6 +59,7 @@ CMD_BUSY = CMD_READ | CMD_PROGRAM
 BLOCK_NUMBER_SHIFT = 2
 
 DEC_STATUS_ERRORS = 0xFFF
+CLK_UNUSED = 0xFFFE_FFF8  # bits of CLK that are reserved, and zero (TRM, EFUSE_CLK_REG)
 
 READ_REG_BYTES = 14  # of a request, at least
 POLLS = 2  # reads of CMD behind a read command; both must show idle
@@ -69,24 +74,30 @@ def join_words(words: Sequence[int]) -> int:
 
 def write_guard(chip: Chip) -> WriteGuard:
     """What stands ahead of writes to this chip: see the head of this module."""
-    registers = chip.registers
-    return WriteGuard(registers["CMD"], chip.dummy_register, RegisterWrite(registers["CONF"], 0))
+    every_timing = tuple(write for writes in chip.timing.values() for write in merged_writes(writes))
+    return WriteGuard(chip.registers["CMD"], chip.dummy_register, _no_op_code(chip, every_timing))
 
 
-def _no_op_code(conf: int, timing: tuple[RegisterWrite, ...]) -> RegisterWrite:
+def _no_op_code(chip: Chip, timing: tuple[RegisterWrite, ...]) -> RegisterWrite:
     """The write that takes the op code out of CONF: CONF <- 0.
 
-    One flipped bit of its address may hit a timing register that nobody reads again. Where there is such a
-    neighbour the write leaves it as it is: it clears only bits that are zero there or, where the op code has
-    none of these, writes what stands there, which is no op code either.
+    One flipped bit of its address may hit CLK or a timing register, which nobody reads again. Where there are
+    such neighbours the write leaves them as they are: it clears only bits that are zero in all of them or,
+    where the op code has none of these, writes what stands there, which is no op code either.
     """
-    for one in timing:
-        if (one.address ^ conf).bit_count() == 1:
-            cleared = one.mask & ~one.value & OP_CODE_MASK
-            if cleared & CONF_PROGRAM:
-                return RegisterWrite(conf, 0, cleared)
-            return RegisterWrite(conf, one.value, one.mask & OP_CODE_MASK)
-    return RegisterWrite(conf, 0)
+    conf, clock = chip.registers["CONF"], chip.registers.get("CLK")
+    if clock is not None and all(one.address != clock for one in timing):
+        timing = (*timing, RegisterWrite(clock, 0, CLK_UNUSED))
+    beside = [one for one in timing if (one.address ^ conf).bit_count() == 1]
+    cleared = OP_CODE_MASK
+    for one in beside:
+        cleared &= one.mask & ~one.value
+    if cleared & CONF_PROGRAM or not beside:
+        return RegisterWrite(conf, 0, cleared if beside else 0xFFFFFFFF)
+    kept = OP_CODE_MASK
+    for one in beside:
+        kept &= one.mask & ~(one.value ^ beside[0].value)  # what all of them hold alike
+    return RegisterWrite(conf, beside[0].value & kept, kept)
 
 
 def _has_key(step: BurnStep) -> bool:
@@ -100,15 +111,14 @@ class Controller:
     `known` mirrors the programming registers as last read back; None where nothing is known.
     """
 
-    def __init__(self, rom: RomLoader, chip: Chip, timing: tuple[RegisterWrite, ...] = ()) -> None:
+    def __init__(self, rom: RomLoader, chip: Chip) -> None:
         self.rom = rom
         self.chip = chip
-        self.timing = timing  # written and read back with the first step; none are needed to read
-        self._timing_set = False
+        self.set_timing((), {})  # none is needed to read
         # What the programming registers hold, as far as it is known. A reset leaves zeros: that is guessed
         # here, and where it is wrong the first read-back says so.
         self.programming_addresses = chip.programming_addresses
-        self._known: dict[int, int] = dict.fromkeys(self.programming_addresses, 0)
+        self._known: dict[int, int] = dict.fromkeys((*self.programming_addresses, chip.registers["CMD"]), 0)
         self._guessed = True
         self._idle_in_time = True  # after READ: else nothing is staged in the burst that waits for it
         self._may_hold_key = False  # those registers, until a step without one was read back
@@ -116,10 +126,23 @@ class Controller:
         self._want: dict[int, int] = {}
         self._guarded: tuple[int, ...] = ()
         self._same_board: Callable[[Sequence[int]], None] = lambda values: None
-        self._covered = rom.was_reset  # what an earlier run may have left in the ROM's buffer
         self._reach = 0  # how far into a packet the last staging put words that are not zero
+        self._idle = RegisterWrite(chip.dummy_register, 0, 0)  # does nothing; takes its place in the buffer
         self._conf = chip.registers["CONF"]
         self._cmd = chip.registers["CMD"]
+
+    def set_timing(self, timing: tuple[RegisterWrite, ...], reading: Mapping[int, int]) -> None:
+        """The writes that set the timing: done with the first step, and read back.
+
+        What stands in `reading` already is read back only. A write that changes nothing may go astray unseen:
+        nothing is missing where it was aimed at.
+        """
+        self.timing = timing
+        self._disarmed = WriteRegs((_no_op_code(self.chip, timing),))
+        self._timing_set = False
+        self._timing_left = tuple(
+            w for w in timing if w.address not in reading or (reading[w.address] ^ w.value) & w.mask
+        )
 
     # What the two kinds differ in -------------------------------------------------------------------
 
@@ -209,7 +232,7 @@ class Controller:
         self._may_hold_key |= _has_key(step)
         differ = [RegisterWrite(a, word) for a, word in want.items() if self._known.get(a) != word]
         return (
-            WriteRegs(self._arranged(differ, () if self._timing_set else self.timing)),
+            WriteRegs(self._arranged(differ, self._timing_left)),
             ReadRegs(self._staging_addresses(step)),
         )
 
@@ -242,6 +265,7 @@ class Controller:
         )
         fits = timing_fits and self._known == want
         self._timing_set = fits  # a damaged write may have gone anywhere: write and check the timing again
+        self._timing_left = () if fits else self.timing
         self._guessed = False
         if fits:
             self._may_hold_key = _has_key(step)
@@ -252,14 +276,10 @@ class Controller:
 
         Raises StagingMismatch when the registers twice do not hold what was written: nothing was burned.
         """
-        for attempt in range(READ_ATTEMPTS + self._guessed):
+        for _ in range(READ_ATTEMPTS + self._guessed):
             addresses = (*also_read, *self._staging_addresses(step))
             writes, reads = self._stage_ops(step)
-            covering = () if self._covered and not attempt else (self._covering(),)
-            values = await self.rom.burst(
-                ReadRegs(tuple(also_read)), *covering, writes, reads, ReadRegs(self._guarded)
-            )
-            self._covered = True
+            values = await self.rom.burst(ReadRegs(tuple(also_read)), writes, reads, ReadRegs(self._guarded))
             reading = dict(zip(addresses, values, strict=False))
             same = await self._still_same(values[len(addresses) :])
             if self._staging_fits(step, {a: reading[a] for a in addresses[len(also_read) :]}) and same:
@@ -269,15 +289,6 @@ class Controller:
             f"the programming registers for {step.label} do not hold what was written to them",
             hint="The line damages data: use a shorter cable or a lower --baud, then run again.",
         )
-
-    def _covering(self) -> WriteRegs:
-        """Entries that do nothing, as many as a staging has at most.
-
-        They go ahead of the first staging of a chip that we did not reset, and of one that is done again: an
-        earlier run may have left its own in the ROM's buffer, and nobody knows how far.
-        """
-        most = len(self.programming_addresses) + 1 + len(self.timing)
-        return WriteRegs((RegisterWrite(self.chip.dummy_register, 0, 0),) * most)
 
     # Burning ----------------------------------------------------------------------------------------
 
@@ -365,8 +376,7 @@ class Controller:
 
     def _read_command(self) -> tuple[WriteRegs, WriteRegs]:
         """The read command, behind a packet of one entry that takes the program op code out of CONF."""
-        disarmed = WriteRegs((_no_op_code(self._conf, self.timing),))
-        return disarmed, self._command(CONF_READ, CMD_READ, self.chip.read_ms)
+        return self._disarmed, self._command(CONF_READ, CMD_READ, self.chip.read_ms)
 
     async def clear(self) -> None:
         """Leave no key in the programming registers after a commit that broke off. Raises LinkError."""
@@ -383,7 +393,7 @@ class Controller:
     def forget(self) -> None:
         """After the ROM may have restarted: nothing is known of any register."""
         self._known.clear()
-        self._timing_set = False
+        self._timing_set, self._timing_left = False, self.timing
 
 
 class PgmController(Controller):
@@ -400,17 +410,16 @@ class PgmController(Controller):
         self, writes: list[RegisterWrite], timing: tuple[RegisterWrite, ...]
     ) -> tuple[RegisterWrite, ...]:
         entries = [*super()._arranged(writes, timing)]
-        number = RegisterWrite(self._cmd, self._want[self._cmd])
-        if len(entries) < self._reach and number not in entries:
-            entries.append(number)
-        entries = self._no_command_second(entries, number)
+        if len(entries) < self._reach:
+            entries.append(self._idle)
+        entries = self._no_command_second(entries)
         data = self.programming_addresses
         self._reach = max(
             (at + 1 for at, one in enumerate(entries) if one.value and one.address in data), default=0
         )
         return tuple(entries)
 
-    def _no_command_second(self, entries: list[RegisterWrite], number: RegisterWrite) -> list[RegisterWrite]:
+    def _no_command_second(self, entries: list[RegisterWrite]) -> list[RegisterWrite]:
         """Exchange two of them, if need be, so that the program packet finds no command at CMD's place."""
         second = self.rom.second_left(tuple(entries))
         if second is None or not entries[second].value & CMD_PROGRAM:
@@ -422,7 +431,7 @@ class PgmController(Controller):
                 left = self.rom.second_left(tuple(changed))
                 if left is not None and not changed[left].value & CMD_PROGRAM:
                     return changed
-        return self._no_command_second([*entries[:second], number, *entries[second:]], number)
+        return self._no_command_second([*entries[:second], self._idle, *entries[second:]])
 
     def _program_value(self, step: BurnStep) -> int:
         (write,) = step.writes

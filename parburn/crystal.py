@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from parburn.chips.model import Chip, Crystal, Field, RegisterWrite
+from parburn.chips.model import Chip, Crystal, Field, RegisterWrite, merged_writes
 from parburn.errors import ChipError, IdentityUnclear
 
 # A ROM counts its crystal's cycles against a clock of its own: MHz = count * the clock's field / this.
@@ -97,16 +97,42 @@ def timing_for(chip: Chip, crystal_mhz: int) -> tuple[RegisterWrite, ...]:
     return merged_writes(chip.timing[crystal_mhz])
 
 
-def merged_writes(writes: Iterable[RegisterWrite]) -> tuple[RegisterWrite, ...]:
-    """The same with one write for each register: those to several fields of one become one."""
-    merged: dict[int, RegisterWrite] = {}
+@cache
+def timing_registers(chip: Chip) -> tuple[int, ...]:
+    """CLK, where the chip has one, and the registers that timing is written to."""
+    clock = (chip.registers["CLK"],) if "CLK" in chip.registers else ()
+    written = (write.address for writes in chip.timing.values() for write in writes)
+    return tuple(dict.fromkeys((*clock, *written)))
+
+
+@cache
+def astray_registers(chip: Chip) -> tuple[int, ...]:
+    """Timing registers whose write, with one bit of its address flipped, changes what nobody reads back: CLK,
+    or bits of another one that are no timing."""
+    writes = tuple(w for writes in chip.timing.values() for w in merged_writes(writes))
+    looked_at = dict.fromkeys(timing_registers(chip), 0) | {w.address: w.mask for w in writes}
+    return tuple(
+        dict.fromkeys(
+            write.address
+            for write in writes
+            for address, mask in looked_at.items()
+            if (write.address ^ address).bit_count() == 1 and write.mask & ~mask
+        )
+    )
+
+
+def whole_timing(
+    chip: Chip, writes: Iterable[RegisterWrite], reading: Mapping[int, int]
+) -> tuple[RegisterWrite, ...]:
+    """The timing `writes` as writes of whole registers, and CLK as it is, so that all of it is read back.
+
+    `reading` is what `timing_registers` held. For a chip that was not reset: an earlier run may have written
+    there what we write, and then a write that goes astray is missed only in the register that it hits.
+    """
+    whole = {address: reading[address] for address in timing_registers(chip)}
     for write in writes:
-        before = merged.get(write.address)
-        if before is not None:
-            value = before.value & ~write.mask | write.value & write.mask
-            write = write._replace(value=value, mask=before.mask | write.mask)
-        merged[write.address] = write
-    return tuple(merged.values())
+        whole[write.address] = whole[write.address] & ~write.mask | write.value & write.mask
+    return tuple(RegisterWrite(address, value) for address, value in whole.items())
 
 
 def _clock(chip: Chip) -> Field:

@@ -179,12 +179,21 @@ async def identify(
     wanted_blocks = {0, *blocks(chip)}
     baud = rom.baud if rate is None or rom.stream.fixed_baud else rate(chip, wanted_blocks)
     controller = CONTROLLERS[chip.controller](rom, chip)
-    told = tuple(dict.fromkeys((*controller.addresses(wanted_blocks), *silicon.telling_registers(chip))))
+    told = tuple(
+        dict.fromkeys(
+            (
+                *controller.addresses(wanted_blocks),
+                *silicon.telling_registers(chip),
+                *crystal.astray_registers(chip),
+            )
+        )
+    )
     changes = baud != rom.baud
     timed = crystal.telling_registers(chip, and_belief=changes)
     rounds = changes and chip.crystal.rom_rounds_from is not None  # by its revision
     revision = silicon.telling_registers(plain) if rounds or has_overlays(plain.name) else ()
-    sensed = await _sense(rom, chip, (*timed, *revision), () if changes else told)
+    stale = () if rom.was_reset else crystal.timing_registers(chip)  # an earlier run may have written them
+    sensed = await _sense(rom, chip, (*timed, *revision, *stale), () if changes else told)
     crystal_mhz = crystal.mhz_of(chip, sensed.values, rom.baud)
     reading = sensed.values
     if changes:
@@ -204,7 +213,10 @@ async def identify(
         controller = CONTROLLERS[chip.controller](rom, chip)
         if exact.blocks != plain.blocks:
             image = await controller.read_blocks(image.blocks.keys(), image)
-    controller.timing = crystal.timing_for(chip, crystal_mhz)
+    timing = crystal.timing_for(chip, crystal_mhz)
+    if stale:
+        timing = crystal.whole_timing(chip, timing, sensed.values)
+    controller.set_timing(timing, reading)
     if sensed.on_jtag and chip.usb_jtag is not None:
         await rom.burst(WriteRegs(chip.usb_jtag.quiet))
     rom.check_in_step()

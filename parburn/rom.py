@@ -4,6 +4,9 @@ A burst is one future: the data callback feeds the protocol, refills the window 
 the last answer is in, so a burst of 200 registers wakes its task once. Frames go to the stream whole. A burst
 that was broken off (deadline, garbage, cancellation) leaves answers on their way, so the loader is then
 `broken`: the next burst is refused until `sync()` has found the ROM in step again.
+
+A WRITE_REG behind another frame of its burst begins with two ENDs: where the end of the frame before it is
+lost, the first of them ends that one, and the second begins this one. Else two frames would be lost at once.
 """
 
 from __future__ import annotations
@@ -197,7 +200,7 @@ class RomLoader:
                 opcodes += bytes((commands.READ_REG,)) * len(op.addresses)
             else:
                 packets = write_reg_frames(op.writes, per_packet=self._per_packet, longest=self._longest)
-                frames += packets
+                frames += [slip.END + packet for packet in packets] if frames else packets
                 opcodes += bytes((commands.WRITE_REG,)) * len(packets)
                 delay_us += sum([one.delay_us for one in op.writes])
         await self._exchange(frames, bytes(opcodes), timeout_s, delay_us)

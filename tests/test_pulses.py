@@ -5,27 +5,32 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from parburn import controller, rom
+from parburn import controller, crystal, rom
 from parburn.chips.model import RegisterWrite
 from parburn.controller import ClassicController, Controller, PgmController
 from parburn.rom import RomLoader, WriteGuard
 from tests.pulses.__main__ import USUAL
+from tests.pulses.faults import Fault
 from tests.pulses.record import Setup, jobs_of, setups
 from tests.pulses.replay import Replay
+from tests.pulses.rom import ENTRY_BYTES, WRITE_REG
 from tests.pulses.whole import judged, judged_kills
 
 SETUPS = {one.name: one for one in setups()}
 NUMBER_BITS = 4
 FEW_PAIRS = 20_000
+LEDGERS_IN_SUITE = {"esp32c3-v0.2": (True,), "esp32-v3.0": (True, False)}  # all of it is `--all`
 
 
 @pytest.mark.parametrize("name", USUAL)
 def test_no_fault_burns_what_was_not_planned(name: str) -> None:
-    found = judged(SETUPS[name], pairs=FEW_PAIRS)
+    found = judged(SETUPS[name], pairs=FEW_PAIRS, ledgers=LEDGERS_IN_SUITE[name])
     assert not found.harmful, "\n".join(found.harmful[:20])
     assert found.singles.faults > 100_000
     assert found.killed.faults > 100_000
@@ -69,18 +74,8 @@ def op_code_stays_in_conf(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Controller, "_read_command", lambda self: whole(self)[1:])
 
 
-def first_write_is_any(patch: pytest.MonkeyPatch) -> None:
-    whole = RomLoader.guard_writes
-
-    def without(self: RomLoader, guard: WriteGuard) -> None:
-        whole(self, guard)
-        self._first_written = True
-
-    patch.setattr(rom.RomLoader, "guard_writes", without)
-
-
 def staged_words_at_the_place_of_cmd(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PgmController, "_no_command_second", lambda self, entries, number: entries)
+    patch.setattr(PgmController, "_no_command_second", lambda self, entries: entries)
 
 
 def timing_is_staged_first(patch: pytest.MonkeyPatch) -> None:
@@ -90,11 +85,25 @@ def timing_is_staged_first(patch: pytest.MonkeyPatch) -> None:
 
 
 def conf_is_cleared_whatever_stands_beside_it(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(controller, "_no_op_code", lambda conf, timing: RegisterWrite(conf, 0))
+    patch.setattr(controller, "_no_op_code", lambda chip, timing: RegisterWrite(chip.registers["CONF"], 0))
 
 
 def timing_beside_a_zero_is_not_read_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ClassicController, "_staging_addresses", Controller._staging_addresses)
+
+
+def timing_that_stands_there_is_written(patch: pytest.MonkeyPatch) -> None:
+    whole = Controller.set_timing
+    patch.setattr(Controller, "set_timing", lambda self, timing, reading: whole(self, timing, {}))
+
+
+def two_frames_share_no_second_end(patch: pytest.MonkeyPatch) -> None:
+    whole = RomLoader._exchange
+
+    def without(self: RomLoader, frames: list[bytes], *rest: Any, **more: Any) -> Any:
+        return whole(self, [b"\xc0" + frame.lstrip(b"\xc0") for frame in frames], *rest, **more)
+
+    patch.setattr(RomLoader, "_exchange", without)
 
 
 RULES: tuple[tuple[Patch, str], ...] = (
@@ -106,6 +115,7 @@ RULES: tuple[tuple[Patch, str], ...] = (
     (conf_is_cleared_whatever_stands_beside_it, "esp32s2-v0.2"),
     (conf_is_cleared_whatever_stands_beside_it, "esp32c5-v0.2"),
     (timing_beside_a_zero_is_not_read_back, "esp32-v3.0"),
+    (timing_that_stands_there_is_written, "esp32c3-v0.2"),
 )
 
 
@@ -114,20 +124,49 @@ def harm_of_single_faults(setup: Setup) -> int:
     return sum(len(Replay(job).singles().harmful) for job in jobs_of(setup)[:2])
 
 
+def harm_of_a_lost_end_and_a_cut_staging(setup: Setup) -> int:
+    """The frame that takes the op code out is cut, and the tail of one that stages is lost."""
+    replay, found = Replay(jobs_of(setup)[1]), 0
+    for breath, frames in enumerate(replay.breaths):
+        staging = [n for n, one in enumerate(frames) if n > 2 and one.body[1] == WRITE_REG]
+        if staging and frames[0].address == replay.registers.conf:
+            for cut in range(1, 12):
+                for hollow in range(20, 28):
+                    faults = ((0, Fault("cut", cut)), (staging[0], Fault("hollow", hollow)))
+                    found += bool(replay.harm_of(breath, faults)[0])
+    return found
+
+
+def test_a_lost_end_takes_one_frame_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = SETUPS["esp32p4-v0.2"]
+    assert not harm_of_a_lost_end_and_a_cut_staging(setup)
+    two_frames_share_no_second_end(monkeypatch)
+    assert harm_of_a_lost_end_and_a_cut_staging(setup)
+
+
 @pytest.mark.parametrize(("rule", "name"), RULES, ids=lambda one: getattr(one, "__name__", one))
 def test_a_rule_that_is_off_is_found(rule: Patch, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rule(monkeypatch)
     assert harm_of_single_faults(SETUPS[name])
 
 
-def test_a_first_write_that_is_not_conf_is_found_behind_a_kill(monkeypatch: pytest.MonkeyPatch) -> None:
-    first_write_is_any(monkeypatch)
-    assert judged_kills(SETUPS["esp32c3-v0.2"]).killed.harmful
+def test_timing_of_a_chip_that_was_not_reset_is_read_back_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crystal, "whole_timing", lambda chip, writes, reading: writes)
+    assert judged_kills(SETUPS["esp32s2-v0.2"], ledgers=(True,)).killed.harmful
 
 
-def test_an_earlier_run_that_nothing_covers_is_found_behind_a_kill(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Controller, "_covering", lambda self: rom.WriteRegs(()))
-    assert judged_kills(SETUPS["esp32-v3.0"]).killed.harmful
+def test_the_first_write_of_each_job_takes_an_op_code_out_of_conf() -> None:
+    for setup in setups():
+        conf = setup.kind.chip.registers["CONF"]
+        for job in jobs_of(setup):
+            written = (f for breath in Replay(job).breaths for f in breath if f.body[1] == WRITE_REG)
+            first = next(written)
+            assert first.address == conf, job.name
+            assert len(first.body) == 8 + ENTRY_BYTES
+            value, mask = struct.unpack_from("<II", first.body, 12)
+            for op_code in (controller.CONF_PROGRAM, controller.CONF_READ):
+                left = (op_code & ~mask | value & mask) & controller.OP_CODE_MASK
+                assert left not in (controller.CONF_PROGRAM, controller.CONF_READ)
 
 
 @pytest.mark.parametrize("name", ["esp32s2-v0.2", "esp32c5-v0.2", "esp32s3-v0.2", "esp32c2-v0.2"])

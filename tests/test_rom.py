@@ -101,7 +101,7 @@ def test_a_whole_conversation_over_a_pty() -> None:
 
     with pty_board(rom) as board:
         over_pty(board, job)
-        assert len(board.heard) == 46 + 10 + 64 * 14 + 42 + 26 + 3  # three bytes are escapes
+        assert len(board.heard) == 46 + 10 + 64 * 14 + 42 + 27 + 3  # three bytes are escapes
 
 
 def test_an_empty_burst_costs_nothing() -> None:

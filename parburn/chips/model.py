@@ -30,6 +30,18 @@ class RegisterWrite(NamedTuple):
     delay_us: int = 0  # the ROM waits this long BEFORE the write
 
 
+def merged_writes(writes: Iterable[RegisterWrite]) -> tuple[RegisterWrite, ...]:
+    """The same with one write for each register: those to several fields of one become one."""
+    merged: dict[int, RegisterWrite] = {}
+    for write in writes:
+        before = merged.get(write.address)
+        if before is not None:
+            value = before.value & ~write.mask | write.value & write.mask
+            write = write._replace(value=value, mask=before.mask | write.mask)
+        merged[write.address] = write
+    return tuple(merged.values())
+
+
 class BlockErrors(NamedTuple):
     """Where the error report of one RS block stands.
 

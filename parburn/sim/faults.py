@@ -37,7 +37,7 @@ SENTENCES: tuple[tuple[str, Callable[..., Fault], str], ...] = (
         "the tail of frame 40 is lost",
     ),
     (
-        r"the tail of (program|read) frame (\d+) is lost(?: after (\d+) bytes)?",
+        r"the tail of (program|read|disarming) frame (\d+) is lost(?: after (\d+) bytes)?",
         link_faults.LostCommandTail,
         "the tail of read frame 2 is lost after 7 bytes",
     ),

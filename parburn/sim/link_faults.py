@@ -10,7 +10,7 @@ from parburn.sim.efuse_controller import OP_PROGRAM, OP_READ
 from parburn.sim.fault import Fault, Swapped, Unplugged
 from parburn.sim.rom_loader import ENTRY_BYTES, HEADER_BYTES, WRITE_REG, encode_frame
 
-_OP_CODES = {"program": OP_PROGRAM, "read": OP_READ}
+_OP_CODES = {"program": OP_PROGRAM, "read": OP_READ, "disarming": None}
 
 
 def _spoil(data: bytes, at: int, how: str, bit: int) -> bytes:
@@ -89,7 +89,8 @@ class LostTail(Fault):
 
 
 class LostCommandTail(LostTail):
-    """The same of the n-th frame that gives the eFuse controller the command to program, or to read."""
+    """The same of the n-th frame that gives the eFuse controller the command to program or to read, or that
+    is `disarming`: it takes the op code out of CONF."""
 
     def __init__(
         self, sentence: str, rng: random.Random, command: str, number: str, after: str | None
@@ -99,13 +100,16 @@ class LostCommandTail(LostTail):
         self.seen = 0
 
     def bytes_kept(self, packet: int, frame: bytes, chip: Chip) -> int | None:
-        if self.op_code not in _op_codes(frame, chip):
+        written = _op_codes(frame, chip)
+        if self.op_code is None:
+            written = {None} if written and written.isdisjoint(_OP_CODES.values()) else set()
+        if self.op_code not in written:
             return None
         self.seen += 1
         return self._cut(frame) if self.seen == self.number else None
 
 
-def _op_codes(frame: bytes, chip: Chip) -> set[int]:
+def _op_codes(frame: bytes, chip: Chip) -> set[int | None]:
     """What a whole WRITE_REG frame writes into the op code of the eFuse controller."""
     if len(frame) < HEADER_BYTES or frame[1] != WRITE_REG:
         return set()

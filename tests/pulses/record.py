@@ -13,6 +13,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from parburn import crystal
 from parburn.chips.model import Chip, RegisterWrite
 from parburn.commit import commit
 from parburn.efuse.image import EfuseImage
@@ -37,7 +38,9 @@ KEYS = (
 )
 CUSTOM_MAC = bytes.fromhex("aacdef000101")
 FAST_BAUD = 921600
-_FRAME = re.compile(rb"\xc0[^\xc0]+\xc0")
+CLK_AT_RESET = 0x2  # the memory's clock is on; other bits that are used are 0, 2 and 16
+BESIDE_TIMING = 0x0AA5_5AA5
+_FRAME = re.compile(rb"\xc0+[^\xc0]+\xc0")
 _READ_REG = 0x0A
 _LOST_AFTER = 1 << 40
 
@@ -74,6 +77,7 @@ class Job(NamedTuple):
     plan: BurnPlan | None
     breaths: tuple[Breath, ...]
     durable_at: int  # the breath before which the attempt was made durable
+    at_reset: dict[int, int]  # what registers hold then, by address, where it is not zero
 
     def __repr__(self) -> str:  # the frames hold keys
         return f"Job({self.name}, {len(self.breaths)} breaths)"
@@ -158,7 +162,17 @@ def make_board(setup: Setup, *, baud_limit: int = 115200) -> Board:
         settings={"revision": revision, **dict(setup.settings)},
         rng=random.Random(setup.name),
     )
-    return Board(made.memory, crystal_mhz=made.crystal_mhz, registers=made.registers, baud_limit=baud_limit)
+    registers = {**made.registers, **_held_at_reset(setup.kind.chip, made.crystal_mhz)}
+    return Board(made.memory, crystal_mhz=made.crystal_mhz, registers=registers, baud_limit=baud_limit)
+
+
+def _held_at_reset(chip: Chip, crystal_mhz: int) -> dict[int, int]:
+    """CLK and timing: what a job would write, so that a write which goes astray is missed nowhere; and bits
+    beside it that such a write may change."""
+    held = dict.fromkeys(crystal.timing_registers(chip), CLK_AT_RESET)
+    for write in crystal.timing_for(chip, crystal_mhz):
+        held[write.address] = (write.value & write.mask) | (BESIDE_TIMING & ~write.mask)
+    return held
 
 
 # --- jobs
@@ -224,20 +238,23 @@ class Run:
         *,
         begun: BurnPlan | None = None,
         verified: frozenset[int] = frozenset(),
+        after_kill: bool = False,
         breaks_off: bool = False,
         farewell: bool = False,
         paced: bool = False,
     ) -> Job:
-        """Connect without a reset, identify, plan (or go on with what was `begun`), commit.
+        """Connect, identify, plan (or go on with what was `begun`), commit.
 
+        The board is new and taken as reset, unless the job comes `after_kill`, or is `paced`: the line is
+        then known to be no faster than its rate, so that commands need no delay entry.
         `breaks_off`: the attempt cannot be recorded. `farewell`: a fast rate, and a watchdog reset last.
-        `paced`: the line is known to be no faster than its rate, so that commands need no delay entry.
         """
         stream = TappedStream(self.board, usb_jtag=self.setup.usb_jtag, lost_after=self._lost_after)
         plan = device = None
         ends_early = breaks_off or self._lost_after != _LOST_AFTER
         with suppress(ParburnError) if ends_early else nullcontext():
             rom = await TappedLoader.connect(stream, before="no-reset", attempts=3)
+            rom.was_reset = not after_kill and not paced
             device = await identify(
                 rom,
                 wanted="auto",
@@ -245,6 +262,13 @@ class Run:
                 extend=lambda chip: chip,
                 rate=(lambda chip, blocks: FAST_BAUD) if farewell else None,
             )
+            if after_kill:  # as a run looks at a chip that was not reset, but for more frames that read
+                image, _ = await device.controller.reload((0,), device.image, None)
+                touched = {
+                    write.block.index for step in (begun.steps if begun else ()) for write in step.writes
+                }
+                image = await device.controller.read_blocks(touched, image) if touched else image
+                device = device._replace(image=image)
             plan = plan_of(self.setup, device, stages) if begun is None else begun
             if begun is not None:
                 plan = remaining(plan, device.image, verified=verified)
@@ -256,7 +280,10 @@ class Run:
         await stream.aclose()
         chip = self.setup.kind.chip
         timing = device.controller.timing if device is not None else ()
-        return Job(f"{self.setup.name}: {name}", chip, timing, plan, tuple(stream.breaths), self.durable_at)
+        return Job(
+            f"{self.setup.name}: {name}", chip, timing, plan, tuple(stream.breaths), self.durable_at,
+            dict(self.board.preset),
+        )  # fmt: skip
 
     async def _commit(self, device: Device, plan: BurnPlan, breaks_off: bool) -> None:
         stream = device.rom.stream
@@ -295,19 +322,24 @@ def jobs_of(setup: Setup) -> list[Job]:
     return found
 
 
-def resumed_after(setup: Setup, job: Job, sent: int, verified: frozenset[int]) -> Job:
-    """The job that goes on with `job` of the first stages, which was killed when `sent` bytes were out."""
+def job_after_kill(
+    setup: Setup, job: Job, sent: int, verified: frozenset[int], *, recorded: bool = True
+) -> Job:
+    """What comes after `job` of the first stages, which was killed when `sent` bytes were out: the same plan
+    or, with a ledger where nothing of it is `recorded`, a job that stages little."""
 
     async def record() -> Job:
         board = make_board(setup)
         stages = next(iter(JOBS.values()))
         await Run(setup, board, lost_after=sent).run("killed", stages)
-        return await Run(setup, board).run(
-            f"resumed after {sent} bytes", (), begun=job.plan, verified=verified
-        )
+        after = Run(setup, board)
+        if recorded:
+            name = f"resumed after {sent} bytes"
+            return await after.run(name, (), begun=job.plan, verified=verified, after_kill=True)
+        return await after.run(f"another job after {sent} bytes", (stage_bit,), after_kill=True)
 
-    resumed: Job = in_virtual_time(record())
-    return resumed
+    found: Job = in_virtual_time(record())
+    return found
 
 
 def setups() -> list[Setup]:

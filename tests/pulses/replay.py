@@ -13,9 +13,7 @@ Known, counted, and not mended by any order of frames:
 
 * two faults: a bit of the block's number flipped in the value and in the mask of one program command;
 * two faults: a register damaged as it is staged, and the very READ_REG that was to show it;
-* two faults: `CONF <- 0` lost or damaged, and the read command behind it cut (the planned pulse again);
-* one fault, but only after a kill and without a reset since: a write that changes nothing, because the killed
-  run has done it, lands on CLK or a timing register instead, and so nothing is missing where it was aimed at.
+* two faults: `CONF <- 0` lost or damaged, and the read command behind it cut (the planned pulse again).
 """
 
 from __future__ import annotations
@@ -37,6 +35,7 @@ from tests.pulses.rom import (
     OP_PROGRAM,
     READ_BEHIND,
     READ_REG,
+    TOO_SOON,
     WRITE_REG,
     Registers,
     Rom,
@@ -123,6 +122,14 @@ def _commands(frame: Frame, registers: Registers) -> bool:
     )
 
 
+def _reads_at_the_end(frames: Sequence[Frame]) -> tuple[int, tuple[int, ...]]:
+    """From which frame on they only read, and what."""
+    start = len(frames)
+    while start and frames[start - 1].body[1] == READ_REG:
+        start -= 1
+    return start, tuple(frame.address for frame in frames[start:])
+
+
 class Replay:
     """A job, the states between its frames, and the faults that are tried on them."""
 
@@ -132,6 +139,7 @@ class Replay:
         self.registers = Registers.of(job.chip, job.timing)
         self.rom = Rom(self.registers)
         self.breaths = [self._frames(breath.frames) for breath in job.breaths]
+        self.tails = [_reads_at_the_end(frames) for frames in self.breaths]
         self.states: list[list[State]] = []  # before each frame, and after the last
         self.answers: list[list[int]] = []
         self.pulses: list[list[int]] = []  # how many each frame gives
@@ -158,6 +166,7 @@ class Replay:
     def _run_clean(self, start: State | None, allowed: Words | None) -> None:
         """The frames as they were sent. Whatever of it is not as planned goes into `doubts`."""
         rom = self.rom
+        rom.words = tuple(self.job.at_reset.get(address, 0) for address in self.registers.places)
         if start is not None:
             rom.put_back(start)
         held: dict[int, int] = {}
@@ -244,7 +253,15 @@ class Replay:
         more = dict(faults[1:])
         while True:
             frames, states = self.breaths[breath], self.states[breath]
+            tail, addresses = self.tails[breath]
             while at < len(frames):
+                if at == tail and not (more or rom.inside or at == first):
+                    rom.read_all(addresses, frames[-1].body)
+                    planned += sum(self.pulses[breath][at:])
+                    at = len(frames)
+                    if rom.state() == states[at]:
+                        return rom.harm, given + len(rom.pulses) - planned
+                    break
                 frame = frames[at]
                 planned += self.pulses[breath][at]
                 if at == first:
@@ -300,33 +317,37 @@ class Replay:
         if rom.harm:
             tally.harmful.append(Harm(self.job.name, breath, at, what, rom.harm[0]))
 
-    def _known(self, breath: int, faults: Sequence[tuple[int, Fault]]) -> bool:
-        """Whether these are faults that the order on the wire does not mend: see the head of this module."""
-        frames = [self.breaths[breath][at] for at, _ in faults]
-        if len(frames) == 1:
-            return self.resumed and self._strays(damaged(frames[0].raw, faults[0][1]), frames[0])
-        written, read = (one.body[1] for one in frames)
-        if written == WRITE_REG and read == READ_REG:
-            return frames[0].address != self.registers.conf
-        return any(one.address == self.registers.conf and len(one.body) == 8 + ENTRY_BYTES for one in frames)
-
-    def _strays(self, arrived: bytes, frame: Frame) -> bool:
-        """Whether an entry of a damaged packet lands on CLK or on a timing register instead."""
-        body = slip.decode(arrived.strip(b"\xc0")) or b""
-        if len(body) != len(frame.body) or frame.body[1] != WRITE_REG:
+    def _known(self, breath: int, faults: Sequence[tuple[int, Fault]], harm: Sequence[str]) -> bool:
+        """Whether the order on the wire cannot mend these two faults: see the head of this module."""
+        if len(faults) == 1:
             return False
-        entries = zip(
-            struct.iter_unpack("<4I", body[8:]), struct.iter_unpack("<4I", frame.body[8:]), strict=True
-        )
-        data = {self.registers.cmd, self.registers.conf, *self.job.chip.programming_addresses}
-        aimed = set(self.registers.places) - data
-        return any(came[0] != sent[0] and came[0] in aimed for came, sent in entries)
+        (first, fault), (second, _) = faults
+        one, other = self.breaths[breath][first], self.breaths[breath][second]
+        if other.body[1] == READ_REG:
+            return self._wrong_behind(breath, first, fault, second) == {
+                self.registers.places.get(other.address)
+            }
+        takes_op_code_out = one.address == self.registers.conf and len(one.body) == 8 + ENTRY_BYTES
+        starts_read = _commands(other, self.registers) and not _programs(other, self.registers)
+        return takes_op_code_out and starts_read and set(harm) == {TOO_SOON}
+
+    def _wrong_behind(self, breath: int, at: int, fault: Fault, end: int) -> set[int | None]:
+        """The places that hold something else than planned ahead of frame `end`, with the fault at `at`."""
+        rom = self.rom
+        rom.put_back(self.states[breath][at])
+        self._enter(breath)
+        rom.feed(damaged(self.breaths[breath][at].raw, fault))
+        for frame in self.breaths[breath][at + 1 : end]:
+            rom.feed(frame.raw)
+        planned = self.states[breath][end][4]
+        rom.harm = []
+        return {place for place, word in enumerate(rom.words) if word != planned[place]}
 
     def _told(self, breath: int, faults: Sequence[tuple[int, Fault]], tally: Tally) -> None:
         harm, repeats = self.harm_of(breath, faults)
         tally.faults += 1
         tally.repeats += repeats > 0
-        if harm and self._known(breath, faults):
+        if harm and self._known(breath, faults, harm):
             tally.known += 1
             return
         for what in dict.fromkeys(harm):
@@ -380,13 +401,15 @@ class Replay:
         return tally
 
     def first_writes(self) -> list[int]:
-        """The breaths that write, up to the first read command's."""
-        found = []
+        """The breaths that write, up to that of the first read command behind a program command, if any."""
+        found, programmed = [], False
         for breath, frames in enumerate(self.breaths):
             if any(frame.body[1] == WRITE_REG for frame in frames):
                 found.append(breath)
-            if any(_commands(f, self.registers) and not _programs(f, self.registers) for f in frames):
+            programs = any(_programs(frame, self.registers) for frame in frames)
+            if programmed and not programs and any(_commands(f, self.registers) for f in frames):
                 break
+            programmed |= programs
         return found
 
     def kills(self) -> Iterator[Kill]:

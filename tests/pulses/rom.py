@@ -12,7 +12,7 @@ runs while registers are written is no matter: what was written is read back.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from parburn.chips.model import Chip, RegisterWrite
@@ -30,6 +30,8 @@ REFUSED = 1 << 33
 UNKNOWN = 1 << 34  # what stands where nobody reads; taken not to be what is expected
 
 IDLE, RUNS, READ_BEHIND = 0, 1, 2
+
+TOO_SOON = "written before a pulse was seen to be over"
 
 _entries = struct.Struct("<4I").iter_unpack
 _no_words: Mapping[int, int] = {}
@@ -151,6 +153,19 @@ class Rom:
             word = int.from_bytes(buffer[8:12], "little") if opcode == CHANGE_BAUDRATE else 0
             self.answers.append(REFUSED + (opcode << 40) + word)
 
+    def read_all(self, addresses: Sequence[int], last: bytes) -> None:
+        """As `execute` of whole READ_REG frames of these addresses, of which `last` is the last."""
+        self.buffer = last + self.buffer[len(last) :]
+        if self.dead:
+            return
+        if self.pulse:
+            self.pulse = READ_BEHIND
+        places, others, words = self.registers.places, self.others, self.words
+        self.answers += [
+            words[places[address]] if address in places else others.get(address, UNKNOWN)
+            for address in addresses
+        ]
+
     def _read(self, address: int) -> None:
         if address & 3 or not address:
             self.dead = True
@@ -193,7 +208,7 @@ class Rom:
 
     def _changed(self) -> None:
         if self.pulse:
-            self.harm.append("written before a pulse was seen to be over")
+            self.harm.append(TOO_SOON)
 
     def _command(self, old: int, new: int) -> None:
         """CMD: the place of the block's number and of both commands."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.pulses.record import Setup, jobs_of, resumed_after
+from tests.pulses.record import Setup, job_after_kill, jobs_of
 from tests.pulses.replay import Kill, Replay, Tally
 from tests.pulses.rom import OP_PROGRAM, OP_READ
 
 PAIRS = 100_000  # of a kind
+LEDGERS = (True, False)  # whether it knows of what was begun
 SYNC_BYTES = 44  # of the buffer, which a SYNC covers
 
 
@@ -45,14 +47,13 @@ class Verdict:
             "kills": self.kills,
             "start states": self.states,
             "faults after a kill": self.killed.faults,
-            "known after a kill": self.killed.known,
             "harmful": len(self.harmful),
             "cpu_s": round(self.cpu_s, 1),
         }
 
 
-def judged(setup: Setup, *, pairs: int = PAIRS) -> Verdict:
-    """Try all on a kind."""
+def judged(setup: Setup, *, pairs: int = PAIRS, ledgers: Sequence[bool] = LEDGERS) -> Verdict:
+    """Try all on a kind; after a kill with a ledger that knows of it, and with one that does not."""
     begun = time.process_time()
     verdict = Verdict(setup.name)
     jobs = jobs_of(setup)
@@ -62,19 +63,21 @@ def judged(setup: Setup, *, pairs: int = PAIRS) -> Verdict:
         verdict.singles.add(replay.singles())
         verdict.pairs.add(replay.pairs(-(-pairs // len(jobs)), seed=number))
         verdict.number_pairs.add(replay.known_pairs())
-    _kill(setup, verdict)
+    for recorded in ledgers:
+        _kill(setup, verdict, recorded)
     verdict.cpu_s = time.process_time() - begun
     return verdict
 
 
-def judged_kills(setup: Setup) -> Verdict:
+def judged_kills(setup: Setup, *, ledgers: Sequence[bool] = LEDGERS) -> Verdict:
     """Try only what comes behind a kill."""
     verdict = Verdict(setup.name)
-    _kill(setup, verdict)
+    for recorded in ledgers:
+        _kill(setup, verdict, recorded)
     return verdict
 
 
-def _kill(setup: Setup, verdict: Verdict) -> None:
+def _kill(setup: Setup, verdict: Verdict, recorded: bool) -> None:
     """Kill the first job at every byte of each command; what is left in one and the same state is tried once.
 
     The faults are tried where the resumed job writes, until it has burned and read a step: from there it is
@@ -89,7 +92,7 @@ def _kill(setup: Setup, verdict: Verdict) -> None:
     steps = job.plan.steps if job.plan else ()
     for kill in states.values():
         verified = frozenset(write.block.index for step in steps[: kill.verified] for write in step.writes)
-        resumed = resumed_after(setup, job, kill.sent, verified)
+        resumed = job_after_kill(setup, job, kill.sent, verified, recorded=recorded)
         replay = Replay(resumed, start=kill.left, allowed=kill.allowed)
         verdict.doubts += [f"{resumed.name}: {doubt}" for doubt in replay.doubts]
         verdict.killed.add(replay.singles(replay.first_writes()))

@@ -122,6 +122,15 @@ def test_the_tail_of_a_command_to_the_controller_is_aimed_at(chip: str, command:
     assert len(answers(host.ask(frames[command] * 2, wait_s=0.1))) == 2  # the cut one, and the second of two
 
 
+def test_the_tail_of_the_frame_that_takes_the_op_code_out_is_aimed_at() -> None:
+    host = host_with("the tail of disarming frame 2 is lost after 12 bytes")
+    conf, cmd = (host.board.chip.registers[name] for name in ("CONF", "CMD"))
+    disarming = write_reg((conf, 0))
+    for one in (disarming, *(write_reg((conf, op), (cmd, value)) for op, value in COMMANDS.values()), READ):
+        assert len(answers(host.ask(one, wait_s=0.1))) == 1
+    assert host.ask(disarming, wait_s=0.1) == b""
+
+
 def test_a_cut_read_command_behind_a_poll_of_cmd_burns_the_key_into_another_block() -> None:
     """Seen on the ROM of a real chip: the address that the poll left makes the op code a program command."""
     host = host_with("the tail of read frame 1 is lost after 7 bytes")

@@ -24,6 +24,7 @@ FRAMES, LEDGER_WRITES = 230, 25  # of a run: where a kill may strike
 FROM_HOST, TO_HOST = 3600, 4200  # bytes of a board's run
 COMMANDS = (1, 1, 2, 2, 3)  # of a run to the eFuse controller: one that is resumed gives fewer
 COMMAND_BYTES = 42  # of the frame of one; behind them stands a delay at most
+CONF_BYTES = 26  # of the frame that takes the op code out of it
 
 Draw = Callable[[random.Random, int, str], str]
 # Blocks that the job burns on a chip, with the bits there that it may burn; the others stay as they are.
@@ -73,8 +74,9 @@ KINDS: Mapping[str, Draw] = {
     "cut": lambda r, n, c: f"the link is silent after {r.randrange(1, FROM_HOST)} bytes",
     "lost tail": lambda r, n, c: _cut(r, f"frame {r.randrange(1, FRAMES)}", 15),
     "lost tail of a command": lambda r, n, c: _cut(
-        r, f"{r.choice(('program', 'read'))} frame {r.choice(COMMANDS)}", COMMAND_BYTES
+        r, f"{r.choice(('program', 'read', 'disarming'))} frame {r.choice(COMMANDS)}", COMMAND_BYTES
     ),
+    "lost tail of CONF": lambda r, n, c: _cut(r, f"disarming frame {r.choice(COMMANDS)}", CONF_BYTES),
     "unplugged": lambda r, n, c: f"the port vanishes after {r.randrange(1, FROM_HOST)} bytes",
     "renamed": lambda r, n, c: (
         f"the port vanishes after {r.randrange(1, FROM_HOST)} bytes"

@@ -17,7 +17,7 @@ def _no_read_back() -> None:
 
     def fits(self: Controller, step: Any, reading: Mapping[int, int]) -> bool:
         self._known = dict(self._staged_words(step))
-        self._timing_set = True
+        self._timing_set, self._timing_left = True, ()
         return True
 
     Controller._staging_fits = fits  # type: ignore[method-assign]  # the mutation

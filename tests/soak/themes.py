@@ -110,7 +110,9 @@ PRESSING_IDENTITY: Mapping[str, IdentityTheme] = {
 }  # fmt: skip
 PRESSING_CUT: Mapping[str, Theme] = {
     "no block number in the program command": CUT_COMMANDS,
-    "no harmless read behind a poll": replace(CUT_COMMANDS, kinds=("lost tail",), chips=_RS, kill_share=0.0),
+    "no harmless read behind a poll": replace(
+        CUT_COMMANDS, kinds=("lost tail of CONF",), chips=_RS, kill_share=0.0
+    ),
     "the op code stays in CONF": CUT_COMMANDS,
 }
 EVERY_RULE: Mapping[str, Theme | IdentityTheme] = {**PRESSING, **PRESSING_IDENTITY, **PRESSING_CUT}
