@@ -9,13 +9,13 @@ import pytest
 
 from parburn.sim.efuse_memory import EfuseMemory
 from tests.soak.bench import Bench, Made
-from tests.soak.child import Ended, run_forked
+from tests.soak.child import Crash, Ended, run_forked
 from tests.soak.draw import theme_of
 from tests.soak.identity.campaign import IDENTITY, STEP, IdentityTheme, draw_product
 from tests.soak.identity.checker import IdentityChecker, Played
 from tests.soak.identity.forms import FORMS
 from tests.soak.identity.lines import Line
-from tests.soak.identity.product import People, Product
+from tests.soak.identity.product import WEEK, People, Product
 from tests.test_soak import soak
 
 BOARDS = 3
@@ -71,18 +71,24 @@ class Played3:
     def __exit__(self, *exception: object) -> None:
         self.bench.close()
 
-    def run(self, *, said: tuple[str, str] = ("", ""), fired: tuple[str, ...] = ()) -> list[str]:
+    def run(
+        self,
+        *,
+        said: tuple[str, str] = ("", ""),
+        fired: tuple[str, ...] = (),
+        crash: Crash | None = None,
+    ) -> list[str]:
         """A run, of which the first of `said` is replaced by the second in all that it told."""
         ports = self.bench.set_up(range(BOARDS), {}, seed=1)
         report = self.folder / "report.json"
         ledger = self.folder / "ledger.sqlite"
         words = self.line.command(ports, ledger, declares=True, rng=random.Random(1))
-        ended = run_forked([*words, "--report", str(report)], folder=self.folder)
+        ended = run_forked([*words, "--report", str(report)], folder=self.folder, crash=crash)
         self.bench.settle()
         if said[0]:
             ended = Ended(ended.exit, ended.stdout.replace(*said), ended.stderr)
         boards = dict(zip(ports, range(BOARDS), strict=True))
-        played = Played("main", tuple(self.line.who), boards, ended, report)
+        played = Played(self.line.name, tuple(self.line.who), boards, ended, report)
         return list(self.checker.violations([played], {0: list(fired)}))
 
     def change(self, board: int, block: str, bits: int) -> None:
@@ -138,3 +144,39 @@ def test_a_pass_of_a_chip_that_is_not_whole_is_seen(tmp_path: Path) -> None:
         played.checker._before[0] = played.bench.memory(0).cells
         found = played.run()
         assert any("is not whole" in line for line in found), found
+
+
+def test_a_new_week_stands_in_the_whole_blocks_of_every_line(tmp_path: Path) -> None:
+    product = Product(mac="command", serial="efuse", week="file", whole=True)
+    with Played3(tmp_path, product) as played:
+        other = Line("other", tmp_path / "other", played.people, range(1000, 1006), forms=["csv"])
+        played.people.turn_week()
+        played.line = other
+        assert played.run() == []
+        assert sorted(owner.who for owner in played.checker.owners.values()) == [1000, 1001, 1002]
+        assert played.checker.passed == {0, 1, 2}
+
+
+def test_a_chip_with_the_week_of_an_earlier_load_is_seen(tmp_path: Path) -> None:
+    product = Product(mac="command", serial="efuse", week="file", whole=True)
+    with Played3(tmp_path, product) as played:
+        played.people.week += 1  # the files still hold the week before
+        found = played.run()
+        assert any("is not exact in BLOCK_USR_DATA" in line for line in found), found
+        assert any("BLOCK_USR_DATA that identity 1 has not" in line for line in found), found
+
+
+def test_a_begun_board_goes_on_with_the_week_of_its_plan_and_with_no_other(tmp_path: Path) -> None:
+    with Played3(tmp_path, Product(mac="command", serial="efuse", week="file")) as played:
+        checker = played.checker
+        assert played.run(crash=Crash("program", 1, "before", "ttyUSB0")) == []
+        begun = set(checker.begun) - set(checker.owners)
+        assert 0 in begun
+        played.people.turn_week()
+        assert played.run() == []  # it is refused, and nothing of it is changed
+        assert {checker.week_of(board) for board in begun} == {WEEK}
+        assert not begun & checker.passed
+        for path in tmp_path.glob("ledger.sqlite*"):  # as if nobody had known that it was begun
+            path.unlink()
+        found = played.run()
+        assert any("board 0 (esp32c3): pass, and it holds the week" in line for line in found), found

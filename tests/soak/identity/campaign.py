@@ -600,8 +600,7 @@ class IdentityCampaign:
     def step_week(self) -> None:
         """A file that the script reads is another one now."""
         if self.people.product.week == "file":
-            self.people.week += 1
-            self.main.write_files()
+            self.people.turn_week()
         self.run(self.main, self.boards())
 
     def _require(self, ended: Ended, what: str) -> None:
@@ -679,7 +678,7 @@ class IdentityCampaign:
         owner = checker.owners.get(board)
         if owner is not None and owner.who in self.people.spoiled:
             return False
-        if owner is not None and self.people.product.week and owner.week != self.people.week:
+        if self.people.product.week and checker.week_of(board) != self.people.week:
             return board in checker.passed  # the files of its script are not what they were
         return owner is None or bool(spent)
 

@@ -112,6 +112,7 @@ class IdentityChecker(Struck):
     passed: set[int] = field(default_factory=set)
     spent_elsewhere: dict[tuple[str, int], int] = field(default_factory=dict)
     frozen: dict[int, dict[int, int]] = field(default_factory=dict)
+    begun: dict[int, int] = field(default_factory=dict)  # attempted, by the week; no bit may have come of it
     never: set[int] = field(default_factory=set)  # boards that must not be burned at all
     scrapped: dict[int, dict[int, int]] = field(default_factory=dict)  # cells when it was written off
     twins: frozenset[int] = frozenset()
@@ -158,11 +159,23 @@ class IdentityChecker(Struck):
             yield from self._registers(reached)
         self._before = {board: dict(memory.cells) for board, memory in memories.items()}
         self._recorded = recorded_in(self.ledger)
+        self.begun = {n: self.begun.get(n, self.people.week) for n in self._begun_in(units)}
         self._passed_before = frozenset((u.batch, u.chip, u.mac) for u in units if u.state == "pass")
 
     def forget(self) -> None:
         """The ledger is another one now."""
         self._passed_before = frozenset()
+        there = self._begun_in(units_of(self.ledger))
+        self.begun = {board: week for board, week in self.begun.items() if board in there}
+
+    def week_of(self, board: int) -> int:
+        """The week with which a board was begun, else this one: no other plan goes on with what is begun."""
+        owner = self.owners.get(board)
+        return owner.week if owner is not None else self.begun.get(board, self.people.week)
+
+    def _begun_in(self, units: list[Unit]) -> list[int]:
+        begun = {(u.chip, u.mac) for u in units if u.state in (*UNDER_WAY, "quarantined")}
+        return [n for n in range(self.bench.boards) if n not in self.twins and self.key(n) in begun]
 
     def _name(self, board: int) -> str:
         return f"board {board} ({self.bench.memory(board).chip.name})"
@@ -199,7 +212,7 @@ class IdentityChecker(Struck):
     def _take(self, board: int, who: int) -> None:
         if board in self.twins and self.key(board) in self._recorded:
             self._told_apart = True
-        self.owners[board] = Owner(who, self.people.week)
+        self.owners[board] = Owner(who, self.week_of(board))
         self.known.add(board)
 
     def rebuilt(self, who: tuple[int | None, ...]) -> Iterator[str]:
