@@ -32,6 +32,7 @@ FRAMES, LEDGER_WRITES, WITNESSES = 200, 20, 3
 LONGEST_RUN_S = 2.5  # within which a kill at a random time strikes
 ROUNDS = 6  # until everybody has a record at the end, where values were taken
 ASKED = "Type BURN"
+ENDS_S = 5.0  # until a process that has hung up is gone
 
 OTHER_PURPOSE = 6  # has the bits of the purpose that is wanted, and one more
 MARGIN = 12  # records more than boards
@@ -450,8 +451,8 @@ class IdentityCampaign:
             one = start_forked(words, folder=self.folder, name=str(n), mutation=self.mutation,
                                hasty=bool(faults), asking=waits)  # fmt: skip
             running.append(one)
-            if waits:
-                one.asks(ASKED)
+            if waits and not one.asks(ASKED) and not one.waits(ENDS_S):
+                self.result.violations.append(f"neither asks nor ends: {one.shown}")
         ended: list[Ended] = []
         for n, one in reversed(list(enumerate(running))):
             kill_after_s = None
