@@ -54,13 +54,25 @@ def test_a_line_burns_what_its_files_say_in_every_form(tmp_path: Path, form: str
         assert sorted(owner.who for owner in played.checker.owners.values()) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_deleted_record_is_seen_in_every_form_although_no_batch_is_named(tmp_path: Path, form: str) -> None:
+    with Played3(tmp_path, Product(serial="flag"), form, name="") as played:
+        assert played.run() == []
+        del played.line.who[0]
+        played.line.write_files()
+        assert played.run(forbidden="a record is gone from its place") == []
+        assert '"event": "error"' in played.told, played.told
+
+
 class Played3:
     """Three boards and one line with its checker."""
 
-    def __init__(self, folder: Path, product: Product, form: str = "json object") -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, product: Product, form: str = "json object", *, name: str = "main"
+    ) -> None:
+        self.folder, self.told = folder, ""
         self.people = People(folder, product)
-        self.line = Line("main", folder / "main", self.people, range(1, 7), forms=[form])
+        self.line = Line(name, folder / "main", self.people, range(1, 7), forms=[form])
         self.bench = Bench(folder, [Made("esp32c3")] * BOARDS, seed=1, stay_powered=False)
         self.checker = IdentityChecker(self.bench, folder / "ledger.sqlite", self.people, one_layout=True)
         self.checker.meet()
@@ -77,6 +89,7 @@ class Played3:
         said: tuple[str, str] = ("", ""),
         fired: tuple[str, ...] = (),
         crash: Crash | None = None,
+        forbidden: str = "",
     ) -> list[str]:
         """A run, of which the first of `said` is replaced by the second in all that it told."""
         ports = self.bench.set_up(range(BOARDS), {}, seed=1)
@@ -85,10 +98,11 @@ class Played3:
         words = self.line.command(ports, ledger, declares=True, rng=random.Random(1))
         ended = run_forked([*words, "--report", str(report)], folder=self.folder, crash=crash)
         self.bench.settle()
+        self.told = ended.stdout
         if said[0]:
             ended = Ended(ended.exit, ended.stdout.replace(*said), ended.stderr)
         boards = dict(zip(ports, range(BOARDS), strict=True))
-        played = Played(self.line.name, tuple(self.line.who), boards, ended, report)
+        played = Played(self.line.name, tuple(self.line.who), boards, ended, report, forbidden=forbidden)
         return list(self.checker.violations([played], {0: list(fired)}))
 
     def change(self, board: int, block: str, bits: int) -> None:
