@@ -194,3 +194,34 @@ def test_a_begun_board_goes_on_with_the_week_of_its_plan_and_with_no_other(tmp_p
             path.unlink()
         found = played.run()
         assert any("board 0 (esp32c3): pass, and it holds the week" in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("product", "block", "told"),
+    [
+        (Product(serial="flag", key="saved"), "BLOCK_KEY0", False),  # its key is the chip's, whoever it is
+        (Product(serial="flag", key="saved"), "BLOCK_USR_DATA", True),
+        (Product(serial="flag", key="own"), "BLOCK_KEY0", True),
+    ],
+)
+def test_a_chip_is_free_under_a_new_ledger_only_where_nothing_in_it_tells_whose_it_is(
+    tmp_path: Path, product: Product, block: str, *, told: bool
+) -> None:
+    with Played3(tmp_path, product) as played:
+        checker = played.checker
+        assert played.run() == []
+        kept = played.bench.product(0)
+        memory = kept.product.memory
+        for index, cells in checker.factory[0].items():  # as if it had ended behind this block
+            if index != memory.chip.block_by_name[block].index:
+                memory.cells[index] = cells
+        kept.write()
+        checker.unbind()
+        assert checker.unbound == set()  # this ledger knows them
+        for path in tmp_path.glob("ledger.sqlite*"):
+            path.unlink()
+        checker.unbind()
+        assert checker.unbound == (set() if told else {0})
+        assert not list(checker._bits(0, memory))
+        memory.cells[10] |= 1
+        assert list(checker._bits(0, memory)) != []

@@ -525,6 +525,7 @@ class IdentityCampaign:
                 for board, owner in self.checker.owners.items():
                     if self.checker.key(board) in keys:
                         self.checker.spent_elsewhere[named, owner.who] = board
+        self.checker.unbind()
 
     def _rebuild(self) -> None:
         """The boards tell whose they are. Nothing is burned, and none is bound to another's record."""
@@ -562,6 +563,7 @@ class IdentityCampaign:
         self.checker.passed &= known
         self.copy = None
         self.strangers.update(set(self.checker.owners) - known)
+        self.checker.unbind()
 
     def _keep_copy(self) -> None:
         folder = self.folder / "copy"
@@ -651,9 +653,12 @@ class IdentityCampaign:
         own = {(u.chip, u.mac): u.index for u in units_of(self.ledger) if u.batch == batch and u.spent}
         owners = self.checker.owners
         carried = {one.who for board, one in owners.items() if own.get(self.checker.key(board)) is not None}
+        spent = self.used(line)  # nobody gets these again, and what they say must stay
         for owner in owners.values():
             if owner.who in line.who and owner.who not in carried:
-                self._strike(line, line.who.index(owner.who))
+                place = line.who.index(owner.who)
+                if place + 1 not in spent:
+                    self._strike(line, place)
 
     def _strike(self, line: Line, place: int) -> None:
         """Take a record out: blank it, or where a form has no blanks put one there that nobody has."""
