@@ -142,6 +142,7 @@ class IdentityCampaign:
         self.other = Line("other", folder / "other", self.people, self._others(records), forms=self._forms())
         self.copy: tuple[Path, frozenset[int]] | None = None
         self.strangers: set[int] = set()  # boards that were burned under a ledger that is not this one
+        self.aside: set[int] = set()  # those of them that are not put in again
         self.number = 0
         self.stationed = False  # the first station's script has run
 
@@ -215,7 +216,7 @@ class IdentityCampaign:
     def boards(self, *, without: Sequence[int] = ()) -> list[int]:
         """Some boards, mostly such that are not done."""
         rng = self.rng
-        everybody = [n for n in range(self.bench.boards) if n not in without]
+        everybody = [n for n in range(self.bench.boards) if n not in self.aside.union(without)]
         todo = [n for n in everybody if n not in self.checker.passed]
         seats = rng.randint(*self.theme.seats)
         some = rng.sample(todo, min(len(todo), seats - round(seats * self.theme.done_share)))
@@ -525,7 +526,7 @@ class IdentityCampaign:
                 for board, owner in self.checker.owners.items():
                     if self.checker.key(board) in keys:
                         self.checker.spent_elsewhere[named, owner.who] = board
-        self.checker.unbind()
+        self._set_aside()
 
     def _rebuild(self) -> None:
         """The boards tell whose they are. Nothing is burned, and none is bound to another's record."""
@@ -563,7 +564,18 @@ class IdentityCampaign:
         self.checker.passed &= known
         self.copy = None
         self.strangers.update(set(self.checker.owners) - known)
+        self._set_aside()
+
+    def _set_aside(self) -> None:
+        """Boards that another ledger does not know are not put in again where one bit is all that tells whose
+        they are, and their block takes a second one: nothing but the lost ledger kept that from them."""
         self.checker.unbind()
+        product, known = self.people.product, {(u.chip, u.mac) for u in units_of(self.ledger) if u.spent}
+        for board in self.checker.owners if product.serial == "flag" and not product.mac else ():
+            memory = self.bench.memory(board)
+            coded = memory.pgm or memory.field_bits(memory.chip.coding)
+            if self.checker.key(board) not in known and not coded:
+                self.aside.add(board)
 
     def _keep_copy(self) -> None:
         folder = self.folder / "copy"
