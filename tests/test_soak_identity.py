@@ -11,8 +11,9 @@ from parburn.sim.efuse_memory import EfuseMemory
 from tests.soak.bench import Bench, Made
 from tests.soak.child import Crash, Ended, run_forked
 from tests.soak.draw import theme_of
-from tests.soak.identity.campaign import IDENTITY, STEP, IdentityTheme, draw_product
-from tests.soak.identity.checker import IdentityChecker, Played
+from tests.soak.identity import campaign
+from tests.soak.identity.campaign import IDENTITY, STEP, IdentityCampaign, IdentityTheme, draw_product
+from tests.soak.identity.checker import USED_BEFORE, IdentityChecker, Played, Unit
 from tests.soak.identity.forms import FORMS
 from tests.soak.identity.lines import Line
 from tests.soak.identity.product import WEEK, People, Product
@@ -225,3 +226,17 @@ def test_a_chip_is_free_under_a_new_ledger_only_where_nothing_in_it_tells_whose_
         assert not list(checker._bits(0, memory))
         memory.cells[10] |= 1
         assert list(checker._bits(0, memory)) != []
+
+
+def test_a_line_without_a_name_is_the_batch_whose_records_chips_carry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = Unit("config-1", "esp32", "24:0a:c4:00:00:01", 1, "pass", True, USED_BEFORE)
+    burned = Unit("renamed", "esp32", "24:0a:c4:00:00:02", 3, "pass", True, "")
+    units = [used]
+    monkeypatch.setattr(campaign, "units_of", lambda ledger: units)
+    one = IdentityCampaign(1, tmp_path, IDENTITY, "")
+    one.main.name = ""
+    assert (one.batch_by_content(), one.used(one.main), one.carried(one.main)) == ("config-1", [1], [])
+    units.append(burned)
+    assert (one.batch_by_content(), one.used(one.main), one.carried(one.main)) == ("renamed", [3], [3])

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.soak.bench import Bench, Made
 from tests.soak.campaign import CHIPS, COMMAND_BYTES, COMMANDS, KINDS, Result
 from tests.soak.child import KILLED, Crash, Ended, start_forked
-from tests.soak.identity.checker import IdentityChecker, Played, units_of
+from tests.soak.identity.checker import USED_BEFORE, IdentityChecker, Played, units_of
 from tests.soak.identity.forms import FORMS
 from tests.soak.identity.lines import FIRST_STATION, Line
 from tests.soak.identity.product import FIRST_OF_OTHERS, USER, People, Product
@@ -32,6 +32,7 @@ FRAMES, LEDGER_WRITES, WITNESSES = 200, 20, 3
 LONGEST_RUN_S = 2.5  # within which a kill at a random time strikes
 ROUNDS = 6  # until everybody has a record at the end, where values were taken
 ASKED = "Type BURN"
+RENAMED = "renamed"  # what a batch is called by somebody who does not know its name
 ENDS_S = 5.0  # until a process that has hung up is gone
 
 OTHER_PURPOSE = 6  # has the bits of the purpose that is wanted, and one more
@@ -343,9 +344,19 @@ class IdentityCampaign:
         batch = line.name or self.batch_by_content()
         return sorted(u.index for u in units_of(self.ledger) if u.batch == batch and u.spent and u.index)
 
+    def carried(self, line: Line) -> list[int]:
+        """Those of them whose records the ledger knows."""
+        batch = line.name or self.batch_by_content()
+        units = [u for u in units_of(self.ledger) if u.batch == batch and u.reason != USED_BEFORE]
+        return sorted(u.index for u in units if u.spent and u.index)
+
     def batch_by_content(self) -> str:
-        """The name that the ledger has given to the line that names no batch."""
-        return next((u.batch for u in units_of(self.ledger) if u.batch.startswith("config-")), "")
+        """The batch of the line that names none. Records that chips carry tell it; where nothing is known but
+        that indexes are used, the same files may be another batch's by now."""
+        units = [u for u in units_of(self.ledger) if u.batch.startswith("config-") or u.batch == RENAMED]
+        carrying = [u for u in units if u.spent and u.reason != USED_BEFORE]
+        own = [u for u in units if u.batch != RENAMED]
+        return next((u.batch for u in (*carrying, *own)), "")
 
     def step_run(self) -> None:
         """The daily run."""
@@ -380,12 +391,12 @@ class IdentityCampaign:
 
     def step_shift(self) -> None:
         """A row that a chip carries is deleted: all that follow move up."""
-        used = self.used(self.main)
-        if not used or (not self.main.name and len(used) < 2):  # nothing would tell that it is this batch
+        carried = self.carried(self.main)
+        if len(carried) < (1 if self.main.name else 2):  # nothing would tell that it is this batch
             self.step_run()
             return
         before = list(self.main.who)
-        del self.main.who[self.rng.choice(used) - 1]
+        del self.main.who[self.rng.choice(carried) - 1]
         self.main.write_files()
         self.run(self.main, self.boards(), forbidden="a record that a chip carries is gone from its place")
         self.main.who = before
@@ -409,7 +420,7 @@ class IdentityCampaign:
 
     def step_renamed(self) -> None:
         """The first line's files under another batch's name."""
-        name, self.main.name = self.main.name, "renamed"
+        name, self.main.name = self.main.name, RENAMED
         self.run(self.main, self.boards())
         self.main.name = name
 

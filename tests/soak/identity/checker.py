@@ -23,6 +23,7 @@ from tests.soak.identity.product import FIRST_FLAG, FIRST_OF_OTHERS, MAC_AT, SER
 
 NOBODY = FIRST_OF_OTHERS + 63  # an identity that no record has
 UNCHANGED = ("already-pass", "failed", "refused", "no-answer")
+USED_BEFORE = "used before this ledger"  # why a unit is spent of which nothing but its index is known
 PASSED = ("pass", "already-pass")
 UNDER_WAY = ("burn-attempted", "burned", "verified", "locked", "incomplete")
 _STEPS = re.compile(r"(?:all (\d+)|(\d+) of \d+) steps")
@@ -376,7 +377,7 @@ class IdentityChecker(Struck):
 
     def _unit(self, board: int, unit: Unit, memory: EfuseMemory) -> Iterator[str]:
         name = self._name(board)
-        if unit.state == "pass" and unit.index is not None and unit.reason != "used before this ledger":
+        if unit.state == "pass" and unit.index is not None and unit.reason != USED_BEFORE:
             if board not in self.owners:
                 if board not in self.twins:
                     yield f"{name} passed in the ledger as index {unit.index}, and was never burned"
