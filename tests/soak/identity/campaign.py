@@ -532,12 +532,23 @@ class IdentityCampaign:
             rows = [u for u in kept if u.batch == named]
             used.write_text("".join(f"{u.index},{u.chip},{u.mac}\n" for u in rows))
             self._require(self.command("import-used", str(used), "--batch", named, "--why", "lost"), "import")
-            if self.main.name:
-                keys = {(u.chip, u.mac) for u in rows}
-                for board, owner in self.checker.owners.items():
-                    if self.checker.key(board) in keys:
-                        self.checker.spent_elsewhere[named, owner.who] = board
+            keys = {(u.chip, u.mac) for u in rows}
+            for board, owner in self.checker.owners.items():
+                if self.checker.key(board) in keys:
+                    self.checker.spent_elsewhere[named, owner.who] = board
+            if not self.main.name:
+                self._go_on_by_name(named)
         self._set_aside()
+
+    def _go_on_by_name(self, name: str) -> None:
+        """A line that never named its batch has grown, and now its used indexes are all that is known."""
+        self.main.who.append(
+            1 + max(who for who in self.main.who if who is not None and who < FIRST_OF_OTHERS)
+        )
+        self.main.write_files()
+        told = "which records its used indexes had is not known"
+        self.run(self.main, self.boards(), kills=False, forbidden=told)
+        self.main.name = name
 
     def _rebuild(self) -> None:
         """The boards tell whose they are. Nothing is burned, and none is bound to another's record."""
