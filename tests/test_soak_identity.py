@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,12 @@ def test_a_line_without_a_name_is_the_batch_whose_records_chips_carry(
     assert (one.batch_by_content(), one.used(one.main), one.carried(one.main)) == ("config-1", [1], [])
     units.append(burned)
     assert (one.batch_by_content(), one.used(one.main), one.carried(one.main)) == ("renamed", [3], [3])
+
+
+@pytest.mark.parametrize("seed", range(1, 3))
+def test_an_old_copy_is_put_back_with_its_witness_and_without(tmp_path: Path, seed: int) -> None:
+    chips = (Made("esp32c3"),)
+    theme = replace(IDENTITY, steps=(("run", 1.0), ("old", 3.0)), runs=(8, 8), chips=chips, kill_share=0.0)
+    one = IdentityCampaign(seed, tmp_path, replace(theme, fault_share=0.0, boards=(4, 5)), "")
+    one.play()
+    assert one.result.violations == []

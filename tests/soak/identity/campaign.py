@@ -567,10 +567,10 @@ class IdentityCampaign:
             return
         folder, known = self.copy
         with_witness = self.rng.random() < 0.5
+        newer = is_older(folder, self.ledger)
         for path in self._files_of_ledger():
             if with_witness or not path.name.endswith(".witness"):
                 path.unlink()
-        newer = units_of_text(self.ledger, folder)
         for path in folder.iterdir():
             if with_witness or not path.name.endswith(".witness"):
                 shutil.copy(path, self.folder / path.name)
@@ -728,7 +728,7 @@ def theme_waits(rng: random.Random) -> bool:
     return rng.random() < 0.1
 
 
-def units_of_text(ledger: Path, folder: Path) -> bool:
+def is_older(folder: Path, ledger: Path) -> bool:
     """Whether the copy in a folder is older than its ledger's witness."""
     now = json.loads(ledger.with_name(ledger.name + ".witness").read_text())
     then = json.loads((folder / (ledger.name + ".witness")).read_text())
