@@ -48,9 +48,11 @@ def test_every_step_and_every_way_to_burn_is_drawn() -> None:
         assert {getattr(one, flag) for one in products} == {True, False}
 
 
+@pytest.mark.parametrize("how", ["", "line ends", "spaces"])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_line_burns_what_its_files_say_in_every_form(tmp_path: Path, form: str) -> None:
+def test_a_line_burns_what_its_files_say_in_every_form(tmp_path: Path, form: str, how: str) -> None:
     with Played3(tmp_path, Product(mac="command", serial="efuse", key="own"), form) as played:
+        played.line.write_files(how)
         assert played.run() == []
         assert played.checker.passed == {0, 1, 2}
         assert sorted(owner.who for owner in played.checker.owners.values()) == [1, 2, 3]

@@ -119,10 +119,10 @@ FORMS: Mapping[str, Form] = {
 }  # fmt: skip
 
 
-def rewritten(text: str, how: str) -> str:
-    """The same records, written in another way: other line ends, or MACs in capitals with dashes."""
+def rewritten(text: str, how: str, form: Form) -> str:
+    """The same records, written in another way: other line ends, or spaces where they mean nothing."""
     if how == "line ends":
         return text.replace("\n", "\r\n")
-    if how == "spaces":
-        return text + "\n" if not text.startswith("{") else "\n " + text
+    if how == "spaces":  # a line that is put before others would move them
+        return "\n " + text if form.ending == "json" else text + "\n"
     return text

@@ -77,7 +77,7 @@ class Line:
         for path, form, columns in self.files:
             names = (TITLE, *columns) if form.titled else columns
             part = [None if row is None else {name: row[name] for name in names} for row in rows]
-            path.write_bytes(rewritten(form.write(part), how).encode())
+            path.write_bytes(rewritten(form.write(part), how, form).encode())
 
     def command(
         self, ports: Sequence[str], ledger: Path, *, declares: bool, rng: random.Random, asking: bool = False
