@@ -361,6 +361,29 @@ def test_import_used_without_a_batch_asks_for_it(line: Line) -> None:
     assert parburn(*words, "--batch", "new", state=line.folder / "state").exit == 0
 
 
+def test_beside_a_batch_of_which_only_used_indexes_are_known_another_is_begun_by_name_only(
+    line: Line,
+) -> None:
+    text = "serial = json.load(args.configfiles[0])[str(args.index)]\n"
+    why = ("--why", "the disk died")
+    assert parburn("ledger", "init", *why, state=line.folder / "state").exit == 0
+    line.write("used.txt", "1-2\n")
+    used = ("ledger", "import-used", line.folder / "used.txt", "--batch", "lamp", *why)
+    assert parburn(*used, state=line.folder / "state").exit == 0
+    line.write("serials.json", json.dumps({str(n): 1000 + n for n in range(1, 5)}))
+    unnamed = line.burn(0, files=("serials.json",), text=text)
+    assert unnamed.exit == 3, said(unnamed)
+    assert "Of the batch lamp it is known which indexes are used" in said(unnamed)
+    assert "--batch lamp" in said(unnamed)
+    assert line.serials() == [0, 0, 0, 0]
+    assert line.burn(0, files=("serials.json",), text=text, more=("--batch", "lamp")).exit == 0
+    assert line.burn(1, files=("serials.json",), text=text).exit == 0  # what a chip carries tells the batch
+    assert line.serials() == [1003, 1004, 0, 0]
+    line.write("others.json", json.dumps({"1": 2001}))
+    assert line.burn(2, files=("others.json",), text=text).exit == 0
+    assert line.serials() == [1003, 1004, 2001, 0]
+
+
 @pytest.mark.parametrize("name", ["serials.csv", "serials.json"])
 def test_indexes_that_are_serial_numbers_are_found_without_counting_up_to_them(line: Line, name: str) -> None:
     numbers = [26480001, 26490007, 400000000]

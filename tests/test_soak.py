@@ -9,9 +9,12 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from parburn.sim.faults import SENTENCES, parse_fault
 from tests.rig import ROOT
-from tests.soak.campaign import KINDS
+from tests.soak.campaign import KINDS, MIXED, Campaign
+from tests.soak.draw import run_campaign
 
 
 def soak(*arguments: object, module: str = "tests.soak", timeout_s: float = 600.0) -> dict[str, Any]:
@@ -30,6 +33,7 @@ def test_a_few_hundred_board_runs_lose_nothing() -> None:
     found = soak("--theme", "faults", "--runs", 400, "--seed", 1)
     assert found["violations"] == 0, found["text"]
     assert found["board runs"] >= 400
+    assert 0 < found["slowest campaign"]["seconds"] <= found["seconds"]
     assert found["killed"] >= 10
     assert found["faults struck"] >= 50
     assert found["result pass"] >= 100
@@ -46,3 +50,13 @@ def test_the_soak_draws_every_sentence_of_the_fault_language() -> None:
         assert any(re.fullmatch(pattern, one, re.IGNORECASE) for one in drawn), f"never drawn: {example}"
     for one in drawn:
         parse_fault(one, seed="1")
+
+
+def test_a_campaign_that_breaks_off_is_a_violation_of_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hangs(self: Campaign) -> None:
+        raise AssertionError("parburn hangs: --ports ttyUSB0")
+
+    monkeypatch.setattr(Campaign, "play", hangs)
+    result = run_campaign(7, theme=MIXED)
+    assert result.seed == 7
+    assert "parburn hangs: --ports ttyUSB0" in result.violations[0]

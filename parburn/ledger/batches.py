@@ -12,8 +12,8 @@ with an override that somebody must name:
 `shares_with` is the narrow way: equal records are taken with the chips of one other batch.
 
 Without a name the batch is found by content: the very same files, or files that hold every record which its
-chips carry, at its index. How records lie in a file is remembered by the batch. Works within the caller's
-transaction.
+chips carry, at its index. Beside a batch of which only used indexes are known another one must be named. How
+records lie in a file is remembered by the batch. Works within the caller's transaction.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from parburn.ledger.base import BatchSpec, ConfigView
 from parburn.ledger.writer import Transaction
 
 WITHOUT_CONFIG = "default"  # the batch of runs without name and config files
+USED_BEFORE = "used before this ledger"  # the reason of a unit of which nothing but its index was imported
 _LOOKED_AT = 100  # records of another batch, to see whether changed files are its own
 _BLANK_IT = "A record that is not to be used is blanked, not deleted: all that follow would move up."
 
@@ -91,6 +92,8 @@ def find_batch(transaction: Transaction, spec: BatchSpec, overrides: frozenset[O
     row = connection.execute("SELECT id FROM batches WHERE name = ?", (name,)).fetchone()
     batch = Batch(row[0] if row else -1, name, spec._replace(config=view), overrides)
     batch = batch._replace(shares=shares | _remembered_shares(connection, batch.id))
+    if not spec.name:
+        _refuse_beside_used(connection, batch)
     known = _is_known(connection, batch)
     _refuse_unlearned(connection, batch)
     if not known:
@@ -275,6 +278,30 @@ def _unlearned(connection: sqlite3.Connection, batch: int | None = None) -> str:
         (batch,),
     ).fetchone()
     return "" if row is None else str(row[0])
+
+
+def _refuse_beside_used(connection: sqlite3.Connection, batch: Batch) -> None:
+    """Raise BatchRefused for a batch that nobody named, without chips, beside one of imported indexes only.
+
+    No file tells whether it is that batch, and each of its records would be given out again.
+    """
+    if not batch.spec.uses_index or Override.SHARED_RECORDS in batch.overrides:
+        return
+    if _any_unit(connection, "batch = ? AND spent", batch.id):
+        return
+    for number, name in connection.execute("SELECT id, name FROM batches ORDER BY name").fetchall():
+        imported = _any_unit(connection, "batch = ? AND spent AND reason = ?", number, USED_BEFORE)
+        if imported and next(_carried(connection, number), None) is None:
+            raise BatchRefused(
+                f"Of the batch {name} it is known which indexes are used, and not what their records say: "
+                "whether this run is of that batch cannot be known.",
+                hint=f"Nothing was burned. If it is: --batch {shlex.quote(name)}. If it has nothing to do "
+                "with it: --batch and another name.",
+            )
+
+
+def _any_unit(connection: sqlite3.Connection, condition: str, *values: object) -> bool:
+    return connection.execute(f"SELECT 1 FROM units WHERE {condition} LIMIT 1", values).fetchone() is not None
 
 
 def _refuse_same_content(connection: sqlite3.Connection, batch: Batch) -> None:

@@ -17,7 +17,7 @@ from parburn.errors import LedgerUnusable, UnitRefused, UsageError
 from parburn.ledger import history, schema
 from parburn.ledger.allocate import end_dead_runs
 from parburn.ledger.base import State, check_transition
-from parburn.ledger.batches import WITHOUT_CONFIG
+from parburn.ledger.batches import USED_BEFORE, WITHOUT_CONFIG
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.other import read_other
 from parburn.ledger.place import check_place, default_path, leftovers
@@ -299,8 +299,8 @@ def _mark_used(
         )
     unit = connection.execute(
         "INSERT INTO units (batch, chip, mac, unique_id, idx, state, spent, reason, changed)"
-        " VALUES (?, ?, ?, ?, ?, ?, 1, 'used before this ledger', ?)",
-        (batch, entry.chip, entry.mac, unique_id, index, State.PASS.value, transaction.at),
+        " VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?)",
+        (batch, entry.chip, entry.mac, unique_id, index, State.PASS.value, USED_BEFORE, transaction.at),
     ).lastrowid
     transaction.history.append(
         "imported",

@@ -64,8 +64,10 @@ def main() -> int:
     counts: Counter[str] = Counter()
     kinds = kinds_of(THEMES.get(given.theme))
     bad: list[Result] = []
+    slowest = Result(given.seed)
     for result in results(given.seed, given.jobs, given.theme, mutation):
         counts.update(result.counts)
+        slowest = max(slowest, result, key=lambda one: one.seconds)
         if result.violations:
             bad.append(result)
             shown = "\n  ".join(result.violations[:SHOWN])
@@ -77,6 +79,7 @@ def main() -> int:
     summary = {
         "seed": given.seed,
         "seconds": round(time.monotonic() - began),
+        "slowest campaign": {"seed": slowest.seed, "seconds": round(slowest.seconds)},
         **dict(sorted(counts.items())),
         "kinds that never struck": [kind for kind in kinds if not counts[f"struck {kind}"]],
         "violations": sum(len(result.violations) for result in bad),

@@ -140,6 +140,7 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 class Campaign:

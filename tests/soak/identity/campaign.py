@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.soak.bench import Bench, Made
 from tests.soak.campaign import CHIPS, COMMAND_BYTES, COMMANDS, KINDS, Result
 from tests.soak.child import KILLED, Crash, Ended, start_forked
-from tests.soak.identity.checker import IdentityChecker, Played, units_of
+from tests.soak.identity.checker import USED_BEFORE, IdentityChecker, Played, units_of
 from tests.soak.identity.forms import FORMS
 from tests.soak.identity.lines import FIRST_STATION, Line
 from tests.soak.identity.product import FIRST_OF_OTHERS, USER, People, Product
@@ -32,6 +32,8 @@ FRAMES, LEDGER_WRITES, WITNESSES = 200, 20, 3
 LONGEST_RUN_S = 2.5  # within which a kill at a random time strikes
 ROUNDS = 6  # until everybody has a record at the end, where values were taken
 ASKED = "Type BURN"
+RENAMED = "renamed"  # what a batch is called by somebody who does not know its name
+ENDS_S = 5.0  # until a process that has hung up is gone
 
 OTHER_PURPOSE = 6  # has the bits of the purpose that is wanted, and one more
 MARGIN = 12  # records more than boards
@@ -141,6 +143,7 @@ class IdentityCampaign:
         self.other = Line("other", folder / "other", self.people, self._others(records), forms=self._forms())
         self.copy: tuple[Path, frozenset[int]] | None = None
         self.strangers: set[int] = set()  # boards that were burned under a ledger that is not this one
+        self.aside: set[int] = set()  # those of them that are not put in again
         self.number = 0
         self.stationed = False  # the first station's script has run
 
@@ -214,7 +217,7 @@ class IdentityCampaign:
     def boards(self, *, without: Sequence[int] = ()) -> list[int]:
         """Some boards, mostly such that are not done."""
         rng = self.rng
-        everybody = [n for n in range(self.bench.boards) if n not in without]
+        everybody = [n for n in range(self.bench.boards) if n not in self.aside.union(without)]
         todo = [n for n in everybody if n not in self.checker.passed]
         seats = rng.randint(*self.theme.seats)
         some = rng.sample(todo, min(len(todo), seats - round(seats * self.theme.done_share)))
@@ -341,9 +344,19 @@ class IdentityCampaign:
         batch = line.name or self.batch_by_content()
         return sorted(u.index for u in units_of(self.ledger) if u.batch == batch and u.spent and u.index)
 
+    def carried(self, line: Line) -> list[int]:
+        """Those of them whose records the ledger knows."""
+        batch = line.name or self.batch_by_content()
+        units = [u for u in units_of(self.ledger) if u.batch == batch and u.reason != USED_BEFORE]
+        return sorted(u.index for u in units if u.spent and u.index)
+
     def batch_by_content(self) -> str:
-        """The name that the ledger has given to the line that names no batch."""
-        return next((u.batch for u in units_of(self.ledger) if u.batch.startswith("config-")), "")
+        """The batch of the line that names none. Records that chips carry tell it; where nothing is known but
+        that indexes are used, the same files may be another batch's by now."""
+        units = [u for u in units_of(self.ledger) if u.batch.startswith("config-") or u.batch == RENAMED]
+        carrying = [u for u in units if u.spent and u.reason != USED_BEFORE]
+        own = [u for u in units if u.batch != RENAMED]
+        return next((u.batch for u in (*carrying, *own)), "")
 
     def step_run(self) -> None:
         """The daily run."""
@@ -378,12 +391,12 @@ class IdentityCampaign:
 
     def step_shift(self) -> None:
         """A row that a chip carries is deleted: all that follow move up."""
-        used = self.used(self.main)
-        if not used or (not self.main.name and len(used) < 2):  # nothing would tell that it is this batch
+        carried = self.carried(self.main)
+        if len(carried) < (1 if self.main.name else 2):  # nothing would tell that it is this batch
             self.step_run()
             return
         before = list(self.main.who)
-        del self.main.who[self.rng.choice(used) - 1]
+        del self.main.who[self.rng.choice(carried) - 1]
         self.main.write_files()
         self.run(self.main, self.boards(), forbidden="a record that a chip carries is gone from its place")
         self.main.who = before
@@ -407,7 +420,7 @@ class IdentityCampaign:
 
     def step_renamed(self) -> None:
         """The first line's files under another batch's name."""
-        name, self.main.name = self.main.name, "renamed"
+        name, self.main.name = self.main.name, RENAMED
         self.run(self.main, self.boards())
         self.main.name = name
 
@@ -450,8 +463,8 @@ class IdentityCampaign:
             one = start_forked(words, folder=self.folder, name=str(n), mutation=self.mutation,
                                hasty=bool(faults), asking=waits)  # fmt: skip
             running.append(one)
-            if waits:
-                one.asks(ASKED)
+            if waits and not one.asks(ASKED) and not one.waits(ENDS_S):
+                self.result.violations.append(f"neither asks nor ends: {one.shown}")
         ended: list[Ended] = []
         for n, one in reversed(list(enumerate(running))):
             kill_after_s = None
@@ -519,11 +532,23 @@ class IdentityCampaign:
             rows = [u for u in kept if u.batch == named]
             used.write_text("".join(f"{u.index},{u.chip},{u.mac}\n" for u in rows))
             self._require(self.command("import-used", str(used), "--batch", named, "--why", "lost"), "import")
-            if self.main.name:
-                keys = {(u.chip, u.mac) for u in rows}
-                for board, owner in self.checker.owners.items():
-                    if self.checker.key(board) in keys:
-                        self.checker.spent_elsewhere[named, owner.who] = board
+            keys = {(u.chip, u.mac) for u in rows}
+            for board, owner in self.checker.owners.items():
+                if self.checker.key(board) in keys:
+                    self.checker.spent_elsewhere[named, owner.who] = board
+            if not self.main.name:
+                self._go_on_by_name(named)
+        self._set_aside()
+
+    def _go_on_by_name(self, name: str) -> None:
+        """A line that never named its batch has grown, and now its used indexes are all that is known."""
+        self.main.who.append(
+            1 + max(who for who in self.main.who if who is not None and who < FIRST_OF_OTHERS)
+        )
+        self.main.write_files()
+        told = "which records its used indexes had is not known"
+        self.run(self.main, self.boards(), kills=False, forbidden=told)
+        self.main.name = name
 
     def _rebuild(self) -> None:
         """The boards tell whose they are. Nothing is burned, and none is bound to another's record."""
@@ -542,10 +567,10 @@ class IdentityCampaign:
             return
         folder, known = self.copy
         with_witness = self.rng.random() < 0.5
+        newer = is_older(folder, self.ledger)
         for path in self._files_of_ledger():
             if with_witness or not path.name.endswith(".witness"):
                 path.unlink()
-        newer = units_of_text(self.ledger, folder)
         for path in folder.iterdir():
             if with_witness or not path.name.endswith(".witness"):
                 shutil.copy(path, self.folder / path.name)
@@ -561,6 +586,18 @@ class IdentityCampaign:
         self.checker.passed &= known
         self.copy = None
         self.strangers.update(set(self.checker.owners) - known)
+        self._set_aside()
+
+    def _set_aside(self) -> None:
+        """Boards that another ledger does not know are not put in again where one bit is all that tells whose
+        they are, and their block takes a second one: nothing but the lost ledger kept that from them."""
+        self.checker.unbind()
+        product, known = self.people.product, {(u.chip, u.mac) for u in units_of(self.ledger) if u.spent}
+        for board in self.checker.owners if product.serial == "flag" and not product.mac else ():
+            memory = self.bench.memory(board)
+            coded = memory.pgm or memory.field_bits(memory.chip.coding)
+            if self.checker.key(board) not in known and not coded:
+                self.aside.add(board)
 
     def _keep_copy(self) -> None:
         folder = self.folder / "copy"
@@ -600,8 +637,7 @@ class IdentityCampaign:
     def step_week(self) -> None:
         """A file that the script reads is another one now."""
         if self.people.product.week == "file":
-            self.people.week += 1
-            self.main.write_files()
+            self.people.turn_week()
         self.run(self.main, self.boards())
 
     def _require(self, ended: Ended, what: str) -> None:
@@ -651,9 +687,12 @@ class IdentityCampaign:
         own = {(u.chip, u.mac): u.index for u in units_of(self.ledger) if u.batch == batch and u.spent}
         owners = self.checker.owners
         carried = {one.who for board, one in owners.items() if own.get(self.checker.key(board)) is not None}
+        spent = self.used(line)  # nobody gets these again, and what they say must stay
         for owner in owners.values():
             if owner.who in line.who and owner.who not in carried:
-                self._strike(line, line.who.index(owner.who))
+                place = line.who.index(owner.who)
+                if place + 1 not in spent:
+                    self._strike(line, place)
 
     def _strike(self, line: Line, place: int) -> None:
         """Take a record out: blank it, or where a form has no blanks put one there that nobody has."""
@@ -679,7 +718,7 @@ class IdentityCampaign:
         owner = checker.owners.get(board)
         if owner is not None and owner.who in self.people.spoiled:
             return False
-        if owner is not None and self.people.product.week and owner.week != self.people.week:
+        if self.people.product.week and checker.week_of(board) != self.people.week:
             return board in checker.passed  # the files of its script are not what they were
         return owner is None or bool(spent)
 
@@ -689,7 +728,7 @@ def theme_waits(rng: random.Random) -> bool:
     return rng.random() < 0.1
 
 
-def units_of_text(ledger: Path, folder: Path) -> bool:
+def is_older(folder: Path, ledger: Path) -> bool:
     """Whether the copy in a folder is older than its ledger's witness."""
     now = json.loads(ledger.with_name(ledger.name + ".witness").read_text())
     then = json.loads((folder / (ledger.name + ".witness")).read_text())

@@ -19,9 +19,11 @@ from typing import Any, NamedTuple
 from parburn.sim.efuse_memory import EfuseMemory
 from tests.soak.checker import DAMAGE, Struck, same
 from tests.soak.child import KILLED, Ended
-from tests.soak.identity.product import FIRST_FLAG, MAC_AT, SERIAL_AT, UID_AT, USER, People
+from tests.soak.identity.product import FIRST_FLAG, FIRST_OF_OTHERS, MAC_AT, SERIAL_AT, UID_AT, USER, People
 
+NOBODY = FIRST_OF_OTHERS + 63  # an identity that no record has
 UNCHANGED = ("already-pass", "failed", "refused", "no-answer")
+USED_BEFORE = "used before this ledger"  # why a unit is spent of which nothing but its index is known
 PASSED = ("pass", "already-pass")
 UNDER_WAY = ("burn-attempted", "burned", "verified", "locked", "incomplete")
 _STEPS = re.compile(r"(?:all (\d+)|(\d+) of \d+) steps")
@@ -112,6 +114,8 @@ class IdentityChecker(Struck):
     passed: set[int] = field(default_factory=set)
     spent_elsewhere: dict[tuple[str, int], int] = field(default_factory=dict)
     frozen: dict[int, dict[int, int]] = field(default_factory=dict)
+    unbound: set[int] = field(default_factory=set)  # under this ledger they may become another identity
+    begun: dict[int, int] = field(default_factory=dict)  # attempted, by the week; no bit may have come of it
     never: set[int] = field(default_factory=set)  # boards that must not be burned at all
     scrapped: dict[int, dict[int, int]] = field(default_factory=dict)  # cells when it was written off
     twins: frozenset[int] = frozenset()
@@ -140,7 +144,7 @@ class IdentityChecker(Struck):
             changed = memory.cells != self._before[board]
             if changed and board not in at_work:
                 yield f"{self._name(board)} changed and was in no run"
-            elif changed and board not in self.owners:
+            elif changed and not self._has_owner(board):
                 yield from self._find_owner(board, at_work[board], units)
         for run in runs:
             yield from self._results(run, memories)
@@ -158,11 +162,38 @@ class IdentityChecker(Struck):
             yield from self._registers(reached)
         self._before = {board: dict(memory.cells) for board, memory in memories.items()}
         self._recorded = recorded_in(self.ledger)
+        self.begun = {n: self.begun.get(n, self.people.week) for n in self._begun_in(units)}
         self._passed_before = frozenset((u.batch, u.chip, u.mac) for u in units if u.state == "pass")
 
     def forget(self) -> None:
         """The ledger is another one now."""
         self._passed_before = frozenset()
+        there = self._begun_in(units_of(self.ledger))
+        self.begun = {board: week for board, week in self.begun.items() if board in there}
+
+    def unbind(self) -> None:
+        """The ledger is another one, and has been told all that it will be: boards of which it knows nothing,
+        and in which no block tells whose they are, may become another identity."""
+        bound = {(unit.chip, unit.mac) for unit in units_of(self.ledger) if unit.spent}
+        self.unbound = {n for n in self.owners if self.key(n) not in bound and not self._tells_whose(n)}
+
+    def _tells_whose(self, board: int) -> bool:
+        """Whether anything was burned into a block that would hold something else of another identity."""
+        cells, own, others = self.bench.memory(board).cells, self.cells(board), self.cells(board, who=NOBODY)
+        return any(cells[n] != self.factory[board][n] and own[n] != others[n] for n in cells)
+
+    def week_of(self, board: int) -> int:
+        """The week with which a board was begun, else this one: no other plan goes on with what is begun."""
+        if self._has_owner(board):
+            return self.owners[board].week
+        return self.begun.get(board, self.people.week)
+
+    def _has_owner(self, board: int) -> bool:
+        return board in self.owners and board not in self.unbound
+
+    def _begun_in(self, units: list[Unit]) -> list[int]:
+        begun = {(u.chip, u.mac) for u in units if u.state in (*UNDER_WAY, "quarantined")}
+        return [n for n in range(self.bench.boards) if n not in self.twins and self.key(n) in begun]
 
     def _name(self, board: int) -> str:
         return f"board {board} ({self.bench.memory(board).chip.name})"
@@ -199,7 +230,8 @@ class IdentityChecker(Struck):
     def _take(self, board: int, who: int) -> None:
         if board in self.twins and self.key(board) in self._recorded:
             self._told_apart = True
-        self.owners[board] = Owner(who, self.people.week)
+        self.owners[board] = Owner(who, self.week_of(board))
+        self.unbound.discard(board)
         self.known.add(board)
 
     def rebuilt(self, who: tuple[int | None, ...]) -> Iterator[str]:
@@ -269,7 +301,7 @@ class IdentityChecker(Struck):
         if who is None:
             yield f"{name}: {said} as index {index}, and the files have no record there"
         else:
-            if board not in self.owners:
+            if not self._has_owner(board):
                 self._take(board, who)
             if who != self.owners[board].who:
                 yield f"{name}: {said} as identity {who}, and it is {self.owners[board].who}"
@@ -345,7 +377,7 @@ class IdentityChecker(Struck):
 
     def _unit(self, board: int, unit: Unit, memory: EfuseMemory) -> Iterator[str]:
         name = self._name(board)
-        if unit.state == "pass" and unit.index is not None and unit.reason != "used before this ledger":
+        if unit.state == "pass" and unit.index is not None and unit.reason != USED_BEFORE:
             if board not in self.owners:
                 if board not in self.twins:
                     yield f"{name} passed in the ledger as index {unit.index}, and was never burned"
@@ -370,14 +402,20 @@ class IdentityChecker(Struck):
 
     # What the chips hold --------------------------------------------------------------------------------
 
-    def cells(self, board: int, *, first_part: bool = False) -> dict[int, int]:
-        """What a board holds when it is whole, or when it comes from the first station."""
+    def cells(self, board: int, *, first_part: bool = False, who: int | None = None) -> dict[int, int]:
+        """What a board holds when it is whole, or when it comes from the first station; `who`: as that
+        identity and not as its own."""
         owner, chip = self.owners[board], self.bench.memory(board).chip
         before = self.blank[board]
         if first_part:  # it looks at no block but the user's
             before = {**self.factory[board], USER: before[USER]}
         return self.people.cells(
-            chip, before, owner.who, saved=self._saved(board), week=owner.week, first_part=first_part
+            chip,
+            before,
+            owner.who if who is None else who,
+            saved=self._saved(board),
+            week=owner.week,
+            first_part=first_part,
         )
 
     def _key_hidden(self, board: int) -> bool:

@@ -12,13 +12,15 @@ from typing import NamedTuple
 
 Row = Mapping[str, str] | None  # None: an index that was blanked
 COLUMNS = ("mac", "serial", "uid", "key", "note")
+TITLE = "title"  # no column: the name of a record
 
 
 class Form(NamedTuple):
     """`read` is an expression of Python: the record of `args.index` in the open file `f`, as a dict.
 
     `declared` is what `--records` must say once; empty: the file names its indexes itself.
-    `blanks`: an index can be left without a record.
+    `blanks`: an index can be left without a record. `titled`: each record has a name of its own, which moves
+    with it; a row then says it as TITLE.
     """
 
     ending: str
@@ -26,6 +28,7 @@ class Form(NamedTuple):
     read: str
     declared: str = ""
     blanks: bool = True
+    titled: bool = False
 
 
 def _numbered(rows: Sequence[Row]) -> list[tuple[int, Mapping[str, str]]]:
@@ -74,10 +77,11 @@ def _lines(rows: Sequence[Row]) -> str:
     return "".join(" ".join(row.values() if row is not None else ()) + "\n" for row in rows)
 
 
-def _sections(rows: Sequence[Row], *, name: str = "", quote: str = "") -> str:
+def _sections(rows: Sequence[Row], *, quote: str = "") -> str:
     parts = []
     for n, row in _numbered(rows):
-        parts.append(f"[{name}{n}]\n" + "".join(f"{k} = {quote}{v}{quote}\n" for k, v in row.items()))
+        cells = "".join(f"{k} = {quote}{v}{quote}\n" for k, v in row.items() if k != TITLE)
+        parts.append(f"[{row.get(TITLE, n)}]\n{cells}")
     return "\n".join(parts)
 
 
@@ -106,19 +110,19 @@ FORMS: Mapping[str, Form] = {
     "lines": Form("txt", _lines, "dict(zip(columns, f.read().split('\\n')[args.index - 1].split()))", "line"),
     "ini": Form("ini", _sections, "dict(ini_of(f)[str(args.index)])"),
     "ini named": Form(
-        "ini", lambda rows: _sections(rows, name="unit-"),
+        "ini", _sections,
         "[dict(one) for name, one in ini_of(f).items() if name != 'DEFAULT'][args.index - 1]", "section",
-        blanks=False,
+        blanks=False, titled=True,
     ),
     "toml": Form("toml", lambda rows: _sections(rows, quote='"'),
                  "tomllib.loads(f.read())[str(args.index)]"),
 }  # fmt: skip
 
 
-def rewritten(text: str, how: str) -> str:
-    """The same records, written in another way: other line ends, or MACs in capitals with dashes."""
+def rewritten(text: str, how: str, form: Form) -> str:
+    """The same records, written in another way: other line ends, or spaces where they mean nothing."""
     if how == "line ends":
         return text.replace("\n", "\r\n")
-    if how == "spaces":
-        return text + "\n" if not text.startswith("{") else "\n " + text
+    if how == "spaces":  # a line that is put before others would move them
+        return "\n " + text if form.ending == "json" else text + "\n"
     return text

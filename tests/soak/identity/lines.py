@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.soak.identity.forms import FORMS, Form, rewritten
+from tests.soak.identity.forms import FORMS, TITLE, Form, rewritten
 from tests.soak.identity.product import FIXED_INDEX, People, nesting, script_of
 
 FIRST_STATION = "first.py"
@@ -69,14 +69,15 @@ class Line:
         for who in self.who:
             if who is not None:
                 self.people.write_files(who)
-            rows.append(None if who is None else dict(self.people.row(who) or {}))
+            rows.append(None if who is None else {TITLE: f"unit-{who}-", **(self.people.row(who) or {})})
         if how == "capitals":
             for row in rows:
                 if row and "mac" in row:
                     row["mac"] = row["mac"].upper()
         for path, form, columns in self.files:
-            part = [None if row is None else {name: row[name] for name in columns} for row in rows]
-            path.write_bytes(rewritten(form.write(part), how).encode())
+            names = (TITLE, *columns) if form.titled else columns
+            part = [None if row is None else {name: row[name] for name in names} for row in rows]
+            path.write_bytes(rewritten(form.write(part), how, form).encode())
 
     def command(
         self, ports: Sequence[str], ledger: Path, *, declares: bool, rng: random.Random, asking: bool = False

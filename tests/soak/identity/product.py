@@ -129,6 +129,7 @@ class People:
         self.week = WEEK
         self.spoiled: set[int] = set()  # those whose key file a power cut has left full of zeros
         self.key_words: set[int] = set()  # of all keys that records name, in either order
+        self._written: set[int] = set()  # those whose files lie in the folder
 
     def value_of(self, who: int, column: str) -> int:
         """Whose value stands in the record of an identity."""
@@ -151,6 +152,7 @@ class People:
 
     def write_files(self, who: int) -> None:
         """The files to which a record, or the script, points: keys and whole blocks."""
+        self._written.add(who)
         for number in (who, SHARED_KEY):
             for ending, size in (("bin", 32), ("24", 24)):
                 key = bytes(size) if number in self.spoiled else key_of(number, size)
@@ -170,6 +172,12 @@ class People:
             self._write(
                 "blocks", f"unit{who}.serial", serial_of(self.value_of(who, "serial")).to_bytes(4, "little")
             )
+
+    def turn_week(self) -> None:
+        """The next week: in its file, and in each whole block, whichever line has the record."""
+        self.week += 1
+        for who in sorted(self._written):
+            self.write_files(who)
 
     def _write(self, folder: str, name: str, data: bytes) -> None:
         path = self.folder / folder / name
