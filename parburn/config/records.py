@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from parburn.errors import ParburnError, RecordsUndeclared, UsageError
 
 _SMALL = 1 << 20  # bytes up to which shared data are compared by meaning; larger ones without their spaces
 _SPACES = b" \t\r\n"
+_KEPT_AT_MOST = 1024  # indexes whose digests are kept: a run has fewer boards, and a file may have millions
 
 
 class _Said(NamedTuple):
@@ -105,18 +106,40 @@ class ConfigFiles:
 
     # What they say -------------------------------------------------------------------------------------
 
+    @cached_property
+    def _digests(self) -> Callable[[int], tuple[str, ...]]:
+        """The digest of what each file says for an index; empty where it says nothing. They are asked for at
+        each claim, attempt and pass, so those of the boards at work are kept."""
+        said = self._said
+
+        @lru_cache(_KEPT_AT_MOST)
+        def digests(index: int) -> tuple[str, ...]:
+            return tuple([_digest(one, index) if one.records is not None else "" for one in said])
+
+        return digests
+
+    @cached_property
+    def _old_digests(self) -> Callable[[int], str]:
+        files = self.files
+
+        @lru_cache(_KEPT_AT_MOST)
+        def digests(index: int) -> str:
+            return " ".join(
+                hashlib.sha256(json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+                for file in files
+                if (entry := _old_entry(file, index)) is not None
+            )
+
+        return digests
+
     def entries(self, index: int) -> str:
         """The digests of what each file says for an index, separated by spaces; empty when none says
         anything."""
-        return " ".join(said for one in self._record_files if (said := _digest(one, index)))
+        return " ".join(filter(None, self._digests(index)))
 
     def old_entries(self, index: int) -> str:
         """The same in the form of older ledgers: of parsed JSON, not of its meaning."""
-        return " ".join(
-            hashlib.sha256(json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-            for file in self.files
-            if (entry := _old_entry(file, index)) is not None
-        )
+        return self._old_digests(index)
 
     def first_missing(self, carried: Iterable[tuple[int, str]]) -> tuple[int, str] | None:
         """The first of these (index, digest), in order of index, that no file says for its index."""
@@ -160,9 +183,10 @@ class ConfigFiles:
 
     def of_job(self, index: int) -> str:
         """What the files say for a unit, its record and what is shared: another text is another job."""
+        shared = self.shared
         return " ".join(
-            f"{_digest(one, index) if one.records is not None else ''}|{self.shared[one.name]}"
-            for one in self._said
+            f"{digest}|{shared[one.name]}"
+            for one, digest in zip(self._said, self._digests(index), strict=True)
         )
 
     # What is to be declared ----------------------------------------------------------------------------

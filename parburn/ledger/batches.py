@@ -22,6 +22,7 @@ import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from parburn.errors import BatchRefused, RecordsUndeclared, UsageError
@@ -68,6 +69,7 @@ class Batch(NamedTuple):
         return not self.config.has_records or self.config.entries(index) != ""
 
 
+@lru_cache(4096)
 def _with_whole(entries: str) -> tuple[str, ...]:
     digests = sorted(set(entries.split()))
     return (*digests, " ".join(digests)) if len(digests) > 1 else tuple(digests)
