@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 from anyio import CancelScope
 
@@ -400,7 +399,7 @@ class BoardCalls:
         held |= self._left
         recorded = recorded_blocks(self._claim.attempts[self._attempts - 1].image_before)
         held |= {i: image.block(i) for i in recorded}
-        before = replace(self._now, blocks=held)
+        before = self._now._replace(blocks=held)
         found = look_for_stray(plan, plan, before, self._now, sure=held)
         if found.stray:
             raise VerifyFailed(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from parburn.chips.model import RegisterWrite
@@ -84,15 +83,14 @@ class WriteGuard(NamedTuple):
     first: RegisterWrite
 
 
-@dataclass(slots=True)
 class LinkCounters:
     """What a conversation cost. A turn is a burst: the host waits with nothing left to send."""
 
-    turns: int = 0
-    frames: int = 0
-    tx_bytes: int = 0
-    rx_bytes: int = 0
-    retries: int = 0  # SYNCs sent again
+    __slots__ = ("frames", "retries", "rx_bytes", "turns", "tx_bytes")
+
+    def __init__(self) -> None:
+        self.turns = self.frames = self.tx_bytes = self.rx_bytes = 0
+        self.retries = 0  # SYNCs sent again
 
 
 class RomLoader:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from parburn.config.files import ConfigFile, read_file
@@ -44,12 +44,17 @@ class _Said(NamedTuple):
     records: Records | None
 
 
-@dataclass(frozen=True)
 class ConfigFiles:
-    """All config files of a run, in the order of the command line, read in these forms (by file name)."""
+    """All config files of a run, in the order of the command line, read in these forms (by file name).
 
-    files: tuple[ConfigFile, ...] = ()
-    declared: Mapping[str, str] = field(default_factory=dict)
+    Nothing in it is ever changed.
+    """
+
+    def __init__(
+        self, files: tuple[ConfigFile, ...] = (), declared: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.files = files
+        self.declared = declared
 
     # Which files ---------------------------------------------------------------------------------------
 

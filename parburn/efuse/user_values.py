@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import NamedTuple
@@ -26,7 +25,7 @@ from parburn.errors import UsageError
 FEWEST_BITS = 8  # of a value that can tell chips apart; shorter ones are flags and small choices
 WORD = 32  # bits: single bits are taken together with the words that they stand in
 NOT_SHOWN = "(a value that is not shown)"
-_RANGE = re.compile(r"(\w+)\[(\d{1,3}):(\d{1,3})\]")
+_RANGE = r"(\w+)\[(\d{1,3}):(\d{1,3})\]"
 
 
 class Place(NamedTuple):
@@ -108,8 +107,7 @@ class UserValue(NamedTuple):
         return f"UserValue({self.name}, {self.take.value})"
 
 
-@dataclass(frozen=True, eq=False)
-class ValueRules:
+class ValueRules(NamedTuple):
     """What a chip's row and tables, and what was declared, say of its values. Made once for each chip."""
 
     chip: Chip
@@ -179,7 +177,7 @@ def _is_for_data(chip: Chip, block: Block) -> bool:
 
 def place_named(chip: Chip, name: str) -> Place | None:
     """The place of a field, of a block, or of `BLOCK3[64:96]` (the first bit, the bit behind the last)."""
-    part = _RANGE.fullmatch(name)
+    part = re.fullmatch(_RANGE, name)
     if part is not None:
         block, start, end = chip.block_by_name.get(part[1]), int(part[2]), int(part[3])
         fits = block is not None and start < end <= 32 * block.words

@@ -397,6 +397,20 @@ def forget_planned(connection: sqlite3.Connection, units: str, number: int) -> N
         connection.execute(f"DELETE FROM {table} WHERE bound = 0 AND unit {units}", (number,))
 
 
+# What is not known ----------------------------------------------------------------------------------
+
+
+def is_unknown(connection: sqlite3.Connection, unit: int) -> bool:
+    """Whether an older ledger did not keep a unit's values, and nobody has learned them; see `learning`."""
+    row = connection.execute("SELECT 1 FROM unknown_values WHERE unit = ?", (unit,)).fetchone()
+    return row is not None
+
+
+def any_unknown(connection: sqlite3.Connection) -> bool:
+    """Whether there is any such unit."""
+    return connection.execute("SELECT 1 FROM unknown_values LIMIT 1").fetchone() is not None
+
+
 # What was declared ----------------------------------------------------------------------------------
 
 

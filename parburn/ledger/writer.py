@@ -17,9 +17,8 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from parburn.errors import LedgerError, LedgerUnusable, ParburnError
 from parburn.ledger.history import History
@@ -31,8 +30,7 @@ _COMMIT_AT_MOST = 1024  # works in one commit
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """What work may use: it is open, and holds the end of the history.
 
     `ranges`: numbers of ranges that were asked for (see `values`); their rows are never changed or deleted.

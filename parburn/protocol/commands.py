@@ -9,7 +9,6 @@ opcode of the command before, so answers are told apart by their order alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import starmap
 from struct import Struct
@@ -63,9 +62,25 @@ def _request_data(packet: bytes, opcode: int) -> bytes:
     return data
 
 
-@dataclass(frozen=True, slots=True)  # an empty tuple would equal every other
-class Sync:
+class _Bare:
+    """A command without data. No empty tuple: that would equal every other."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class Sync(_Bare):
     """SYNC: lets the ROM measure the baud rate. Answered eight times."""
+
+    __slots__ = ()
 
     def to_bytes(self) -> bytes:
         """Return the request packet."""
@@ -119,9 +134,10 @@ class WriteReg(NamedTuple):
         return cls(tuple(entries))
 
 
-@dataclass(frozen=True, slots=True)  # an empty tuple would equal every other
-class GetSecurityInfo:
+class GetSecurityInfo(_Bare):
     """GET_SECURITY_INFO: works in secure download mode too; some ROMs do not have it."""
+
+    __slots__ = ()
 
     def to_bytes(self) -> bytes:
         """Return the request packet."""
