@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from struct import Struct
-from typing import Final, cast
+from typing import Final
 
 from parburn.errors import GarbledAnswer
 from parburn.protocol import commands
@@ -26,12 +26,13 @@ from parburn.protocol.slip import SlipDecoder
 
 SAFE_RING_BYTES: Final = 255  # the smallest known ring has 256
 
-_REGISTER_REPLY_BYTES: Final = 12
+_REGISTER_REPLY = Struct("<III")  # direction, opcode and size in one word; value; status
+_unpack_register_reply = _REGISTER_REPLY.unpack
+_REGISTER_REPLY_BYTES: Final = _REGISTER_REPLY.size
 _READ_OK: Final = 0x0004_0001 | commands.READ_REG << 8
 _WRITE_OK: Final = 0x0004_0001 | commands.WRITE_REG << 8
 _NO_HEAD: Final = -1  # other commands' answers never take the short way
 _HEADS: Final = {commands.READ_REG: _READ_OK, commands.WRITE_REG: _WRITE_OK}
-_IS_REGISTER_REPLY: Final = _REGISTER_REPLY_BYTES.__eq__
 _NOISE_KEPT: Final = 2048  # bytes
 
 Observer = Callable[[bytes, bytes | None], None]  # request frame (empty: none was open), answer packet
@@ -41,12 +42,6 @@ Observer = Callable[[bytes, bytes | None], None]  # request frame (empty: none w
 def _heads_of(opcodes: bytes) -> tuple[int, ...]:
     """How the good answers to these commands begin; most bursts have the shape of an earlier one."""
     return tuple([_HEADS.get(opcode, _NO_HEAD) for opcode in opcodes])
-
-
-@lru_cache(maxsize=256)
-def _register_replies(count: int) -> Struct:
-    """Of each: direction, opcode and size in one word; value; status."""
-    return Struct(f"<{3 * count}I")
 
 
 class LoaderProtocol:
@@ -157,32 +152,23 @@ class LoaderProtocol:
         if self._syncing:
             self._receive_sync(packets)
             return
-        begun = self._answered
-        if not self._receive_expected(packets):
-            for packet in packets:
-                self._receive_packet(packet)
-        self._unanswered_bytes -= sum(map(len, self._frames[begun : self._answered]))
-
-    def _receive_expected(self, packets: list[bytes | None]) -> bool:
-        """Take them at one go if they are what nearly all are: good answers to the next register commands.
-        False: they must be looked at one by one."""
-        begun, end = self._answered, self._answered + len(packets)
-        if end > self._sent or self._repeats or self.observer is not None or None in packets:
-            return False
-        replies = cast(list[bytes], packets)
-        if not all(map(_IS_REGISTER_REPLY, map(len, replies))):
-            return False
-        words = _register_replies(len(replies)).unpack(b"".join(replies))
-        heads = self._heads[begun:end]
-        if words[0::3] != heads or any(words[2::3]):
-            return False
-        values = words[1::3]
-        if _WRITE_OK in heads:
-            self.values += [value for head, value in zip(heads, values, strict=True) if head == _READ_OK]
-        else:
-            self.values += values
-        self._answered = end
-        return True
+        heads, frames, values = self._heads, self._frames, self.values
+        begun = number = self._answered
+        sent = self._sent
+        slowly = self.observer is not None
+        for packet in packets:
+            if packet is not None and len(packet) == _REGISTER_REPLY_BYTES and number < sent and not slowly:
+                head, value, status = _unpack_register_reply(packet)
+                if head == heads[number] and not status and not self._repeats:
+                    if head == _READ_OK:
+                        values.append(value)
+                    number += 1
+                    continue
+            self._answered = number
+            self._receive_packet(packet)
+            number = self._answered
+        self._answered = number
+        self._unanswered_bytes -= sum(map(len, frames[begun:number]))
 
     def _receive_packet(self, packet: bytes | None) -> None:
         number = self._answered

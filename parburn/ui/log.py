@@ -28,8 +28,10 @@ class PlainLog:
 
     def emit(self, event: Event) -> None:
         """Write the event's lines."""
-        for line in self.lines_of(event):
-            self._outlet.line(f"{event.port}: {line}" if event.port else line)
+        lines = self.lines_of(event)
+        if lines:
+            before = f"{event.port}: " if event.port else ""
+            self._outlet.write("".join([f"{before}{line}\n" for line in lines]))
 
     def close(self) -> None:
         """Nothing is held back."""
