@@ -333,8 +333,9 @@ class BoardCalls:
         found = tuple(step for step in plan.steps if step.label not in lacking)  # by an earlier attempt
         touched = {0, *(write.block.index for step in plan.steps for write in step.writes)}
         self._touched |= touched
-        after = plan.apply(image)
-        self._left.update((index, after.block(index) | plan.want(index)) for index in touched)
+        if known:  # only where a burn of an earlier run goes on is that asked for
+            after = plan.apply(image)
+            self._left.update((index, after.block(index) | plan.want(index)) for index in touched)
 
         async def attempted() -> None:
             await self._claim.burn_attempted(

@@ -93,8 +93,9 @@ async def _live(run: SharedRun, board: Board) -> None:
         calls = BoardCalls(run, board, device, claim)
         await calls.still_what_passed()
         await calls.learn_values()
-        same = {job_digest, run.old_job_digest(claim.index)}
-        if same & claim.passed_jobs and not run.job.dry_run:
+        passed = claim.passed_jobs
+        same = passed and (job_digest in passed or run.old_job_digest(claim.index) in passed)
+        if same and not run.job.dry_run:
             if claim.attempts:
                 raise UnitRefused(
                     f"index {claim.index} has passed this job, but another one was begun and is not whole",
