@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, lru_cache
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -27,11 +28,12 @@ from parburn.config.forms import (
     fitting,
     named_records,
 )
-from parburn.config.meaning import FORM, digest_of, shown
+from parburn.config.meaning import FORM, digest_of, digests_of, shown
 from parburn.errors import ParburnError, RecordsUndeclared, UsageError
 
 _SMALL = 1 << 20  # bytes up to which shared data are compared by meaning; larger ones without their spaces
 _SPACES = b" \t\r\n"
+_AT_ONCE = 4096  # records that are compared at one go
 _KEPT_AT_MOST = 1024  # indexes whose digests are kept: a run has fewer boards, and a file may have millions
 
 
@@ -148,16 +150,25 @@ class ConfigFiles:
 
     def first_missing(self, carried: Iterable[tuple[int, str]]) -> tuple[int, str] | None:
         """The first of these (index, digest), in order of index, that no file says for its index."""
-        files = self._record_files
-        get = files[0].records.get if len(files) == 1 and files[0].records is not None else None
-        for index, digest in carried:
-            if get is not None and digest == digest_of(get(index)):  # nearly all of a million
+        rows, files = iter(carried), self._record_files
+        while some := list(islice(rows, _AT_ONCE)):
+            said = [
+                digests_of([one.records.get(index) for index, _ in some])
+                for one in files
+                if one.records is not None
+            ]
+            if len(said) == 1 and said[0] == [digest for _, digest in some]:  # nearly all of a million
                 continue
-            if " " in digest or digest in self.entries(index).split():  # joined ones are made of the others
-                continue
-            if digest.startswith(FORM) or digest not in self.old_entries(index).split():
-                return index, digest
+            for (index, digest), *ours in zip(some, *said, strict=True):
+                if digest not in ours and self._is_missing(index, digest):
+                    return index, digest
         return None
+
+    def _is_missing(self, index: int, digest: str) -> bool:
+        """Of a digest that no file has for its index: it may be of several files together, or of old form."""
+        if " " in digest:  # joined ones are made of the others
+            return False
+        return digest.startswith(FORM) or digest not in self.old_entries(index).split()
 
     @property
     def has_records(self) -> bool:
