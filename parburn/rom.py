@@ -195,12 +195,24 @@ class RomLoader:
         renewed as long as answers come.
         Raises CommandRefused (after all answers: still in step), NoAnswer, GarbledAnswer, PortGone.
         """
+        frames, opcodes, ours, delay_us = self._framed(ops)
+        await self._exchange(frames, opcodes, timeout_s, delay_us)
+        self._raise_refused()
+        self._first_written |= self._guard is not None and commands.WRITE_REG in opcodes
+        values = self._protocol.values
+        for at in reversed(ours):
+            del values[at]
+        return values
+
+    def _framed(self, ops: Sequence[ReadRegs | WriteRegs]) -> tuple[list[bytes], bytes, list[int], int]:
+        """Frames and opcodes of these operations, with what the guard puts ahead of them; which of the values
+        read are not the caller's, and the delays of all entries."""
         frames: list[bytes] = []
         opcodes = bytearray()
         delay_us = _NO_DELAYS
         guard, first_written = self._guard, self._first_written
         last_read: int | None = None  # by what stands in the ROM's buffer now
-        ours: list[int] = []  # values that nobody asked for, by their place among all
+        ours: list[int] = []
         reads = 0
         for op in ops:
             if isinstance(op, ReadRegs):
@@ -230,13 +242,7 @@ class RomLoader:
             opcodes += _READ
             ours.append(reads)
         self._cut = (), ()
-        await self._exchange(frames, bytes(opcodes), timeout_s, delay_us)
-        self._raise_refused()
-        self._first_written = first_written
-        values = self._protocol.values
-        for at in reversed(ours):
-            del values[at]
-        return values
+        return frames, bytes(opcodes), ours, delay_us
 
     def _packets(self, writes: tuple[RegisterWrite, ...]) -> Packets:
         """WRITE_REG packets for these writes. Commands are the same for all boards, and hold no key."""
