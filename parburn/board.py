@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import dataclass, field
 
 from parburn.errors import (
     BoardSwapped,
@@ -47,28 +46,28 @@ _RESULTS: tuple[tuple[type[ParburnError] | tuple[type[ParburnError], ...], Resul
 )
 
 
-@dataclass(slots=True)
 class Board:
     """What has become known of this board so far; the report is made of it."""
 
-    port: str
-    slot: str
-    started: float = field(default_factory=time.monotonic)
-    device: Device | None = None
-    claim: Claim | None = None
-    index: int | None = None  # none for a job that only shows: its claim means nothing
-    passed_before: bool = False  # this job or another one, when the run began
-    planned: bool = False  # a plan was made: the index is bound to this chip
-    nothing_asked: bool = False  # the scripts asked for nothing that is this chip's only: it has no index
-    attempted: bool = False  # a program command may have been sent
-    done: int = 0
-    total: int = 0
-    unread: tuple[str, ...] = ()
-    unique: dict[str, str] = field(default_factory=dict)
-    output: list[str] = field(default_factory=list)
-    result: Result | None = None
-    error: ParburnError | None = None
-    rom: RomLoader | None = None
+    def __init__(self, port: str, slot: str) -> None:
+        self.port = port
+        self.slot = slot
+        self.started = time.monotonic()
+        self.device: Device | None = None
+        self.claim: Claim | None = None
+        self.index: int | None = None  # none for a job that only shows: its claim means nothing
+        self.passed_before = False  # this job or another one, when the run began
+        self.planned = False  # a plan was made: the index is bound to this chip
+        self.nothing_asked = False  # the scripts asked for nothing that is this chip's only: it has no index
+        self.attempted = False  # a program command may have been sent
+        self.done = 0
+        self.total = 0
+        self.unread: tuple[str, ...] = ()
+        self.unique: dict[str, str] = {}
+        self.output: list[str] = []
+        self.result: Result | None = None
+        self.error: ParburnError | None = None
+        self.rom: RomLoader | None = None
 
     def burned(self) -> str:
         """Whether anything was burned, in words."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 from anyio import CancelScope
 
@@ -30,6 +29,9 @@ from parburn.errors import (
     ParburnError,
     PartialBurn,
     PlanError,
+    ReadOtherwise,
+    ScriptExited,
+    ScriptFailed,
     UnitQuarantined,
     UnitRefused,
     UnknownName,
@@ -127,6 +129,45 @@ class BoardCalls:
             )
         return self.image_for_script()
 
+    async def read_wrong_at_first(self, error: ParburnError) -> bool:
+        """Whether the chip shows other bits than its scripts were shown, and nothing was burned since: then
+        `error` may come of a damaged reading, and all is set for the scripts to run again.
+
+        Two readings that agree are believed against one. A board that met the others has met them; as with
+        each later burn of the scripts, the ledger compares what it asks for now.
+        """
+        if not _rests_on_content(error) or self._board.attempted or self._claim.attempts or self._run.job.dry_run:
+            return False
+        shown = self._now
+        for _ in range(AGREEING_READS):
+            before = self._now
+            try:
+                self._now = await self._read(shown.blocks.keys())
+            except ParburnError:
+                return False
+            if self._now == before:
+                break
+        if self._now != before or self._now.blocks == shown.blocks:
+            self._now = shown
+            return False
+        self._burns = self._attempts = 0
+        self._written, self._touched, self._left = (), set(), {}
+        return True
+
+    async def _still_shown(self) -> None:
+        """Raise ReadOtherwise where a second reading differs from what the scripts were shown.
+
+        Where nothing is left to burn, no other reading stands between a damaged answer and a PASS.
+        """
+        if self._run.job.dry_run or self._run.scripts.shows_only or self._board.unread:
+            return
+        again = await self._read(self._now.blocks.keys())
+        if again.blocks != self._now.blocks:
+            raise ReadOtherwise(
+                "two readings of this chip's blocks differ, and nothing was burned",
+                hint="The line damages data: use a shorter cable or another hub port, then run again.",
+            )
+
     def image_for_script(self) -> EfuseImage:
         """What the script sees now: the chip as it is, or as it was before the attempt that must go on.
 
@@ -176,6 +217,8 @@ class BoardCalls:
         if outcome.staged or (outcome.written != self._written and await self._found_there(outcome)):
             await self.burn(outcome.staged, outcome.image, outcome.written)
         else:
+            if not self._burns:
+                await self._still_shown()
             self._run.plans.withdraw(self._board.port)
         if self._board.result is None:
             await self._passed()
@@ -259,6 +302,8 @@ class BoardCalls:
         if lacking:
             image = await self.read_blocks(lacking)
         plan = plan_burns(image, staged)
+        if not plan:
+            await self._still_shown()
         self._burns += 1
         run.emit(Planned(board.port, plan.describe(), self._burns))
         for reason in plan.forced if plan else ():
@@ -342,8 +387,9 @@ class BoardCalls:
         found = tuple(step for step in plan.steps if step.label not in lacking)  # by an earlier attempt
         touched = {0, *(write.block.index for step in plan.steps for write in step.writes)}
         self._touched |= touched
-        after = plan.apply(image)
-        self._left.update((index, after.block(index) | plan.want(index)) for index in touched)
+        if known:  # only where a burn of an earlier run goes on is that asked for
+            after = plan.apply(image)
+            self._left.update((index, after.block(index) | plan.want(index)) for index in touched)
 
         async def attempted() -> None:
             await self._claim.burn_attempted(
@@ -408,7 +454,7 @@ class BoardCalls:
         held |= self._left
         recorded = recorded_blocks(self._claim.attempts[self._attempts - 1].image_before)
         held |= {i: image.block(i) for i in recorded}
-        before = replace(self._now, blocks=held)
+        before = self._now._replace(blocks=held)
         found = look_for_stray(plan, plan, before, self._now, sure=held)
         if found.stray:
             raise VerifyFailed(
@@ -433,6 +479,15 @@ def named_values(values: Collection[UserValue]) -> dict[str, str]:
         for value in values
         if value.of_table and value.take is not Take.SAME and value.shown != NOT_SHOWN
     }
+
+
+def _rests_on_content(error: BaseException | None) -> bool:
+    """Whether an error, or what it comes of, may be owed to what the chip holds."""
+    while error is not None:
+        if isinstance(error, (EfuseError, ReadOtherwise, ScriptExited, ScriptFailed)):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _planned_label(plan: BurnPlan, step: BurnStep) -> str:

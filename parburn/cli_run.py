@@ -11,7 +11,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from parburn.cli_exit import INTERRUPTED, RunFlags, exit_code
@@ -42,13 +41,13 @@ NEW_QUESTION = "Type NEW (all capitals) to begin a new ledger: "
 NEW_ANSWER = "NEW"
 
 
-@dataclass(slots=True)
 class Ending:
     """How a run ended, as far as it came."""
 
-    reports: tuple[DeviceReport, ...] = ()
-    error: ParburnError | None = None
-    trace: str = ""
+    def __init__(self, *, error: ParburnError | None = None, trace: str = "") -> None:
+        self.reports: tuple[DeviceReport, ...] = ()
+        self.error = error
+        self.trace = trace
 
 
 def run(options: argparse.Namespace, words: Sequence[str]) -> int:
@@ -145,15 +144,15 @@ def _as_ours(error: Exception) -> ParburnError:
     return error if isinstance(error, ParburnError) else defect(error)
 
 
-@dataclass(slots=True)
 class Operator:
     """The person at the terminal: asked once, and able to stop the run."""
 
-    job: Job
-    view: View
-    stop: StopRequest = field(default_factory=StopRequest)
-    requests: int = 0
-    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, job: Job, view: View) -> None:
+        self.job = job
+        self.view = view
+        self.stop = StopRequest()
+        self.requests = 0
+        self._stopping = asyncio.Event()
 
     @property
     def stopped(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -52,8 +52,12 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"parburn: {message}\n  hint: see `{self.prog} --help`\n")
 
 
-def build_parser() -> Parser:
-    """The whole tree of parsers."""
+def build_parser(words: Collection[str] | None = None) -> Parser:
+    """The whole tree of parsers; with the words of a command line, only what these can reach is filled in."""
+
+    def is_reached(command: str) -> bool:
+        return words is None or command in words
+
     parser = Parser(
         prog="parburn",
         description="Burn the eFuses of many Espressif chips at once, from the scripts you already have.",
@@ -68,11 +72,16 @@ def build_parser() -> Parser:
     run = commands.add_parser(
         "run", help="burn boards (the same as giving no command)", description="Burn boards."
     )
-    _add_run_options(run, suppress=True)
+    if is_reached("run"):
+        _add_run_options(run, suppress=True)
     # `parburn sim` hands everything on to the rig's own parser; this entry is for help and completion.
     commands.add_parser("sim", help="simulated boards on ptys, to play with", add_help=False)
-    _add_ports(commands.add_parser("ports", help="list the ports that may hold a chip"))
-    _add_ledger(commands.add_parser("ledger", help="show, export and mend the record of what was burned"))
+    ports = commands.add_parser("ports", help="list the ports that may hold a chip")
+    if is_reached("ports"):
+        _add_ports(ports)
+    ledger = commands.add_parser("ledger", help="show, export and mend the record of what was burned")
+    if is_reached("ledger"):
+        _add_ledger(ledger)
     completion = commands.add_parser("completion", help="print the completion script of a shell")
     completion.add_argument("shell", choices=SHELLS)
     return parser
@@ -394,12 +403,12 @@ def _complete_chips(**_: object) -> list[str]:
     return ["auto", *chip_names()]
 
 
-def parse(argv: Sequence[str], *, parser_of: Callable[[], Parser] = build_parser) -> argparse.Namespace:
+def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line as a namespace; lists before and after the word `run` add up.
 
     Exits by SystemExit for --help, --version (0) and mistakes (2).
     """
-    options = parser_of().parse_args(list(argv))
+    options = build_parser(argv).parse_args(list(argv))
     for name in [name for name in vars(options) if name.endswith(AFTER_RUN)]:
         plain = name.removesuffix(AFTER_RUN)
         setattr(options, plain, [*(getattr(options, plain) or ()), *getattr(options, name)])

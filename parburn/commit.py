@@ -41,6 +41,7 @@ from parburn.errors import (
     ParburnError,
     PartialBurn,
     PortGone,
+    ReadOtherwise,
     VerifyFailed,
 )
 
@@ -194,17 +195,18 @@ async def _stage_first(plan: BurnPlan, controller: Controller, image: EfuseImage
 async def _stage_and_compare(
     plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks
 ) -> None:
-    """Stage the first step; in the same burst read again what the chip holds and who it is."""
+    """Stage the first step; in the same burst read again who the chip is and what the script was shown of it:
+    what it asked for, and did not, rests on that."""
     controller.guard(hooks.identity, hooks.same_board)
-    touched = sorted({write.block.index for step in plan.steps for write in step.writes} | {0})
-    reading = await controller.stage(plan.steps[0], controller.words(touched))
+    known = sorted({0, *image.blocks})
+    reading = await controller.stage(plan.steps[0], controller.words(known))
     controller.guard(hooks.identity[:GUARD_REGISTERS], hooks.same_board)
-    now = controller.image_of(reading, touched, image)
+    now = controller.image_of(reading, known, image)
     changed = [
-        image.chip.blocks[i].name for i in touched if i in image.blocks and now.block(i) != image.block(i)
+        image.chip.blocks[i].name for i in known if i in image.blocks and now.block(i) != image.block(i)
     ]
     if changed:
-        raise BoardSwapped(
+        raise ReadOtherwise(
             f"the bits of {', '.join(changed)} are not those that were read at the start",
             hint="Was the board changed? Nothing was burned by this command; run again.",
         )
@@ -256,7 +258,7 @@ def _shown_by(step: BurnStep, before: EfuseImage) -> tuple[int, ...]:
     What the step hides is not read: RD_DIS, which hides it, is.
     """
     burned = {write.block.index for write in step.writes}
-    if 0 not in burned:
+    if 0 not in burned or before.chip.coding == "rs":  # which is one for all blocks, whatever BLOCK0 holds
         return tuple(sorted(burned))
     after = BurnPlan(before.chip, (step,)).apply(before)
     known = before.with_blocks({0: after.block(0)}).as_shown()

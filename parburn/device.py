@@ -39,6 +39,7 @@ from parburn.transport.stream import ByteStream
 CONNECT_DEADLINE_S = 60.0
 CLOSE_DEADLINE_S = 2.0
 SLOW_ADAPTER_MS = 2
+READ_WRONG = "its blocks were read wrong at first; nothing was burned, and its scripts run again"
 NO_RESET = ("no-reset", "no-reset-no-sync")
 
 
@@ -105,25 +106,36 @@ async def _live(run: SharedRun, board: Board) -> None:
                 await _farewell(run, board, device)
                 return
         await run.turn(board.port)
-        seen = await calls.first_image()
-        say(StepChanged(board.port, "scripting"))
-        outcome = await run_scripts(
-            run.scripts,
-            facts_of(device, board.port, board.index),
-            seen,
-            calls,
-            run.script_options,
-            on_output=lambda text: _printed(run, board, text),
-        )
-        if outcome.error is not None:
-            raise await calls.told_who(outcome.error)
         try:
-            await calls.last_burn(outcome, job_digest)
-        except EfuseError as error:
-            raise await calls.told_who(error) from error
+            await _scripted(run, board, device, calls, job_digest)
+        except ParburnError as error:
+            if not await calls.read_wrong_at_first(error):
+                raise
+            run.note(board.port, f"{READ_WRONG} ({error})", "warning")
+            await _scripted(run, board, device, calls, job_digest)
         await _farewell(run, board, device)
     finally:
         await _close(run, board, stream)
+
+
+async def _scripted(run: SharedRun, board: Board, device: Device, calls: BoardCalls, job_digest: str) -> None:
+    """Run the scripts, and burn what they ask for."""
+    seen = await calls.first_image()
+    run.emit(StepChanged(board.port, "scripting"))
+    outcome = await run_scripts(
+        run.scripts,
+        facts_of(device, board.port, board.index),
+        seen,
+        calls,
+        run.script_options,
+        on_output=lambda text: _printed(run, board, text),
+    )
+    if outcome.error is not None:
+        raise await calls.told_who(outcome.error)
+    try:
+        await calls.last_burn(outcome, job_digest)
+    except EfuseError as error:
+        raise await calls.told_who(error) from error
 
 
 async def _reads_other_files(run: SharedRun, board: Board, job_digest: str) -> bool:

@@ -20,6 +20,7 @@
     |   +-- ControllerStuck          the eFuse controller does not become idle
     |   +-- IdentityUnclear          MAC all zero, bad CRC, two readings differ
     |   +-- BoardSwapped             another chip sits where this one was
+    |       +-- ReadOtherwise        the same chip, but its eFuses read otherwise than at the start
     +-- EfuseError                   blame: what was asked of the eFuses; nothing was burned by this command
     |   +-- UnknownName              no such field, block, command or purpose
     |   +-- BadValue                 text or size that does not fit the field
@@ -134,6 +135,10 @@ class IdentityUnclear(ChipError):
 
 class BoardSwapped(ChipError):
     """Another chip sits where this one was, or its eFuses changed behind our back."""
+
+
+class ReadOtherwise(BoardSwapped):
+    """This chip's eFuses read otherwise than at the start: one of the readings was damaged."""
 
 
 class EfuseError(ParburnError):

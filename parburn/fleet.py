@@ -22,7 +22,6 @@ from parburn.errors import IdentityUnclear, NotConfirmed, ParburnError, TooFewBo
 from parburn.events import DeviceReport, Emit, RunStarted
 from parburn.identify import Device
 from parburn.job import Job
-from parburn.kept import take_over_kept
 from parburn.ledger.base import BatchSpec, Claim, Identity
 from parburn.ledger.place import is_missing, no_ledger_yet
 from parburn.ledger.sqlite import open_ledger
@@ -90,8 +89,13 @@ async def burn_fleet(
             tables=tables,
             config=config,
         )
-        await take_over_kept(run, ledger)
-        await ledger.tell_unknown()
+        if await ledger.has_unknown():
+            from parburn.kept import (
+                take_over_kept,
+            )  # here: only a ledger that an older parburn began needs it
+
+            await take_over_kept(run, ledger)
+            await ledger.tell_unknown()
         run.tell_ledger_notes()
         if job.new_ledger and not new_ledger:
             run.note(

@@ -8,7 +8,6 @@ What goes wrong here may be one damaged byte: `first_contact` calls it again bef
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -209,7 +208,7 @@ async def identify(
     exact = chip_named(chip.name, revision=100 * found_silicon.major + found_silicon.minor)
     if exact is not plain:
         chip = extend(exact)
-        image = replace(image, chip=chip)
+        image = image._replace(chip=chip)
         controller = CONTROLLERS[chip.controller](rom, chip)
         if exact.blocks != plain.blocks:
             image = await controller.read_blocks(image.blocks.keys(), image)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from parburn.chips.model import RegisterWrite
@@ -23,9 +22,10 @@ from parburn.protocol import commands, slip
 from parburn.protocol.commands import (
     ChangeBaudrate,
     SecurityInfo,
+    known_write_reg_packets,
     read_reg_frame,
-    write_reg_frames,
-    write_reg_sizes,
+    read_reg_frames,
+    write_reg_packets,
 )
 from parburn.protocol.loader import SAFE_RING_BYTES, LoaderProtocol
 from parburn.protocol.trace import Trace
@@ -48,6 +48,11 @@ _BAUD_SETTLE_S: Final = 0.05  # until both sides are quiet, where that first ans
 _LAST_ENDS: Final = 2  # bytes that follow the answer to CHANGE_BAUDRATE at the old rate
 
 _NO_DELAYS: Final = 0
+_COMMAND_ENTRIES: Final = 3  # at most, of the packet that starts the controller
+_READ: Final = bytes((commands.READ_REG,))
+_WRITE: Final = bytes((commands.WRITE_REG,))
+
+Packets = tuple[tuple[int, bytes], ...]  # number of entries, frame
 
 
 class ReadRegs(NamedTuple):
@@ -81,15 +86,22 @@ class WriteGuard(NamedTuple):
     first: RegisterWrite
 
 
-@dataclass(slots=True)
 class LinkCounters:
     """What a conversation cost. A turn is a burst: the host waits with nothing left to send."""
 
-    turns: int = 0
-    frames: int = 0
-    tx_bytes: int = 0
-    rx_bytes: int = 0
-    retries: int = 0  # SYNCs sent again
+    __slots__ = ("frames", "retries", "rx_bytes", "turns", "tx_bytes")
+
+    def __init__(self) -> None:
+        self.turns = self.frames = self.tx_bytes = self.rx_bytes = 0
+        self.retries = 0  # SYNCs sent again
+
+
+def _told_apart(packets: Packets, before: Sequence[bytes]) -> list[bytes]:
+    """The frames of these packets; those behind another one begin with two ENDs, as the head above says."""
+    frames = [slip.END + frame for _, frame in packets]
+    if not before:
+        frames[0] = packets[0][1]
+    return frames
 
 
 class RomLoader:
@@ -108,6 +120,7 @@ class RomLoader:
         self._first_baud = baud
         self._secure_download = False  # as the chip's flags say, once they were read
         self._protocol = LoaderProtocol()
+        self._cut: tuple[tuple[RegisterWrite, ...], Packets] = (), ()  # writes that are about to be sent
         self.set_limits()
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -121,6 +134,7 @@ class RomLoader:
         self._pace = Pace(heartbeat_of(self._loop), ruled_out=unpaced)
         self._sent_at = 0.0  # when the line has carried what was written, at the earliest
         self._guard: WriteGuard | None = None
+        self._keyless: frozenset[int] = frozenset()  # registers that the guard knows, which hold no key
         self._first_written = False
         self._search = RomSearch(stream, self._protocol, self._write, self.counters)
         if trace is not None:
@@ -176,10 +190,12 @@ class RomLoader:
         self._longest = ring_bytes // 2
         entries_in_half = (self._longest - _PACKET_FRAME_BYTES) // _ENTRY_BYTES
         self._per_packet = max(1, min(entries_per_write, entries_in_half))
+        self._cut = (), ()
 
     def guard_writes(self, guard: WriteGuard) -> None:
         """From now on put ahead of writes what must stand there."""
         self._guard = guard
+        self._keyless = frozenset((guard.unsafe, guard.harmless, guard.first.address))
 
     # --- registers
 
@@ -190,58 +206,69 @@ class RomLoader:
         renewed as long as answers come.
         Raises CommandRefused (after all answers: still in step), NoAnswer, GarbledAnswer, PortGone.
         """
-        frames: list[bytes] = []
-        opcodes = bytearray()
-        delay_us = _NO_DELAYS
-        guarded, ours = self._guarded(ops)
-        for op in guarded:
-            if isinstance(op, ReadRegs):
-                frames.extend(map(read_reg_frame, op.addresses))
-                opcodes += bytes((commands.READ_REG,)) * len(op.addresses)
-            else:
-                packets = write_reg_frames(op.writes, per_packet=self._per_packet, longest=self._longest)
-                frames += [slip.END + packet for packet in packets] if frames else packets
-                opcodes += bytes((commands.WRITE_REG,)) * len(packets)
-                delay_us += sum([one.delay_us for one in op.writes])
-        await self._exchange(frames, bytes(opcodes), timeout_s, delay_us)
+        frames, opcodes, ours, delay_us = self._framed(ops)
+        await self._exchange(frames, opcodes, timeout_s, delay_us)
         self._raise_refused()
         self._first_written |= self._guard is not None and commands.WRITE_REG in opcodes
         values = self._protocol.values
-        return [value for at, value in enumerate(values) if at not in ours] if ours else values
+        for at in reversed(ours):
+            del values[at]
+        return values
 
-    def _guarded(
-        self, ops: Sequence[ReadRegs | WriteRegs]
-    ) -> tuple[Sequence[ReadRegs | WriteRegs], set[int]]:
-        """These operations with what the guard puts ahead of them; which values read are not the caller's."""
-        guard, ours = self._guard, set[int]()
-        if guard is None:
-            return ops, ours
-        found: list[ReadRegs | WriteRegs] = []
-        first_written, reads, last_read = self._first_written, 0, 0
-
-        def cover() -> None:
-            if last_read == guard.unsafe:
-                found.append(ReadRegs((guard.harmless,)))
-                ours.add(reads + len(ours))
-
+    def _framed(self, ops: Sequence[ReadRegs | WriteRegs]) -> tuple[list[bytes], bytes, list[int], int]:
+        """Frames and opcodes of these operations, with what the guard puts ahead of them; which of the values
+        read are not the caller's, and the delays of all entries."""
+        frames: list[bytes] = []
+        opcodes = bytearray()
+        delay_us = _NO_DELAYS
+        guard, first_written = self._guard, self._first_written
+        last_read: int | None = None  # by what stands in the ROM's buffer now
+        ours: list[int] = []
+        reads = 0
         for op in ops:
             if isinstance(op, ReadRegs):
-                reads += len(op.addresses)
-                last_read = op.addresses[-1] if op.addresses else last_read
+                if op.addresses:
+                    frames += read_reg_frames(op.addresses)
+                    opcodes += _READ * len(op.addresses)
+                    reads += len(op.addresses)
+                    last_read = op.addresses[-1]
             elif op.writes:
-                cover()
-                last_read = 0
-                if not first_written:
-                    found.append(WriteRegs((guard.first,)))
-                    first_written = True
-            found.append(op)
-        cover()
-        return found, ours
+                if guard is not None:
+                    if last_read == guard.unsafe:
+                        frames.append(read_reg_frame(guard.harmless))
+                        opcodes += _READ
+                        ours.append(reads)
+                        reads += 1
+                    if not first_written:
+                        frames += _told_apart(self._packets((guard.first,)), frames)
+                        opcodes += _WRITE
+                        first_written = True
+                last_read = None
+                packets = self._packets(op.writes)
+                frames += _told_apart(packets, frames)
+                opcodes += _WRITE * len(packets)
+                delay_us += sum([one.delay_us for one in op.writes])
+        if guard is not None and last_read == guard.unsafe:
+            frames.append(read_reg_frame(guard.harmless))
+            opcodes += _READ
+            ours.append(reads)
+        self._cut = (), ()
+        return frames, bytes(opcodes), ours, delay_us
+
+    def _packets(self, writes: tuple[RegisterWrite, ...]) -> Packets:
+        """WRITE_REG packets for these writes. Commands are the same for all boards, and hold no key."""
+        if writes == self._cut[0]:
+            return self._cut[1]
+        short = len(writes) <= _COMMAND_ENTRIES and self._keyless.issuperset([one.address for one in writes])
+        return (known_write_reg_packets if short else write_reg_packets)(
+            writes, self._per_packet, self._longest
+        )
 
     def second_left(self, writes: tuple[RegisterWrite, ...]) -> int | None:
         """Which of these writes the ROM's buffer has at its second place when all are executed, or None."""
+        self._cut = writes, self._packets(writes)
         at, second = 0, None
-        for size in write_reg_sizes(writes, per_packet=self._per_packet, longest=self._longest):
+        for size, _ in self._cut[1]:
             second = at + 1 if size > 1 else second
             at += size
         return second

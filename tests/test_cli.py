@@ -19,7 +19,7 @@ from parburn import __version__
 from parburn.cli import main
 from parburn.cli_exit import RunFlags, exit_code
 from parburn.cli_job import SimulatedGroup, job_from, simulated_groups
-from parburn.command_line import index_range, parse
+from parburn.command_line import build_parser, index_range, parse
 from parburn.errors import (
     BatchRefused,
     Interrupted,
@@ -500,3 +500,28 @@ def test_ports_prints_no_line_for_no_port(
     said = capsys.readouterr()
     assert said.out == ""
     assert "no USB serial port" in said.err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--ports a --scripts s.py --batch run",
+        "run --ports a --scripts s.py -q",
+        "--debug run --ports a",
+        "ports --probe a",
+        "--ports ports ledger",
+        "ledger show --ledger x",
+        "ledger release aa:bb:cc:dd:ee:ff --why because",
+        "completion bash",
+    ],
+)
+def test_a_line_means_the_same_to_the_parser_that_was_made_for_it(line: str) -> None:
+    words = line.split()
+
+    def read(parser: argparse.ArgumentParser) -> object:
+        try:
+            return vars(parser.parse_args(words))
+        except SystemExit as ended:
+            return ended.code
+
+    assert read(build_parser(words)) == read(build_parser())

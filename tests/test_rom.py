@@ -13,7 +13,7 @@ from parburn.errors import CommandRefused, GarbledAnswer, LinkError, NoAnswer, P
 from parburn.protocol import commands
 from parburn.protocol.commands import SecurityInfo
 from parburn.protocol.trace import Trace
-from parburn.rom import MAGIC_ADDRESS, ReadRegs, RomLoader, WriteRegs
+from parburn.rom import MAGIC_ADDRESS, ReadRegs, RomLoader, WriteGuard, WriteRegs
 from parburn.transport.open import open_stream
 from parburn.transport.stream import CallbackStream
 from tests.protocol.fake_rom import FakeRom
@@ -489,5 +489,22 @@ def test_lost_while_idle() -> None:
             await loader.read_regs([BASE])
         await loader.aclose()
         assert stream.closed
+
+    in_memory(lambda: MemoryStream(FakeRom().feed), job)
+
+
+def test_frames_are_kept_of_commands_and_never_of_what_may_be_a_key() -> None:
+    conf, cmd, harmless, data = BASE, BASE + 4, BASE + 8, BASE + 12
+
+    async def job(rom: RomLoader, stream: MemoryStream) -> None:
+        commands.known_write_reg_packets.cache_clear()
+        rom.guard_writes(WriteGuard(cmd, harmless, RegisterWrite(conf, 0)))
+        key = (RegisterWrite(data, 0x5EC2E7), RegisterWrite(cmd, 4))
+        assert rom.second_left(key) == 1
+        await rom.burst(WriteRegs(key), WriteRegs((RegisterWrite(conf, 1), RegisterWrite(cmd, 2, 3))))
+        assert commands.known_write_reg_packets.cache_info().currsize == 2  # the guard's, and the command
+        assert rom._cut == ((), ())
+        sent = b"".join(stream.written)
+        assert sent.count((0x5EC2E7).to_bytes(4, "little")) == 1
 
     in_memory(lambda: MemoryStream(FakeRom().feed), job)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,18 @@ from parburn.errors import UsageError
 _JSON_STARTS = (b"{", b"[")
 
 
-@dataclass(frozen=True)
 class ConfigFile:
     """One file as it was when the run began. `value` is the parsed JSON, shared: hand out copies of it.
 
     What is found out about a file later is kept in its `__dict__`: the file itself never changes.
     """
 
-    path: Path
-    content: bytes = field(repr=False)
-    is_json: bool
-    value: Any = field(repr=False)
-    digest: str
+    def __init__(self, path: Path, content: bytes, is_json: bool, value: Any, digest: str) -> None:
+        self.path = path
+        self.content = content
+        self.is_json = is_json
+        self.value = value
+        self.digest = digest
 
     @property
     def text(self) -> str:

@@ -8,7 +8,8 @@ the same bits from both. An empty text, list or object says nothing, as if it we
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final
@@ -22,6 +23,9 @@ MAC: Final = re.compile(
     r"|[0-9A-Fa-f]{4}([:.-])[0-9A-Fa-f]{4}\2[0-9A-Fa-f]{4}"
     r"|[0-9A-Fa-f]{2}([:-])[0-9A-Fa-f]{2}(?:\3[0-9A-Fa-f]{2}){6}"
 )
+_SHORTEST_MAC = 12  # letters
+_MACS = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}(?:\n[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5})*")
+_NOTHING_YET = blake2b(digest_size=16)
 _SHOWN_AT_MOST = 20  # characters of one value: a key is never shown
 _SHOWN_IN_ALL = 60
 _quoted: Callable[[str], str] = encode_basestring_ascii
@@ -29,7 +33,7 @@ _quoted: Callable[[str], str] = encode_basestring_ascii
 
 def text_meaning(text: str) -> str:
     """What a text says, in one way of writing it."""
-    if MAC.fullmatch(text):
+    if len(text) >= _SHORTEST_MAC and MAC.fullmatch(text):
         return _bare(text)
     plain = " ".join(text.split())
     if plain != text and MAC.fullmatch(plain):
@@ -55,16 +59,26 @@ def meaning(value: Any, depth: int = 0) -> str:
     if depth >= DEEPEST:
         return "..."
     if isinstance(value, dict):
-        members = [
-            f"{_quoted(' '.join(key.split()))}:{said}"
-            for key, inner in value.items()
-            if (said := meaning(inner, depth + 1))
-        ]
-        return "{" + ",".join(sorted(members)) + "}" if members else ""
+        members = []
+        for key, inner in value.items():
+            if type(inner) is str:  # as above, without the call: there are millions
+                said = text_meaning(inner)
+                said = _quoted(said) if said else ""
+            else:
+                said = meaning(inner, depth + 1)
+            if said:
+                members.append(_key(key) + said)
+        members.sort()
+        return "{" + ",".join(members) + "}" if members else ""
     if isinstance(value, list):
         items = [meaning(inner, depth + 1) for inner in value]
         return "[" + ",".join(items) + "]" if any(items) else ""
     return _quoted(text_meaning(str(value)))
+
+
+@lru_cache(1024)  # the same in each of a million records
+def _key(key: str) -> str:
+    return f"{_quoted(' '.join(key.split()))}:"
 
 
 def digest_of(value: Any) -> str:
@@ -74,7 +88,23 @@ def digest_of(value: Any) -> str:
         said = _quoted(plain) if plain else ""
     else:
         said = meaning(value)
-    return f"{FORM}{blake2b(said.encode('ascii'), digest_size=16).hexdigest()}" if said else ""
+    return _digest(said.encode("ascii")) if said else ""
+
+
+def digests_of(values: Sequence[Any]) -> list[str]:
+    """`digest_of` for each of these; for many MACs with colons in a third of the time."""
+    if {*map(type, values)} == {str}:
+        text = "\n".join(values)
+        if _MACS.fullmatch(text) and text.count("\n") == len(values) - 1:
+            bare = text.replace(":", "").lower().replace("\n", '"\n"')
+            return list(map(_digest, f'"{bare}"'.encode("ascii").split(b"\n")))
+    return list(map(digest_of, values))
+
+
+def _digest(said: bytes) -> str:
+    digest = _NOTHING_YET.copy()
+    digest.update(said)
+    return FORM + digest.hexdigest()
 
 
 def shown(value: Any) -> str:

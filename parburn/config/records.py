@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from hashlib import blake2b
-from itertools import permutations
+from itertools import islice, permutations
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from parburn.config.files import ConfigFile, read_file
@@ -28,12 +28,14 @@ from parburn.config.forms import (
     fitting,
     named_records,
 )
-from parburn.config.meaning import FORM, digest_of, shown
+from parburn.config.meaning import FORM, digest_of, digests_of, shown
 from parburn.errors import ParburnError, RecordsUndeclared, UsageError
 
 _SMALL = 1 << 20  # bytes up to which shared data are compared by meaning; larger ones without their spaces
 _SPACES = b" \t\r\n"
 _FILES_IN_ANY_ORDER = 6  # 720 orders: a millisecond for a board that has passed another job only
+_AT_ONCE = 4096  # records that are compared at one go
+_KEPT_AT_MOST = 1024  # indexes whose digests are kept: a run has fewer boards, and a file may have millions
 
 
 class _Said(NamedTuple):
@@ -45,12 +47,17 @@ class _Said(NamedTuple):
     records: Records | None
 
 
-@dataclass(frozen=True)
 class ConfigFiles:
-    """All config files of a run, in the order of the command line, read in these forms (by file name)."""
+    """All config files of a run, in the order of the command line, read in these forms (by file name).
 
-    files: tuple[ConfigFile, ...] = ()
-    declared: Mapping[str, str] = field(default_factory=dict)
+    Nothing in it is ever changed.
+    """
+
+    def __init__(
+        self, files: tuple[ConfigFile, ...] = (), declared: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.files = files
+        self.declared = declared
 
     # Which files ---------------------------------------------------------------------------------------
 
@@ -107,31 +114,62 @@ class ConfigFiles:
 
     # What they say -------------------------------------------------------------------------------------
 
+    @cached_property
+    def _digests(self) -> Callable[[int], tuple[str, ...]]:
+        """The digest of what each file says for an index; empty where it says nothing. They are asked for at
+        each claim, attempt and pass, so those of the boards at work are kept."""
+        said = self._said
+
+        @lru_cache(_KEPT_AT_MOST)
+        def digests(index: int) -> tuple[str, ...]:
+            return tuple([_digest(one, index) if one.records is not None else "" for one in said])
+
+        return digests
+
+    @cached_property
+    def _old_digests(self) -> Callable[[int], str]:
+        files = self.files
+
+        @lru_cache(_KEPT_AT_MOST)
+        def digests(index: int) -> str:
+            return " ".join(
+                hashlib.sha256(json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+                for file in files
+                if (entry := _old_entry(file, index)) is not None
+            )
+
+        return digests
+
     def entries(self, index: int) -> str:
         """The digests of what each file says for an index, separated by spaces; empty when none says
         anything."""
-        return " ".join(said for one in self._record_files if (said := _digest(one, index)))
+        return " ".join(filter(None, self._digests(index)))
 
     def old_entries(self, index: int) -> str:
         """The same in the form of older ledgers: of parsed JSON, not of its meaning."""
-        return " ".join(
-            hashlib.sha256(json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-            for file in self.files
-            if (entry := _old_entry(file, index)) is not None
-        )
+        return self._old_digests(index)
 
     def first_missing(self, carried: Iterable[tuple[int, str]]) -> tuple[int, str] | None:
         """The first of these (index, digest), in order of index, that no file says for its index."""
-        files = self._record_files
-        get = files[0].records.get if len(files) == 1 and files[0].records is not None else None
-        for index, digest in carried:
-            if get is not None and digest == digest_of(get(index)):  # nearly all of a million
+        rows, files = iter(carried), self._record_files
+        while some := list(islice(rows, _AT_ONCE)):
+            said = [
+                digests_of([one.records.get(index) for index, _ in some])
+                for one in files
+                if one.records is not None
+            ]
+            if len(said) == 1 and said[0] == [digest for _, digest in some]:  # nearly all of a million
                 continue
-            if " " in digest or digest in self.entries(index).split():  # joined ones are made of the others
-                continue
-            if digest.startswith(FORM) or digest not in self.old_entries(index).split():
-                return index, digest
+            for (index, digest), *ours in zip(some, *said, strict=True):
+                if digest not in ours and self._is_missing(index, digest):
+                    return index, digest
         return None
+
+    def _is_missing(self, index: int, digest: str) -> bool:
+        """Of a digest that no file has for its index: it may be of several files together, or of old form."""
+        if " " in digest:  # joined ones are made of the others
+            return False
+        return digest.startswith(FORM) or digest not in self.old_entries(index).split()
 
     @property
     def has_records(self) -> bool:
@@ -172,9 +210,10 @@ class ConfigFiles:
         yield from _in_any_order(self.old_entries(index).split())
 
     def _of_job(self, index: int) -> list[str]:
+        shared = self.shared
         return [
-            f"{_digest(one, index) if one.records is not None else ''}|{self.shared[one.name]}"
-            for one in self._said
+            f"{digest}|{shared[one.name]}"
+            for one, digest in zip(self._said, self._digests(index), strict=True)
         ]
 
     # What is to be declared ----------------------------------------------------------------------------

@@ -7,8 +7,8 @@ reads it and tries again with the image that has it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from parburn.chips.model import Block, Chip, Condition, Field
 from parburn.coding import CodingScheme
@@ -30,6 +30,8 @@ class BlockStatus(NamedTuple):
 
 
 GOOD = BlockStatus()
+_NO_STATUS: Final[Mapping[int, BlockStatus]] = MappingProxyType({})
+_NO_REGISTERS: Final[Mapping[int, int]] = MappingProxyType({})
 
 
 class BlockNotRead(LookupError):
@@ -40,19 +42,21 @@ class BlockNotRead(LookupError):
         self.index = index
 
 
-@dataclass(frozen=True)
-class EfuseImage:
+class EfuseImage(NamedTuple):
     """What a chip shows. `blocks` holds the blocks that were read, as ints with word 0 low.
 
     `status` is by block index, `block0_errors` the error bits in BLOCK0's own layout, `registers` the values
     of `chip.extra_registers` by address.
     """
 
-    chip: Chip = field(repr=False)
-    blocks: Mapping[int, int] = field(repr=False)
-    status: Mapping[int, BlockStatus] = field(default_factory=dict)
+    chip: Chip
+    blocks: Mapping[int, int]
+    status: Mapping[int, BlockStatus] = _NO_STATUS
     block0_errors: int = 0
-    registers: Mapping[int, int] = field(default_factory=dict)
+    registers: Mapping[int, int] = _NO_REGISTERS
+
+    def __repr__(self) -> str:  # without the bits, which may be a key's
+        return f"EfuseImage({self.chip.name}, blocks {sorted(self.blocks)})"
 
     def block(self, index: int) -> int:
         """Return the bits of a block. Raises BlockNotRead."""
@@ -169,7 +173,7 @@ class EfuseImage:
         block0_errors: int | None = None,
     ) -> EfuseImage:
         """Return an image in which these blocks are read anew; what is not given stays."""
-        return EfuseImage(  # not `replace`: this runs a dozen times for each board
+        return EfuseImage(
             self.chip,
             {**self.blocks, **blocks},
             {**self.status, **status} if status else self.status,

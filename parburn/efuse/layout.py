@@ -6,8 +6,8 @@ hides, and which bits of BLOCK0 lock the chip or end the link.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 from parburn.chips.model import Block, Chip, Field
 
@@ -16,8 +16,7 @@ RD_DIS = "RD_DIS"
 ENDS_ANSWERS = ("secure-download", "no-download")  # kinds of link end after which nothing can be read
 
 
-@dataclass(frozen=True, eq=False)
-class Layout:
+class Layout(NamedTuple):
     """See the module docstring. `protects` and `hides` map a bit number to (block index, mask) pairs."""
 
     chip: Chip
@@ -32,6 +31,8 @@ class Layout:
 
     def names(self, index: int, bits: int) -> tuple[str, ...]:
         """Return the names of the block's fields that have any of `bits`, each once, in table order."""
+        if index == 0:
+            return _names_in_block0(self.chip, bits)
         return tuple(dict.fromkeys(field.name for mask, field in self.fields[index] if mask & bits))
 
     def protected(self, index: int, wr_dis: int) -> int:
@@ -41,6 +42,12 @@ class Layout:
     def hidden(self, index: int, rd_dis: int) -> int:
         """Return the bits of a block that a value of RD_DIS makes read as 0."""
         return _covered(self.hides, index, rd_dis)
+
+
+@lru_cache(1024)  # BLOCK0 has most of the fields, holds no key, and gets the same bits on board after board
+def _names_in_block0(chip: Chip, bits: int) -> tuple[str, ...]:
+    fields = layout_of(chip).fields[0]
+    return tuple(dict.fromkeys(field.name for mask, field in fields if mask & bits))
 
 
 def _covered(table: dict[int, tuple[tuple[int, int], ...]], index: int, bits: int) -> int:

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from parburn.chips.model import Block, Chip, Field
@@ -26,7 +25,7 @@ from parburn.errors import UsageError
 FEWEST_BITS = 8  # of a value that can tell chips apart; shorter ones are flags and small choices
 WORD = 32  # bits: single bits are taken together with the words that they stand in
 NOT_SHOWN = "(a value that is not shown)"
-_RANGE = re.compile(r"(\w+)\[(\d{1,3}):(\d{1,3})\]")
+_RANGE = r"(\w+)\[(\d{1,3}):(\d{1,3})\]"
 
 
 class Place(NamedTuple):
@@ -108,8 +107,7 @@ class UserValue(NamedTuple):
         return f"UserValue({self.name}, {self.take.value})"
 
 
-@dataclass(frozen=True, eq=False)
-class ValueRules:
+class ValueRules(NamedTuple):
     """What a chip's row and tables, and what was declared, say of its values. Made once for each chip."""
 
     chip: Chip
@@ -129,11 +127,7 @@ class ValueRules:
 @cache
 def rules_of(chip: Chip, declared: Declared) -> ValueRules:
     """The rules for a chip. Names that it does not know are meant for others."""
-    fields = tuple(
-        (Place(f.block, f.start, f.bits), f)
-        for f in chip.fields
-        if f.start is not None and (f.custom or f.codec == values.CUSTOM_MAC)
-    )
+    fields = _value_fields(chip)
     areas = _areas(chip, fields)
     unique = []
     for text in declared.unique:
@@ -154,6 +148,22 @@ def rules_of(chip: Chip, declared: Declared) -> ValueRules:
         same=tuple(same),
         unique=tuple(unique),
     )
+
+
+@cache
+def _value_fields(chip: Chip) -> tuple[tuple[Place, Field], ...]:
+    """The fields of the tables that are values, and where they stand."""
+    return tuple(
+        (Place(f.block, f.start, f.bits), f)
+        for f in chip.fields
+        if f.start is not None and (f.custom or f.codec == values.CUSTOM_MAC)
+    )
+
+
+@lru_cache(1024)
+def _fields_meeting(chip: Chip, place: Place) -> tuple[tuple[Place, Field], ...]:
+    """Those that have any bit in a place: the same places are written on board after board."""
+    return tuple((own, f) for own, f in _value_fields(chip) if own.meets(place))
 
 
 def _areas(chip: Chip, fields: Iterable[tuple[Place, Field]]) -> dict[int, int]:
@@ -179,7 +189,7 @@ def _is_for_data(chip: Chip, block: Block) -> bool:
 
 def place_named(chip: Chip, name: str) -> Place | None:
     """The place of a field, of a block, or of `BLOCK3[64:96]` (the first bit, the bit behind the last)."""
-    part = _RANGE.fullmatch(name)
+    part = re.fullmatch(_RANGE, name)
     if part is not None:
         block, start, end = chip.block_by_name.get(part[1]), int(part[2]), int(part[3])
         fits = block is not None and start < end <= 32 * block.words
@@ -264,7 +274,7 @@ def _of_one(after: EfuseImage, one: Written, rules: ValueRules) -> Iterator[User
     if one.kind is Kind.KEY:
         yield _value(after, one.name, (one.place,), rules, Kind.KEY)
         return
-    inside = [(place, f) for place, f in rules.fields if place.meets(one.place)]
+    inside = _fields_meeting(rules.chip, one.place)
     for place, f in inside:
         named = one.kind is Kind.FIELD and place == one.place
         parts = one.kind is not Kind.FIELD and not any(p.within(place) and p != place for p, _ in inside)

@@ -10,7 +10,6 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -18,8 +17,8 @@ from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuaranti
 from parburn.ledger import units
 from parburn.ledger.base import UNTOUCHED, Attempt, Identity, Inputs, State, check_transition
 from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
-from parburn.ledger.learning import is_unknown
 from parburn.ledger.units import Held
+from parburn.ledger.values import is_unknown
 from parburn.ledger.writer import Transaction
 
 _FULL_STEP = 64  # the start of the search is moved when so many more indexes are spent
@@ -44,12 +43,11 @@ class Granted(NamedTuple):
     values_unknown: bool = False
 
 
-@dataclass(slots=True)
-class Allocation:
+class Allocation(NamedTuple):
     """The answer: per chip a claim or why not, and sentences for the operator."""
 
-    outcomes: list[Granted | LedgerError] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    outcomes: list[Granted | LedgerError]
+    notes: list[str]
 
 
 class _Unit(NamedTuple):
@@ -90,7 +88,7 @@ def claim_all(
     job: str,
 ) -> Allocation:
     """Claims in the order of `identities`."""
-    allocation = Allocation()
+    allocation = Allocation([], [])
     times = Counter(identities)
     rows = [_units_of(transaction.connection, identity) for identity in identities]
     outcomes: list[LedgerError | None] = [

@@ -36,6 +36,8 @@ class Identity(NamedTuple):
 class State(Enum):
     """How far a unit has come."""
 
+    __hash__ = object.__hash__  # each is there once; that of Enum is Python code, and asked for at each step
+
     IDENTIFIED = "identified"
     CLAIMED = "claimed"
     PLANNED = "planned"

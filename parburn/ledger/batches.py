@@ -22,6 +22,7 @@ import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from parburn.errors import BatchRefused, RecordsUndeclared, UsageError
@@ -69,6 +70,7 @@ class Batch(NamedTuple):
         return not self.config.has_records or self.config.entries(index) != ""
 
 
+@lru_cache(4096)
 def _with_whole(entries: str) -> tuple[str, ...]:
     digests = sorted(set(entries.split()))
     return (*digests, " ".join(digests)) if len(digests) > 1 else tuple(digests)
@@ -439,9 +441,15 @@ def refuse_foreign_records(
 
 def _is_carried(connection: sqlite3.Connection, digests: tuple[str, ...], unit: int) -> bool:
     """Whether any unit but this one has one of these records: nearly always none has."""
-    places = ",".join("?" * len(digests))
-    query = f"SELECT 1 FROM records WHERE digest IN ({places}) AND unit != ? LIMIT 1"
-    return connection.execute(query, (*digests, unit)).fetchone() is not None
+    row = connection.execute(_carriers(len(digests)), (unit, *digests)).fetchone()
+    return row is not None
+
+
+@lru_cache(64)
+def _carriers(digests: int) -> str:
+    """One search each: for a list of them SQLite makes a table, which takes longer than to look."""
+    searches = (f"SELECT 1 FROM records WHERE digest = ?{n + 2} AND unit != ?1" for n in range(digests))
+    return " UNION ALL ".join(searches) + " LIMIT 1"
 
 
 def _others(

@@ -77,12 +77,6 @@ def find_unknown(connection: sqlite3.Connection, *, batch: int | None = None) ->
     return found
 
 
-def is_unknown(connection: sqlite3.Connection, unit: int) -> bool:
-    """Whether a unit's values are not known."""
-    row = connection.execute("SELECT 1 FROM unknown_values WHERE unit = ?", (unit,)).fetchone()
-    return row is not None
-
-
 def learn(
     transaction: Transaction,
     holder: values.Holder,
@@ -94,7 +88,7 @@ def learn(
 ) -> None:
     """What this unit holds is its own from now on; who has an equal value is noted."""
     connection = transaction.connection
-    if not is_unknown(connection, holder.id):
+    if not values.is_unknown(connection, holder.id):
         named, held = {}, NO_RECORD  # what was read in the chip says more than its record
     doubles = _doubles(transaction, holder, named, held)
     connection.executemany(

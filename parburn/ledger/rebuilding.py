@@ -103,6 +103,7 @@ def _bind(transaction: Transaction, batch: Batch, found: FoundUnit, why: str) ->
         holder = values.Holder(unit, batch.id, found.identity, found.index, batch.shares)
         values.write_found(transaction, holder, found.named, found.held)
     except LedgerError as taken:
+        transaction.ranges.clear()
         connection.execute("ROLLBACK TO one_unit")
         connection.execute("RELEASE one_unit")
         return taken

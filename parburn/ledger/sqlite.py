@@ -12,10 +12,11 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from parburn.errors import LedgerError, LedgerUnusable
 from parburn.events import NO_VALUES
-from parburn.ledger import allocate, learning, rebuilding, schema, units, values
+from parburn.ledger import allocate, schema, units, values
 from parburn.ledger.base import NO_RECORD, Attempt, BatchSpec, Claim, Identity, Inputs, State, UserRecord
 from parburn.ledger.batches import Batch, Override, find_batch
 from parburn.ledger.liveness import Process, RunLocks
@@ -30,6 +31,9 @@ from parburn.ledger.place import (
 )
 from parburn.ledger.witness import Witness, missing_ledger, read_witness, write_witness
 from parburn.ledger.writer import Transaction, Writer
+
+if TYPE_CHECKING:
+    from parburn.ledger import learning, rebuilding
 
 WITNESS_EVERY_S = 1.0  # of a run that commits all the time: it may lag behind, never lead
 
@@ -152,6 +156,8 @@ class SqliteClaim:
         self.state = await self._writer.call(work)
 
     async def learned(self, found: UserRecord, found_values: Mapping[str, str]) -> None:
+        from parburn.ledger import learning  # here: only a ledger that an older parburn began needs it
+
         holder = self._held.holder
         await self._writer.call(
             lambda t: learning.learn(t, holder, found_values, found, how="read from the chip")
@@ -256,23 +262,37 @@ class SqliteLedger:
 
     async def find_known(self, identities: Sequence[Identity]) -> list[rebuilding.Known | None]:
         """What the ledger knows of these chips; see `rebuilding`."""
+        from parburn.ledger import rebuilding  # here: only `ledger rebuild` needs it
+
         return await self._writer.call(lambda t: rebuilding.find_known(t, identities))
+
+    async def has_unknown(self) -> bool:
+        """Whether there are units of older ledgers whose values are not known."""
+        return await self._writer.call(lambda t: values.any_unknown(t.connection))
 
     async def find_unknown(self) -> list[learning.UnknownUnit]:
         """Units of older ledgers whose values are not known."""
+        from parburn.ledger import learning  # here: only a ledger that an older parburn began needs it
+
         return await self._writer.call(lambda t: learning.find_unknown(t.connection))
 
     async def find_unlearned(self) -> list[learning.UnknownUnit]:
         """Units of this batch whose values or records are not known."""
+        from parburn.ledger import learning  # here: only a ledger that an older parburn began needs it
+
         batch = self._opened.id
         return await self._writer.call(lambda t: learning.find_unknown(t.connection, batch=batch))
 
     async def learn_all(self, learned: Sequence[learning.Learned], how: str) -> int:
         """Keep what was learned of units; see `learning`."""
+        from parburn.ledger import learning  # here: only a ledger that an older parburn began needs it
+
         return await self._writer.call(lambda t: learning.learn_all(t, learned, how))
 
     async def tell_unknown(self) -> None:
         """Note the units whose values are still not known."""
+        from parburn.ledger import learning  # here: only a ledger that an older parburn began needs it
+
         note = await self._writer.call(lambda t: learning.unknown_note(t.connection))
         if note:
             self.add_note(note)
@@ -281,6 +301,8 @@ class SqliteLedger:
         self, found: Sequence[rebuilding.FoundUnit], *, first: int, why: str
     ) -> rebuilding.Rebuilt:
         """Give chips what was found in them; see `rebuilding`."""
+        from parburn.ledger import rebuilding  # here: only `ledger rebuild` needs it
+
         batch = self._opened
         return await self._writer.call(lambda t: rebuilding.bind_found(t, batch, found, first=first, why=why))
 

@@ -81,7 +81,7 @@ def _move(
     **detail: Any,
 ) -> State:
     """Set the unit's state and other columns of its row, and tell the history."""
-    reason = _writeable(reason)
+    reason = reason and _writeable(reason)
     more = "".join(f", {name} = ?" for name in columns)
     transaction.connection.execute(
         f"UPDATE units SET state = ?, reason = ?, changed = ?{more} WHERE id = ?",
@@ -234,13 +234,14 @@ def passed(
     values.refuse_conflicts(transaction, unit.holder)
     _check_records(transaction, unit)
     bound = _bind(transaction, unit)
-    connection.execute("INSERT OR IGNORE INTO passes VALUES (?, ?)", (unit.id, job_digest))
+    new = connection.execute("INSERT OR IGNORE INTO passes VALUES (?, ?)", (unit.id, job_digest)).rowcount
     connection.execute("UPDATE attempts SET closed = 1 WHERE unit = ? AND closed = 0", (unit.id,))
-    connection.execute("DELETE FROM pass_inputs WHERE unit = ? AND job = ?", (unit.id, job_digest))
-    connection.executemany(
-        "INSERT INTO pass_inputs VALUES (?, ?, ?, ?)", [(unit.id, job_digest, *one) for one in inputs]
-    )
+    if not new:
+        connection.execute("DELETE FROM pass_inputs WHERE unit = ? AND job = ?", (unit.id, job_digest))
     if inputs:
+        connection.executemany(
+            "INSERT INTO pass_inputs VALUES (?, ?, ?, ?)", [(unit.id, job_digest, *one) for one in inputs]
+        )
         bound["inputs"] = inputs_digest(inputs)
     columns = SPENT
     if image:

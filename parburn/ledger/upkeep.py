@@ -375,7 +375,7 @@ def _changing(place: Path, *, trusted: bool = True) -> Iterator[Transaction]:
 
 def _transaction(connection: sqlite3.Connection, place: Path) -> Transaction:
     at = schema.now()
-    transaction = Transaction(connection, history.History(connection, at=at, run=None), at, None)
+    transaction = Transaction(connection, history.History(connection, at=at, run=None), at, None, {})
     locks = RunLocks(place)
     try:
         end_dead_runs(transaction, lambda run, who: locks.is_held(run) or Process.parse(who).is_visible())

@@ -85,9 +85,9 @@ def find_taken(
     planned: list[Taken] = []
     for one in held.ranges:
         if one.key:
-            rows = _equal_keys(connection, unit, one)
+            rows = _equal_keys(transaction, unit, one)
         else:
-            rows = _equal(connection, unit, range_of(connection, held.layout, one.parts), one.value)
+            rows = _equal(connection, unit, range_of(transaction, held.layout, one.parts), one.value)
         for taken in _not_shared(rows, unit, one.name, one.shown, one.option):
             if taken.bound:
                 return [taken]
@@ -132,37 +132,52 @@ def _equal(connection: sqlite3.Connection, unit: Holder, number: int, value: str
     return connection.execute(_HOLDERS + _NOT_MINE, (number, value, unit.id, *unit.chip))
 
 
-def _equal_keys(connection: sqlite3.Connection, unit: Holder, one: RangeValue) -> Iterable[tuple[Any, ...]]:
+def _equal_keys(transaction: Transaction, unit: Holder, one: RangeValue) -> Iterable[tuple[Any, ...]]:
     """Chips with an equal key, where keys are each chip's own; none where all boards have the same."""
-    found = _equal(connection, unit, range_of(connection, "", KEYS), one.value)
+    found = _equal(transaction.connection, unit, range_of(transaction, "", KEYS), one.value)
     if one.option == "":  # declared unique
         return found
-    here = _keys_of_batch(connection, unit.batch, one.parts)
-    others = {value for value in _extremes(connection, here) if value is not None} - {one.value}
-    rows = []
-    for row in found.fetchmany(1):
-        batch = _keys_of_batch(connection, row[6], one.parts)
-        if others or len(set(_extremes(connection, batch))) > 1:
-            rows.append(row)
-    return rows
+    rows = found.fetchmany(1)
+    if not rows or _has_other_keys(transaction, unit.batch, one.parts, one.value):
+        return rows
+    batch = _keys_of_batch(transaction, rows[0][6], one.parts)
+    low, high = _extremes(transaction.connection, batch)
+    return rows if low != high else []
 
 
-def _keys_of_batch(connection: sqlite3.Connection, batch: int, parts: str) -> int:
-    return range_of(connection, f"batch {batch}", parts)
+def _has_other_keys(transaction: Transaction, batch: int, parts: str, key: str) -> bool:
+    """Whether any chip of a batch has another key than this one there."""
+    here = _extremes(transaction.connection, _keys_of_batch(transaction, batch, parts))
+    return bool({*here} - {None, key})
+
+
+def _keys_of_batch(transaction: Transaction, batch: int, parts: str) -> int:
+    return range_of(transaction, f"batch {batch}", parts)
 
 
 def _extremes(connection: sqlite3.Connection, number: int) -> tuple[str | None, str | None]:
     """The lowest and highest digest in a range: equal where there is only one."""
-    (low,) = connection.execute("SELECT min(value) FROM range_values WHERE range = ?", (number,)).fetchone()
-    (high,) = connection.execute("SELECT max(value) FROM range_values WHERE range = ?", (number,)).fetchone()
+    low, high = connection.execute(
+        "SELECT (SELECT min(value) FROM range_values WHERE range = ?1),"
+        " (SELECT max(value) FROM range_values WHERE range = ?1)",
+        (number,),
+    ).fetchone()
     return low, high
 
 
 # Ranges ---------------------------------------------------------------------------------------------
 
 
-def range_of(connection: sqlite3.Connection, layout: str, parts: str) -> int:
-    """The number of a range; a new one is filled with what the chips of its layout hold there."""
+def range_of(transaction: Transaction, layout: str, parts: str) -> int:
+    """The number of a range, asked for once; a new one is filled with what the chips of its layout hold
+    there."""
+    number = transaction.ranges.get((layout, parts))
+    if number is None:
+        number = transaction.ranges[layout, parts] = _range_of(transaction.connection, layout, parts)
+    return number
+
+
+def _range_of(connection: sqlite3.Connection, layout: str, parts: str) -> int:
     row = connection.execute(
         "SELECT id FROM ranges WHERE layout = ? AND parts = ?", (layout, parts)
     ).fetchone()
@@ -219,7 +234,7 @@ def write_planned(transaction: Transaction, unit: Holder, named: Mapping[str, st
     """Keep what the unit is about to hold, until it is bound or forgotten."""
     connection = transaction.connection
     for name, value in named.items():
-        if name == CUSTOM_MAC and _is_bound(connection, value, unit.id):
+        if name == CUSTOM_MAC and _is_bound_mac(connection, value, unit.id):
             continue  # to this chip, as a unit of another batch
         connection.execute(
             "INSERT OR IGNORE INTO unique_values VALUES (?, ?, ?, 0, 0)", (unit.id, name, value)
@@ -227,10 +242,10 @@ def write_planned(transaction: Transaction, unit: Holder, named: Mapping[str, st
     rows: list[tuple[int, str, int, str]] = []
     for one in held.ranges:
         if one.key:
-            rows.append((range_of(connection, "", KEYS), one.value, unit.id, ""))
-            rows.append((_keys_of_batch(connection, unit.batch, one.parts), one.value, unit.id, ""))
+            rows.append((range_of(transaction, "", KEYS), one.value, unit.id, ""))
+            rows.append((_keys_of_batch(transaction, unit.batch, one.parts), one.value, unit.id, ""))
         else:
-            number = range_of(connection, held.layout, one.parts)
+            number = range_of(transaction, held.layout, one.parts)
             rows.append((number, one.value, unit.id, f"{one.name} {one.shown}"))
     if held.bits:
         connection.executemany(
@@ -250,12 +265,15 @@ def write_planned(transaction: Transaction, unit: Holder, named: Mapping[str, st
         )
 
 
-def _is_bound(connection: sqlite3.Connection, mac: str, unit: int) -> bool:
-    row = connection.execute(
-        "SELECT 1 FROM unique_values WHERE name = ? AND value = ? AND bound = 1 AND unit != ?",
-        (CUSTOM_MAC, mac, unit),
-    ).fetchone()
-    return row is not None
+# The name stands in the text: where a parameter decides whether the index of bound MACs fits, SQLite prepares
+# the statement anew each time.
+_BOUND_MAC = (
+    f"SELECT 1 FROM unique_values WHERE name = '{CUSTOM_MAC}' AND bound = 1 AND value = ? AND unit != ?"
+)
+
+
+def _is_bound_mac(connection: sqlite3.Connection, mac: str, unit: int) -> bool:
+    return connection.execute(_BOUND_MAC, (mac, unit)).fetchone() is not None
 
 
 def write_found(transaction: Transaction, unit: Holder, named: Mapping[str, str], held: UserRecord) -> None:
@@ -294,40 +312,40 @@ def mark_conflicts(
             )
 
 
+_CONFLICT, _GIVEN_MEANWHILE = 0, 1
+_IN_THE_WAY = (  # of a unit: what another one plans as well; what another one got since it was planned
+    f"SELECT {_CONFLICT}, name, value, 0 FROM unique_values WHERE unit = ?1 AND conflict = 1"
+    f" UNION ALL SELECT {_CONFLICT}, own, '', 0 FROM range_values WHERE unit = ?1 AND conflict = 1"
+    f" UNION ALL SELECT {_GIVEN_MEANWHILE}, mine.own, units.mac, batch FROM range_values AS mine"
+    " JOIN range_values AS theirs"
+    " ON theirs.range = mine.range AND theirs.value = mine.value AND theirs.unit != mine.unit"
+    " JOIN units ON units.id = theirs.unit WHERE mine.unit = ?1 AND mine.bound = 0 AND mine.own != ''"
+    " AND (mac, chip, unique_id) != (?2, ?3, ?4)"
+)
+
+
 def refuse_conflicts(transaction: Transaction, unit: Holder) -> None:
     """Raise UniqueValueTaken where another chip plans, or got meanwhile, what this unit is about to hold."""
-    connection = transaction.connection
-    row = connection.execute(
-        "SELECT name, value FROM unique_values WHERE unit = ? AND conflict = 1 LIMIT 1", (unit.id,)
-    ).fetchone()
-    if row is None:
-        row = connection.execute(
-            "SELECT own, '' FROM range_values WHERE unit = ? AND conflict = 1 LIMIT 1", (unit.id,)
-        ).fetchone()
-    if row is not None:
-        raise UniqueValueTaken(
-            f"{' '.join(filter(None, row)) or 'A key'} is planned for another chip too: neither is burned.",
-            hint="See why the script gives two boards one value.",
-        )
-    others = connection.execute(
-        "SELECT mine.own, units.mac, batch FROM range_values AS mine JOIN range_values AS theirs"
-        " ON theirs.range = mine.range AND theirs.value = mine.value AND theirs.unit != mine.unit"
-        " JOIN units ON units.id = theirs.unit WHERE mine.unit = ? AND mine.bound = 0 AND mine.own != ''"
-        " AND (mac, chip, unique_id) != (?, ?, ?)",
-        (unit.id, *unit.chip),
-    )
-    for own, mac, batch in others:
+    for what, name, more, batch in transaction.connection.execute(_IN_THE_WAY, (unit.id, *unit.chip)):
+        if what == _CONFLICT:
+            raise UniqueValueTaken(
+                f"{' '.join(filter(None, (name, more))) or 'A key'} is planned for another chip too: neither "
+                "is burned.",
+                hint="See why the script gives two boards one value.",
+            )
         if batch not in unit.shares:
             raise UniqueValueTaken(
-                f"{own} was given to the chip {mac} meanwhile: {unit.identity.mac} must not get it too.",
+                f"{name} was given to the chip {more} meanwhile: {unit.identity.mac} must not get it too.",
                 hint="Nothing was burned by this. Give each index its own value, then run again.",
             )
 
 
-_ANYTHING_PLANNED = (
-    "SELECT 1 FROM unique_values WHERE unit = ? AND bound = 0"
-    " UNION ALL SELECT 1 FROM range_values WHERE unit = ? AND bound = 0"
-    " UNION ALL SELECT 1 FROM user_bits WHERE unit = ? AND bound = 0 LIMIT 1"
+_VALUE, _BITS, _RANGE = "value", "bits", "range"
+_PLANNED = (
+    f"SELECT '{_VALUE}', name, value, '' FROM unique_values WHERE unit = ?1 AND bound = 0"
+    f" UNION ALL SELECT '{_BITS}', block, layout, bits FROM user_bits WHERE unit = ?1 AND bound = 0"
+    f" UNION ALL SELECT '{_RANGE}', layout, parts, value FROM range_values JOIN ranges ON ranges.id = range"
+    " WHERE unit = ?1 AND bound = 0"
 )
 
 
@@ -335,31 +353,22 @@ def bind(transaction: Transaction, unit: Holder) -> dict[str, Any]:
     """What was planned is the unit's for ever; what of it is new, for the history."""
     connection = transaction.connection
     bound: dict[str, Any] = {}
-    planned = connection.execute(_ANYTHING_PLANNED, (unit.id, unit.id, unit.id)).fetchone()
-    if planned is None:  # it was bound when it was attempted
-        return bound
-    named = connection.execute(
-        "SELECT name, value FROM unique_values WHERE unit = ? AND bound = 0", (unit.id,)
-    ).fetchall()
-    if named:
+    planned: dict[str, list[tuple[Any, ...]]] = {}
+    for kind, *row in connection.execute(_PLANNED, (unit.id,)).fetchall():
+        planned.setdefault(kind, []).append(tuple(row))
+    if _VALUE in planned:
         connection.execute("UPDATE unique_values SET bound = 1 WHERE unit = ? AND bound = 0", (unit.id,))
-        bound["bound_values"] = named
-    bits = connection.execute(
-        "SELECT block, layout, bits FROM user_bits WHERE unit = ? AND bound = 0", (unit.id,)
-    ).fetchall()
-    if bits:
+        bound["bound_values"] = [(name, value) for name, value, _ in planned[_VALUE]]
+    if _BITS in planned:
         connection.execute(
             "UPDATE OR REPLACE user_bits SET bound = 1 WHERE unit = ? AND bound = 0", (unit.id,)
         )
-        bound["bound_bits"] = bits
-    digests = connection.execute(
-        "SELECT layout, parts, value FROM range_values JOIN ranges ON ranges.id = range"
-        " WHERE unit = ? AND bound = 0 AND value LIKE 'hmac:%'",
-        (unit.id,),
-    ).fetchall()
-    if digests:
-        bound["bound_digests"] = digests
-    connection.execute("UPDATE range_values SET bound = 1 WHERE unit = ? AND bound = 0", (unit.id,))
+        bound["bound_bits"] = planned[_BITS]
+    if _RANGE in planned:
+        connection.execute("UPDATE range_values SET bound = 1 WHERE unit = ? AND bound = 0", (unit.id,))
+        digests = [row for row in planned[_RANGE] if row[2].startswith(DIGEST_MARK)]
+        if digests:
+            bound["bound_digests"] = digests
     return bound
 
 
@@ -386,6 +395,20 @@ def forget_planned(connection: sqlite3.Connection, units: str, number: int) -> N
     """Nothing was attempted: what was only planned is free again. `units` is SQL: which, with one `?`."""
     for table in ("unique_values", "user_bits", "range_values"):
         connection.execute(f"DELETE FROM {table} WHERE bound = 0 AND unit {units}", (number,))
+
+
+# What is not known ----------------------------------------------------------------------------------
+
+
+def is_unknown(connection: sqlite3.Connection, unit: int) -> bool:
+    """Whether an older ledger did not keep a unit's values, and nobody has learned them; see `learning`."""
+    row = connection.execute("SELECT 1 FROM unknown_values WHERE unit = ?", (unit,)).fetchone()
+    return row is not None
+
+
+def any_unknown(connection: sqlite3.Connection) -> bool:
+    """Whether there is any such unit."""
+    return connection.execute("SELECT 1 FROM unknown_values LIMIT 1").fetchone() is not None
 
 
 # What was declared ----------------------------------------------------------------------------------

@@ -17,9 +17,8 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from parburn.errors import LedgerError, LedgerUnusable, ParburnError
 from parburn.ledger.history import History
@@ -31,14 +30,17 @@ _COMMIT_AT_MOST = 1024  # works in one commit
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Transaction:
-    """What work may use: it is open, and holds the end of the history."""
+class Transaction(NamedTuple):
+    """What work may use: it is open, and holds the end of the history.
+
+    `ranges`: numbers of ranges that were asked for (see `values`); their rows are never changed or deleted.
+    """
 
     connection: sqlite3.Connection
     history: History
     at: str
     run: int | None
+    ranges: dict[tuple[str, str], int]
 
 
 Work = Callable[[Transaction], T]
@@ -82,6 +84,7 @@ class Writer:
     ) -> None:
         self.run: int | None = None
         self.commits = 0
+        self._ranges: dict[tuple[str, str], int] = {}
         self._path = path
         self._connect = connect
         self._after_commit = after_commit
@@ -193,8 +196,8 @@ class Writer:
         connection.execute("BEGIN IMMEDIATE")
         try:
             at = now()
-            transaction = Transaction(connection, History(connection, at=at, run=self.run), at, self.run)
-            history = transaction.history
+            history = History(connection, at=at, run=self.run)
+            transaction = Transaction(connection, history, at, self.run, self._ranges)
             for request in requests:
                 written = connection.total_changes + history.sequence
                 request.answer = request.error = None
@@ -207,6 +210,7 @@ class Writer:
             history.flush()
             connection.execute("COMMIT")
         except BaseException:
+            self._ranges.clear()  # some may have been made in this transaction
             with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
                 connection.execute("ROLLBACK")
             raise

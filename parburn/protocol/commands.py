@@ -9,8 +9,8 @@ opcode of the command before, so answers are told apart by their order alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
+from itertools import starmap
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -62,9 +62,25 @@ def _request_data(packet: bytes, opcode: int) -> bytes:
     return data
 
 
-@dataclass(frozen=True, slots=True)  # an empty tuple would equal every other
-class Sync:
+class _Bare:
+    """A command without data. No empty tuple: that would equal every other."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class Sync(_Bare):
     """SYNC: lets the ROM measure the baud rate. Answered eight times."""
+
+    __slots__ = ()
 
     def to_bytes(self) -> bytes:
         """Return the request packet."""
@@ -106,7 +122,7 @@ class WriteReg(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Return the request packet."""
-        return _request(WRITE_REG, b"".join([_ENTRY.pack(*entry) for entry in self.entries]))
+        return _request(WRITE_REG, b"".join(starmap(_ENTRY.pack, self.entries)))
 
     @classmethod
     def parse(cls, packet: bytes) -> WriteReg:
@@ -118,9 +134,10 @@ class WriteReg(NamedTuple):
         return cls(tuple(entries))
 
 
-@dataclass(frozen=True, slots=True)  # an empty tuple would equal every other
-class GetSecurityInfo:
+class GetSecurityInfo(_Bare):
     """GET_SECURITY_INFO: works in secure download mode too; some ROMs do not have it."""
+
+    __slots__ = ()
 
     def to_bytes(self) -> bytes:
         """Return the request packet."""
@@ -236,25 +253,32 @@ def read_reg_frame(address: int) -> bytes:
     return slip.encode(ReadReg(address).to_bytes())
 
 
+@lru_cache(maxsize=1024)
+def read_reg_frames(addresses: tuple[int, ...]) -> tuple[bytes, ...]:
+    """Return these frames for several addresses: most lists of them are asked for again and again."""
+    return tuple([read_reg_frame(address) for address in addresses])
+
+
 def write_reg_frames(entries: tuple[WriteEntry, ...], *, per_packet: int, longest: int) -> list[bytes]:
     """Return encoded WRITE_REG requests that execute the entries in order.
 
     No packet has more than `per_packet` entries or more than `longest` bytes on the line: escapes can double
     a packet, and one that laps the ROM's ring is lost with everything else in it.
     """
-    return [frame for _, frame in _packets(entries, per_packet, longest)]
+    return [frame for _, frame in write_reg_packets(entries, per_packet, longest)]
 
 
-def write_reg_sizes(entries: tuple[WriteEntry, ...], *, per_packet: int, longest: int) -> list[int]:
-    """Return how many entries each of these requests has."""
-    return [size for size, _ in _packets(entries, per_packet, longest)]
-
-
-def _packets(entries: tuple[WriteEntry, ...], per_packet: int, longest: int) -> list[tuple[int, bytes]]:
+def write_reg_packets(
+    entries: tuple[WriteEntry, ...], per_packet: int, longest: int
+) -> tuple[tuple[int, bytes], ...]:
+    """Return the same requests, each behind the number of its entries."""
     found: list[tuple[int, bytes]] = []
     for start in range(0, len(entries), per_packet):
         _split(entries[start : start + per_packet], longest, found)
-    return found
+    return tuple(found)
+
+
+known_write_reg_packets = lru_cache(maxsize=256)(write_reg_packets)  # only for entries that hold no key
 
 
 def _split(entries: tuple[WriteEntry, ...], longest: int, found: list[tuple[int, bytes]]) -> None:

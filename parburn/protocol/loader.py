@@ -15,6 +15,7 @@ Two modes: a burst (`begin`, strict: anything that is no answer is GarbledAnswer
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -37,6 +38,12 @@ _NOISE_KEPT: Final = 2048  # bytes
 Observer = Callable[[bytes, bytes | None], None]  # request frame (empty: none was open), answer packet
 
 
+@lru_cache(maxsize=256)
+def _heads_of(opcodes: bytes) -> tuple[int, ...]:
+    """How the good answers to these commands begin; most bursts have the shape of an earlier one."""
+    return tuple([_HEADS.get(opcode, _NO_HEAD) for opcode in opcodes])
+
+
 class LoaderProtocol:
     """Sans-IO state of one conversation: what may be sent now, what has been answered."""
 
@@ -55,7 +62,7 @@ class LoaderProtocol:
         """Start a burst of encoded requests; `opcodes` has one byte for each of them."""
         self._frames = frames
         self._opcodes = opcodes
-        self._heads = [_HEADS.get(opcode, _NO_HEAD) for opcode in opcodes]
+        self._heads = _heads_of(opcodes)
         self._sent = 0
         self._answered = 0
         self._unanswered_bytes = 0

@@ -59,7 +59,7 @@ class SlipDecoder:
             data = self._tail + data
         runs = data.split(END)
         tail = runs.pop()
-        frames: list[bytes | None] = [run for run in runs if run]
+        frames: list[bytes | None] = [*filter(None, runs)]
         if ESC in data:
             frames = [run and decode(run) for run in frames]
         if len(tail) > LONGEST_FRAME:

@@ -6,7 +6,6 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import CodeType
@@ -17,15 +16,23 @@ from parburn.errors import ScriptSyntaxError, UsageError
 _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]{2,}")
 
 
-@dataclass(frozen=True)
 class CompiledScript:
-    """One script: its code, and its file as it was when the run began."""
+    """One script: its code, and its file as it was when the run began. Nothing in it is ever changed."""
 
-    path: Path
-    code: CodeType = field(repr=False)
-    source: ConfigFile = field(repr=False)
-    typed: bool = False  # its lines are commands of the command line, not Python
-    shows_only: bool = False  # it stages and burns nothing, whatever the chip holds
+    def __init__(
+        self,
+        path: Path,
+        code: CodeType,
+        source: ConfigFile,
+        *,
+        typed: bool = False,
+        shows_only: bool = False,
+    ) -> None:
+        self.path = path
+        self.code = code
+        self.source = source
+        self.typed = typed  # its lines are commands of the command line, not Python
+        self.shows_only = shows_only  # it stages and burns nothing, whatever the chip holds
 
     @cached_property
     def lines(self) -> list[str]:
@@ -33,13 +40,15 @@ class CompiledScript:
         return self.source.content.decode(errors="replace").splitlines()
 
 
-@dataclass(frozen=True)
 class CompiledScripts:
     """The scripts of the command line, in order. Scripts that they run are compiled when they are met."""
 
-    scripts: tuple[CompiledScript, ...] = ()
-    nested: dict[str, CompiledScript] = field(default_factory=dict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    def __init__(
+        self, scripts: tuple[CompiledScript, ...] = (), nested: dict[str, CompiledScript] | None = None
+    ) -> None:
+        self.scripts = scripts
+        self.nested = {} if nested is None else nested
+        self._lock = threading.Lock()
 
     @cached_property
     def digest(self) -> str:

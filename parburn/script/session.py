@@ -9,7 +9,6 @@ yet; then it is read and the command starts again on a fresh draft.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -107,16 +106,18 @@ class ScriptOutcome(NamedTuple):
     inputs: Digests = ()
 
 
-@dataclass(slots=True)
 class Draft:
     """A command at work: reads `image`, stages into its own copy, says what it will say once it succeeded."""
 
-    session: Session
-    image: EfuseImage
-    staged: StagedBurns
-    said: list[str] = field(default_factory=list)
-    effects: list[Callable[[], None]] = field(default_factory=list)
-    written: list[Written] = field(default_factory=list)
+    __slots__ = ("effects", "image", "said", "session", "staged", "written")
+
+    def __init__(self, session: Session, image: EfuseImage, staged: StagedBurns) -> None:
+        self.session = session
+        self.image = image
+        self.staged = staged
+        self.said: list[str] = []
+        self.effects: list[Callable[[], None]] = []
+        self.written: list[Written] = []
 
     @property
     def chip(self) -> Chip:

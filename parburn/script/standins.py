@@ -41,6 +41,8 @@ from parburn.script.verbs import VERBS, run_command
 
 SUPPORTED = [name.replace("_", "-") for name in VERBS]
 READING = ("summary", "dump", "get-custom-mac", "adc-info", "check-error")
+_READ_COMMANDS = [name for name in SUPPORTED if name in READING]
+_BURN_COMMANDS = [name for name in SUPPORTED if name not in READING]
 ESPTOOL_VERSION = "4.12.0"  # the dialect that a script which asks for it was written for
 
 
@@ -79,8 +81,8 @@ class Espefuse(StandIn):
                 "init_commands": lambda *_, **__: self,
                 "get_esp": lambda *_, **__: esp,
                 "SUPPORTED_COMMANDS": list(SUPPORTED),
-                "SUPPORTED_READ_COMMANDS": [name for name in SUPPORTED if name in READING],
-                "SUPPORTED_BURN_COMMANDS": [name for name in SUPPORTED if name not in READING],
+                "SUPPORTED_READ_COMMANDS": list(_READ_COMMANDS),
+                "SUPPORTED_BURN_COMMANDS": list(_BURN_COMMANDS),
             },
         )
         self.__dict__["_commands"] = commands

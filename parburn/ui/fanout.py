@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Protocol
 
 from parburn.events import Event
@@ -36,7 +35,10 @@ class Fanout:
     def emit(self, event: Event) -> None:
         """Tell all; never raises."""
         for observer in tuple(self._observers):
-            self.guard(observer, partial(observer.emit, event))
+            try:
+                observer.emit(event)
+            except Exception as error:
+                self._leave_out(observer, error)
 
     def close(self) -> None:
         """Close all; never raises."""
@@ -49,9 +51,12 @@ class Fanout:
         try:
             call()
         except Exception as error:
-            if observer in self._observers:
-                self._observers.remove(observer)
-            try:
-                self._on_failure(observer, error)
-            except Exception:
-                return  # nobody is left who could be told
+            self._leave_out(observer, error)
+
+    def _leave_out(self, observer: Observer, error: Exception) -> None:
+        if observer in self._observers:
+            self._observers.remove(observer)
+        try:
+            self._on_failure(observer, error)
+        except Exception:
+            return  # nobody is left who could be told

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from parburn.events import (
     BlockBurned,
     Claimed,
@@ -28,57 +31,62 @@ class PlainLog:
 
     def emit(self, event: Event) -> None:
         """Write the event's lines."""
-        for line in self.lines_of(event):
-            self._outlet.line(f"{event.port}: {line}" if event.port else line)
+        lines = self.lines_of(event)
+        if lines:
+            before = f"{event.port}: " if event.port else ""
+            self._outlet.write("".join([f"{before}{line}\n" for line in lines]))
 
     def close(self) -> None:
         """Nothing is held back."""
 
     def lines_of(self, event: Event) -> list[str]:
         """The event in words, without its port; none for what is not to be shown."""
-        match event:
-            case RunStarted():
-                return [_started(event)]
-            case Note(text=text, level=level):
-                return [] if self._quiet and level != "warning" else [_note(one_line(text), level)]
-            case ScriptOutput(text=text):
-                return [f"| {line}" for line in safe_lines(text)] if self._show_output else []
-            case Finished():
-                return [_finished(event)]
-        return [] if self._quiet else _detail(event)
+        if isinstance(event, Note):
+            if self._quiet and event.level != "warning":
+                return []
+            return [_note(one_line(event.text), event.level)]
+        if isinstance(event, ScriptOutput):
+            return [f"| {line}" for line in safe_lines(event.text)] if self._show_output else []
+        if self._quiet and not isinstance(event, RunStarted | Finished):
+            return []
+        words = _WORDS.get(type(event))
+        return [] if words is None else words(event)
 
 
-def _started(event: RunStarted) -> str:
+def _started(event: RunStarted) -> list[str]:
     text = plural(len(event.ports), "simulated board" if event.simulated else "board")
     if event.simulated:
         text += ": no real chip is burned"
     if event.dry_run:
         text += ("; " if event.simulated else ": ") + "dry run, nothing is burned"
-    return text
+    return [text]
 
 
 def _note(text: str, level: str) -> str:
     return text if level == "info" else f"{level}: {text}"
 
 
-def _finished(event: Finished) -> str:
+def _finished(event: Finished) -> list[str]:
     report = event.report
     index = "" if report.index is None else f" index {report.index}"
     error = f": {one_line(report.error)}" if report.error else ""
-    return f"{report.result.value}{index} in {seconds(report.seconds)}{error}"
+    return [f"{report.result.value}{index} in {seconds(report.seconds)}{error}"]
 
 
-def _detail(event: Event) -> list[str]:
-    match event:
-        case StepChanged(step=step, detail=detail):
-            return [one_line(f"{step} {detail}".strip())]
-        case Identified(chip=chip, mac=mac, revision=revision, crystal_mhz=crystal):
-            return [f"{chip} revision {revision}, {mac}, {crystal} MHz"]
-        case Claimed(index=index, known=known):
-            return [f"index {index}" + (" (the ledger knows this chip)" if known else "")]
-        case Planned(blocks=blocks, burn=burn):
-            return [f"plan of burn {burn}: {line}" for line in planned_lines(blocks)]
-        case BlockBurned(block=block, done=done, total=total):
-            return [f"{block} burned and verified ({done}/{total})"]
-        case _:
-            return []
+def _identified(event: Identified) -> list[str]:
+    return [f"{event.chip} revision {event.revision}, {event.mac}, {event.crystal_mhz} MHz"]
+
+
+def _claimed(event: Claimed) -> list[str]:
+    return [f"index {event.index}" + (" (the ledger knows this chip)" if event.known else "")]
+
+
+_WORDS: dict[type, Callable[[Any], list[str]]] = {
+    RunStarted: _started,
+    StepChanged: lambda event: [one_line(f"{event.step} {event.detail}".strip())],
+    Identified: _identified,
+    Claimed: _claimed,
+    Planned: lambda event: [f"plan of burn {event.burn}: {line}" for line in planned_lines(event.blocks)],
+    BlockBurned: lambda event: [f"{event.block} burned and verified ({event.done}/{event.total})"],
+    Finished: _finished,
+}

@@ -1,7 +1,8 @@
 """Where observers write. It never blocks its caller and never raises: no reader may stall a burn.
 
 Text for a real file descriptor is written by a thread of its own, so that a terminal stopped by Ctrl-S or
-a pager that does not read holds up only that thread. When the reader is gone, what follows is dropped.
+a pager that does not read holds up only that thread. What comes within a moment is written at once: to wake
+the thread for each line costs more than the line. When the reader is gone, what follows is dropped.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import select
 import threading
 from typing import IO
 
+GATHER_S = 0.010  # how long the first of several lines waits for the others; nobody sees it
 CLOSE_DEADLINE_S = 60.0  # how long close() waits for a reader that takes nothing
 
 
@@ -25,6 +27,8 @@ class Outlet:
         self._changed = threading.Condition()
         self._queue: list[bytes] = []
         self._writing = False
+        self._idle = False  # the thread waits for text
+        self._draining = False  # somebody waits for the reader
         self._taken = 0  # bytes that the reader has taken, to see progress
         self._closing = False
         self.broken = False  # the reader is gone
@@ -52,7 +56,9 @@ class Outlet:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._pump, name="parburn-output", daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
+            elif self._idle:
+                self._idle = False
+                self._changed.notify_all()
         return len(text)
 
     def line(self, text: str) -> None:
@@ -65,10 +71,13 @@ class Outlet:
     def drain(self) -> None:
         """Wait until the reader has taken all, or has taken nothing for the deadline, or is gone."""
         with self._changed:
+            self._draining = True
+            self._changed.notify_all()
             while self.busy and not self.broken:
                 before = self._taken
                 if not self._changed.wait(self._close_deadline_s) and self._taken == before:
                     self.broken = True
+            self._draining = False
 
     def close(self) -> None:
         """Drain, and take no more text."""
@@ -90,9 +99,13 @@ class Outlet:
         while True:
             with self._changed:
                 while not self._queue and not self._closing:
+                    self._idle = True
                     self._changed.wait(3600)
+                self._idle = False
                 if not self._queue:
                     return
+                if not (self._closing or self._draining):
+                    self._changed.wait(GATHER_S)
                 data = b"".join(self._queue)
                 self._queue.clear()
                 self._writing = True

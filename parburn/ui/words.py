@@ -13,7 +13,8 @@ _SAFE_LINES = {code: value for code, value in _SAFE.items() if chr(code) not in 
 
 def one_line(text: str) -> str:
     """Text without line breaks and control characters: what a script raised must not steer the terminal."""
-    return " ".join(text.split()).translate(_SAFE)
+    text = " ".join(text.split())
+    return text if text.isascii() and text.isprintable() else text.translate(_SAFE)
 
 
 def safe_lines(text: str) -> list[str]:

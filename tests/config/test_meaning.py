@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parburn.config.meaning import DEEPEST, digest_of, shown, text_meaning
+from parburn.config.meaning import DEEPEST, digest_of, digests_of, shown, text_meaning
 from tests.fuzzing import JSON_LIKE, examples
 
 MAC = "aa:bb:cc:dd:ee:0f"
@@ -88,3 +88,32 @@ def test_a_key_is_not_shown() -> None:
     key = "00112233445566778899aabbccddeeff"
     assert shown(["1001", key]) == "1001, (32 characters)"
     assert key[:8] not in shown({"a": {"b": key}, "c": key})
+
+
+MACS = [":".join(f"{n:012x}"[at : at + 2] for at in range(0, 12, 2)) for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        MACS,
+        [mac.upper() for mac in MACS],
+        [*MACS, f"{MACS[0]} "],
+        [*MACS, f"{MACS[0]}\n{MACS[1]}"],
+        [f"{MACS[0]}\n{MACS[1]}"],
+        [f"{MACS[0]}\n"],
+        [*MACS, ""],
+        [*MACS, None],
+        [*MACS, "0x1A"],
+        [{"mac": mac} for mac in MACS],
+    ],
+)
+def test_many_at_one_go_have_the_digests_that_each_has(values: list[Any]) -> None:
+    assert digests_of(values) == [digest_of(value) for value in values]
+
+
+@given(st.lists(st.one_of(JSON_LIKE, st.sampled_from(MACS)), max_size=6))
+@examples(100)
+def test_any_at_one_go_have_the_digests_that_each_has(values: list[Any]) -> None:
+    assert digests_of(values) == [digest_of(value) for value in values]

@@ -158,7 +158,7 @@ def test_a_coding_error_that_was_not_reported_before_is_found_though_the_block_w
     memory = made("esp32c3")
     plan = key_plan(memory)
     read = image_of(memory)
-    before = replace(read, blocks={0: read.block(0), 4: read.block(4)})
+    before = read._replace(blocks={0: read.block(0), 4: read.block(4)})
     memory.cells[9] |= 1 << 5
     assert "BLOCK_KEY5 reports 1 coding errors" in judged(memory, plan, before).stray
 

@@ -79,7 +79,7 @@ class MemoryBoard:
         chip = chip_named(self.chip_name, revision=100 * self.revision[0] + self.revision[1])
         if self.table is not None:
             chip = extend_chip(chip, parse_custom_table(self.table, file="table.csv"))
-        self.calls.image = replace(image, chip=chip)
+        self.calls.image = image._replace(chip=chip)
 
     async def run(self, steps: Sequence[Step], *, go_on: bool = True) -> Outcome:
         """Run the steps; with a refused one the rest only if `go_on`."""

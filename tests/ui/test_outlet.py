@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from parburn.ui.outlet import Outlet
+import pytest
+
+from parburn.ui.outlet import GATHER_S, Outlet
 
 
 def test_all_text_arrives_in_order() -> None:
@@ -99,3 +102,33 @@ def test_characters_that_the_terminal_cannot_show_are_replaced(tmp_path: Path) -
         outlet.line("✓ done")
         outlet.close()
     assert path.read_text() == "? done\n"
+
+
+def test_lines_come_without_being_asked_for_also_after_a_pause() -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as stream, os.fdopen(read, "rb", buffering=0) as file:
+        outlet = Outlet(stream)
+        for number in range(5):
+            outlet.line(f"{number}a")
+            outlet.line(f"{number}b")
+            got = b""
+            while got.count(b"\n") < 2:
+                assert select.select([file], [], [], 5)[0], "the thread was not woken"
+                got += file.read(100)
+            assert got == f"{number}a\n{number}b\n".encode()
+            time.sleep(3 * GATHER_S)  # the thread waits by now
+        outlet.close()
+
+
+def test_who_waits_for_the_reader_does_not_wait_for_more_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parburn.ui.outlet.GATHER_S", 30.0)
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as stream, os.fdopen(read, "rb") as file:
+        outlet = Outlet(stream)
+        begun = time.monotonic()
+        outlet.line("one")
+        outlet.drain()
+        outlet.line("two")
+        outlet.close()
+        assert time.monotonic() - begun < 10
+        assert os.read(file.fileno(), 100) == b"one\ntwo\n"
