@@ -136,7 +136,8 @@ class BoardCalls:
         Two readings that agree are believed against one. A board that met the others has met them; as with
         each later burn of the scripts, the ledger compares what it asks for now.
         """
-        if not _rests_on_content(error) or self._board.attempted or self._claim.attempts or self._run.job.dry_run:
+        burned = self._board.attempted or self._claim.attempts
+        if burned or self._run.job.dry_run or not _rests_on_content(error):
             return False
         shown = self._now
         for _ in range(AGREEING_READS):
@@ -217,7 +218,7 @@ class BoardCalls:
         if outcome.staged or (outcome.written != self._written and await self._found_there(outcome)):
             await self.burn(outcome.staged, outcome.image, outcome.written)
         else:
-            if not self._burns:
+            if not self._burns and self._run.scripts.may_burn:
                 await self._still_shown()
             self._run.plans.withdraw(self._board.port)
         if self._board.result is None:

@@ -195,6 +195,7 @@ async def _identify(run: SharedRun, rom: RomLoader, *, rate: RateFor | None) -> 
         extend=run.extend,
         found=lambda chip: run.traces.mask_keys(rom.trace, chip),
         rate=rate,
+        burns=run.scripts.may_burn,
     )
 
 

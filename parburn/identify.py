@@ -161,12 +161,14 @@ async def identify(
     extend: Callable[[Chip], Chip],
     found: Callable[[Chip], None] = lambda chip: None,
     rate: Callable[[Chip, Collection[int]], int] | None = None,
+    burns: bool = True,
 ) -> Device:
     """Identify the chip and read it: identity, silicon, BLOCK0, and the blocks that `blocks` names for it.
 
     `extend` adds custom eFuse tables; `found` is told of the chip before any of its blocks is read. `rate`
     names the baud rate to go on with, given the blocks to be read: it is raised as soon as the crystal is
-    known, so that they are read at the new rate.
+    known, so that they are read at the new rate. Unless `burns`, timing is not looked at: it is then written
+    without a look if it comes to that.
     Raises WrongChip, SecureDownload, IdentityUnclear, LinkError.
     """
     chip, security = await find_out_chip(rom, wanted)
@@ -183,7 +185,7 @@ async def identify(
             (
                 *controller.addresses(wanted_blocks),
                 *silicon.telling_registers(chip),
-                *crystal.astray_registers(chip),
+                *(crystal.astray_registers(chip) if burns else ()),
             )
         )
     )

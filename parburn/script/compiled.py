@@ -13,6 +13,8 @@ from types import CodeType
 from parburn.config.files import ConfigFile
 from parburn.errors import ScriptSyntaxError, UsageError
 
+_BURNING = ("burn", "protect", "save", "voltage", "recovery")  # in the names of what stages something
+_UNSEEN = frozenset({"import", "exec", "eval", "execute_scripts"})
 _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]{2,}")
 
 
@@ -66,6 +68,13 @@ class CompiledScripts:
         """Words of the scripts' sources: among them are the fields and blocks they use."""
         return frozenset(
             word.decode() for script in self.scripts for word in _NAME.findall(script.source.content)
+        )
+
+    @cached_property
+    def may_burn(self) -> bool:
+        """Whether anything in the sources hints at a burn, or at code that they do not show."""
+        return any(part in word for word in self.mentioned for part in _BURNING) or not _UNSEEN.isdisjoint(
+            self.mentioned
         )
 
     def script_at(self, path: str) -> CompiledScript:
