@@ -14,12 +14,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from parburn.chips.model import Chip, RegisterWrite
-from parburn.controller import CMD_BUSY, CONF_PROGRAM
 from parburn.efuse.plan import BurnPlan, BurnStep
-from parburn.identify import identity_registers
+from parburn.hardware.controller import CMD_BUSY, CONF_PROGRAM
+from parburn.hardware.identify import identity_registers
+from parburn.hardware.rom_loader import MAGIC_ADDRESS
+from parburn.hardware.silicon import telling_registers
 from parburn.protocol import commands
-from parburn.rom import MAGIC_ADDRESS
-from parburn.silicon import telling_registers
 
 REPLY_BYTES = 14
 INFO_REPLY_BYTES = 34

@@ -11,9 +11,6 @@ from contextlib import suppress
 
 from anyio import CancelScope, fail_after, move_on_after, to_thread
 
-from parburn.board import AGAIN, Board
-from parburn.calls import BoardCalls
-from parburn.commit import GUARD_REGISTERS
 from parburn.errors import (
     EfuseError,
     Interrupted,
@@ -25,12 +22,15 @@ from parburn.errors import (
     UnitRefused,
 )
 from parburn.events import Claimed, DeviceReport, Finished, Identified, Result, ScriptOutput, StepChanged
-from parburn.first_contact import identified
-from parburn.identify import Device, identify
+from parburn.hardware.commit import GUARD_REGISTERS
+from parburn.hardware.first_contact import identified
+from parburn.hardware.identify import Device, identify
+from parburn.hardware.rom_loader import RomLoader
 from parburn.ledger.base import State
-from parburn.rate import ROM_BAUD, RateFor
-from parburn.rom import RomLoader
-from parburn.run import SharedRun, defect, facts_of
+from parburn.run.baud import ROM_BAUD, RateFor
+from parburn.run.board import AGAIN, Board
+from parburn.run.burns import BoardCalls
+from parburn.run.shared import SharedRun, defect, facts_of
 from parburn.script.runner import run_scripts
 from parburn.transport.open import open_stream
 from parburn.transport.reset import apply_reset

@@ -16,23 +16,23 @@ from anyio import CancelScope, create_task_group
 from parburn import coding
 from parburn.config.records import ConfigFiles, load_config_files
 from parburn.device import burn_device
-from parburn.doubled import doubled_values, how_taken
 from parburn.efuse.user_values import Declared, check_declared
 from parburn.errors import IdentityUnclear, NotConfirmed, ParburnError, TooFewBoards
 from parburn.events import DeviceReport, Emit, RunStarted
-from parburn.identify import Device
+from parburn.hardware.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import BatchSpec, Claim, Identity
 from parburn.ledger.place import is_missing, no_ledger_yet
 from parburn.ledger.sqlite import open_ledger
-from parburn.rate import ROM_BAUD
-from parburn.run import OneByOne, PlanOfBoard, SharedRun, StopRequest, defect
+from parburn.run.baud import ROM_BAUD
+from parburn.run.doubled import doubled_values, how_taken
+from parburn.run.shared import OneByOne, PlanOfBoard, SharedRun, StopRequest, defect
+from parburn.run.tables import TableSet
+from parburn.script.commands.command_line import with_commands
 from parburn.script.index_use import uses_the_index
 from parburn.script.inputs import RunInputs
 from parburn.script.runner import CompiledScripts, compile_scripts
 from parburn.script.session import ScriptOptions
-from parburn.script.typed import with_commands
-from parburn.tables import TableSet
 from parburn.transport.descriptors import make_room
 from parburn.transport.ports import slots_of
 from parburn.transport.tcp import host_and_port
@@ -90,7 +90,7 @@ async def burn_fleet(
             config=config,
         )
         if await ledger.has_unknown():
-            from parburn.kept import (
+            from parburn.run.kept import (
                 take_over_kept,
             )  # here: only a ledger that an older parburn began needs it
 

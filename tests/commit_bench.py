@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from parburn.commit import CommitHooks, CommitResult, commit
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan, BurnStep, plan_burns, remaining
 from parburn.efuse.staging import StagedBurns, stage_custom_mac, stage_field, stage_key
 from parburn.errors import ParburnError
-from parburn.identify import Device, identify
-from parburn.rom import RomLoader
+from parburn.hardware.commit import CommitHooks, CommitResult, commit
+from parburn.hardware.identify import Device, identify
+from parburn.hardware.rom_loader import RomLoader
 from parburn.sim.board import Board
 from parburn.sim.faults import parse_faults
 from parburn.transport.stream import CallbackStream

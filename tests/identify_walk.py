@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
-from parburn.board import Board as ReportedBoard
 from parburn.device import _connect_and_identify
 from parburn.errors import ParburnError
-from parburn.identify import Device
+from parburn.hardware.identify import Device
 from parburn.job import Job
-from parburn.rate import FAST_BAUD
+from parburn.run.baud import FAST_BAUD
+from parburn.run.board import Board as ReportedBoard
+from parburn.run.traces import TraceBook
 from parburn.sim.board import Board
 from parburn.sim.faults import parse_faults
-from parburn.tracebook import TraceBook
 from tests.commit_bench import BoardStream, in_virtual_time, true_bits
 from tests.sim.boards import make_board
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from parburn.carried import Fit, RecordValues
 from parburn.chips.registry import chip_named
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.user_values import Place, Take, UserValue
+from parburn.recovery.carried import Fit, RecordValues
 
 CHIP = chip_named("esp32c3")
 LOW, HIGH, KEY = Place(3, 0, 32), Place(3, 64, 32), Place(4, 0, 256)

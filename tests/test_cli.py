@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from parburn import __version__
-from parburn.cli import main
-from parburn.cli_exit import RunFlags, exit_code
-from parburn.cli_job import SimulatedGroup, job_from, simulated_groups
-from parburn.command_line import build_parser, index_range, parse
+from parburn.cli.exit_code import RunFlags, exit_code
+from parburn.cli.main import main
+from parburn.cli.options import SimulatedGroup, job_from, simulated_groups
+from parburn.cli.parser import build_parser, index_range, parse
 from parburn.errors import (
     BatchRefused,
     Interrupted,
@@ -309,7 +309,7 @@ def test_exit_codes(results: str, flags: RunFlags, code: int) -> None:
 HEAVY = ("rich", "serial", "bitstring", "asyncio", "anyio", "sqlite3", "cryptography", "reedsolo", "tomllib")
 SEE = """\
 import sys
-from parburn.cli import main
+from parburn.cli.main import main
 code = main({words})
 sys.stderr.write(' '.join(sys.modules))
 sys.exit(code)
@@ -325,7 +325,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     )
     assert done.returncode == (2 if words == ["--nonsense"] else 0)
     seen = set(done.stderr.splitlines()[-1].split())
-    assert "parburn.command_line" in seen
+    assert "parburn.cli.parser" in seen
     assert not [name for name in seen if name.split(".")[0] in HEAVY or name.startswith("parburn.chips")]
 
 

@@ -8,13 +8,13 @@ import anyio
 import pytest
 
 from parburn.chips.registry import chip_named
-from parburn.cli_job import job_from
-from parburn.command_line import parse
+from parburn.cli.options import job_from
+from parburn.cli.parser import parse
 from parburn.errors import UsageError
-from parburn.run import blocks_mentioned
+from parburn.run.shared import blocks_mentioned
+from parburn.script.commands.command_line import parse_commands, shows_only, with_commands
 from parburn.script.compiled import CompiledScripts, compile_scripts
 from parburn.script.session import ScriptOptions
-from parburn.script.typed import parse_commands, shows_only, with_commands
 from tests.command import parburn
 from tests.rig import Rig, start_rig
 from tests.script.board import Board, Ran, make_board, run_async

@@ -21,12 +21,12 @@ from pathlib import Path
 
 import pytest
 
-from parburn import cli_run
+from parburn.cli import run as cli_run
 from parburn.errors import LedgerUnusable
 from parburn.events import DeviceReport, Emit, Finished, Note, Result, RunFinished, RunStarted, StepChanged
 from parburn.fleet import Begin, Confirm
 from parburn.job import Job
-from parburn.run import PlanOfBoard, StopRequest
+from parburn.run.shared import PlanOfBoard, StopRequest
 from tests.ui.story import BLOCKS, PORTS, REPORTS, SLOTS, story
 
 ROOT = Path(__file__).parent.parent
@@ -35,10 +35,10 @@ Reports = tuple[DeviceReport, ...]
 # Names of fleets that a child process can be told to use instead of the real one.
 CHILD = """\
 import sys
-from parburn import cli_run
+from parburn.cli import run as cli_run
 from tests import test_cli_run
 cli_run.burn_fleet = getattr(test_cli_run, sys.argv.pop(1))
-from parburn.cli import main
+from parburn.cli.main import main
 sys.argv[0] = "parburn"
 sys.exit(main())
 """

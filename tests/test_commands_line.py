@@ -21,7 +21,7 @@ import serial
 
 from parburn.chips.model import RegisterWrite
 from parburn.chips.registry import chip_named
-from parburn.rom import RomLoader
+from parburn.hardware.rom_loader import RomLoader
 from parburn.transport.open import open_stream
 from tests.command import Outcome, finish, parburn, start
 from tests.provisioning import said, script

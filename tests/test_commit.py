@@ -12,12 +12,12 @@ import asyncio
 import pytest
 from anyio import create_task_group
 
-from parburn.commit import CommitHooks, CommitResult, commit
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan, plan_burns
 from parburn.efuse.staging import StagedBurns, stage_custom_mac, stage_key
 from parburn.errors import BoardSwapped, LedgerError, PartialBurn, PortGone, VerifyFailed
-from parburn.identify import Device
+from parburn.hardware.commit import CommitHooks, CommitResult, commit
+from parburn.hardware.identify import Device
 from parburn.sim.board import Board
 from tests.commit_bench import (
     CHIPS,

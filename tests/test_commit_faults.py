@@ -11,8 +11,8 @@ import random
 
 import pytest
 
-from parburn.commit import commit
 from parburn.errors import ControllerStuck, ParburnError, PartialBurn, PortGone, VerifyFailed
+from parburn.hardware.commit import commit
 from tests.commit_bench import (
     KEY,
     Book,

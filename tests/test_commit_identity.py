@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from parburn.commit import commit
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.staging import StagedBurns, stage_field
 from parburn.errors import (
@@ -17,8 +16,9 @@ from parburn.errors import (
     VerifyFailed,
     WrongChip,
 )
-from parburn.identify import identify
-from parburn.rom import RomLoader
+from parburn.hardware.commit import commit
+from parburn.hardware.identify import identify
+from parburn.hardware.rom_loader import RomLoader
 from parburn.sim.board import Board
 from tests.commit_bench import (
     BoardStream,

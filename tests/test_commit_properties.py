@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parburn.commit import commit
 from parburn.efuse.plan import plan_burns
 from parburn.errors import EfuseError
+from parburn.hardware.commit import commit
 from parburn.sim.board import Board
 from tests.commit_bench import Book, connected, in_virtual_time
 from tests.efuse.test_properties import requests, scheme_value, sparse

@@ -13,11 +13,11 @@ from itertools import pairwise
 
 import pytest
 
-from parburn.commit import commit
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.staged import StagedBurns
 from parburn.efuse.staging import stage_custom_mac, stage_field, stage_key
 from parburn.errors import BoardSwapped, ParburnError, PartialBurn, VerifyFailed
+from parburn.hardware.commit import commit
 from parburn.sim.board import Board
 from parburn.sim.efuse_memory import EfuseMemory
 from parburn.sim.fault import Fault, Faults

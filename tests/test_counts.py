@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from parburn.cli import main
+from parburn.cli.main import main
 from tests.command import parburn
 from tests.every_kind import KINDS, NAMES, Boards, Kind, every_kind
 from tests.rig import start_rig

@@ -20,8 +20,8 @@ from parburn.errors import (
     SecureDownload,
     WrongChip,
 )
-from parburn.first_contact import read_again
-from parburn.rate import FAST_BAUD, ROM_BAUD
+from parburn.hardware.first_contact import read_again
+from parburn.run.baud import FAST_BAUD, ROM_BAUD
 from parburn.sim.board import Board
 from parburn.sim.faults import parse_faults
 from tests.command import parburn

@@ -22,8 +22,8 @@ from parburn.errors import LedgerError, ParburnError, UsageError
 from parburn.ledger import schema
 from parburn.ledger.export import export, show, verify
 from parburn.ledger.place import witness_path
+from parburn.script.commands.token import Token, parse_token
 from parburn.script.config import ConfigHandle
-from parburn.script.token import Token, parse_token
 from parburn.sim.token_board import BoardToken, product_of, read_token
 from tests.fuzzing import CHIPS, JSON_LIKE, OURS, damaged, examples, may_refuse
 from tests.ledger.ledgers import batch, burn, chip, claim_of, opened, run

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parburn.errors import GarbledAnswer, ParburnError
-from parburn.identify import Device, identify
+from parburn.hardware.identify import Device, identify
+from parburn.hardware.rom_loader import ReadRegs, RomLoader
 from parburn.protocol import commands
 from parburn.protocol.loader import LoaderProtocol
 from parburn.protocol.slip import LONGEST_FRAME, SlipDecoder, encode
-from parburn.rom import ReadRegs, RomLoader
 from parburn.sim.board import Board
 from parburn.sim.efuse_controller import BurnRecord
 from tests.commit_bench import BoardStream, in_virtual_time, true_bits

@@ -13,68 +13,38 @@ import parburn
 
 ROOT = Path(parburn.__file__).parent
 
-# Each part of the package, and the parts it may import. `errors` and `events` may be imported by all.
+# Each part of the package, highest first, and the parts below it that it may import. `errors` and `events` may
+# be imported by all.
 MAY_IMPORT: dict[str, set[str]] = {
-    "errors": set(),
-    "events": set(),
-    "job": set(),
-    "coding": set(),
-    "config": set(),
-    "chips": set(),
-    "protocol": {"chips"},
-    "transport": set(),
-    "rom": {"pace", "protocol", "rom_search", "transport", "chips"},
-    "pace": set(),
-    "rom_search": {"protocol", "transport"},
-    "efuse": {"chips", "coding"},
-    "controller": {"rom", "efuse", "chips"},
-    "commit": {"controller", "efuse"},
-    "silicon": {"chips", "efuse"},
-    "crystal": {"chips"},
-    "identify": {
-        "rom", "controller", "crystal", "efuse", "chips", "protocol", "silicon", "transport"
+    "__main__": {"cli"},
+    "cli": {
+        "chips", "fleet", "hardware", "job", "ledger", "recovery", "run", "script", "sim", "transport", "ui"
     },
-    "first_contact": {"identify", "rom"},
-    "script": {"config", "efuse", "chips", "coding"},
-    "ledger": set(),
-    "records": {"efuse", "chips", "ledger"},
-    "tables": {"chips", "job"},
-    "tracebook": {"chips", "protocol"},
-    "rate": {"chips"},
-    "run": {
-        "chips", "config", "efuse", "identify", "job", "ledger", "rate", "script", "tables", "tracebook",
-        "transport",
+    "recovery": {
+        "chips", "config", "efuse", "fleet", "hardware", "job", "ledger", "run", "script", "transport"
     },
-    "board": {"identify", "ledger", "rom"},
-    "foreign": {"chips", "efuse"},
-    "calls": {
-        "board", "chips", "commit", "efuse", "first_contact", "foreign", "identify", "ledger", "records",
-        "run", "script",
-    },
-    "device": {
-        "board", "calls", "commit", "first_contact", "identify", "ledger", "rate", "rom", "run", "script",
-        "transport",
-    },
-    "doubled": {"efuse", "run"},
     "fleet": {
-        "coding", "config", "device", "doubled", "efuse", "identify", "job", "kept", "ledger", "protocol",
-        "rate", "run", "script", "tables", "transport",
+        "coding", "config", "device", "efuse", "hardware", "job", "ledger", "run", "script", "transport"
     },
-    "carried": {"efuse"},
-    "bound": {
-        "calls", "chips", "efuse", "identify", "ledger", "records", "run", "script",
+    "device": {"hardware", "ledger", "run", "script", "transport"},
+    "run": {
+        "chips", "config", "efuse", "hardware", "job", "ledger", "protocol", "script", "transport"
     },
-    "kept": {"calls", "chips", "efuse", "ledger", "records", "run"},
-    "learn": {
-        "calls", "chips", "config", "efuse", "fleet", "job", "kept", "ledger", "records", "run", "script",
-        "tables",
-    },
-    "rebuild": {
-        "bound", "carried", "chips", "config", "efuse", "first_contact", "fleet", "identify", "job", "kept",
-        "ledger", "rom", "run", "script", "tables", "transport",
-    },
-    "ui": set(),
+    "script": {"chips", "coding", "config", "efuse"},
+    "hardware": {"chips", "efuse", "protocol", "transport"},
+    "efuse": {"chips", "coding"},
+    "ledger": set(),
     "sim": {"chips"},
+    "chips": set(),
+    "config": set(),
+    "transport": set(),
+    "protocol": set(),
+    "ui": set(),
+    "coding": set(),
+    "job": set(),
+    "events": set(),
+    "errors": set(),
+    "__init__": set(),
 }  # fmt: skip
 EVERYWHERE = {"errors", "events", "__version__"}
 PURE = ("protocol", "coding", "chips", "efuse")
@@ -104,13 +74,49 @@ def imported_parts(tree: ast.AST) -> set[str]:
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_follow_the_layers(path: Path) -> None:
     part = part_of(path)
-    if part not in MAY_IMPORT:
-        assert part in {"__init__", "__main__", "simulated"} or part.startswith(("cli", "command_line")), (
-            f"{part} has no place in the layer picture: give it one"
-        )
-        return
+    assert part in MAY_IMPORT, f"{part} has no place in the layer picture: give it one"
     extra = imported_parts(ast.parse(path.read_text())) - MAY_IMPORT[part] - EVERYWHERE - {part}
     assert not extra, f"{path.relative_to(ROOT)} must not import parburn.{', parburn.'.join(sorted(extra))}"
+
+
+def test_the_picture_has_no_arrow_upwards_and_no_room_too_many() -> None:
+    """Each row may name rows below it only, and each arrow of it is drawn by some import."""
+    rows = [*MAY_IMPORT]
+    drawn: dict[str, set[str]] = {part: set() for part in rows}
+    for path in modules():
+        drawn[part_of(path)] |= imported_parts(ast.parse(path.read_text()))
+    for n, part in enumerate(rows):
+        assert not MAY_IMPORT[part] & set(rows[: n + 1]), f"{part} may import what stands above it"
+        assert not MAY_IMPORT[part] - drawn[part], f"{part}: an arrow that nothing draws"
+
+
+def imported_modules(path: Path) -> set[Path]:
+    """The modules of the package that a module imports, wherever in it."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("parburn"):
+            continue
+        place = ROOT.joinpath(*(node.module or "").split(".")[1:])
+        names = [place / f"{alias.name}.py" for alias in node.names]
+        whole = [place.with_suffix(".py"), place / "__init__.py"]
+        inside = [one for one in names if one.exists()]
+        found.update(inside or [one for one in whole if one.exists()])
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    below = {path: imported_modules(path) for path in modules()}
+    done: set[Path] = set()
+
+    def walk(path: Path, way: tuple[Path, ...]) -> None:
+        assert path not in way, " -> ".join(str(one.relative_to(ROOT)) for one in (*way, path))
+        if path not in done:
+            for one in below[path]:
+                walk(one, (*way, path))
+            done.add(path)
+
+    for path in below:
+        walk(path, ())
 
 
 @pytest.mark.parametrize("part", ["errors", "events"])
@@ -125,6 +131,18 @@ def test_pure_parts_never_await() -> None:
                 assert not isinstance(node, ast.AsyncFunctionDef | ast.Await), f"{path} awaits"
 
 
+OPENING_MODULES = {"serial", "serial_asyncio", "socket", "termios", "pty"}
+OPENING_CALLS = {
+    "open_connection",
+    "create_connection",
+    "open_unix_connection",
+    "connect_tcp",
+    "create_serial_connection",
+}
+# Files of the ledger, and the hole that closed output goes to: no devices.
+OS_OPEN = {"ledger/place.py", "ledger/schema.py", "ledger/liveness.py", "ui/outlet.py", "cli/main.py"}
+
+
 def test_only_transport_and_the_simulator_open_ports() -> None:
     for path in modules():
         if part_of(path) in {"transport", "sim"}:
@@ -132,7 +150,11 @@ def test_only_transport_and_the_simulator_open_ports() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not {name.split(".")[0] for name in names} & {"serial", "serial_asyncio"}, path
+            assert not {name.split(".")[0] for name in names} & OPENING_MODULES, path
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in OPENING_CALLS, f"{path}: {node.attr}"
+                by_os = isinstance(node.value, ast.Name) and node.value.id == "os" and node.attr == "open"
+                assert not by_os or str(path.relative_to(ROOT)) in OS_OPEN, f"{path}: os.open"
 
 
 def literals(text: str) -> Iterator[tuple[int, str]]:

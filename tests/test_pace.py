@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from parburn.commit import commit
-from parburn.pace import Heartbeat, Pace, heartbeat_of
+from parburn.hardware.commit import commit
+from parburn.hardware.pace import Heartbeat, Pace, heartbeat_of
+from parburn.hardware.rom_loader import RomLoader
 from parburn.protocol.commands import REPLY_BYTES
-from parburn.rom import RomLoader
 from parburn.sim.board import Board
 from parburn.transport.stream import USB_SERIAL_JTAG
 from tests.commit_bench import (

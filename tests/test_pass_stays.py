@@ -13,9 +13,9 @@ import pytest
 
 from parburn.config.records import load_config_files
 from parburn.ledger import export
+from parburn.run.tables import TableSet
 from parburn.script.runner import compile_scripts
 from parburn.sim.state_file import read_board
-from parburn.tables import TableSet
 from tests.command import parburn
 from tests.provisioning import every_bit, rows, said, script
 from tests.rig import start_rig

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from parburn import controller, crystal, rom
 from parburn.chips.model import RegisterWrite
-from parburn.controller import ClassicController, Controller, PgmController
-from parburn.rom import RomLoader, WriteGuard
+from parburn.hardware import controller, crystal
+from parburn.hardware import rom_loader as rom
+from parburn.hardware.controller import ClassicController, Controller, PgmController
+from parburn.hardware.rom_loader import RomLoader, WriteGuard
 from tests.pulses.__main__ import USUAL
 from tests.pulses.faults import Fault
 from tests.pulses.record import Setup, jobs_of, setups

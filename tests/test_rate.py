@@ -9,18 +9,18 @@ from typing import Any, cast
 
 import pytest
 
-from parburn.board import Board as ReportedBoard
 from parburn.chips.registry import chip_named
-from parburn.crystal import beliefs
 from parburn.device import _connect_and_identify
 from parburn.errors import GarbledAnswer, NoAnswer
-from parburn.identify import identify
+from parburn.hardware.crystal import beliefs
+from parburn.hardware.identify import identify
+from parburn.hardware.rom_loader import RomLoader
 from parburn.job import Job
-from parburn.rate import FAST_BAUD, ROM_BAUD, rate_that_pays
-from parburn.rom import RomLoader
+from parburn.run.baud import FAST_BAUD, ROM_BAUD, rate_that_pays
+from parburn.run.board import Board as ReportedBoard
+from parburn.run.traces import TraceBook
 from parburn.sim.board import Board
 from parburn.sim.factory import factory_mac, make_product
-from parburn.tracebook import TraceBook
 from tests.command import parburn
 from tests.commit_bench import BoardStream, in_virtual_time
 from tests.rig import start_rig

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from parburn.command_line import build_parser
+from parburn.cli.parser import build_parser
 from tests.command import COMMAND, environment, parburn
 from tests.rig import start_rig
 

@@ -8,7 +8,7 @@ from parburn.chips.registry import chip_named
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.values import crc8
 from parburn.errors import UnitQuarantined
-from parburn.records import image_from_record, image_record, passed_record, recorded_blocks, refuse_lacking
+from parburn.run.resume import image_from_record, image_record, passed_record, recorded_blocks, refuse_lacking
 
 LEDGER_KEY = b"k" * 32
 SECRET = int.from_bytes(bytes(range(7, 39)), "little")

@@ -11,11 +11,11 @@ from parburn.efuse.plan import plan_burns
 from parburn.efuse.staged import StagedBurns
 from parburn.efuse.user_values import Declared, Kind, Place, Written, rules_of, values_of
 from parburn.events import TokenRead
+from parburn.hardware.rom_loader import WriteRegs
 from parburn.protocol.commands import GetSecurityInfo, ReadReg, Reply, Sync, WriteReg
-from parburn.rom import WriteRegs
-from parburn.script.keys import KeyOrder
+from parburn.script.commands.keys import KeyOrder
+from parburn.script.commands.token import Token
 from parburn.script.session import ScriptOutcome
-from parburn.script.token import Token
 from tests.test_secrets import traces_of, words_of
 
 KEY = bytes(range(0x81, 0xA1))

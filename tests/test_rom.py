@@ -10,10 +10,10 @@ import pytest
 
 from parburn.chips.model import RegisterWrite
 from parburn.errors import CommandRefused, GarbledAnswer, LinkError, NoAnswer, PortGone, UsageError
+from parburn.hardware.rom_loader import MAGIC_ADDRESS, ReadRegs, RomLoader, WriteGuard, WriteRegs
 from parburn.protocol import commands
 from parburn.protocol.commands import SecurityInfo
 from parburn.protocol.trace import Trace
-from parburn.rom import MAGIC_ADDRESS, ReadRegs, RomLoader, WriteGuard, WriteRegs
 from parburn.transport.open import open_stream
 from parburn.transport.stream import CallbackStream
 from tests.protocol.fake_rom import FakeRom

@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from parburn.script.verbs import VERBS
+from parburn.script.commands.text import VERBS
 from tests.command import Outcome, finish, start
 from tests.provisioning import key_of, said, script
 from tests.rig import start_rig

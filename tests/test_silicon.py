@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from parburn.chips.describe import chip_revision
 from parburn.chips.registry import chip_named, chip_names
 from parburn.efuse.image import EfuseImage
-from parburn.silicon import silicon_of, telling_registers
+from parburn.hardware.silicon import silicon_of, telling_registers
 
 REVISIONS = (0, 1, 100, 101, 199, 200, 300, 301, 399)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from parburn import simulated
+from parburn.cli import simulated
+from parburn.cli.simulated import SimulatedBoards
 from parburn.errors import NoAnswer
-from parburn.simulated import SimulatedBoards
 
 ROOT = Path(__file__).parent.parent
 
@@ -85,7 +85,7 @@ def test_boards_that_do_not_come_up_are_an_error_and_leave_nothing(
 def test_boards_end_when_parburn_is_killed() -> None:
     program = (
         "import time\n"
-        "from parburn.simulated import SimulatedBoards\n"
+        "from parburn.cli.simulated import SimulatedBoards\n"
         "with SimulatedBoards([('esp32c3', 1)]) as boards:\n"
         "    print(boards._rigs[0].process.pid, flush=True)\n"
         "    time.sleep(60)\n"

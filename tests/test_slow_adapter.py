@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parburn.cli import main
+from parburn.cli.main import main
 from parburn.transport import tty
 from tests.rig import start_rig
 

@@ -13,10 +13,10 @@ import pytest
 
 from parburn.chips.model import Chip
 from parburn.chips.registry import chip_named, chip_names
-from parburn.controller import join_words
 from parburn.efuse.image import EfuseImage
 from parburn.errors import ParburnError
-from parburn.script.token import parse_token, take_token_text, token_text, write_token
+from parburn.hardware.controller import join_words
+from parburn.script.commands.token import parse_token, take_token_text, token_text, write_token
 from parburn.sim.efuse_controller import EfuseController
 from parburn.sim.factory import Product, mac_crc
 from parburn.sim.fault import Faults

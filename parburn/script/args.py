@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from parburn.errors import EfuseError
-from parburn.script.refusal import FatalError
+from parburn.script.fatal_error import FatalError
 
 
 def _refused() -> FatalError:

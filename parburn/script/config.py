@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from parburn.config.files import ConfigFile
-from parburn.script.own_copy import own_copy, plain
+from parburn.script.json_views import own_copy, plain
 from parburn.script.own_modules import OwnModule
 
 # Whole texts that scripts have read, by identity, so that `json.loads(handle.read())` need not parse again.

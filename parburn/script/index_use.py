@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ast
 
+from parburn.script.commands.text import VERBS
 from parburn.script.compiled import CompiledScript, CompiledScripts
-from parburn.script.verbs import VERBS
 
 _TAKE_ARGS = frozenset({*VERBS, "espefuse"})  # ours: they look at no index, but in the text of a command
 _ALL_NAMES = frozenset({"eval", "exec", "globals", "locals", "vars", "compile", "__import__"})

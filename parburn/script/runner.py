@@ -24,7 +24,7 @@ from parburn.script.compiled import CompiledScript, CompiledScripts, compile_scr
 from parburn.script.config import ConfigHandle
 from parburn.script.failure import script_exited, script_failed, script_timed_out
 from parburn.script.inputs import READER
-from parburn.script.namespace import make_args, make_globals
+from parburn.script.objects.namespace import make_args, make_globals
 from parburn.script.session import DeviceCalls, DeviceFacts, ScriptOptions, ScriptOutcome, Session
 
 GRACE_S = 1.0  # for a script to end after its deadline's exception

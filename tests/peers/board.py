@@ -24,7 +24,7 @@ from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.user_values import Written
 from parburn.errors import IdentityUnclear, ParburnError
-from parburn.identify import check_mac_crc
+from parburn.hardware.identify import check_mac_crc
 from parburn.script.runner import compile_scripts, run_scripts
 from parburn.script.session import DeviceFacts, ScriptOptions
 from tests.peers.client import ChipState, Commands, FieldState, Outcome, Scripts, Step, StepOutcome

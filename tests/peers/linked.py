@@ -23,15 +23,15 @@ from parburn.chips.describe import chip_revision
 from parburn.chips.registry import chip_named
 from parburn.events import DeviceReport
 from parburn.fleet import burn_fleet
-from parburn.identify import identify
+from parburn.hardware.identify import identify
+from parburn.hardware.rom_loader import RomLoader
 from parburn.job import Job, TableOption
-from parburn.rom import RomLoader
-from parburn.run import PlanOfBoard
+from parburn.run.shared import PlanOfBoard
+from parburn.run.tables import TableSet
 from parburn.sim.board import BOOT_S, Board
 from parburn.sim.factory import Product, make_product
 from parburn.sim.pty_port import PtyPort
 from parburn.sim.rig import Rig
-from parburn.tables import TableSet
 from parburn.transport.open import open_stream
 from tests.peers.board import SAID, as_scripts, read_fields
 from tests.peers.client import ChipState, Commands, Outcome, Step, StepOutcome

@@ -13,16 +13,16 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from parburn import crystal
 from parburn.chips.model import Chip, RegisterWrite
-from parburn.commit import commit
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan, plan_burns, remaining
 from parburn.efuse.staging import StagedBurns, stage_custom_mac, stage_field, stage_key
 from parburn.errors import LedgerError, ParburnError
-from parburn.identify import Device, identify
+from parburn.hardware import crystal
+from parburn.hardware.commit import commit
+from parburn.hardware.identify import Device, identify
+from parburn.hardware.rom_loader import RomLoader
 from parburn.protocol import slip
-from parburn.rom import RomLoader
 from parburn.sim.board import Board
 from parburn.sim.factory import make_product
 from parburn.transport.stream import USB_SERIAL_JTAG

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import anyio
 
-from parburn.calls import named_values
 from parburn.chips.model import Chip, RegisterWrite
 from parburn.chips.registry import chip_named
 from parburn.chips.table import extend_chip, parse_custom_table
@@ -18,6 +17,7 @@ from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.user_values import Declared, Written, rules_of, values_of
 from parburn.errors import ParburnError
+from parburn.run.burns import named_values
 from parburn.script.compiled import CompiledScripts, compile_scripts
 from parburn.script.runner import run_scripts
 from parburn.script.session import DeviceFacts, ScriptOptions, ScriptOutcome

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from parburn.chips.registry import chip_named
 from parburn.efuse.image import BlockStatus
 from parburn.errors import ScriptFailed
-from parburn.script.token import parse_token
+from parburn.script.commands.token import parse_token
 from tests.script.board import CHIPS, Board, Ran, command, make_board, run
 
 KEY = bytes(range(32))
@@ -336,7 +336,7 @@ RSA_PEM = pem_of(rsa.generate_private_key(65537, 3072))
 
 
 def test_digest_of_a_public_key(tmp_path: Path) -> None:
-    from parburn.script.pem import secure_boot_digest
+    from parburn.script.commands.pem import secure_boot_digest
 
     path = tmp_path / "key.pem"
     path.write_bytes(RSA_PEM)
@@ -368,7 +368,7 @@ def test_digest_of_a_public_key(tmp_path: Path) -> None:
 
 def test_digest_of_an_elliptic_key_and_refusals(tmp_path: Path) -> None:
     from parburn.errors import BadValue
-    from parburn.script.pem import ecdsa_private_key, secure_boot_digest
+    from parburn.script.commands.pem import ecdsa_private_key, secure_boot_digest
 
     key = ec.generate_private_key(ec.SECP256R1())
     assert len(secure_boot_digest(pem_of(key))) == 32

@@ -14,7 +14,7 @@ import pytest
 from parburn.config.records import ConfigFiles, load_config_files
 from parburn.errors import UsageError
 from parburn.script.config import ConfigHandle, ScriptJson
-from parburn.script.own_copy import OwnDict, OwnList, own_copy, plain
+from parburn.script.json_views import OwnDict, OwnList, own_copy, plain
 
 
 def load(handle: ConfigHandle) -> Any:

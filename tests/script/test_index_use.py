@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from parburn.script.commands.command_line import with_commands
 from parburn.script.compiled import CompiledScripts, compile_scripts
 from parburn.script.index_use import uses_the_index
-from parburn.script.typed import with_commands
 
 USES = [
     "print(args.index)",

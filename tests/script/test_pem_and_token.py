@@ -8,8 +8,8 @@ import pytest
 
 from parburn.chips.registry import chip_named
 from parburn.errors import BadValue
-from parburn.script.pem import secure_boot_digest
-from parburn.script.token import error_registers, parse_token, write_token
+from parburn.script.commands.pem import secure_boot_digest
+from parburn.script.commands.token import error_registers, parse_token, write_token
 from tests.script.board import make_board
 
 KEYS = Path(__file__).parent / "keys"

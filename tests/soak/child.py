@@ -121,7 +121,7 @@ def arm(crash: Crash) -> None:
 
 
 def _arm_packets(crash: Crash) -> None:
-    from parburn.rom import RomLoader
+    from parburn.hardware.rom_loader import RomLoader
 
     whole = RomLoader._write
     counted = 0
@@ -192,10 +192,10 @@ def count_into(path: Path) -> Callable[[], object]:
     """
     import json
 
-    from parburn.controller import Controller
     from parburn.efuse.plan import BurnStep
+    from parburn.hardware.controller import Controller
+    from parburn.hardware.rom_loader import RomLoader
     from parburn.ledger.writer import Writer
-    from parburn.rom import RomLoader
 
     counts: dict[str, int] = {"ledger": 0}
     commands: Counter[str] = Counter()
@@ -365,7 +365,8 @@ def _become(out: Path, err: Path, terminal: int | None) -> None:
 def _main(
     arguments: Sequence[str], *, crash: Crash | None, mutation: str, hasty: bool, counts: Path | None
 ) -> int:
-    from parburn import cli, rom
+    from parburn.cli.main import main as cli_main
+    from parburn.hardware import rom_loader as rom
 
     if hasty:
         rom._FLOOR_S = SHORT_FLOOR_S  # type: ignore[misc]  # a constant, but for this
@@ -374,7 +375,7 @@ def _main(
         mutations.apply(mutation)
     if crash is not None:
         arm(crash)
-    code = cli.main(list(arguments))
+    code = cli_main(list(arguments))
     if write_counts is not None:
         write_counts()
     return code

@@ -13,7 +13,7 @@ from typing import Any
 
 def _no_read_back() -> None:
     """Programming registers are written and never compared."""
-    from parburn.controller import Controller
+    from parburn.hardware.controller import Controller
 
     def fits(self: Controller, step: Any, reading: Mapping[int, int]) -> bool:
         self._known = dict(self._staged_words(step))
@@ -25,8 +25,8 @@ def _no_read_back() -> None:
 
 def _no_identity() -> None:
     """Whoever answers after the barrier is taken for the one that was planned for."""
-    from parburn import commit
-    from parburn.identify import Identity
+    from parburn.hardware import commit
+    from parburn.hardware.identify import Identity
 
     def stage_first(plan: Any, controller: Any, image: Any, hooks: Any) -> Any:
         return controller.stage(plan.steps[0])
@@ -69,7 +69,7 @@ def _late_attempt() -> None:
 
 def _no_resume_image() -> None:
     """A resumed script sees the chip as it is, half burned."""
-    from parburn.calls import BoardCalls
+    from parburn.run.burns import BoardCalls
 
     def image_for_script(self: Any) -> Any:
         self._seen = self._now
@@ -80,7 +80,7 @@ def _no_resume_image() -> None:
 
 def _no_unique_values() -> None:
     """Nobody looks whether two boards get one value: neither the run nor the ledger is told of them."""
-    from parburn.calls import BoardCalls
+    from parburn.run.burns import BoardCalls
 
     whole = BoardCalls.burn
 
@@ -93,7 +93,7 @@ def _no_unique_values() -> None:
 def _no_barrier() -> None:
     """Each board is admitted as it comes; nobody looks at the others."""
     from parburn import fleet
-    from parburn.run import Barrier
+    from parburn.run.shared import Barrier
 
     whole = fleet._run_all
 
@@ -119,7 +119,7 @@ def _no_barrier() -> None:
 
 def _no_verify() -> None:
     """What a burn left in the chip is taken to be what it should have left."""
-    from parburn import commit
+    from parburn.hardware import commit
 
     commit._verify = lambda step, before, now, blocks: (0, 0, "")
 
@@ -144,7 +144,7 @@ def _no_foreign_records() -> None:
 
 def _no_look_at_what_passed() -> None:
     """A chip that has passed is not looked at again."""
-    from parburn.calls import BoardCalls
+    from parburn.run.burns import BoardCalls
 
     async def still_what_passed(self: Any) -> None:
         pass
@@ -154,19 +154,19 @@ def _no_look_at_what_passed() -> None:
 
 def _no_other_chip() -> None:
     """Whatever answers with a begun unit's identity is taken for it."""
-    _replace("parburn.calls", "refuse_other_chip", lambda *_, **__: None)
+    _replace("parburn.run.burns", "refuse_other_chip", lambda *_, **__: None)
 
 
 def _keys_left() -> None:
     """A commit that breaks off leaves what it had staged."""
-    from parburn.controller import Controller
+    from parburn.hardware.controller import Controller
 
     Controller._clearing_ops = lambda self: ()  # type: ignore[method-assign]  # the mutation
 
 
 def _locks_before_records() -> None:
     """A lock is burned while the record of what it hides is still on its way."""
-    from parburn import commit
+    from parburn.hardware import commit
 
     whole = commit._burn_steps
 
@@ -185,8 +185,8 @@ def _locks_before_records() -> None:
 
 def _pass_said() -> None:
     """A board that was burned in part is told as passed."""
-    from parburn.board import Board
     from parburn.events import Result
+    from parburn.run.board import Board
 
     whole = Board.result_now
 
@@ -211,8 +211,8 @@ def _records_by_place() -> None:
 
 def _values_by_name() -> None:
     """Values are compared by the names of their fields, and not by their bits."""
-    from parburn import doubled
     from parburn.ledger import values
+    from parburn.run import doubled
 
     whole = values.find_taken
 
@@ -226,8 +226,8 @@ def _values_by_name() -> None:
 
 def _macs_by_kind() -> None:
     """Custom MACs are compared within chips of one kind only."""
-    from parburn.doubled import doubled_values as whole
     from parburn.ledger import values
+    from parburn.run.doubled import doubled_values as whole
 
     values._HOLDERS_BY_NAME += " AND chip = ?5"
 
@@ -250,8 +250,8 @@ def _no_compare_at_attempt() -> None:
 
 def _found_values_free() -> None:
     """What stands in a chip already is not this chip's: neither index nor value is bound."""
-    from parburn.calls import BoardCalls
     from parburn.ledger.base import State
+    from parburn.run.burns import BoardCalls
 
     async def passed_unasked(self: Any, key: bytes) -> None:
         await self._claim.passed(self._then_passed)
@@ -292,12 +292,14 @@ def _assigned_index() -> None:
     """`args.index` may be set."""
     from argparse import Namespace
 
-    _replace("parburn.script.namespace", "ScriptArgs", lambda index, **more: Namespace(index=index, **more))
+    _replace(
+        "parburn.script.objects.namespace", "ScriptArgs", lambda index, **more: Namespace(index=index, **more)
+    )
 
 
 def _shared_modules() -> None:
     """One board's script has the same modules as another's."""
-    from parburn.script import standins
+    from parburn.script.objects import modules as standins
 
     made: dict[str, Any] = {}
 
@@ -309,7 +311,7 @@ def _shared_modules() -> None:
 
 def _pass_for_other_inputs() -> None:
     """A unit that has passed is not asked whether the files that its script read are still the same."""
-    from parburn.run import SharedRun
+    from parburn.run.shared import SharedRun
 
     SharedRun.changed_input = lambda self, kept: ""  # type: ignore[method-assign]  # the mutation
 
@@ -319,21 +321,21 @@ def _pass_for_other_inputs() -> None:
 
 def _no_block_number() -> None:
     """The program command's value has no block number: the one that stands in CMD is trusted."""
-    from parburn.controller import CMD_PROGRAM, PgmController
+    from parburn.hardware.controller import CMD_PROGRAM, PgmController
 
     PgmController._program_value = lambda self, step: CMD_PROGRAM  # type: ignore[method-assign]  # the mutation
 
 
 def _no_write_guard() -> None:
     """No harmless read stands between a poll of CMD and the next write."""
-    from parburn.rom import RomLoader
+    from parburn.hardware.rom_loader import RomLoader
 
     RomLoader.guard_writes = lambda self, guard: None  # type: ignore[method-assign]  # the mutation
 
 
 def _op_code_stays() -> None:
     """The op code of the program command is still in CONF when the read command comes."""
-    from parburn.controller import CMD_READ, CONF_READ, Controller
+    from parburn.hardware.controller import CMD_READ, CONF_READ, Controller
 
     def read_command(self: Controller) -> Any:
         return (self._command(CONF_READ, CMD_READ, self.chip.read_ms),)

@@ -14,7 +14,7 @@ import serial
 import serial.rfc2217
 
 from parburn.errors import LinkError, PortGone, UsageError
-from parburn.rom import RomLoader
+from parburn.hardware.rom_loader import RomLoader
 from parburn.transport.open import open_stream
 from tests.protocol.fake_rom import FakeRom
 from tests.transport.board import PtyBoard, pty_board

@@ -1,0 +1,103 @@
+"""The console script: from a command line to an exit code. Light: each command imports what it needs."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+from parburn.cli.parser import build_parser, parse
+
+INTERNAL_ERROR = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code and never raises."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    try:
+        if "_ARGCOMPLETE" in os.environ:
+            return _complete()
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except SystemExit as done:  # argparse: help, version, a mistake
+        return done.code if isinstance(done.code, int) else 0 if done.code is None else 2
+    except KeyboardInterrupt:
+        sys.stderr.write("parburn: interrupted\n")
+        return 130
+    except BrokenPipeError:
+        _silence_stdout()
+        return 0
+    except Exception as error:
+        return _explain(error, debug=debug)
+
+
+def entry() -> NoReturn:
+    """The console script. A script's thread that never ends must not keep the process: all is written."""
+    gc.disable()  # what is loaded now lives as long as the process; a run enables it once all is loaded
+    code = main()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["sim"]:
+        from parburn.sim.rig import main as sim
+
+        return sim(words[1:])
+    options = parse(words)
+    if options.command in (None, "run"):
+        from parburn.cli.run import run
+
+        return run(options, words)
+    from parburn.cli import commands as cli_commands
+
+    commands = {
+        "ports": cli_commands.ports,
+        "ledger": cli_commands.ledger,
+        "completion": cli_commands.completion,
+    }
+    return commands[options.command](options)
+
+
+def _complete() -> int:
+    import argcomplete
+
+    argcomplete.autocomplete(build_parser())
+    return 0
+
+
+def _explain(error: Exception, *, debug: bool) -> int:
+    """One sentence and a hint; the traceback only where it was asked for."""
+    from parburn.cli.exit_code import exit_code_of
+    from parburn.errors import ParburnError
+    from parburn.ui.view import error_text
+
+    if isinstance(error, ParburnError):
+        text, code = error_text(str(error), error.hint), exit_code_of(error)
+    else:
+        text = error_text(
+            f"an error inside parburn: {type(error).__name__}: {error}",
+            "Run again with --debug and report what it shows.",
+        )
+        code = INTERNAL_ERROR
+    sys.stderr.write(text + "\n")
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    return code
+
+
+def _silence_stdout() -> None:
+    """Let Python's own flush at the end not stumble over the pipe again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

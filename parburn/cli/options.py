@@ -1,0 +1,261 @@
+"""From parsed options to a Job: every value is checked. It opens no port and burns nothing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from parburn.errors import UsageError
+from parburn.job import Job, TableOption
+
+MAX_SIMULATED = 256
+TOKEN_COMMAND = "dump --format token"  # what --token runs
+REMOTE = ("socket://", "rfc2217://")
+
+
+class SimulatedGroup(NamedTuple):
+    """`CHIP:N` of --sim: so many boards with this chip."""
+
+    chip: str
+    boards: int
+
+
+def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | None = None) -> Job:
+    """The Job of these options. With `simulated_ports`, those are its ports. Raises UsageError."""
+    check_conflicts(options)
+    first, last = options.index
+    ports = tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports)
+    if options.expect is not None and options.expect > len(ports):
+        named = "--sim" if options.sim else "--ports"
+        raise UsageError(
+            f"--expect {options.expect} boards, but {named} gives {len(ports)}",
+            hint="Nothing was opened. Check what was named, or the number.",
+        )
+    return Job(
+        ports=ports,
+        scripts=_files(options.scripts or (), "--scripts"),
+        commands=TOKEN_COMMAND if options.token else options.commands,
+        config_files=_files(options.configfiles or (), "--configfiles"),
+        index_first=first,
+        index_last=last,
+        do_not_confirm=options.do_not_confirm,
+        dry_run=options.dry_run,
+        expect=options.expect,
+        chip=_chip(options.chip, "--chip", also=("auto",)),
+        baud=_baud(options.baud),
+        before=options.before,
+        after=options.after,
+        tables=tuple(_table(text) for text in options.extend_efuse_table or ()),
+        ledger=options.ledger,
+        new_ledger=options.new_ledger,
+        batch=_batch(options.batch),
+        connect_attempts=options.connect_attempts,
+        max_burning=options.max_burning,
+        script_timeout_s=options.script_timeout,
+        allow_fixed_index=options.allow_fixed_index,
+        one_at_a_time=options.one_at_a_time,
+        show_sensitive_info=options.show_sensitive_info,
+        show_output=options.show_output,
+        report=_report(options.report),
+        trace=_writeable(options.trace, "--trace"),
+        debug=options.debug,
+        simulated=simulated_ports is not None,
+        records=tuple(options.records or ()),
+        shares_with=_batch(options.shares_with),
+        same=_names(options.same or (), "--same"),
+        unique=_names(options.unique or (), "--unique"),
+        overrides=frozenset(options.overrides or ()),
+    )
+
+
+def rebuild_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] | None = None) -> Job:
+    """The Job of `ledger rebuild` and `learn`, for boards that are only read, or none. Raises UsageError."""
+    first, last = options.index
+    return Job(
+        ports=tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports),
+        scripts=_files(options.scripts, "--scripts"),
+        config_files=_files(options.configfiles or (), "--configfiles"),
+        index_first=first,
+        index_last=last,
+        do_not_confirm=True,
+        before=options.before,
+        tables=tuple(_table(text) for text in options.extend_efuse_table or ()),
+        ledger=options.ledger,
+        batch=_batch(options.batch),
+        script_timeout_s=options.script_timeout,
+        debug=options.debug,
+        simulated=simulated_ports is not None,
+        records=tuple(options.records or ()),
+        same=_names(options.same or (), "--same"),
+        unique=_names(options.unique or (), "--unique"),
+    )
+
+
+def check_conflicts(options: argparse.Namespace) -> None:
+    """Raise UsageError for options that are missing or do not go together."""
+    if options.ports and options.sim:
+        raise UsageError("--ports and --sim do not go together", hint="Choose real boards or simulated ones.")
+    if not options.ports and not options.sim:
+        raise UsageError(
+            "no boards are named",
+            hint="Give --ports /dev/ttyUSB0 ... (`parburn ports` lists candidates), or try --sim esp32s3:8.",
+        )
+    _check_work(options)
+    if options.shares_with is not None and options.batch in (None, options.shares_with):
+        raise UsageError(
+            "--shares-with needs a --batch of its own",
+            hint=f"Two chips of one product: --batch NAME --shares-with {options.shares_with}.",
+        )
+    if options.ledger is not None and options.ledger.is_dir():
+        raise UsageError(f"--ledger {options.ledger} is a folder", hint="Name the ledger's file.")
+    outputs = [("--report", options.report), ("--trace", options.trace), ("--ledger", options.ledger)]
+    inputs = [("--scripts", p) for p in options.scripts or ()] + [
+        ("--configfiles", p) for p in options.configfiles or ()
+    ]
+    taken = {Path(path).resolve(): name for name, path in inputs}
+    for name, path in outputs:
+        if path is None:
+            continue
+        other = taken.setdefault(path.resolve(), name)
+        if other != name:
+            raise UsageError(f"{name} and {other} name the same file {path}", hint="Choose another file.")
+
+
+def _check_work(options: argparse.Namespace) -> None:
+    if options.token and (options.scripts or options.commands):
+        named = "--scripts" if options.scripts else "--commands"
+        raise UsageError(f"--token and {named} do not go together", hint="--token only reads: give it alone.")
+    if not (options.scripts or options.commands or options.token):
+        raise UsageError(
+            "no script is named",
+            hint="Give --scripts FILE ..., the scripts to run for each board, or --commands.",
+        )
+    if options.commands:
+        from parburn.script.commands.command_line import parse_commands
+
+        parse_commands(options.commands)
+
+
+def simulated_groups(text: str) -> tuple[SimulatedGroup, ...]:
+    """`esp32:3,esp32c3:3` of --sim. A chip alone is one board. Raises UsageError."""
+    counts: dict[str, int] = {}
+    for part in text.split(","):
+        name, colon, number = part.strip().partition(":")
+        if not name or (colon and not (number.isascii() and number.isdigit() and int(number) >= 1)):
+            raise UsageError(
+                f"--sim {text}: {part!r} is not CHIP:N", hint="Write it as esp32s3:8 or esp32:3,esp32c3:3."
+            )
+        chip = _chip(name, "--sim")
+        counts[chip] = counts.get(chip, 0) + (int(number) if colon else 1)
+    if sum(counts.values()) > MAX_SIMULATED:
+        raise UsageError(f"--sim {text}: more than {MAX_SIMULATED} boards", hint="Ask for fewer boards.")
+    return tuple(SimulatedGroup(chip, count) for chip, count in counts.items())
+
+
+def _ports(patterns: Iterable[str]) -> tuple[str, ...]:
+    from parburn.transport.ports import expand_ports
+
+    ports = expand_ports(tuple(patterns))
+    if not ports:
+        raise UsageError("--ports matches no port", hint="`parburn ports` lists candidates.")
+    for port in ports:
+        if not port.startswith(REMOTE) and not Path(port).exists():
+            raise UsageError(
+                f"there is no port {port}", hint="Is it plugged in? `parburn ports` lists candidates."
+            )
+    return ports
+
+
+def _chip(text: str, option: str, *, also: tuple[str, ...] = ()) -> str:
+    from parburn.chips.registry import chip_names
+
+    known = (*also, *chip_names())
+    wanted = _plain(text)
+    for name in known:
+        if _plain(name) == wanted:
+            return name
+    import difflib  # here: only a mistake needs it
+
+    near = difflib.get_close_matches(wanted, known, n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known are {', '.join(known)}."
+    raise UsageError(f"{option}: there is no chip {text!r}", hint=hint)
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("-", "").replace("_", "")
+
+
+def _files(paths: Iterable[Path], option: str) -> tuple[Path, ...]:
+    paths = tuple(paths)
+    for path in paths:
+        if path.is_dir():
+            raise UsageError(f"{option}: {path} is a folder", hint="Name the file in it.")
+        if not path.exists():
+            raise UsageError(f"{option}: there is no file {path}", hint=f"The folder now is {Path.cwd()}.")
+        if not os.access(path, os.R_OK):
+            raise UsageError(f"{option}: {path} cannot be read", hint="Check the rights of the file.")
+    return paths
+
+
+def _table(text: str) -> TableOption:
+    option = "--extend-efuse-table"
+    head, equals, tail = text.partition("=")
+    if not equals or Path(text).exists():  # a file's name may hold '=' itself
+        return TableOption(None, _files([Path(text)], option)[0])
+    return TableOption(_chip(head, option), _files([Path(tail)], option)[0])
+
+
+def _names(texts: Iterable[str], option: str) -> tuple[str, ...]:
+    """Names of values, each once; which of them a chip knows is found out with the tables."""
+    for text in texts:
+        if not text or not text.isprintable() or " " in text or "" in text.split("+"):
+            raise UsageError(f"{option} {text!r} names no value", hint="Name a field, as in --same WEEK.")
+        if option == "--same" and "+" in text:
+            raise UsageError(f"--same {text}: one name each", hint="Write --same A --same B.")
+    return tuple(dict.fromkeys(texts))
+
+
+def _baud(text: str) -> int | None:
+    """A rate, or None for `auto`."""
+    if text == "auto":
+        return None
+    baud = int(text) if text.isdecimal() and len(text) < 10 else 0
+    if not 9600 <= baud <= 5_000_000:
+        raise UsageError(
+            f"--baud {text} is no rate that a chip can do",
+            hint="Usual are 115200, 460800 and 921600; `auto` raises the rate where that pays.",
+        )
+    return baud
+
+
+def _batch(name: str | None) -> str | None:
+    if name is not None and (not name.strip() or not name.isprintable()):
+        raise UsageError("--batch needs a printable name", hint="Name it as your work order is named.")
+    return name
+
+
+def _report(path: Path | None) -> Path | None:
+    if path is not None and path.suffix.lower() not in (".csv", ".json"):
+        raise UsageError(
+            f"--report {path}: the name must end in .csv or .json", hint="The ending chooses the format."
+        )
+    return _writeable(path, "--report")
+
+
+def _writeable(path: Path | None, option: str) -> Path | None:
+    if path is None:
+        return None
+    if path.is_dir():
+        raise UsageError(f"{option}: {path} is a folder", hint="Name a file in it.")
+    if not path.parent.is_dir():
+        raise UsageError(
+            f"{option}: there is no folder {path.parent}", hint="Make it first; nothing was burned."
+        )
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(
+            f"{option}: {path} cannot be written", hint="Check the rights of the file and its folder."
+        )
+    return path

@@ -1,0 +1,88 @@
+"""`parburn ledger rebuild` and `ledger learn`: from options to what is told. They burn nothing."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from parburn.cli.options import rebuild_job, simulated_groups
+from parburn.errors import UsageError
+from parburn.events import Event
+from parburn.job import Job
+from parburn.recovery.learn import learn
+from parburn.recovery.rebuild import BoardFound, RebuildReport, rebuild
+
+ALL_BOUND = 0
+SOME_NOT_BOUND = 1
+
+
+def run_rebuild(options: argparse.Namespace) -> int:
+    """Rebuild a ledger from boards. Exit 0 when all are bound, 1 when some are not."""
+    if bool(options.ports) == bool(options.sim):
+        raise UsageError("name the boards: --ports P ..., or --sim with --ledger", hint="One of the two.")
+    if not options.sim:
+        return _rebuild(rebuild_job(options), options)
+    if options.ledger is None:
+        raise UsageError(
+            "--sim needs the --ledger that its boards were burned with", hint="Their eFuses lie beside it."
+        )
+    from parburn.cli.simulated import SimulatedBoards
+
+    groups = simulated_groups(options.sim)
+    rebuild_job(options, simulated_ports=["simulated"])  # all mistakes before any process is started
+    state = options.ledger.with_name(options.ledger.name + ".boards")
+    with SimulatedBoards([(group.chip, group.boards) for group in groups], state=state) as boards:
+        return _rebuild(rebuild_job(options, simulated_ports=boards.ports), options)
+
+
+def _rebuild(job: Job, options: argparse.Namespace) -> int:
+    report = asyncio.run(
+        rebuild(job, _nothing_shown, why=options.why, allow_side_effects=options.allow_side_effects)
+    )
+    sys.stdout.write(report_text(report))
+    return ALL_BOUND if all(board.bound for board in report.boards) else SOME_NOT_BOUND
+
+
+def run_learn(options: argparse.Namespace) -> int:
+    """Learn a batch of an older ledger. Exit 0 when all of its units are known then, 1 when some are not."""
+    job = rebuild_job(options, simulated_ports=())
+    report = asyncio.run(
+        learn(job, _nothing_shown, why=options.why, allow_side_effects=options.allow_side_effects)
+    )
+    lines = [f"not learned: {said}" for said in report.left] + [f"note: {note}" for note in report.notes]
+    lines.append(f"{report.learned} units of the batch {report.batch} were learned. Nothing was burned.")
+    sys.stdout.write("\n".join(lines) + "\n")
+    return SOME_NOT_BOUND if report.left else ALL_BOUND
+
+
+def _nothing_shown(event: Event) -> None:
+    """Nobody watches: the report tells all of it at the end."""
+
+
+def report_text(report: RebuildReport) -> str:
+    """A line for each board, then what all of it means."""
+    width = max((len(board.port) for board in report.boards), default=0)
+    lines = [_line(board, width) for board in report.boards]
+    lines += [f"note: {note}" for note in report.notes]
+    if report.unreckoned:
+        lines.append(
+            f"note: {report.unreckoned} records could not be reckoned; boards that carry one fit none. "
+            f"The first: {report.first_error}"
+        )
+    bound = sum(board.bound for board in report.boards)
+    lines.append(
+        f"{bound} of {len(report.boards)} boards are bound in the batch {report.batch}; "
+        f"{report.reckoned} records were reckoned. Nothing was burned."
+    )
+    if report.gaps:
+        lines.append(
+            f"{report.gaps} indexes below {report.highest} are on no board that was here: they are spent, "
+            "since their boards may be elsewhere. Rebuild again with such a board, and it gets its own."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _line(board: BoardFound, width: int) -> str:
+    index = "-" if board.index is None else str(board.index)
+    return f"{board.port:<{width}}  {board.mac or '-':<17}  {index:>6}  {board.what}".rstrip()

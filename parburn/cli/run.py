@@ -1,0 +1,249 @@
+"""`parburn run`: from checked options to boards burned and reported. Decides nothing about chips."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import shlex
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from parburn.cli.exit_code import INTERRUPTED, RunFlags, exit_code
+from parburn.cli.options import check_conflicts, job_from, simulated_groups
+from parburn.errors import NotConfirmed, ParburnError
+from parburn.events import DeviceReport, Note, RunFinished, TokenRead
+from parburn.fleet import burn_fleet
+from parburn.job import Job
+from parburn.ledger.place import no_ledger_yet
+from parburn.run.shared import PlanOfBoard, StopRequest, defect
+from parburn.script.commands.command_line import shows_only
+from parburn.script.failure import masked
+from parburn.ui.outlet import Outlet
+from parburn.ui.plans import ANSWER, QUESTION, question_lines
+from parburn.ui.prompt import can_ask, read_line
+from parburn.ui.report import Inputs, digests_of, write_report
+from parburn.ui.view import View
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_NOTES = (
+    "stopping: no new burn starts, those that have begun are finished; once more stops between two blocks",
+    "stopping between two blocks",
+)
+NO_TERMINAL = "not confirmed: there is no terminal to ask on; nothing was burned"
+NO_TERMINAL_HINT = "Add --do-not-confirm to burn without being asked."
+NO_LEDGER = "No ledger here yet. If this product was burned with another one, stop."
+NEW_QUESTION = "Type NEW (all capitals) to begin a new ledger: "
+NEW_ANSWER = "NEW"
+
+
+class Ending:
+    """How a run ended, as far as it came."""
+
+    def __init__(self, *, error: ParburnError | None = None, trace: str = "") -> None:
+        self.reports: tuple[DeviceReport, ...] = ()
+        self.error = error
+        self.trace = trace
+
+
+def run(options: argparse.Namespace, words: Sequence[str]) -> int:
+    """Do what the command line asks for; returns the exit code. `words` is the line, to repeat it."""
+    view = _view_of(options)
+    try:
+        check_conflicts(options)
+        if not options.sim:
+            return _burn(job_from(options), view, words, tokens=options.token)
+        return _burn_simulated(options, view, words)
+    except ParburnError as error:
+        return _end(view, Ending(error=error, trace=traceback.format_exc()), RunFlags(error=error))
+    except KeyboardInterrupt:
+        return _end(view, Ending(), RunFlags(interrupted=True))
+    finally:
+        view.close()
+
+
+def _view_of(options: argparse.Namespace) -> View:
+    """What shows this run. Commands that only show are run to be seen; tokens have stdout for themselves."""
+    return View(
+        json=options.json,
+        quiet=options.quiet,
+        show_output=options.show_output or (not options.scripts and shows_only(options.commands)),
+        debug=options.debug,
+        stdout=sys.stderr if options.token and not options.json else None,
+    )
+
+
+def _burn_simulated(options: argparse.Namespace, view: View, words: Sequence[str]) -> int:
+    from parburn.cli.simulated import SimulatedBoards
+
+    groups = simulated_groups(options.sim)
+    ports = [f"{group.chip}/{number}" for group in groups for number in range(group.boards)]
+    job_from(options, simulated_ports=ports)  # all mistakes before any process is started
+    state = None if options.ledger is None else options.ledger.with_name(options.ledger.name + ".boards")
+    if state is not None:
+        view.emit(Note("", f"the simulated boards keep their eFuses in {state}"))
+    with SimulatedBoards([(group.chip, group.boards) for group in groups], state=state) as boards:
+        return _burn(job_from(options, simulated_ports=boards.ports), view, words, tokens=options.token)
+
+
+def _burn(job: Job, view: View, words: Sequence[str], *, tokens: bool = False) -> int:
+    inputs = Inputs({}, {}, {})
+    if job.report is not None:
+        tables = [table.path for table in job.tables]
+        inputs = Inputs(digests_of(job.scripts), digests_of(job.config_files), digests_of(tables))
+    operator = Operator(job, view)
+    ending = asyncio.run(_burn_and_draw(job, view, operator))
+    flags = RunFlags(interrupted=operator.stopped, error=ending.error)
+    read = _tokens(ending.reports) if tokens else ()
+    for token in read:
+        view.emit(token)
+    code = _end(view, ending, flags, job=job, words=words)
+    if read and not view.json:
+        from parburn.cli.token import print_tokens
+
+        print_tokens(read)
+    if job.report is not None and ending.reports:
+        try:
+            write_report(job.report, ending.reports, inputs)
+        except OSError as error:
+            view.err.line(f"parburn: the report {job.report} could not be written: {error.strerror or error}")
+    return code
+
+
+def _tokens(reports: Sequence[DeviceReport]) -> tuple[TokenRead, ...]:
+    from parburn.cli.token import tokens_read  # here: a run without --token does not wait for it
+
+    return tokens_read(reports)
+
+
+async def _burn_and_draw(job: Job, view: View, operator: Operator) -> Ending:
+    drawing = asyncio.ensure_future(view.keep_drawing())
+    ending = Ending()
+    try:
+        with operator.listening():
+            ending.reports = await burn_fleet(
+                job, view.emit, confirm=operator.confirm, begin=operator.begin_ledger, stop=operator.stop
+            )
+    except Exception as error:
+        ending.error, ending.trace = _as_ours(error), traceback.format_exc()
+        ending.reports = view.reports
+    finally:
+        drawing.cancel()
+        await asyncio.wait({drawing}, timeout=1.0)
+    return ending
+
+
+def _as_ours(error: Exception) -> ParburnError:
+    """The error itself, or the only one in a group of errors; anything else is a defect of parburn."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, ParburnError) else defect(error)
+
+
+class Operator:
+    """The person at the terminal: asked once, and able to stop the run."""
+
+    def __init__(self, job: Job, view: View) -> None:
+        self.job = job
+        self.view = view
+        self.stop = StopRequest()
+        self.requests = 0
+        self._stopping = asyncio.Event()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop was asked for."""
+        return self.requests > 0
+
+    def request_stop(self) -> None:
+        """One Ctrl-C, SIGTERM or SIGHUP."""
+        self.view.emit(Note("", STOP_NOTES[min(self.requests, len(STOP_NOTES) - 1)], "warning"))
+        self.requests += 1
+        self._stopping.set()
+        self.stop.request()
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the stop signals; a hang-up only where we were not started to ignore it (nohup)."""
+        loop = asyncio.get_running_loop()
+        nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        # Shells start `parburn ... &` with SIGINT ignored; who then sends one means it all the same.
+        taken = [number for number in STOP_SIGNALS if not (nohup and number == signal.SIGHUP)]
+        for number in taken:
+            loop.add_signal_handler(number, self.request_stop)
+        try:
+            yield
+        finally:
+            for number in taken:
+                loop.remove_signal_handler(number)
+
+    async def begin_ledger(self) -> None:
+        """Ask for the word NEW where there is no ledger yet. Before any port is opened.
+
+        Raises:
+            LedgerUnusable: there is no terminal to ask on. NotConfirmed: the word did not come.
+        """
+        if not can_ask():
+            raise no_ledger_yet(self.job.ledger)
+        with self.view.asking() as out:
+            out.line(NO_LEDGER)
+            answer = await self._answer(out, NEW_QUESTION)
+        if answer != NEW_ANSWER:
+            raise NotConfirmed(
+                "no new ledger was begun; no port was opened, nothing was burned",
+                hint="If this product was burned with another ledger, name it with --ledger, or take it "
+                "over: parburn ledger init, then parburn ledger import-used FILE.",
+            )
+
+    async def _answer(self, out: Outlet, question: str) -> str | None:
+        out.write(question)
+        answer = await read_line(sys.stdin.fileno(), self._stopping)
+        if answer is None:
+            out.line("")
+        return answer if answer is None else answer.strip()
+
+    async def confirm(self, plans: tuple[PlanOfBoard, ...]) -> bool:
+        """Show the plans and ask for the word BURN. False without a terminal, and at a stop."""
+        if not can_ask():
+            self.view.err.line(f"parburn: {NO_TERMINAL}\n  hint: {NO_TERMINAL_HINT}")
+            return False
+        with self.view.asking() as out:
+            more = self.job.one_at_a_time and len(self.job.ports) > 1
+            lines = question_lines(plans, simulated=self.job.simulated, one_at_a_time=more)
+            out.line("\n".join(lines))
+            return await self._answer(out, QUESTION) == ANSWER
+
+
+def _end(
+    view: View, ending: Ending, flags: RunFlags, *, job: Job | None = None, words: Sequence[str] = ()
+) -> int:
+    """Say how it ended; returns the exit code."""
+    code = exit_code(ending.reports, flags)
+    if ending.error is not None:
+        view.error(str(ending.error), ending.error.hint, trace=ending.trace)
+    elif code == INTERRUPTED and not ending.reports:
+        view.error("interrupted; nothing was burned")
+    boards = len(ending.reports) or (len(job.ports) if job is not None else 0)
+    passed = sum(report.result.passed for report in ending.reports)
+    again = ""
+    if job is not None and passed < len(ending.reports) and not (job.simulated and job.ledger is None):
+        typed = job.commands
+        words = [word for word in words if word != "--new-ledger"]  # it has been made
+        again = shlex.join(
+            [*program(), *(word.replace(typed, masked(typed)) if typed else word for word in words)]
+        )
+    finished = RunFinished("", boards, passed, boards - passed, code, again)
+    view.finish(ending.reports, finished, dry_run=job is not None and job.dry_run)
+    return code
+
+
+def program(which: Callable[[str], str | None] = shutil.which) -> list[str]:
+    """The words that started us, to be typed again."""
+    path = Path(sys.argv[0])
+    if path.name == "__main__.py":
+        return [sys.executable, "-m", "parburn"]
+    return [path.name] if which(path.name) == str(path) else [str(path)]

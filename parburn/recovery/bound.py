@@ -1,0 +1,127 @@
+"""What of a record stands in a chip: the unit as the ledger is to have it after it was lost. Pure.
+
+What the scripts ask for on the chip as it was before is compared with what it shows now. Where all of it
+stands the unit has passed; where bits are missing it can go on with the very same plan; where the chip hides
+bits somebody must vouch for them.
+"""
+
+from __future__ import annotations
+
+from parburn.chips.model import Chip
+from parburn.efuse.image import EfuseImage
+from parburn.efuse.layout import layout_of
+from parburn.efuse.user_values import values_found, values_of
+from parburn.hardware.identify import Device
+from parburn.ledger.base import Attempt, Identity, State
+from parburn.ledger.rebuilding import FoundUnit
+from parburn.run.burns import named_values
+from parburn.run.resume import image_record, user_record
+from parburn.run.shared import SharedRun
+from parburn.script.reckoning import Reckoned
+
+FACTORY = ("MAC", "identity", "calibration")  # categories of BLOCK0's fields that no script writes
+TRUST = "parburn ledger release --trust-hidden-keys"
+
+
+def identity_of(device: Device) -> Identity:
+    """Who the ledger takes this chip for."""
+    return Identity(device.chip.name, device.identity.mac_text, device.identity.unique_id.hex())
+
+
+def blank_of(image: EfuseImage) -> EfuseImage:
+    """A chip as the factory made it: what is the user's, and all choices of BLOCK0, are not burned."""
+    chip = image.chip
+    kept = 0
+    for one in chip.fields:
+        if one.block == 0 and one.start is not None and (one.category in FACTORY or one.name == chip.coding):
+            kept |= one.mask
+    custom = {one.block for one in chip.fields if one.custom or one.codec == "custom_mac"}
+    blocks = {}
+    for block in chip.blocks:
+        if block.index == 0:
+            blocks[0] = image.block(0) & kept
+        elif block.rd_dis or block.for_keys or block.index in custom or _is_data(chip, block.index):
+            blocks[block.index] = 0
+        else:
+            blocks[block.index] = image.blocks.get(block.index, 0)
+    return EfuseImage(chip, blocks, registers=image.registers)
+
+
+def _is_data(chip: Chip, index: int) -> bool:
+    """Whether nothing in a block has a name but the block."""
+    names = chip.blocks[index].names
+    return all(one.name in names for one in chip.fields if one.block == index and one.start is not None)
+
+
+def found_unit(
+    run: SharedRun, device: Device, now: EfuseImage, index: int, own: Reckoned, key: bytes
+) -> FoundUnit:
+    """The chip's state, by what of its record's plan stands in it."""
+    rules = run.value_rules(now.chip)
+    held = now if own.error is not None else own.held
+    values = values_found(now, rules) if own.error is not None else values_of(held, own.written, rules)
+    hidden, lacking = _hidden(now, own), _lacking(now, own)
+    attempts: tuple[Attempt, ...] = ()
+    state, reason, image = State.INCOMPLETE, "", ""
+    if own.error is not None:
+        reason = f"bound by ledger rebuild; the script refuses to go on: {own.error}"
+    elif hidden:
+        state, attempts = State.QUARANTINED, _attempts(own, key, hidden)
+        names = ", ".join(now.chip.blocks[n].name for n in sorted(hidden))
+        reason = (
+            f"bound, key cannot be read ({names}). Whoever knows that it is right: "
+            f"{TRUST} {device.identity.mac_text} --why REASON"
+        )
+    elif lacking:
+        attempts = _attempts(own, key, frozenset())
+        names = ", ".join(now.chip.blocks[n].name for n in sorted(lacking))
+        reason = f"bound; not whole, {names} lacks bits: it goes on with this index"
+    else:
+        state = State.PASS
+        image = image_record(now, key, {0, *(n for n, bits in own.want.items() if bits)})
+    return FoundUnit(
+        identity=identity_of(device),
+        index=index,
+        state=state,
+        reason=reason,
+        job=run.job_digest(index),
+        image=image,
+        attempts=attempts,
+        named=named_values(values),
+        held=user_record(values, held, rules, key),
+    )
+
+
+def _hidden(now: EfuseImage, own: Reckoned) -> frozenset[int]:
+    """Blocks that hide bits which the record asks for."""
+    layout = layout_of(now.chip)
+    rd_dis = now.field_bits(layout.rd_dis)
+    return frozenset(n for n, bits in own.want.items() if bits & layout.hidden(n, rd_dis))
+
+
+def _lacking(now: EfuseImage, own: Reckoned) -> frozenset[int]:
+    """Blocks that show less than the record asks for."""
+    layout = layout_of(now.chip)
+    rd_dis = now.field_bits(layout.rd_dis)
+    return frozenset(n for n, bits in own.want.items() if bits & ~now.block(n) & ~layout.hidden(n, rd_dis))
+
+
+def _attempts(own: Reckoned, key: bytes, hidden: frozenset[int]) -> tuple[Attempt, ...]:
+    """The burns of the scripts, to go on with; `done` are the steps that somebody must vouch for."""
+    attempts = []
+    for plan, before in own.burns:
+        touched = {0, *(write.block.index for step in plan.steps for write in step.writes)}
+        vouched = {
+            step.label: State.LOCKED if step.locks else State.VERIFIED
+            for step in plan.steps
+            if any(write.block.index in hidden for write in step.writes)
+        }
+        attempts.append(
+            Attempt(
+                plan_digest=plan.keyed_digest(key),
+                image_before=image_record(before, key, touched),
+                steps=tuple(step.label for step in plan.steps),
+                done=vouched,
+            )
+        )
+    return tuple(attempts)

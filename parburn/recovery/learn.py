@@ -1,0 +1,205 @@
+"""`ledger learn`: what units of an older ledger hold, reckoned from their records. Opens and burns nothing.
+
+The scripts run once for each unit whose values are not known, on a blank chip of its kind, with its index.
+What comes out is kept where it agrees with all that the ledger kept: the records' digests in the old form,
+and the values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from anyio import CancelScope
+
+from parburn.chips.model import Chip
+from parburn.chips.registry import chip_named
+from parburn.config.records import ConfigFiles, load_config_files
+from parburn.efuse.image import EfuseImage
+from parburn.efuse.user_values import Declared, values_of
+from parburn.errors import LedgerUnusable, ParburnError, UsageError
+from parburn.events import Emit
+from parburn.fleet import batch_of, script_options
+from parburn.job import Job
+from parburn.ledger.batches import Override
+from parburn.ledger.learning import Learned, UnknownUnit
+from parburn.ledger.place import default_path
+from parburn.ledger.sqlite import SqliteLedger, open_ledger
+from parburn.run.burns import named_values
+from parburn.run.kept import take_over_kept
+from parburn.run.resume import user_record
+from parburn.run.shared import SharedRun, StopRequest
+from parburn.run.tables import TableSet
+from parburn.script.index_use import uses_the_index
+from parburn.script.reckoning import Order, Reckoned, reckon_all
+from parburn.script.runner import compile_scripts
+from parburn.script.session import DeviceFacts
+
+
+class LearnReport(NamedTuple):
+    """What came out of it: units learned, units that were not and why, and the ledger's notes."""
+
+    batch: str
+    learned: int
+    left: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+async def learn(job: Job, emit: Emit, *, why: str, allow_side_effects: bool = False) -> LearnReport:
+    """Reckon what the unknown units of `job.batch` hold, and keep it.
+
+    Raises UsageError and LedgerError; then nothing was learned.
+    """
+    if not why.strip():
+        raise UsageError("A reason is needed.", hint="--why REASON; it stays in the history.")
+    if job.batch is None:
+        raise UsageError(
+            "Of which batch are these files?", hint="Give --batch NAME; see parburn ledger show."
+        )
+    place = (job.ledger or default_path()).resolve()
+    if not place.exists():
+        raise LedgerUnusable(f"There is no ledger at {place}.", hint="Name its file with --ledger.")
+    scripts = compile_scripts(job.scripts)
+    uses_index = uses_the_index(scripts)
+    config = load_config_files(job.config_files, job.records)
+    if not uses_index:
+        config = config.all_shared()
+    spec = batch_of(job, scripts, config, uses_index=uses_index)
+    # What is learned is compared unit by unit: no refusal of the whole batch is needed before.
+    overrides = {Override.SHARED_RECORDS, Override.CHANGED_CONFIG}
+    ledger = await open_ledger(job.ledger, spec, overrides=overrides)
+    try:
+        run = SharedRun(
+            job,
+            emit=emit,
+            ports=(),
+            ledger=ledger,
+            scripts=scripts,
+            script_options=script_options(job, config, Declared(*ledger.declared), ledger.keyed_digest_key()),
+            stop=StopRequest(),
+            tables=TableSet(job.tables),
+            config=config.read_as(ledger.forms),
+        )
+        return await _learned(run, ledger, config.read_as(ledger.forms), allow_side_effects, why)
+    finally:
+        with CancelScope(shield=True):
+            await ledger.aclose()
+
+
+async def _learned(
+    run: SharedRun, ledger: SqliteLedger, config: ConfigFiles, allow_side_effects: bool, why: str
+) -> LearnReport:
+    await take_over_kept(run, ledger)
+    unknown = await ledger.find_unlearned()
+    learned: list[Learned] = []
+    left: list[str] = []
+    kept: dict[int, UnknownUnit] = {}
+    chips: dict[str, Chip] = {}
+
+    def orders() -> Iterator[Order]:
+        for unit in unknown:
+            said = _why_not(unit, config)
+            if said:
+                left.append(f"{_name(unit)}: {said}")
+                continue
+            try:
+                name = unit.identity.chip
+                chip = chips.setdefault(name, run.extend(chip_named(name)))
+            except ParburnError as error:
+                left.append(f"{_name(unit)}: {error}")
+                continue
+            blank = _blank(chip, unit)
+            if blank is None:
+                left.append(
+                    f"{_name(unit)}: how its blocks are coded was never recorded; put the board in again"
+                )
+                continue
+            assert unit.index is not None
+            kept[unit.index] = unit
+            yield Order(_facts(unit, chip), blank)
+
+    def take(order: Order, reckoned: Reckoned) -> None:
+        assert order.facts.index is not None
+        unit = kept[order.facts.index]
+        found = _reckoned(run, unit, order, reckoned, config, ledger.keyed_digest_key())
+        if isinstance(found, str):
+            left.append(f"{_name(unit)}: {found}")
+        else:
+            learned.append(found)
+
+    await reckon_all(
+        run.scripts, orders(), run.script_options, take=take, allow_side_effects=allow_side_effects
+    )
+    count = await ledger.learn_all(learned, f"reckoned from its record: {why}")
+    await ledger.tell_unknown()
+    return LearnReport(ledger.batch, count, tuple(left), ledger.notes)
+
+
+def _name(unit: UnknownUnit) -> str:
+    return f"{unit.identity.mac}, index {unit.index}"
+
+
+def _why_not(unit: UnknownUnit, config: ConfigFiles) -> str:
+    """Why these files do not tell what a unit holds; empty: they may."""
+    if unit.index is None:
+        return "it has no index"
+    said = {*config.entries(unit.index).split(), *config.old_entries(unit.index).split()}
+    single = [digest for digest in unit.records if " " not in digest]
+    if any(digest not in said for digest in single):
+        return "the files say something else for its index than what it was burned with"
+    if config.has_records and not said:
+        return "the files have no record for its index"
+    return ""
+
+
+def _blank(chip: Chip, unit: UnknownUnit) -> EfuseImage | None:
+    """The chip before its first burn, with the coding scheme that it had then. None: nobody wrote that down.
+
+    What fits into a block, and so what a script burns, depends on the scheme.
+    """
+    blocks = {block.index: 0 for block in chip.blocks}
+    if chip.coding in chip.field_by_name:
+        (scheme,) = chip.field_by_name[chip.coding]
+        records = [text for text in (*unit.images_before, unit.image_passed) if text]
+        held = [json.loads(text)["blocks"].get(str(scheme.block), "") for text in records]
+        if not any(held):
+            return None
+        blocks[scheme.block] = int(next(filter(None, held)), 16) & scheme.mask
+    return EfuseImage(chip, blocks)
+
+
+def _facts(unit: UnknownUnit, chip: Chip) -> DeviceFacts:
+    """What is known of a chip that is not there."""
+    return DeviceFacts(
+        port="no port",
+        chip=chip,
+        index=unit.index,
+        mac=bytes.fromhex(unit.identity.mac.replace(":", "")),
+        major=0,
+        minor=0,
+        crystal_mhz=40,
+        package=0,
+        security_flags=None,
+        secure_download=False,
+        features=chip.features,
+    )
+
+
+def _reckoned(
+    run: SharedRun, unit: UnknownUnit, order: Order, reckoned: Reckoned, config: ConfigFiles, key: bytes
+) -> Learned | str:
+    """What was learned of a unit, or why it was not."""
+    if reckoned.error is not None:
+        return str(reckoned.error)
+    rules = run.value_rules(order.image.chip)
+    found = values_of(reckoned.held, reckoned.written, rules)
+    named = named_values(found)
+    for name, value in unit.named.items():
+        if named.get(name, value) != value:
+            return f"the scripts give it {name} {named[name]}, and it carries {value}"
+    assert unit.index is not None
+    digests = sorted(set(config.entries(unit.index).split()))
+    whole = [" ".join(digests)] if len(digests) > 1 else []
+    record = user_record(found, reckoned.held, rules, key)
+    return Learned(unit, named, record, (*digests, *whole))

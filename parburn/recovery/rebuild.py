@@ -1,0 +1,386 @@
+"""`ledger rebuild`: after a lost ledger, which board carries which record. Reads boards, burns nothing.
+
+Every board is identified and read whole, twice. The scripts run once a record, on a virtual chip of each kind
+that was seen; a board is bound to the one record whose values it holds. For a board that is bound they run
+once more, on that chip as it was before: so the ledger learns what is left to burn, and a later run goes on
+with the very same plan.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+from anyio import CancelScope, create_task_group, fail_after, move_on_after
+
+from parburn.chips.model import Chip
+from parburn.config.records import ConfigFiles, load_config_files
+from parburn.efuse.image import EfuseImage
+from parburn.efuse.user_values import Declared, check_declared, values_of
+from parburn.errors import GarbledAnswer, LedgerUnusable, NoAnswer, ParburnError, UsageError
+from parburn.events import Emit
+from parburn.fleet import batch_of, script_options
+from parburn.hardware.first_contact import identified, read_again
+from parburn.hardware.identify import Device, identify
+from parburn.hardware.rom_loader import RomLoader
+from parburn.job import Job
+from parburn.ledger.place import default_path
+from parburn.ledger.rebuilding import FoundUnit, Known
+from parburn.ledger.sqlite import SqliteLedger, open_ledger
+from parburn.recovery.bound import blank_of, found_unit, identity_of
+from parburn.recovery.carried import RecordValues
+from parburn.run.kept import take_over_kept
+from parburn.run.shared import SharedRun, StopRequest, facts_of
+from parburn.run.tables import TableSet
+from parburn.script.index_use import uses_the_index
+from parburn.script.reckoning import Order, Reckoned, reckon_all
+from parburn.script.runner import CompiledScripts, compile_scripts
+from parburn.script.session import ScriptOptions
+from parburn.transport.descriptors import make_room
+from parburn.transport.open import open_stream
+from parburn.transport.stream import ByteStream
+
+READ_DEADLINE_S = 60.0  # for a board to be identified and read
+CLOSE_DEADLINE_S = 2.0
+AGREEING_READS = 4  # readings of a board, until two in a row agree
+
+
+class BoardFound(NamedTuple):
+    """A board as `ledger rebuild` tells it. `bound`: the ledger has it, now or before."""
+
+    port: str
+    chip: str
+    mac: str
+    index: int | None  # type: ignore[assignment]  # not tuple.index
+    bound: bool
+    what: str
+
+
+class RebuildReport(NamedTuple):
+    """What came out of it. `unreckoned`: records of which the scripts did not tell what they burn."""
+
+    boards: tuple[BoardFound, ...]
+    batch: str
+    reckoned: int
+    unreckoned: int
+    first_error: str
+    gaps: int
+    highest: int
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Board:
+    """A board that is looked at."""
+
+    port: str
+    device: Device | None = None
+    seen: EfuseImage | None = None  # what it holds
+    found: FoundUnit | None = None
+    index: int | None = None
+    bound: bool = False
+    what: str = ""
+
+    def told(self) -> BoardFound:
+        device = self.device
+        chip, mac = (device.chip.title, device.identity.mac_text) if device else ("", "")
+        return BoardFound(self.port, chip, mac, self.index, self.bound, self.what)
+
+
+class _Kind(NamedTuple):
+    """Chips on which a script does the same: one row, one coding scheme."""
+
+    chip: Chip
+    scheme: str
+
+
+@dataclass(slots=True)
+class _Records:
+    """What the scripts leave in a chip of each kind, by record."""
+
+    by_kind: dict[_Kind, RecordValues] = field(default_factory=dict)
+    want: dict[tuple[_Kind, int], dict[int, int]] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+
+
+class _Work(NamedTuple):
+    """What a rebuild works with."""
+
+    run: SharedRun
+    scripts: CompiledScripts
+    options: ScriptOptions
+    config: ConfigFiles
+    allow_side_effects: bool
+
+
+async def rebuild(job: Job, emit: Emit, *, why: str, allow_side_effects: bool = False) -> RebuildReport:
+    """Bind the boards at the job's ports to the records that they carry. Burns nothing.
+
+    Raises UsageError and LedgerError for what forbids all of it, before any port is opened.
+    """
+    if not why.strip():
+        raise UsageError("A reason is needed.", hint="--why REASON; it stays in the history.")
+    place = (job.ledger or default_path()).resolve()
+    if not place.exists():
+        raise LedgerUnusable(
+            f"There is no ledger at {place} to be rebuilt into.",
+            hint="Make one on purpose: parburn ledger init --why REASON. Then rebuild again.",
+        )
+    make_room(len(job.ports))
+    scripts = compile_scripts(job.scripts)
+    if not uses_the_index(scripts):
+        raise UsageError(
+            "These scripts use no index, so no board carries a record: there is nothing to bind.",
+            hint="Run parburn itself: what stands in a board already is recorded as its own.",
+        )
+    config = load_config_files(job.config_files, job.records)
+    tables = TableSet(job.tables)
+    if job.same or job.unique:
+        check_declared(Declared(job.same, job.unique), tables.extended())
+    spec = batch_of(job, scripts, config, uses_index=True)
+    ledger = await open_ledger(job.ledger, spec, overrides=job.overrides)
+    try:
+        config = config.read_as(ledger.forms)
+        run = SharedRun(
+            job,
+            emit=emit,
+            ports=job.ports,
+            ledger=ledger,
+            scripts=scripts,
+            script_options=script_options(job, config, Declared(*ledger.declared), ledger.keyed_digest_key()),
+            stop=StopRequest(),
+            tables=tables,
+            config=config,
+        )
+        await take_over_kept(run, ledger)
+        await ledger.tell_unknown()
+        work = _Work(run, scripts, run.script_options, config, allow_side_effects)
+        return await _rebuilt(work, ledger, indexes_of(job, config), why)
+    finally:
+        with CancelScope(shield=True):
+            await ledger.aclose()
+
+
+def indexes_of(job: Job, config: ConfigFiles) -> list[int]:
+    """The indexes to be reckoned: those with a record; without records those of `--index A-B`."""
+    first, last = job.index_first, job.index_last
+    if config.has_records:
+        last = config.last if last is None else min(last, config.last)
+        return [index for index in range(first, last + 1) if config.entries(index)]
+    if last is None:
+        raise UsageError(
+            "The config files hold no records, so it is not known which indexes were given out.",
+            hint="Name them: --index 1-500. Nothing was opened.",
+        )
+    return list(range(first, last + 1))
+
+
+async def _rebuilt(work: _Work, ledger: SqliteLedger, indexes: Sequence[int], why: str) -> RebuildReport:
+    boards = [_Board(port) for port in work.run.job.ports]
+    async with create_task_group() as reading:
+        for board in boards:
+            reading.start_soon(_look, work.run, board)
+    _refuse_doubled(boards)
+    await _known_before(ledger, boards)
+    records = await _reckon_records(work, boards, indexes)
+    _choose(boards, records)
+    await _reckon_boards(work, boards, records, ledger.keyed_digest_key())
+    found = [board for board in boards if board.found is not None]
+    rebuilt = await ledger.bind_found(
+        [board.found for board in found if board.found is not None], first=work.run.job.index_first, why=why
+    )
+    for board, outcome in zip(found, rebuilt.outcomes, strict=True):
+        if isinstance(outcome, Known):
+            _tell_known(board, outcome)
+        elif outcome is not None:
+            board.what = f"not bound: {outcome} {outcome.hint}".strip()
+        else:
+            board.bound = True
+    return RebuildReport(
+        boards=tuple(board.told() for board in boards),
+        batch=ledger.batch,
+        reckoned=len(indexes) - len(records.failed),
+        unreckoned=len(records.failed),
+        first_error=next(iter(records.failed.values()), ""),
+        gaps=rebuilt.gaps,
+        highest=rebuilt.highest,
+        notes=ledger.notes,
+    )
+
+
+# The boards -----------------------------------------------------------------------------------------
+
+
+async def _look(run: SharedRun, board: _Board) -> None:
+    """Identify a board and read all of it, until two readings agree. What goes wrong is told of the board."""
+    stream = None
+    try:
+        with fail_after(READ_DEADLINE_S):
+            stream = await open_stream(board.port)
+            await _read_whole(run, board, stream)
+    except TimeoutError:
+        board.what = str(NoAnswer(f"not identified and read within {READ_DEADLINE_S:g} s"))
+    except ParburnError as error:
+        board.what = f"{error} {error.hint}".strip()
+    finally:
+        if stream is not None:
+            with move_on_after(CLOSE_DEADLINE_S, shield=True), suppress(ParburnError):
+                await stream.aclose()
+
+
+async def _read_whole(run: SharedRun, board: _Board, stream: ByteStream) -> None:
+    job = run.job
+    rom = await RomLoader.connect(stream, before=job.before, attempts=job.connect_attempts)
+
+    async def look() -> Device:
+        return await identify(
+            rom,
+            wanted=job.chip,
+            blocks=lambda chip: [block.index for block in chip.blocks],
+            extend=run.extend,
+        )
+
+    async def connect_anew() -> None:
+        await rom.reconnect(before=job.before, attempts=job.connect_attempts)
+
+    device = await identified(rom, look, connect_anew=connect_anew, slow_down=lambda error: None)
+    every = [block.index for block in device.chip.blocks]
+    now = device.image
+    for _ in range(AGREEING_READS):
+        before = now
+        now = await read_again(device, partial(device.controller.read_blocks, every, before))
+        if now == before:
+            board.device, board.seen = device, now
+            return
+    raise GarbledAnswer(
+        "no two readings of the chip's blocks agree",
+        hint="The line damages data: use a shorter cable or another hub port, then rebuild again.",
+    )
+
+
+def _refuse_doubled(boards: Sequence[_Board]) -> None:
+    times = Counter(identity_of(board.device) for board in boards if board.device is not None)
+    for board in boards:
+        if board.device is not None and times[identity_of(board.device)] > 1:
+            board.seen = None
+            board.what = (
+                "not bound: its chip answers at another port, too. One board behind two ports, or two chips "
+                "with one identity: sort it out first."
+            )
+
+
+async def _known_before(ledger: SqliteLedger, boards: Sequence[_Board]) -> None:
+    """Chips that the ledger knows already are left as they are."""
+    seen = [board for board in boards if board.seen is not None]
+    identities = [identity_of(board.device) for board in seen if board.device is not None]
+    for board, known in zip(seen, await ledger.find_known(identities), strict=True):
+        if known is not None:
+            board.seen = None
+            _tell_known(board, known)
+
+
+def _tell_known(board: _Board, known: Known) -> None:
+    board.bound, board.index = True, known.index
+    board.what = f"known before as index {known.index} of {known.batch} ({known.state}): left as it is"
+
+
+# The records ----------------------------------------------------------------------------------------
+
+
+def _kind(image: EfuseImage) -> _Kind:
+    return _Kind(image.chip, image.scheme(image.chip.blocks[-1].index).name)
+
+
+def _seen(boards: Sequence[_Board]) -> Iterator[tuple[_Board, Device, EfuseImage]]:
+    for board in boards:
+        if board.device is not None and board.seen is not None:
+            yield board, board.device, board.seen
+
+
+async def _reckon_records(work: _Work, boards: Sequence[_Board], indexes: Sequence[int]) -> _Records:
+    """Run the scripts once a record for each kind of chip that was seen."""
+    records = _Records()
+    kinds: dict[_Kind, tuple[Device, EfuseImage]] = {}
+    for board, device, image in _seen(boards):
+        try:
+            kinds.setdefault(_kind(image), (device, blank_of(image)))
+        except ParburnError as error:  # a coding scheme that nothing supports
+            board.seen, board.what = None, f"not bound: {error}"
+    records.by_kind.update((kind, RecordValues()) for kind in kinds)
+
+    def orders() -> Iterator[Order]:
+        for device, blank in kinds.values():
+            for index in indexes:
+                yield Order(facts_of(device, "no port", index), blank)
+
+    def take(order: Order, reckoned: Reckoned) -> None:
+        index, kind = order.facts.index, _kind(order.image)
+        assert index is not None
+        if reckoned.error is not None:
+            records.failed.setdefault(index, f"index {index}: {reckoned.error}")
+            return
+        rules = work.run.value_rules(kind.chip)
+        records.by_kind[kind].add(index, values_of(reckoned.held, reckoned.written, rules))
+        records.want[kind, index] = dict(reckoned.want)
+
+    await _reckon(work, orders(), take)
+    return records
+
+
+async def _reckon(work: _Work, orders: Iterator[Order], take: Callable[[Order, Reckoned], object]) -> None:
+    await reckon_all(
+        work.scripts, orders, work.options, take=take, allow_side_effects=work.allow_side_effects
+    )
+
+
+def _choose(boards: Sequence[_Board], records: _Records) -> None:
+    """The one record that each board carries; what fits none or several, or is on two boards, is told."""
+    carriers: dict[int, list[_Board]] = {}
+    for board, _device, image in _seen(boards):
+        fit = records.by_kind[_kind(image)].fit(image)
+        if len(fit.indexes) == 1:
+            board.index = fit.indexes[0]
+            carriers.setdefault(board.index, []).append(board)
+        elif fit.indexes:
+            some = ", ".join(map(str, fit.indexes[:3])) + (", ..." if len(fit.indexes) > 3 else "")
+            board.what = f"not bound: it fits {len(fit.indexes)} records ({some})"
+        else:
+            board.what = "not bound: it carries the values of no record"
+    for index, several in carriers.items():
+        if len(several) > 1:
+            macs = [board.device.identity.mac_text for board in several if board.device is not None]
+            for board in several:
+                board.index = None
+                board.what = (
+                    f"not bound: index {index} is carried by {' and '.join(macs)}. Take them out of the line."
+                )
+
+
+# What is left to burn ---------------------------------------------------------------------------------
+
+
+async def _reckon_boards(work: _Work, boards: Sequence[_Board], records: _Records, key: bytes) -> None:
+    """Run the scripts once more for each board that is bound, on its own chip as it was before."""
+    chosen = {
+        board.index: (board, device, image)
+        for board, device, image in _seen(boards)
+        if board.index is not None
+    }
+
+    def orders() -> Iterator[Order]:
+        for index, (board, device, image) in chosen.items():
+            want = records.want[_kind(image), index]
+            before = {n: image.block(n) & ~bits for n, bits in want.items()}
+            yield Order(facts_of(device, board.port, index), image.with_blocks(before))
+
+    def take(order: Order, reckoned: Reckoned) -> None:
+        assert order.facts.index is not None
+        board, device, image = chosen[order.facts.index]
+        board.found = found_unit(work.run, device, image, order.facts.index, reckoned, key)
+        board.what = board.found.reason or "bound; all of its record stands in it"
+
+    await _reckon(work, orders(), take)

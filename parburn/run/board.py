@@ -1,0 +1,148 @@
+"""A board of this run: what has become known of it, and how that reads as a result and a report.
+
+Knows the order of nothing and touches no chip; `device` and `calls` fill it in.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+
+from parburn.errors import (
+    BoardSwapped,
+    ChipError,
+    EfuseError,
+    GarbledAnswer,
+    Interrupted,
+    LedgerError,
+    LinkError,
+    NoAnswer,
+    NotConfirmed,
+    ParburnError,
+    PartialBurn,
+    PortGone,
+    ScriptError,
+    TooFewBoards,
+    UnitQuarantined,
+    VerifyFailed,
+)
+from parburn.events import DeviceReport, Result
+from parburn.hardware.identify import Device
+from parburn.hardware.rom_loader import RomLoader
+from parburn.ledger.base import Claim
+
+AGAIN = "Run the same command again with this board: it goes on with the same index."
+_NEXT_STEPS = {
+    Result.INCOMPLETE: AGAIN,
+    Result.QUARANTINED: "Take the board out of the line and mark it: it must not ship.",
+    Result.NO_ANSWER: "Check cable, supply and download mode, then run the same command again.",
+}
+
+_RESULTS: tuple[tuple[type[ParburnError] | tuple[type[ParburnError], ...], Result], ...] = (
+    (ScriptError, Result.FAILED),
+    (Interrupted, Result.FAILED),
+    ((NoAnswer, GarbledAnswer, PortGone), Result.NO_ANSWER),
+    ((BoardSwapped, ChipError, EfuseError, LedgerError, NotConfirmed, TooFewBoards), Result.REFUSED),
+)
+
+
+class Board:
+    """What has become known of this board so far; the report is made of it."""
+
+    def __init__(self, port: str, slot: str) -> None:
+        self.port = port
+        self.slot = slot
+        self.started = time.monotonic()
+        self.device: Device | None = None
+        self.claim: Claim | None = None
+        self.index: int | None = None  # none for a job that only shows: its claim means nothing
+        self.passed_before = False  # this job or another one, when the run began
+        self.planned = False  # a plan was made: the index is bound to this chip
+        self.nothing_asked = False  # the scripts asked for nothing that is this chip's only: it has no index
+        self.attempted = False  # a program command may have been sent
+        self.done = 0
+        self.total = 0
+        self.unread: tuple[str, ...] = ()
+        self.unique: dict[str, str] = {}
+        self.output: list[str] = []
+        self.result: Result | None = None
+        self.error: ParburnError | None = None
+        self.rom: RomLoader | None = None
+
+    def burned(self) -> str:
+        """Whether anything was burned, in words."""
+        if self.nothing_asked:
+            return "nothing was burned: nothing asked, no index"
+        if not self.attempted:
+            return f"nothing was burned{self._earlier_pass()}"
+        if self.done < self.total:
+            return (
+                f"{self.done} of {self.total} steps were burned and verified, the rest may be burned in part"
+            )
+        words = f"all {self.total} steps were burned and verified"
+        return words + (f", {', '.join(self.unread)} could not be read back" if self.unread else "")
+
+    def _earlier_pass(self) -> str:
+        """What becomes of an earlier PASS where this run has burned nothing."""
+        if not self.passed_before or self.result is Result.QUARANTINED or self.error is None:
+            return ""
+        return "; it has passed before, and that PASS stays in the ledger"
+
+    def result_now(self) -> Result:
+        """The result so far: as it was set, or as the error says."""
+        error = self.error
+        if self.result is not None:
+            return self.result
+        if isinstance(error, UnitQuarantined) or (isinstance(error, VerifyFailed) and error.permanent):
+            return Result.QUARANTINED
+        if self.attempted or isinstance(error, PartialBurn):
+            return Result.INCOMPLETE
+        if self.claim is not None and isinstance(error, LinkError):
+            return Result.FAILED
+        for kind, result in _RESULTS:
+            if isinstance(error, kind):
+                return result
+        return Result.FAILED
+
+    def report(self, *, debug: bool) -> DeviceReport:
+        """The report of a board that has ended; with `debug` errors of our own show their traceback."""
+        error, device = self.error, self.device
+        result = self.result or Result.FAILED
+        counters = self.rom.counters if self.rom is not None else None
+        return DeviceReport(
+            port=self.port,
+            slot=self.slot,
+            result=result,
+            chip=device.chip.name if device else "",
+            mac=device.identity.mac_text if device else "",
+            index=self.index,
+            unique_values=dict(self.unique),
+            error=str(error) if error else "",
+            error_kind=type(error).__name__ if error else "",
+            burned=self.burned(),
+            next_step=_next_step(result, error),
+            seconds=time.monotonic() - self.started,
+            output="".join(self.output),
+            traceback_text=_traceback_of(error, debug=debug),
+            turns=counters.turns if counters else 0,
+            tx_bytes=counters.tx_bytes if counters else 0,
+            rx_bytes=counters.rx_bytes if counters else 0,
+            retries=counters.retries if counters else 0,
+            blocks_done=self.done,
+            blocks_total=self.total,
+        )
+
+
+def _traceback_of(error: ParburnError | None, *, debug: bool) -> str:
+    """A script's own traceback always; ours only when it was asked for."""
+    if isinstance(error, ScriptError):
+        return error.traceback_text
+    return "".join(traceback.format_exception(error)) if error is not None and debug else ""
+
+
+def _next_step(result: Result, error: ParburnError | None) -> str:
+    if error is not None and error.hint:
+        return error.hint
+    return _NEXT_STEPS.get(
+        result, "" if result.passed else "Mend the cause, then run the same command again."
+    )

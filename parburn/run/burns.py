@@ -1,0 +1,501 @@
+"""What a script may ask of its device, and above all its burns: from what is staged to verified bits.
+
+Coroutines of the event loop, called through the script's bridge (`script.session.DeviceCalls`). Here stands
+the order of a burn: plan, meet the other boards and be confirmed, record, wait for a slot, commit. And here
+an attempt of an earlier run is taken up again: the script sees the image of then, must make the same plan,
+and only what the chip lacks is burned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+from anyio import CancelScope
+
+from parburn.chips.model import RegisterWrite
+from parburn.efuse.image import EfuseImage
+from parburn.efuse.plan import BurnPlan, BurnStep, needed_blocks, plan_burns, remaining
+from parburn.efuse.staging import StagedBurns
+from parburn.efuse.stray import look_for_stray
+from parburn.efuse.user_values import NOT_SHOWN, Take, UserValue, Written, values_found, values_of
+from parburn.errors import (
+    BadValue,
+    ChipError,
+    EfuseError,
+    GarbledAnswer,
+    ParburnError,
+    PartialBurn,
+    PlanError,
+    ReadOtherwise,
+    ScriptExited,
+    ScriptFailed,
+    UnitQuarantined,
+    UnitRefused,
+    UnknownName,
+    VerifyFailed,
+)
+from parburn.events import BlockBurned, Note, Planned, Result, StepChanged
+from parburn.hardware.commit import MARK_IT, CommitHooks, commit, told_of
+from parburn.hardware.first_contact import read_again
+from parburn.hardware.identify import Device
+from parburn.ledger.base import Attempt, Claim, Inputs, State
+from parburn.run.board import Board
+from parburn.run.foreign import carried, foreign, telling_blocks
+from parburn.run.resume import (
+    image_from_record,
+    image_record,
+    passed_record,
+    recorded_blocks,
+    refuse_lacking,
+    refuse_other_chip,
+    user_record,
+)
+from parburn.run.shared import PlanOfBoard, SharedRun
+from parburn.script.session import ScriptOutcome
+
+AGREEING_READS = 4  # readings of a chip that is taken up again, until two in a row agree
+
+
+class BoardCalls:
+    """What a script's thread may ask of its device. Coroutines of the event loop; see script.session."""
+
+    def __init__(self, run: SharedRun, board: Board, device: Device, claim: Claim) -> None:
+        self._run, self._board, self._device, self._claim = run, board, device, claim
+        self._now = device.image  # what the chip shows
+        self._seen = device.image  # what the script sees: the same but while an attempt is taken up again
+        self._burns = 0
+        self._attempts = 0  # those of the burns that have bits to burn: the ledger keeps an attempt for each
+        self._written: tuple[Written, ...] = ()  # what the plans so far know of
+        self._touched: set[int] = set()  # blocks that were burned, or found burned, and verified
+        self._left: dict[int, int] = {}  # what those blocks may show after the burns so far
+        self._then_passed = ""  # digest of the job, once the last burn is asked for
+        self._inputs: Inputs = ()  # what its scripts have read
+
+    async def still_what_passed(self) -> None:
+        """Raise UnitQuarantined where the chip lacks what this unit held when it passed, this job or another
+        one: it is another chip.
+
+        Answers carry no checksum: what is missing is looked for in a second reading.
+        """
+        record = self._claim.image_passed
+        if not record:
+            return
+        blocks = recorded_blocks(record, with_earlier=True)
+        lacking = blocks - self._now.blocks.keys()
+        if lacking:
+            self._now = await self._read(lacking)
+        key = self._run.ledger.keyed_digest_key()
+        try:
+            refuse_lacking(record, self._now, key)
+        except UnitQuarantined:
+            self._now = await self._read(blocks | {0})
+            refuse_lacking(record, self._now, key)
+
+    async def learn_values(self) -> None:
+        """Read and keep what this unit's user blocks hold, where an older ledger did not."""
+        claim, run = self._claim, self._run
+        if not claim.values_unknown or run.job.dry_run:
+            return
+        rules = run.value_rules(self._now.chip)
+        self._now = await self._read(rules.blocks)
+        found = values_found(self._now, rules)
+        record = user_record(found, self._now, rules, run.ledger.keyed_digest_key())
+        await claim.learned(record, named_values(found))
+
+    async def first_image(self) -> EfuseImage:
+        """What the script sees first. Where attempts are open all blocks are read: the last one broke off.
+
+        Answers carry no checksum, and a difference is a quarantine: two readings must agree before. A chip
+        that was not reset shows what was burned only after another read command; a dry run gives it none,
+        nor a script that shows only.
+        """
+        controller, open_attempts = self._device.controller, self._claim.attempts
+        every = [block.index for block in self._device.chip.blocks]
+        stale = not (self._device.rom.was_reset or self._run.scripts.shows_only)
+        if (open_attempts or stale) and not self._run.job.dry_run:
+            known = self._now
+            blocks = every if open_attempts else known.blocks.keys()
+            self._now, _ = await read_again(self._device, lambda: controller.reload(blocks, known, None))
+        for _ in range(AGREEING_READS if open_attempts else 0):
+            before = self._now
+            self._now = await self._read(every)
+            if self._now == before:
+                return self.image_for_script()
+        if open_attempts:
+            raise GarbledAnswer(
+                "no two readings of the chip's blocks agree",
+                hint="The line damages data: use a shorter cable or another hub port, then run again.",
+            )
+        return self.image_for_script()
+
+    async def read_wrong_at_first(self, error: ParburnError) -> bool:
+        """Whether the chip shows other bits than its scripts were shown, and nothing was burned since: then
+        `error` may come of a damaged reading, and all is set for the scripts to run again.
+
+        Two readings that agree are believed against one. A board that met the others has met them; as with
+        each later burn of the scripts, the ledger compares what it asks for now.
+        """
+        burned = self._board.attempted or self._claim.attempts
+        if burned or self._run.job.dry_run or not _rests_on_content(error):
+            return False
+        shown = self._now
+        for _ in range(AGREEING_READS):
+            before = self._now
+            try:
+                self._now = await self._read(shown.blocks.keys())
+            except ParburnError:
+                return False
+            if self._now == before:
+                break
+        if self._now != before or self._now.blocks == shown.blocks:
+            self._now = shown
+            return False
+        self._burns = self._attempts = 0
+        self._written, self._touched, self._left = (), set(), {}
+        return True
+
+    async def _still_shown(self) -> None:
+        """Raise ReadOtherwise where a second reading differs from what the scripts were shown.
+
+        Where nothing is left to burn, no other reading stands between a damaged answer and a PASS.
+        """
+        if self._run.job.dry_run or self._run.scripts.shows_only or self._board.unread:
+            return
+        again = await self._read(self._now.blocks.keys())
+        if again.blocks != self._now.blocks:
+            raise ReadOtherwise(
+                "two readings of this chip's blocks differ, and nothing was burned",
+                hint="The line damages data: use a shorter cable or another hub port, then run again.",
+            )
+
+    def image_for_script(self) -> EfuseImage:
+        """What the script sees now: the chip as it is, or as it was before the attempt that must go on.
+
+        A block that only a later attempt had read is shown as it was before that one.
+        """
+        self._seen = self._now
+        for attempt in reversed(self._claim.attempts[self._attempts :]):
+            self._seen = image_from_record(
+                attempt.image_before, self._seen, self._run.ledger.keyed_digest_key()
+            )
+        return self._seen
+
+    def _reachable(self) -> None:
+        """Raise ChipError once a burn has ended what the chip answers to."""
+        if self._board.unread:
+            raise ChipError(
+                f"{', '.join(self._board.unread)} is burned: the chip's registers cannot be reached any more",
+                hint="Let the script do everything else before it burns such a field.",
+            )
+
+    async def _read(self, indexes: Collection[int]) -> EfuseImage:
+        """What the chip shows, with these blocks read anew."""
+        known, controller = self._now, self._device.controller
+        return await read_again(self._device, lambda: controller.read_blocks(indexes, known))
+
+    async def read_blocks(self, indexes: Collection[int]) -> EfuseImage:
+        """Read blocks that are not known yet."""
+        self._reachable()
+        self._now = await self._read(indexes)
+        blocks = {index: self._now.block(index) for index in indexes if index not in self._seen.blocks}
+        self._seen = self._seen.with_blocks(blocks, self._now.status, self._now.block0_errors)
+        return self._seen
+
+    async def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
+        """Read any registers of the chip."""
+        self._reachable()
+        return await read_again(self._device, lambda: self._device.rom.read_regs(addresses))
+
+    async def write_registers(self, writes: tuple[RegisterWrite, ...]) -> None:
+        """Write registers that are not the eFuse controller's."""
+        self._reachable()
+        await self._device.rom.write_regs(writes)
+
+    async def last_burn(self, outcome: ScriptOutcome, job_digest: str) -> None:
+        """Burn what the scripts left staged; then the unit has passed, and the ledger says so."""
+        self._then_passed, self._inputs = job_digest, outcome.inputs
+        if outcome.staged or (outcome.written != self._written and await self._found_there(outcome)):
+            await self.burn(outcome.staged, outcome.image, outcome.written)
+        else:
+            if not self._burns and self._run.scripts.may_burn:
+                await self._still_shown()
+            self._run.plans.withdraw(self._board.port)
+        if self._board.result is None:
+            await self._passed()
+
+    async def _passed(self) -> None:
+        left = len(self._claim.attempts) - self._attempts
+        if left > 0 and not self._run.scripts.shows_only:
+            raise PartialBurn(
+                f"this unit was begun with {left} more burns than the script asks for now",
+                remaining=left,
+                hint="Run the very script and files of the first attempt.",
+            )
+        if not self._run.job.dry_run:
+            key = self._run.ledger.keyed_digest_key()
+            before = self._claim.image_passed
+            held = passed_record(self._now, key, self._touched, before) if self._touched else ""
+            if self._burns or self._run.scripts.shows_only:
+                await self._claim.passed(self._then_passed, held, inputs=self._inputs)
+            else:
+                await self._passed_unasked(key)
+        nothing_new = self._board.passed_before and not self._board.attempted and not self._run.job.dry_run
+        if nothing_new:
+            self._run.note(self._board.port, "it passed by an earlier version of the script; nothing is left")
+        self._board.result = Result.ALREADY_PASS if nothing_new else Result.PASS
+
+    async def told_who(self, error: ParburnError) -> ParburnError:
+        """`error`; or who the chip is, where its content is in the way and the ledger knows nothing of it."""
+        reason = error if isinstance(error, EfuseError) else error.__cause__
+        shows_only = self._run.scripts.shows_only
+        known = shows_only or self._board.attempted or not self._claim.unheard_of
+        if known or not isinstance(reason, EfuseError) or isinstance(reason, (BadValue, UnknownName)):
+            return error
+        unread = telling_blocks(self._device.chip) - self._now.blocks.keys()
+        self._now = await self._read(unread) if unread else self._now
+        words = carried(self._now)
+        if not words:
+            return error
+        refused = UnitRefused(
+            foreign(words, str(reason)),
+            hint="Burn it with the ledger that knows it, or take that one over: parburn ledger import-used "
+            "FILE. If nobody knows it, put it aside.",
+        )
+        refused.__cause__ = error
+        return refused
+
+    async def _found_there(self, outcome: ScriptOutcome) -> bool:
+        """Whether values that scripts asked for, and that are this chip's only, are in the chip already."""
+        if self._board.unread:
+            return False
+        lacking = {one.place.block for one in outcome.written} - outcome.image.blocks.keys()
+        image = await self.read_blocks(lacking) if lacking else outcome.image
+        rules = self._run.value_rules(image.chip)
+        return any(value.take is not Take.SAME for value in values_of(image, outcome.written, rules))
+
+    async def _passed_unasked(self, key: bytes) -> None:
+        """Nothing was burned: what stands in the user blocks is this chip's, with or without an index.
+
+        Blocks that are not known are read for it.
+        """
+        board = self._board
+        rules = self._run.value_rules(self._now.chip)
+        lacking = rules.blocks - self._now.blocks.keys()
+        if lacking:
+            await self.read_blocks(lacking)
+        found = values_found(self._now, rules)
+        named = named_values(found)
+        board.unique.update(named)
+        record = user_record(found, self._now, rules, key)
+        await self._claim.passed(self._then_passed, found=record, found_values=named)
+        if self._claim.state is State.IDENTIFIED:
+            board.nothing_asked, board.index = True, None
+            stands = ", ".join(f"{name} {value}" for name, value in named.items())
+            kept = f"; what stands in it is recorded as this chip's: {stands}" if stands else ""
+            self._run.note(board.port, f"nothing asked, no index{kept}")
+
+    async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
+        """Plan, record, meet the others, confirm, burn, verify. Returns what the chip shows then."""
+        run, board = self._run, self._board
+        needed = needed_blocks(staged) | {one.place.block for one in written}
+        lacking = needed - image.blocks.keys()
+        if lacking:
+            image = await self.read_blocks(lacking)
+        plan = plan_burns(image, staged)
+        if not plan:
+            await self._still_shown()
+        self._burns += 1
+        run.emit(Planned(board.port, plan.describe(), self._burns))
+        for reason in plan.forced if plan else ():
+            run.emit(Note(board.port, f"FORCED: {reason}. It is burned all the same, for ever.", "warning"))
+        digest = plan.keyed_digest(run.ledger.keyed_digest_key())
+        if plan:
+            self._attempts += 1
+            self._same_as_attempted(digest)
+        board.planned = True
+        rules = run.value_rules(image.chip)
+        held = image.with_blocks({n: image.block(n) | bits for n, bits in staged.blocks().items()})
+        values = values_of(held, written, rules)
+        self._written = written
+        named = named_values(values)
+        board.unique.update(named)
+        await self._met_and_confirmed(plan, values, rules.layout, rules.held(held))
+        if run.job.dry_run:
+            return plan.apply(image)
+        record = user_record(values, held, rules, run.ledger.keyed_digest_key())
+        await self._claim.planned(digest, named, record)
+        if plan:
+            await self._committed(plan, image, digest)
+        return self.image_for_script()
+
+    def _same_as_attempted(self, digest: str) -> None:
+        """A burn that was begun must go on with the very same plan."""
+        if self._attempts <= len(self._claim.attempts):
+            before = self._claim.attempts[self._attempts - 1]
+            if before.plan_digest != digest:
+                # Not a quarantine: that is for what the chip shows, and this is what a script says.
+                day = before.begun[:16].replace("T", " ")
+                raise UnitRefused(
+                    f"burn {self._burns} of this unit was begun with another plan than the script makes now; "
+                    "nothing of it was changed",
+                    hint=f"Run the script and files of {day or 'the first attempt'}, in the same folder: it "
+                    "goes on with its index. A script that makes random keys must save them and use them "
+                    "again.",
+                )
+
+    async def _met_and_confirmed(
+        self, plan: BurnPlan, values: tuple[UserValue, ...], layout: str, held: Mapping[int, int]
+    ) -> None:
+        run, board, device = self._run, self._board, self._device
+        if self._burns == 1:
+            run.emit(StepChanged(board.port, "confirming"))
+            await run.plans.arrive(
+                board.port,
+                PlanOfBoard(
+                    port=board.port,
+                    slot=board.slot,
+                    chip=device.chip.title,
+                    mac=device.identity.mac_text,
+                    index=self._claim.index,
+                    blocks=plan.describe(),
+                    unique_values=dict(board.unique),
+                    begun=0 < self._attempts <= len(self._claim.attempts),
+                    values=values,
+                    layout=layout,
+                    held=held,
+                ),
+            )
+
+    async def _committed(self, plan: BurnPlan, image: EfuseImage, digest: str) -> None:
+        """Burn what the chip lacks of the plan. The rest of the run may be cancelled, this may not."""
+        run, board, device = self._run, self._board, self._device
+        self._reachable()
+        known = self._claim.attempts
+        if self._attempts <= len(known):
+            done = {step.label for step in plan.steps} - set(known[self._attempts - 1].remaining)
+            last = self._attempts == len(known)
+            refuse_other_chip(plan, image, self._now, verified=done, last=last)
+            if last:
+                self._refuse_stray(plan, image)
+        try:
+            pending = remaining(plan, self._now, verified=self._verified_blocks(plan))
+        except PlanError as error:
+            if self._attempts > len(self._claim.attempts):
+                raise
+            raise UnitQuarantined(f"what was begun cannot be finished: {error}", hint=error.hint) from error
+        lacking = {_planned_label(plan, step) for step in pending.steps}
+        found = tuple(step for step in plan.steps if step.label not in lacking)  # by an earlier attempt
+        touched = {0, *(write.block.index for step in plan.steps for write in step.writes)}
+        self._touched |= touched
+        if known:  # only where a burn of an earlier run goes on is that asked for
+            after = plan.apply(image)
+            self._left.update((index, after.block(index) | plan.want(index)) for index in touched)
+
+        async def attempted() -> None:
+            await self._claim.burn_attempted(
+                Attempt(
+                    plan_digest=digest,
+                    image_before=image_record(image, run.ledger.keyed_digest_key(), touched),
+                    steps=tuple(step.label for step in plan.steps),
+                )
+            )
+            board.attempted = True
+            for step in found:  # its lock may hide it later: then only this record speaks for it
+                await self._claim.step_done(step.label, State.LOCKED if step.locks else State.VERIFIED)
+
+        if not pending:
+            await attempted()
+            return
+        run.emit(StepChanged(board.port, "waiting", "for a burn slot"))
+        async with run.burn_slot():
+            run.stop.check()
+            run.emit(StepChanged(board.port, "burning"))
+            first = board.done
+            board.total = first + len(pending.steps)
+
+            def burned(step: BurnStep, number: int) -> asyncio.Future[object]:
+                def tell(written: asyncio.Future[object]) -> None:
+                    if not written.cancelled() and written.exception() is None:
+                        run.emit(BlockBurned(board.port, step.label, first + number, board.total))
+
+                board.done = first + number
+                state = State.LOCKED if step.locks else State.VERIFIED
+                written = asyncio.ensure_future(self._claim.step_done(_planned_label(plan, step), state))
+                written.add_done_callback(tell)
+                return written
+
+            hooks = CommitHooks(
+                identity=device.identity.registers,
+                same_board=device.identity.same_board,
+                attempted=attempted,
+                burned=burned,
+                may_go_on=run.stop.commits_may_go_on,
+                told=lambda text: run.note(board.port, text),
+                gained=device.identity.gained,
+            )
+            with CancelScope() as scope:  # shielded from the first program command until the record is made
+                result = await commit(pending, device.controller, self._now, hooks)
+                scope.shield = True
+                self._now, board.unread = result.image, result.unread
+                if self._then_passed:
+                    await self._passed()
+
+    def _refuse_stray(self, plan: BurnPlan, image: EfuseImage) -> None:
+        """Raise VerifyFailed where the attempt at `plan`, which broke off, left a pulse that nobody planned.
+
+        What a block held before is known from the records and from this script's burns before that one;
+        `image` is the chip as the script sees it.
+        """
+        held: dict[int, int] = {}
+        if self._claim.image_passed:
+            key = self._run.ledger.keyed_digest_key()
+            passed = image_from_record(self._claim.image_passed, self._now, key)
+            held = {i: passed.block(i) for i in recorded_blocks(self._claim.image_passed)}
+        held |= self._left
+        recorded = recorded_blocks(self._claim.attempts[self._attempts - 1].image_before)
+        held |= {i: image.block(i) for i in recorded}
+        before = self._now._replace(blocks=held)
+        found = look_for_stray(plan, plan, before, self._now, sure=held)
+        if found.stray:
+            raise VerifyFailed(
+                f"since this unit was begun a pulse that nobody planned hit it: {found.stray}", hint=MARK_IT
+            )
+        if found.told:
+            self._run.note(self._board.port, told_of(found.told))
+
+    def _verified_blocks(self, plan: BurnPlan) -> frozenset[int]:
+        """Blocks that the ledger recorded as verified in an earlier attempt at this very burn."""
+        if self._attempts > len(self._claim.attempts):
+            return frozenset()
+        left = self._claim.attempts[self._attempts - 1].remaining
+        done = [step for step in plan.steps if step.label not in left]
+        return frozenset(write.block.index for step in done for write in step.writes)
+
+
+def named_values(values: Collection[UserValue]) -> dict[str, str]:
+    """Values that no other chip may have, of whatever kind it is, by the names of their fields."""
+    return {
+        value.name: value.shown
+        for value in values
+        if value.of_table and value.take is not Take.SAME and value.shown != NOT_SHOWN
+    }
+
+
+def _rests_on_content(error: BaseException | None) -> bool:
+    """Whether an error, or what it comes of, may be owed to what the chip holds."""
+    while error is not None:
+        if isinstance(error, (EfuseError, ReadOtherwise, ScriptExited, ScriptFailed)):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _planned_label(plan: BurnPlan, step: BurnStep) -> str:
+    """The step's name in the whole plan: the rest of a step that burns several blocks has a shorter one."""
+    blocks = {write.block.index for write in step.writes}
+    for whole in plan.steps:
+        burned = {write.block.index for write in whole.writes}
+        if blocks <= burned and (whole.locks, whole.ends_link) == (step.locks, step.ends_link):
+            return whole.label
+    return step.label

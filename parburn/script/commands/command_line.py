@@ -1,0 +1,121 @@
+"""`--commands`: commands typed on the command line, compiled as a script of one command a line. Runs nothing.
+
+`burn_efuse A 1; burn_custom_mac aa:..; summary` becomes the script `<commands>`. What its commands ask for is
+burned once, after the last command that burns, so that the showing commands after it show the chip as burned;
+and what scripts before them left to burn, before commands that only show.
+Commands that only show need no plan, no index and no confirmation: `CompiledScripts.shows_only`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from parburn.config.files import ConfigFile
+from parburn.errors import ParburnError, UsageError
+from parburn.script.commands.options import split_command, take_options
+from parburn.script.commands.text import VERBS, verb_named
+from parburn.script.compiled import CompiledScript, CompiledScripts
+from parburn.script.failure import masked
+
+NAME = "<commands>"
+SHOWING = frozenset({"summary", "dump", "get_custom_mac", "adc_info", "check_error"})
+SCRIPTS = "execute_scripts"
+# The stand-in for the device itself: a script before us may have given the name `espefuse` to something else.
+_BOARD = "__import__('espefuse')"
+
+
+class TypedCommand(NamedTuple):
+    """One command: its text as typed, its verb with underscores, its words, its options."""
+
+    text: str
+    verb: str
+    words: tuple[str, ...]
+    options: dict[str, Any]
+
+    @property
+    def shows_only(self) -> bool:
+        """Whether it stages and burns nothing whatever the chip holds."""
+        return self.verb in SHOWING and not self.options.get("recovery")
+
+
+def parse_commands(text: str) -> tuple[TypedCommand, ...]:
+    """The commands of `--commands`. Raises UsageError that names the command that is none."""
+    found: list[TypedCommand] = []
+    for one in _split(text):
+        shown = masked(one)
+        try:
+            words = split_command(one)
+            verb = verb_named(words[0])
+            rest, given = take_options(words[1:], VERBS[verb].options)
+        except ParburnError as error:
+            words_of = masked(str(error))
+            raise UsageError(f"--commands: {shown}: {words_of}", hint=error.hint or _HINT) from None
+        found.append(TypedCommand(one, verb, tuple(rest), given))
+    if not found:
+        raise UsageError("--commands names no command", hint=_HINT)
+    return tuple(found)
+
+
+_HINT = "Write it as --commands 'burn_efuse NAME VALUE; summary'. Nothing was opened."
+
+
+def shows_only(text: str) -> bool:
+    """Whether these are commands that only show; False for what cannot be parsed."""
+    try:
+        return all(command.shows_only for command in parse_commands(text))
+    except UsageError:
+        return False
+
+
+def with_commands(scripts: CompiledScripts, text: str) -> CompiledScripts:
+    """The scripts with these commands after them; the same scripts when there are no commands.
+
+    Scripts that the commands execute are compiled now. Raises UsageError, ScriptSyntaxError.
+    """
+    if not text:
+        return scripts
+    commands = parse_commands(text)
+    paths = [path for one in commands if one.verb == SCRIPTS for path in one.words]
+    nested = [scripts.script_at(path).source.digest for path in paths]
+    compiled = _compiled(commands, nested, after_scripts=bool(scripts.scripts))
+    return CompiledScripts((*scripts.scripts, compiled), scripts.nested)
+
+
+def _compiled(
+    commands: tuple[TypedCommand, ...], nested: list[str], *, after_scripts: bool
+) -> CompiledScript:
+    """Line n of the code is command n; the source that is shown and digested are the commands themselves."""
+    burning = [number for number, one in enumerate(commands) if not one.shows_only]
+    lines = [f"{_BOARD}(None, None, None, {one.text!r})" for one in commands]
+    if burning and burning[-1] < len(commands) - 1:
+        lines[burning[-1]] += f"; {_BOARD}.burn_all()"
+    elif after_scripts and not burning:
+        lines[0] = f"{_BOARD}.burn_all(); {lines[0]}"
+    code = compile("\n".join(lines), NAME, "exec", dont_inherit=True)
+    content = "\n".join(one.text.replace("\n", " ") for one in commands).encode()
+    digest = hashlib.sha256(b"\0".join([b"commands", content, *(one.encode() for one in nested)]))
+    source = ConfigFile(Path(NAME), content, False, None, digest.hexdigest())
+    return CompiledScript(Path(NAME), code, source, typed=True, shows_only=not burning)
+
+
+def _split(text: str) -> Iterator[str]:
+    """The commands between `;` and line ends that stand outside quotes; empty ones are left out."""
+    start, quote, at = 0, "", 0
+    while at < len(text):
+        letter = text[at]
+        if letter == "\\" and quote != "'":
+            at += 1  # the next letter stands for itself
+        elif quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter in ";\n":
+            if text[start:at].strip():
+                yield text[start:at].strip()
+            start = at + 1
+        at += 1
+    if text[start:].strip():
+        yield text[start:].strip()

@@ -1,0 +1,258 @@
+"""The fifteen commands, each defined once, with the signatures of dialect 5; `verbs` adds dialect 4.
+
+Files are read before a command starts to stage, so that a command can start again after a block was read.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from parburn.efuse.staging import StagedBurns, stage_recovery
+from parburn.errors import BadValue, EfuseError
+from parburn.script.commands import burn as burning
+from parburn.script.commands import keys
+from parburn.script.commands import show as showing
+from parburn.script.commands.keys import KeyOrder, has_purposes
+from parburn.script.session import Session, read_file
+
+KeyFile = str | Path | bytes | BinaryIO
+Words = list[str]
+Given = Mapping[str, Any]
+Nest = Callable[[Sequence[str], "int | None", "Sequence[str] | None"], None]
+
+
+class Commands:
+    """The commands of one device, with the signatures of dialect 5. All of them stage; none burns at once,
+    but for `check_error(recovery=True)`. Raises EfuseError, and then nothing of the command is staged."""
+
+    def __init__(self, session: Session, nest: Nest) -> None:
+        self._session = session
+        self._nest = nest
+
+    # Burning ------------------------------------------------------------------------------------------
+
+    def burn_efuse(
+        self, name_value_pairs: Mapping[str, Any] | Sequence[tuple[str, Any]], force: bool = False
+    ) -> None:
+        """Burn fields by name and value."""
+        pairs = list(name_value_pairs.items() if isinstance(name_value_pairs, Mapping) else name_value_pairs)
+        self._session.change(lambda draft: burning.burn_efuse(draft, pairs, force=force))
+
+    def burn_bit(self, block: str, bit_number: int | Sequence[int], *, force: bool | None = None) -> None:
+        """Burn bits of a block."""
+        bits = [bit_number] if isinstance(bit_number, int) else list(bit_number)
+        self._session.change(lambda draft: burning.burn_bit(draft, block, bits, force=force))
+
+    def burn_block_data(
+        self,
+        block_names: str | Sequence[str | None],
+        datafiles: KeyFile | Sequence[KeyFile | None],
+        offset: int = 0,
+        *,
+        force: bool | None = None,
+    ) -> None:
+        """Burn files into blocks."""
+        names, files = _listed(block_names), _listed(datafiles)
+        _same_length(blocks=names, files=files)
+        parts = [(name, _content(file)) for name, file in zip(names, files, strict=True)]
+        self._session.change(lambda draft: burning.burn_block_data(draft, parts, offset=offset, force=force))
+
+    def burn_custom_mac(self, mac: str | bytes, *, force: bool | None = None) -> None:
+        """Burn a custom MAC address."""
+        self._session.change(lambda draft: burning.burn_custom_mac(draft, mac, force=force))
+
+    def set_flash_voltage(self, voltage: str) -> None:
+        """Fix the flash voltage."""
+        self._session.change(lambda draft: burning.set_flash_voltage(draft, voltage))
+
+    def read_protect_efuse(self, efuse_names: str | Sequence[str]) -> None:
+        """Read-protect fields."""
+        names = _listed(efuse_names)
+        self._session.change(lambda draft: burning.read_protect_efuse(draft, names))
+
+    def write_protect_efuse(self, efuse_names: str | Sequence[str]) -> None:
+        """Write-protect fields."""
+        names = _listed(efuse_names)
+        self._session.change(lambda draft: burning.write_protect_efuse(draft, names))
+
+    def burn_key(
+        self,
+        blocks: str | Sequence[str | None] = (),
+        keyfiles: KeyFile | Sequence[KeyFile | None] = (),
+        keypurposes: str | Sequence[str | None] | bool = (),
+        no_write_protect: bool = False,
+        no_read_protect: bool = False,
+        show_sensitive_info: bool = False,
+        digest: Sequence[bytes | None] | None = None,
+        *,
+        no_protect_key: bool = False,
+        block: str | Sequence[str | None] = (),
+        keyfile: KeyFile | Sequence[KeyFile | None] = (),
+        force: bool = False,
+        force_write_always: bool | None = None,
+    ) -> None:
+        """Burn keys. Chips without key purposes take `(blocks, files, no_protect_key)`.
+
+        `force` takes a key whose bytes are all equal, and fills up with zeros one that is shorter than its
+        block says, and burns one that the chip will not use; all are refused without it.
+        """
+        if isinstance(keypurposes, bool):
+            no_protect_key, keypurposes = keypurposes, ()
+        files = _listed(digest) if digest is not None else _listed(keyfiles) or _listed(keyfile)
+        orders = self._orders(_listed(blocks) or _listed(block), files, _listed(keypurposes))
+        self._session.change(
+            lambda draft: keys.burn_key(
+                draft,
+                orders,
+                no_write_protect=no_write_protect or no_protect_key,
+                no_read_protect=no_read_protect or no_protect_key,
+                show_sensitive_info=show_sensitive_info,
+                force=force,
+                force_write_always=force_write_always,
+                contents_are_keys=digest is not None,
+            )
+        )
+
+    def burn_key_digest(
+        self,
+        blocks: str | KeyFile | Sequence[str | None] = (),
+        keyfiles: KeyFile | Sequence[KeyFile | None] | bool = (),
+        keypurposes: str | Sequence[str | None] = (),
+        no_write_protect: bool = False,
+        no_read_protect: bool = False,
+        show_sensitive_info: bool = False,
+        *,
+        no_protect_key: bool = False,
+        keyfile: KeyFile | None = None,
+        force: bool = False,
+        force_write_always: bool | None = None,
+    ) -> None:
+        """Burn digests of public keys. Chips with one place for it take `(keyfile, no_protect_key)`."""
+        if isinstance(keyfiles, bool):
+            no_protect_key, keyfiles = keyfiles, ()
+        files = _listed(keyfiles)
+        if keyfile is None and not files and blocks:
+            keyfile = blocks  # type: ignore[assignment]  # the form with a file alone
+        if keyfile is not None:
+            orders = [KeyOrder("", _content(_listed(keyfile)[0]))]
+        else:
+            orders = self._orders(_listed(blocks), files, _listed(keypurposes))
+        self._session.change(
+            lambda draft: keys.burn_key_digest(
+                draft,
+                orders,
+                no_write_protect=no_write_protect or no_protect_key,
+                no_read_protect=no_read_protect,
+                show_sensitive_info=show_sensitive_info,
+                force=force,
+                force_write_always=force_write_always,
+            )
+        )
+
+    def _orders(self, blocks: list[Any], files: list[Any], purposes: list[Any]) -> list[KeyOrder]:
+        if not has_purposes(self._session.chip):
+            if purposes:
+                raise BadValue(f"{self._session.chip.title} has no key purposes: give blocks and files")
+            purposes = [None] * len(blocks)
+        _same_length(blocks=blocks, files=files, purposes=purposes)
+        return [
+            KeyOrder(block, _content(file), purpose)
+            for block, file, purpose in zip(blocks, files, purposes, strict=True)
+        ]
+
+    # Showing ------------------------------------------------------------------------------------------
+
+    def summary(
+        self,
+        efuses_to_show: str | Sequence[str] = (),
+        format: str = "summary",
+        file: str | Path | TextIO | None = None,
+        active: bool = False,
+    ) -> None:
+        """Show fields."""
+        names = _listed(efuses_to_show)
+        target = None if file is sys.stdout else file
+        self._session.change(
+            lambda draft: showing.summary(draft, names, format=format, file=target, active=active)
+        )
+
+    def dump(self, format: str = "default", file_name: str | Path | None = None) -> None:
+        """Show or save the blocks."""
+        target = None if file_name is sys.stdout else file_name
+        self._session.change(lambda draft: showing.dump(draft, format=format, file_name=target))
+
+    def adc_info(self) -> None:
+        """Show the calibration."""
+        self._session.change(showing.adc_info)
+
+    def get_custom_mac(self) -> None:
+        """Show the custom MAC address."""
+        self._session.change(showing.get_custom_mac)
+
+    def check_error(self, recovery: bool = False, do_not_confirm: bool = False) -> None:
+        """Look for coding errors; `recovery` burns the blocks that have any once more, at once.
+
+        Raises EfuseError when errors are left. The confirmation is that of the run.
+        """
+        session = self._session
+        found = self._errors()
+        if found and recovery:
+            kept, session.staged = session.staged, StagedBurns()
+            try:
+                if session.change(lambda draft: stage_recovery(draft.image, draft.staged)):
+                    session.burn_all()
+            finally:
+                session.staged = kept
+            found = self._errors()
+        if found:
+            raise EfuseError(
+                "the coding of some eFuses has errors", hint="check_error --recovery may mend it"
+            )
+        session.say("No errors detected\n")
+
+    def _errors(self) -> list[str]:
+        session = self._session
+        session.read(lambda image: [image.block(block.index) for block in image.chip.blocks])
+        found = session.read(showing.errors_found)
+        session.say("".join(f"{line}\n" for line in found))
+        return found
+
+    def execute_scripts(
+        self,
+        scripts: str | Sequence[str],
+        index: int | None = None,
+        configfiles: str | Sequence[str] | None = None,
+    ) -> None:
+        """Run other scripts within this one, with an index and config files of their own."""
+        names = [getattr(one, "name", one) for one in _listed(scripts)]
+        files = None if configfiles is None else [getattr(one, "name", one) for one in _listed(configfiles)]
+        self._nest(names, index, files)
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list without the None that argparse leaves in it; one name or file alone is a list of one."""
+    if isinstance(value, (str, bytes, Path)) or hasattr(value, "read"):
+        return [value]
+    return [one for one in value if one is not None]
+
+
+def _same_length(**lists: list[Any]) -> None:
+    counts = {name: len(values) for name, values in lists.items()}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise BadValue(f"there must be as many of each: {found} were given")
+
+
+def _content(file: Any) -> bytes:
+    """The bytes of an open file, a path, or bytes themselves. An open file is left open."""
+    if isinstance(file, (bytes, bytearray)):
+        return bytes(file)
+    if hasattr(file, "read"):
+        content = file.read()
+        if not isinstance(content, bytes):
+            raise BadValue("a key or data file must be opened in binary mode: open(name, 'rb')")
+        return content
+    return read_file(file)

@@ -1,0 +1,142 @@
+"""The `esp` object of a script: the chip the script runs on, from what was learnt of it before.
+
+Only `read_reg` and `write_reg` go to the chip; what burns eFuses is refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from parburn.chips.model import RegisterWrite
+from parburn.errors import ChipError
+from parburn.script.fatal_error import FatalError, for_scripts
+from parburn.script.session import Session
+
+
+class Esp:
+    """See the module docstring."""
+
+    IS_STUB = False
+    sync_stub_detected = False
+    stub_is_disabled = True
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.CHIP_NAME = session.chip.title
+        self.secure_download_mode = session.facts.secure_download
+        self.serial_port = session.facts.port
+
+    def __enter__(self) -> Esp:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The port stays open: it is parburn's."""
+
+    def __repr__(self) -> str:
+        return f"<{self.CHIP_NAME} on {self.serial_port}>"
+
+    @for_scripts
+    def get_chip_description(self) -> str:
+        """Package and revision."""
+        facts = self._session.facts
+
+        def package() -> str:
+            chip = self._session.chip
+            words = chip.packages.get(facts.package or 0, "")
+            for condition, packages in getattr(chip, "packages_when", {}).items():
+                if self._session.read(lambda image: image.condition(condition)):  # noqa: B023  # used at once
+                    words = packages.get(facts.package or 0, words)
+            return words or getattr(chip, "unknown_package", "") or f"unknown {chip.title}"
+
+        return f"{package()} (revision v{facts.major}.{facts.minor})"
+
+    @for_scripts
+    def get_chip_features(self) -> list[str]:
+        """What the chip can do, in words."""
+        found = list(self._session.facts.features)
+        for feature in getattr(self._session.chip, "more_features", ()):
+            text = self._session.read(lambda image: _feature_text(image, feature))  # noqa: B023  # used at once
+            if text and text not in found:
+                found.append(text)
+        return found
+
+    def get_chip_revision(self) -> int:
+        """Silicon revision, major * 100 + minor."""
+        return self._session.facts.revision
+
+    def get_major_chip_version(self) -> int:
+        """Major silicon revision."""
+        return self._session.facts.major
+
+    def get_minor_chip_version(self) -> int:
+        """Minor silicon revision."""
+        return self._session.facts.minor
+
+    def get_pkg_version(self) -> int:
+        """Package code."""
+        return self._session.facts.package or 0
+
+    def get_crystal_freq(self) -> int:
+        """Crystal in MHz."""
+        return self._session.facts.crystal_mhz
+
+    def read_mac(self, mac_type: str = "BASE_MAC") -> tuple[int, ...]:
+        """The factory MAC, first byte first."""
+        if mac_type != "BASE_MAC":
+            raise FatalError(f"read_mac gives the BASE_MAC only, not {mac_type}")
+        return tuple(self._session.facts.mac)
+
+    @for_scripts
+    def read_reg(self, addr: int, timeout: float | None = None) -> int:
+        """A register of the chip."""
+        return self._session.read_registers((addr,))[0]
+
+    @for_scripts
+    def write_reg(
+        self,
+        addr: int,
+        value: int,
+        mask: int = 0xFFFFFFFF,
+        delay_us: int = 0,
+        delay_after_us: int = 0,
+    ) -> None:
+        """Write a register that is not the eFuse controller's. `delay_after_us` needs no wait of ours."""
+        self._session.write_register(RegisterWrite(addr, value, mask, delay_us))
+
+    def update_reg(self, addr: int, mask: int, new_val: int) -> None:
+        """Write the bits of `mask`."""
+        shift = (mask & -mask).bit_length() - 1 if mask else 0
+        self.write_reg(addr, new_val << shift, mask)
+
+    @for_scripts
+    def read_efuse(self, n: int) -> int:
+        """Word `n` of the read registers from BLOCK0 on."""
+        return self._session.read_registers((self._session.chip.blocks[0].read_address + 4 * n,))[0]
+
+    @for_scripts
+    def get_security_info(self) -> dict[str, Any]:
+        """The flags that the ROM reports. Raises FatalError where the ROM has no such command."""
+        flags = self._session.facts.security_flags
+        if flags is None:
+            raise ChipError(f"the ROM of {self.CHIP_NAME} has no command GET_SECURITY_INFO")
+        return {"flags": flags, "secure_download": self.secure_download_mode}
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError("esp is one chip; the script runs once for each")
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"esp has no {name!r} in parburn: a script may read the chip's data and registers; flashing and "
+            "resetting are not its business"
+        )
+
+
+def _feature_text(image: Any, feature: Any) -> str:
+    value, shift = 0, 0
+    for name in feature.fields:
+        one = image.field_named(name)
+        value |= image.field_bits(one) << shift
+        shift += one.bits
+    detail = image.field_bits(image.field_named(feature.detail_field)) if feature.detail_field else 0
+    return str(feature.text(value, detail))
