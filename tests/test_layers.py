@@ -13,8 +13,8 @@ import parburn
 
 ROOT = Path(parburn.__file__).parent
 
-# Each part of the package, highest first, and the parts below it that it may import. `errors` and `events` may
-# be imported by all.
+# Each part of the package, highest first, and the parts below it that it may import. All may import `errors`
+# and `events`.
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {

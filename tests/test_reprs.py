@@ -16,7 +16,7 @@ from parburn.protocol.commands import GetSecurityInfo, ReadReg, Reply, Sync, Wri
 from parburn.script.commands.keys import KeyOrder
 from parburn.script.commands.token import Token
 from parburn.script.session import ScriptOutcome
-from tests.test_secrets import traces_of, words_of
+from tests.command_line.test_secrets import traces_of, words_of
 
 KEY = bytes(range(0x81, 0xA1))
 BITS = int.from_bytes(KEY, "little")

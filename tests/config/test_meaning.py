@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parburn.config.meaning import DEEPEST, digest_of, digests_of, shown, text_meaning
-from tests.fuzzing import JSON_LIKE, examples
+from tests.fuzz.fuzzing import JSON_LIKE, examples
 
 MAC = "aa:bb:cc:dd:ee:0f"
 

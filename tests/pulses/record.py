@@ -26,8 +26,8 @@ from parburn.protocol import slip
 from parburn.sim.board import Board
 from parburn.sim.factory import make_product
 from parburn.transport.stream import USB_SERIAL_JTAG
-from tests.commit_bench import BoardStream, Book, in_virtual_time
 from tests.every_kind import KINDS, Kind
+from tests.hardware.commit_bench import BoardStream, Book, in_virtual_time
 
 # What stays in the ROM's buffer may be key words: of any bits, and of bytes that are escaped on the line.
 KEYS = (

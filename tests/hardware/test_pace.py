@@ -18,7 +18,7 @@ from parburn.hardware.rom_loader import RomLoader
 from parburn.protocol.commands import REPLY_BYTES
 from parburn.sim.board import Board
 from parburn.transport.stream import USB_SERIAL_JTAG
-from tests.commit_bench import (
+from tests.hardware.commit_bench import (
     KEY,
     BoardStream,
     Book,

@@ -32,7 +32,7 @@ from parburn.errors import (
 from parburn.events import DeviceReport, Result
 from parburn.job import Job
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

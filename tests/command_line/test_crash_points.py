@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.test_soak import soak
+from tests.soak.test_soak import soak
 
 
 @pytest.mark.parametrize("chip", ["esp32c3", "esp32-3/4"])

@@ -22,7 +22,7 @@ from parburn.sim.board import Board
 from parburn.sim.efuse_memory import EfuseMemory
 from parburn.sim.fault import Fault, Faults
 from parburn.sim.faults import parse_faults
-from tests.commit_bench import (
+from tests.hardware.commit_bench import (
     CUSTOM_MAC,
     KEY,
     Book,

@@ -25,7 +25,7 @@ from parburn.ledger.place import witness_path
 from parburn.script.commands.token import Token, parse_token
 from parburn.script.config import ConfigHandle
 from parburn.sim.token_board import BoardToken, product_of, read_token
-from tests.fuzzing import CHIPS, JSON_LIKE, OURS, damaged, examples, may_refuse
+from tests.fuzz.fuzzing import CHIPS, JSON_LIKE, OURS, damaged, examples, may_refuse
 from tests.ledger.ledgers import batch, burn, chip, claim_of, opened, run
 
 pytestmark = pytest.mark.usefixtures("no_hang")

@@ -18,7 +18,7 @@ from tests.soak.identity.checker import USED_BEFORE, IdentityChecker, Played, Un
 from tests.soak.identity.forms import FORMS
 from tests.soak.identity.lines import Line
 from tests.soak.identity.product import WEEK, People, Product
-from tests.test_soak import soak
+from tests.soak.test_soak import soak
 
 BOARDS = 3
 

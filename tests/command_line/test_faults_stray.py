@@ -12,9 +12,9 @@ from pathlib import Path
 from parburn.sim.efuse_memory import EfuseMemory
 from parburn.sim.state_file import BoardFile, read_board
 from tests.command import Outcome, parburn
+from tests.command_line.test_faults_boards import boards
 from tests.provisioning import KEY, every_bit, key_of, rows, said, script
 from tests.rig import Rig, start_rig
-from tests.test_faults_boards import boards
 
 BROKEN_OFF = "the controller never becomes idle after program 2"
 KEY0, KEY2, KEY5 = 4, 6, 9

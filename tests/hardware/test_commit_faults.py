@@ -13,7 +13,7 @@ import pytest
 
 from parburn.errors import ControllerStuck, ParburnError, PartialBurn, PortGone, VerifyFailed
 from parburn.hardware.commit import commit
-from tests.commit_bench import (
+from tests.hardware.commit_bench import (
     KEY,
     Book,
     Trial,

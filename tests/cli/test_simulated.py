@@ -16,7 +16,7 @@ from parburn.cli import simulated
 from parburn.cli.simulated import SimulatedBoards
 from parburn.errors import NoAnswer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def is_alive(pid: int) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.soak.mutations import MUTATIONS
+from tests.soak.test_soak import soak
 from tests.soak.themes import EVERY_RULE
-from tests.test_soak import soak
 
 REFUSED = ("a nested index", "an assigned index")  # nobody passes while the rule is on
 CAMPAIGN_RUNS = 25  # board runs of the campaigns that must hold

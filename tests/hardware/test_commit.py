@@ -19,7 +19,7 @@ from parburn.errors import BoardSwapped, LedgerError, PartialBurn, PortGone, Ver
 from parburn.hardware.commit import CommitHooks, CommitResult, commit
 from parburn.hardware.identify import Device
 from parburn.sim.board import Board
-from tests.commit_bench import (
+from tests.hardware.commit_bench import (
     CHIPS,
     CUSTOM_MAC,
     KEY,

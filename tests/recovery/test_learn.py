@@ -19,7 +19,7 @@ from tests.command import Outcome, parburn
 from tests.provisioning import custom_mac_of, every_bit, mac, said, script
 from tests.rig import Rig, start_rig
 
-HERE = Path(__file__).parent / "ledger"
+HERE = Path(__file__).parents[1] / "ledger"
 BY_INDEX = """\
 entry = json.load(args.configfiles[0])[str(args.index)]
 espefuse(esp, efuses, args, 'burn_custom_mac ' + entry['mac'])

@@ -25,8 +25,8 @@ from parburn.run.baud import FAST_BAUD, ROM_BAUD
 from parburn.sim.board import Board
 from parburn.sim.faults import parse_faults
 from tests.command import parburn
-from tests.commit_bench import board_named, connected, in_virtual_time, true_bits
-from tests.identify_walk import WALKED, contact, trouble, walk
+from tests.hardware.commit_bench import board_named, connected, in_virtual_time, true_bits
+from tests.hardware.identify_walk import WALKED, contact, trouble, walk
 from tests.rig import start_rig
 
 DEAD_COSTS_S = 2.5  # a second of silence, five SYNCs, a reset, and all once more

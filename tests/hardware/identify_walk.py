@@ -1,7 +1,7 @@
 """Walks over every byte of connecting and identifying, both ways, and damages it: lost, doubled, one bit.
 
-In memory and in virtual time, over a line that can reset the chip. All faults: `python -m tests.identify_walk
---all [CHIP ..]`; without `--all` a sample, one fault a byte.
+In memory and in virtual time, over a line that can reset the chip. All faults:
+`python -m tests.hardware.identify_walk --all [CHIP ..]`; without `--all` a sample, one fault a byte.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from parburn.run.board import Board as ReportedBoard
 from parburn.run.traces import TraceBook
 from parburn.sim.board import Board
 from parburn.sim.faults import parse_faults
-from tests.commit_bench import BoardStream, in_virtual_time, true_bits
+from tests.hardware.commit_bench import BoardStream, in_virtual_time, true_bits
 from tests.sim.boards import make_board
 
 WALKED = ("esp32", "esp32c3")

@@ -24,7 +24,7 @@ def test_no_burn_without_room_for_its_record(tmp_path: Path) -> None:
     if not mounts_are_possible(tmp_path):
         pytest.skip("needs the right to mount a disk of its own")
     done = subprocess.run(
-        ["unshare", "-m", sys.executable, "-m", "tests.on_small_disk", str(tmp_path)],
+        ["unshare", "-m", sys.executable, "-m", "tests.command_line.on_small_disk", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

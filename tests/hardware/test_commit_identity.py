@@ -20,7 +20,7 @@ from parburn.hardware.commit import commit
 from parburn.hardware.identify import identify
 from parburn.hardware.rom_loader import RomLoader
 from parburn.sim.board import Board
-from tests.commit_bench import (
+from tests.hardware.commit_bench import (
     BoardStream,
     Book,
     board_named,

@@ -29,14 +29,14 @@ from parburn.job import Job
 from parburn.run.shared import PlanOfBoard, StopRequest
 from tests.ui.story import BLOCKS, PORTS, REPORTS, SLOTS, story
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 Reports = tuple[DeviceReport, ...]
 
 # Names of fleets that a child process can be told to use instead of the real one.
 CHILD = """\
 import sys
 from parburn.cli import run as cli_run
-from tests import test_cli_run
+from tests.cli import test_run as test_cli_run
 cli_run.burn_fleet = getattr(test_cli_run, sys.argv.pop(1))
 from parburn.cli.main import main
 sys.argv[0] = "parburn"

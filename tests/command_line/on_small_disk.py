@@ -1,6 +1,7 @@
 """Runs the command with its ledger on a small disk that fills up or turns read-only; prints JSON of it.
 
-`unshare -m python -m tests.on_small_disk FOLDER`: the disk is a tmpfs in a mount namespace of its own.
+`unshare -m python -m tests.command_line.on_small_disk FOLDER`: the disk is a tmpfs, mounted in a namespace of
+its own.
 """
 
 from __future__ import annotations

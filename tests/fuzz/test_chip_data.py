@@ -30,7 +30,7 @@ from parburn.efuse import values
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
 from parburn.errors import ChipDataError
-from tests.fuzzing import CHIPS, OURS, damaged, examples, may_refuse
+from tests.fuzz.fuzzing import CHIPS, OURS, damaged, examples, may_refuse
 from tests.test_new_chip import FIELDS, ROW
 
 pytestmark = pytest.mark.usefixtures("no_hang")

@@ -22,7 +22,7 @@ from parburn.run.traces import TraceBook
 from parburn.sim.board import Board
 from parburn.sim.factory import factory_mac, make_product
 from tests.command import parburn
-from tests.commit_bench import BoardStream, in_virtual_time
+from tests.hardware.commit_bench import BoardStream, in_virtual_time
 from tests.rig import start_rig
 
 

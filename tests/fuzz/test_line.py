@@ -19,11 +19,11 @@ from parburn.protocol.loader import LoaderProtocol
 from parburn.protocol.slip import LONGEST_FRAME, SlipDecoder, encode
 from parburn.sim.board import Board
 from parburn.sim.efuse_controller import BurnRecord
-from tests.commit_bench import BoardStream, in_virtual_time, true_bits
-from tests.fuzzing import CHIPS, damaged, examples
+from tests.fuzz.fuzzing import CHIPS, damaged, examples
+from tests.hardware.commit_bench import BoardStream, in_virtual_time, true_bits
+from tests.hardware.test_rom_loader import MemoryStream
 from tests.protocol.fake_rom import FakeRom
 from tests.sim.boards import MAC, make_board
-from tests.test_rom import MemoryStream
 
 pytestmark = pytest.mark.usefixtures("no_hang")
 

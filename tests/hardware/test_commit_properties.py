@@ -10,8 +10,8 @@ from parburn.efuse.plan import plan_burns
 from parburn.errors import EfuseError
 from parburn.hardware.commit import commit
 from parburn.sim.board import Board
-from tests.commit_bench import Book, connected, in_virtual_time
 from tests.efuse.test_properties import requests, scheme_value, sparse
+from tests.hardware.commit_bench import Book, connected, in_virtual_time
 from tests.peers.kinds import KINDS, Kind
 from tests.sim.boards import make_board
 
