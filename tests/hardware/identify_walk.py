@@ -81,6 +81,7 @@ def contact(
         job=Job(ports=("memory",), scripts=(), baud=baud, before=before, chip=wanted),
         emit=lambda event: None,
         note=lambda port, text, level: notes.append(text),
+        scripts=SimpleNamespace(may_burn=True),
         traces=TraceBook(None, show_keys=False),
         blocks_in_scripts=lambda found: BLOCKS.get(found.name, ()),
         extend=lambda found: found,

@@ -135,7 +135,7 @@ def test_a_block_left_with_coding_errors_is_burned_again_when_it_is_taken_up(per
         found = await trial(
             "esp32c3",
             f"the supply browns out in program 1 leaving {percent} percent of the bits",
-            "the link is silent after 1400 bytes",
+            "the link is silent after 2000 bytes",
         )
         assert isinstance(found.error, PartialBurn)
         assert found.board.memory.reading(4).errors

@@ -185,6 +185,7 @@ def a_run(tmp_path: Path, *, baud: int | None, before: str, notes: list[str]) ->
         job=Job(ports=("memory",), scripts=(), baud=baud, before=before),
         emit=lambda event: None,
         note=lambda port, text, level: notes.append(text),
+        scripts=SimpleNamespace(may_burn=True),
         traces=TraceBook(None, show_keys=False),
         blocks_in_scripts=lambda chip: (3,),
         extend=lambda chip: chip,

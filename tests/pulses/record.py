@@ -264,10 +264,7 @@ class Run:
             )
             if after_kill:  # as a run looks at a chip that was not reset, but for more frames that read
                 image, _ = await device.controller.reload((0,), device.image, None)
-                touched = {
-                    write.block.index for step in (begun.steps if begun else ()) for write in step.writes
-                }
-                image = await device.controller.read_blocks(touched, image) if touched else image
+                image = await device.controller.read_blocks(image.blocks.keys(), image)
                 device = device._replace(image=image)
             plan = plan_of(self.setup, device, stages) if begun is None else begun
             if begun is not None:
