@@ -212,9 +212,9 @@ class BoardCalls:
         self._reachable()
         await self._device.rom.write_regs(writes)
 
-    async def last_burn(self, outcome: ScriptOutcome, job_digest: str) -> None:
+    async def last_burn(self, outcome: ScriptOutcome) -> None:
         """Burn what the scripts left staged; then the unit has passed, and the ledger says so."""
-        self._then_passed, self._inputs = job_digest, outcome.inputs
+        self._then_passed, self._inputs = self._run.job_digest(self._claim.index), outcome.inputs
         if outcome.staged or (outcome.written != self._written and await self._found_there(outcome)):
             await self.burn(outcome.staged, outcome.image, outcome.written)
         else:

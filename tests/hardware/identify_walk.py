@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
-from parburn.device import _connect_and_identify
 from parburn.errors import ParburnError
 from parburn.hardware.identify import Device
 from parburn.job import Job
 from parburn.run.baud import FAST_BAUD
 from parburn.run.board import Board as ReportedBoard
+from parburn.run.connect import _connect_and_identify
 from parburn.run.traces import TraceBook
 from parburn.sim.board import Board
 from parburn.sim.faults import parse_faults

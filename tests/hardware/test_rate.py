@@ -10,7 +10,6 @@ from typing import Any, cast
 import pytest
 
 from parburn.chips.registry import chip_named
-from parburn.device import _connect_and_identify
 from parburn.errors import GarbledAnswer, NoAnswer
 from parburn.hardware.crystal import beliefs
 from parburn.hardware.identify import identify
@@ -18,6 +17,7 @@ from parburn.hardware.rom_loader import RomLoader
 from parburn.job import Job
 from parburn.run.baud import FAST_BAUD, ROM_BAUD, rate_that_pays
 from parburn.run.board import Board as ReportedBoard
+from parburn.run.connect import _connect_and_identify
 from parburn.run.traces import TraceBook
 from parburn.sim.board import Board
 from parburn.sim.factory import factory_mac, make_product

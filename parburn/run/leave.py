@@ -1,0 +1,77 @@
+"""The end of a board: a reset where one was asked for, its port given back, its end written down."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from anyio import move_on_after
+
+from parburn.errors import LedgerError, ParburnError, ScriptError
+from parburn.events import Result
+from parburn.hardware.identify import Device
+from parburn.run.baud import ROM_BAUD
+from parburn.run.board import Board
+from parburn.run.shared import SharedRun
+from parburn.transport.reset import apply_reset
+from parburn.transport.stream import ByteStream
+
+CLOSE_DEADLINE_S = 2.0
+
+
+async def farewell(run: SharedRun, board: Board, device: Device) -> None:
+    """`--after`, for a unit that passed; any other is never reset (a boot loader could burn more)."""
+    after = run.job.after
+    if after == "no-reset" or run.job.dry_run:
+        return
+    try:
+        await device.rom.change_baud(ROM_BAUD)
+        if after == "hard-reset":
+            await apply_reset(device.rom.stream, "hard-reset")
+        elif after == "soft-reset":
+            await device.rom.reboot()
+        elif device.chip.watchdog_reset is not None:
+            await device.rom.write_regs(device.chip.watchdog_reset.writes)
+        else:
+            run.note(board.port, f"{device.chip.title} has no watchdog reset: it was left as it is", "hint")
+    except ParburnError as error:
+        run.note(board.port, f"passed, but --after {after} did not work: {error}", "warning")
+
+
+async def close(run: SharedRun, board: Board, stream: ByteStream) -> None:
+    """Leave the ROM at its first baud rate where it still listens, and give the port back. Shielded."""
+    rom = board.rom
+    if rom is not None and rom.baud != ROM_BAUD and not rom.broken:
+        with move_on_after(CLOSE_DEADLINE_S, shield=True), suppress(ParburnError):
+            await rom.leave_at_baud(ROM_BAUD)
+    with move_on_after(CLOSE_DEADLINE_S, shield=True):
+        await stream.aclose()
+    if rom is not None:
+        try:
+            run.traces.finish(board.port, rom.trace)
+        except OSError as error:  # a full disk: no reason to lose the board's result
+            run.note(board.port, f"its trace could not be written: {error.strerror}", "warning")
+
+
+async def record(run: SharedRun, board: Board) -> None:
+    """Write the board's end into the ledger. A ledger that fails now is told to the operator, not raised."""
+    board.result = board.result_now()
+    claim = board.claim
+    if claim is None:
+        return
+    error = board.error
+    by_script = isinstance(error, ScriptError)
+    # What a script says may hold a key, so only where it stopped goes into the record.
+    reason = f"{type(error).__name__} {error.place}" if isinstance(error, ScriptError) else str(error or "")
+    try:
+        if run.job.dry_run and board.passed_before:
+            pass  # nothing happened to it, and nothing is written beside its PASS
+        elif run.job.dry_run:
+            await claim.failed_clean("dry run", release=True)
+        elif board.result is Result.QUARANTINED:
+            await claim.quarantined(reason)
+        elif board.result is Result.INCOMPLETE:
+            await claim.incomplete(reason)
+        elif not board.result.passed:
+            await claim.failed_clean(reason, release=not board.planned, script_failed=by_script)
+    except LedgerError as error:
+        run.note(board.port, f"the ledger could not record how this board ended: {error}", "warning")
