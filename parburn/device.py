@@ -107,14 +107,8 @@ async def _script_and_burn(run: SharedRun, board: Board, device: Device, calls: 
 
     seen = await calls.first_image()
     run.emit(StepChanged(board.port, "scripting"))
-    outcome = await run_scripts(
-        run.scripts,
-        facts_of(device, board.port, board.index),
-        seen,
-        calls,
-        run.script_options,
-        on_output=printed,
-    )
+    facts = facts_of(device, board.port, board.index)
+    outcome = await run_scripts(run.scripts, facts, seen, calls, run.script_options, on_output=printed)
     if outcome.error is not None:
         raise await calls.told_who(outcome.error)
     try:
