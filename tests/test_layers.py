@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fleet": {
         "coding", "config", "device", "efuse", "hardware", "job", "ledger", "run", "script", "transport"
     },
-    "device": {"hardware", "ledger", "run", "script", "transport"},
+    "device": {"hardware", "ledger", "run", "script"},
     "run": {
         "chips", "config", "efuse", "hardware", "job", "ledger", "protocol", "script", "transport"
     },

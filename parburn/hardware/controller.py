@@ -48,15 +48,20 @@ from parburn.chips.model import Block, Chip, RegisterWrite, merged_writes
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import BurnStep
 from parburn.errors import BoardSwapped, ControllerStuck, GarbledAnswer, StagingMismatch
+from parburn.hardware.programming_registers import (
+    BLOCK_NUMBER_SHIFT,
+    CMD_PROGRAM,
+    ClassicRegisters,
+    PgmRegisters,
+    ProgrammingRegisters,
+)
 from parburn.hardware.rom_loader import ReadRegs, RomLoader, WriteGuard, WriteRegs
 
 CONF_PROGRAM = 0x5A5A
 CONF_READ = 0x5AA5
 OP_CODE_MASK = 0xFFFF
 CMD_READ = 0x1
-CMD_PROGRAM = 0x2
 CMD_BUSY = CMD_READ | CMD_PROGRAM
-BLOCK_NUMBER_SHIFT = 2
 
 DEC_STATUS_ERRORS = 0xFFF
 CLK_UNUSED = 0xFFFE_FFF8  # bits of CLK that are reserved, and zero (TRM, EFUSE_CLK_REG)
@@ -100,60 +105,38 @@ def _no_op_code(chip: Chip, timing: tuple[RegisterWrite, ...]) -> RegisterWrite:
     return RegisterWrite(conf, beside[0].value & kept, kept)
 
 
-def _has_key(step: BurnStep) -> bool:
-    """Whether staging this step may put a key into the programming registers."""
-    return any(write.block.for_keys for write in step.writes)
-
-
 class Controller:
-    """What both kinds share: reading, polling, verified staging. Not used by itself.
-
-    `known` mirrors the programming registers as last read back; None where nothing is known.
-    """
+    """What both kinds share: reading, polling, verified staging. Not used by itself."""
 
     def __init__(self, rom: RomLoader, chip: Chip) -> None:
         self.rom = rom
         self.chip = chip
+        self.registers = self._registers_of(rom, chip)
         self.set_timing((), {})  # none is needed to read
-        # What the programming registers hold, as far as it is known. A reset leaves zeros: that is guessed
-        # here, and where it is wrong the first read-back says so.
-        self.programming_addresses = chip.programming_addresses
-        self._known: dict[int, int] = dict.fromkeys((*self.programming_addresses, chip.registers["CMD"]), 0)
-        self._guessed = True
         self._idle_in_time = True  # after READ: else nothing is staged in the burst that waits for it
-        self._may_hold_key = False  # those registers, until a step without one was read back
-        self._step: BurnStep | None = None
-        self._want: dict[int, int] = {}
         self._guarded: tuple[int, ...] = ()
         self._same_board: Callable[[Sequence[int]], None] = lambda values: None
-        self._reach = 0  # how far into a packet the last staging put words that are not zero
-        self._idle = RegisterWrite(chip.dummy_register, 0, 0)  # does nothing; takes its place in the buffer
         self._conf = chip.registers["CONF"]
         self._cmd = chip.registers["CMD"]
 
     def set_timing(self, timing: tuple[RegisterWrite, ...], reading: Mapping[int, int]) -> None:
-        """The writes that set the timing: done with the first step, and read back.
-
-        What stands in `reading` already is read back only. A write that changes nothing may go astray unseen:
-        nothing is missing where it was aimed at.
-        """
-        self.timing = timing
+        """Take the writes that set the timing, and what these registers held: see `ProgrammingRegisters`."""
+        self.registers.set_timing(timing, reading)
         self._disarmed = WriteRegs((_no_op_code(self.chip, timing),))
-        self._timing_set = False
-        self._timing_left = tuple(
-            w for w in timing if w.address not in reading or (reading[w.address] ^ w.value) & w.mask
-        )
 
     # What the two kinds differ in -------------------------------------------------------------------
 
-    def _staged_words(self, step: BurnStep) -> dict[int, int]:
-        """Every programming register, and CMD where it has the block number, and what it must hold before
-        this step's program command."""
+    @staticmethod
+    def _registers_of(rom: RomLoader, chip: Chip) -> ProgrammingRegisters:
         raise AssertionError("a Controller is either classic or pgm")
 
     @staticmethod
     def _error_registers(chip: Chip, block: Block) -> tuple[int, ...]:
         """The registers that report this block's coding errors."""
+        raise AssertionError("a Controller is either classic or pgm")
+
+    def _program_value(self, step: BurnStep) -> int:
+        """CMD's value that programs what is staged for this step."""
         raise AssertionError("a Controller is either classic or pgm")
 
     def block_status(self, reading: Mapping[int, int]) -> tuple[dict[int, BlockStatus], int | None]:
@@ -226,64 +209,22 @@ class Controller:
 
     # Staging ----------------------------------------------------------------------------------------
 
-    def _stage_ops(self, step: BurnStep) -> tuple[WriteRegs | ReadRegs, ...]:
-        """The writes and the read-back that stage a step; only registers that differ are written."""
-        want = self._wanted(step)
-        self._may_hold_key |= _has_key(step)
-        differ = [RegisterWrite(a, word) for a, word in want.items() if self._known.get(a) != word]
-        return (
-            WriteRegs(self._arranged(differ, self._timing_left)),
-            ReadRegs(self._staging_addresses(step)),
-        )
-
-    def _arranged(
-        self, writes: list[RegisterWrite], timing: tuple[RegisterWrite, ...]
-    ) -> tuple[RegisterWrite, ...]:
-        """In the order in which they may stay in the ROM's buffer: see the head of this module."""
-        return (*sorted(writes, key=self._place_in_packet), *timing)
-
-    def _place_in_packet(self, write: RegisterWrite) -> int:
-        """What is not zero, then CMD, then zeros."""
-        return 1 if write.address == self._cmd else 0 if write.value else 2
-
-    def _staging_addresses(self, step: BurnStep) -> tuple[int, ...]:
-        timing = () if self._timing_set else tuple(dict.fromkeys(w.address for w in self.timing))
-        return (*self._wanted(step), *timing)
-
-    def _wanted(self, step: BurnStep) -> dict[int, int]:
-        """`_staged_words` of the step that is being staged, found once."""
-        if self._step is not step:
-            self._step, self._want = step, self._staged_words(step)
-        return self._want
-
-    def _staging_fits(self, step: BurnStep, reading: Mapping[int, int]) -> bool:
-        """Compare what was read back with what the step needs; remember it."""
-        want = self._wanted(step)
-        self._known = {address: reading[address] for address in want}
-        timing_fits = not any(
-            (reading[w.address] ^ w.value) & w.mask for w in self.timing if w.address in reading
-        )
-        fits = timing_fits and self._known == want
-        self._timing_set = fits  # a damaged write may have gone anywhere: write and check the timing again
-        self._timing_left = () if fits else self.timing
-        self._guessed = False
-        if fits:
-            self._may_hold_key = _has_key(step)
-        return fits
-
     async def stage(self, step: BurnStep, also_read: Sequence[int] = ()) -> Mapping[int, int]:
         """Load the programming registers for this step, verified; read `also_read` in the same burst.
 
         Raises StagingMismatch when the registers twice do not hold what was written: nothing was burned.
         """
-        for _ in range(READ_ATTEMPTS + self._guessed):
-            addresses = (*also_read, *self._staging_addresses(step))
-            writes, reads = self._stage_ops(step)
-            values = await self.rom.burst(ReadRegs(tuple(also_read)), writes, reads, ReadRegs(self._guarded))
-            reading = dict(zip(addresses, values, strict=False))
-            same = await self._still_same(values[len(addresses) :])
-            if self._staging_fits(step, {a: reading[a] for a in addresses[len(also_read) :]}) and same:
-                return {a: reading[a] for a in also_read}
+        registers = self.registers
+        for _ in range(READ_ATTEMPTS + registers.guessed):
+            back = registers.to_read_back(step)
+            writes = WriteRegs(registers.writes_for(step))
+            values = await self.rom.burst(
+                ReadRegs(tuple(also_read)), writes, ReadRegs(back), ReadRegs(self._guarded)
+            )
+            before, values = dict(zip(also_read, values, strict=False)), values[len(also_read) :]
+            same = await self._still_same(values[len(back) :])
+            if registers.accept(step, dict(zip(back, values, strict=False))) and same:
+                return before
             self.rom.counters.retries += 1
         raise StagingMismatch(
             f"the programming registers for {step.label} do not hold what was written to them",
@@ -291,10 +232,6 @@ class Controller:
         )
 
     # Burning ----------------------------------------------------------------------------------------
-
-    def _program_value(self, step: BurnStep) -> int:
-        """CMD's value that programs what is staged for this step."""
-        raise AssertionError("a Controller is either classic or pgm")
 
     def _command(self, conf: int, cmd: int, wait_ms: float) -> WriteRegs:
         """CONF and CMD in a packet of their own. CMD is written by mask, so that the block's number, which
@@ -325,8 +262,7 @@ class Controller:
 
     async def program(self, step: BurnStep) -> None:
         """Burn what `stage` has loaded. Must follow a `stage` or `reload` that returned for this step."""
-        # Whether a burn clears the programming registers differs by chip; a zero stays zero either way.
-        self._known = {address: 0 for address, word in self._known.items() if word == 0}
+        self.registers.begin_burn()
         polls = await self.rom.burst(
             self._command(CONF_PROGRAM, self._program_value(step), self.chip.program_ms),
             ReadRegs((self._cmd,)),  # only after READ may one idle reading be false
@@ -345,15 +281,17 @@ class Controller:
         command = self._read_command()
         polling = ReadRegs((self._cmd,) * POLLS)
         in_time = self._idle_in_time
-        staging: tuple[WriteRegs | ReadRegs, ...] = ()
-        staging_addresses: tuple[int, ...] = ()
-        if in_time:
-            staging = self._clearing_ops() if following is None else self._stage_ops(following)
-            staging_addresses = () if following is None else self._staging_addresses(following)
-        guarded = ReadRegs(self._guarded)
-        values = await self.rom.burst(*command, polling, ReadRegs(addresses), *staging, guarded)
+        writes: tuple[RegisterWrite, ...] = ()
+        back: tuple[int, ...] = ()
+        if in_time and following is not None:
+            back = self.registers.to_read_back(following)
+            writes = self.registers.writes_for(following)
+        elif in_time:
+            writes = self.registers.clearing_writes()
+        staging = (WriteRegs(writes), ReadRegs((*back, *self._guarded)))
+        values = await self.rom.burst(*command, polling, ReadRegs(addresses), *staging)
         polls, values = values[:POLLS], values[POLLS:]
-        same = await self._still_same(values[len(addresses) + len(staging_addresses) :])
+        same = await self._still_same(values[len(addresses) + len(back) :])
         idle = not any(value & CMD_BUSY for value in polls[-2:])
         reading = dict(zip(addresses, values, strict=False))
         staged = False
@@ -361,11 +299,10 @@ class Controller:
             # What was read and written behind the polls met a busy controller: take neither.
             self._idle_in_time &= idle
             await self._wait_idle("the read command", polls)
-            self._known.clear()
+            self.registers.forget_words()
             reading = dict(await self._read_guarded(addresses))
         elif following is not None and in_time:
-            back = dict(zip(staging_addresses, values[len(addresses) :], strict=False))
-            staged = self._staging_fits(following, back)
+            staged = self.registers.accept(following, dict(zip(back, values[len(addresses) :], strict=False)))
         if following is None and not (idle and in_time):
             await self.clear()
         return self.image_of(reading, blocks, base).as_shown(), staged
@@ -380,58 +317,19 @@ class Controller:
 
     async def clear(self) -> None:
         """Leave no key in the programming registers after a commit that broke off. Raises LinkError."""
-        await self.rom.burst(*self._clearing_ops())
-
-    def _clearing_ops(self) -> tuple[WriteRegs, ...]:
-        """Leave no key in the programming registers. What is none may stay."""
-        known, self._known = self._known, {}
-        if not self._may_hold_key:
-            return ()
-        dirty = [a for a in self.programming_addresses if known.get(a) != 0]
-        return (WriteRegs(tuple(RegisterWrite(a, 0) for a in dirty)),) if dirty else ()
+        await self.rom.burst(WriteRegs(self.registers.clearing_writes()))
 
     def forget(self) -> None:
         """After the ROM may have restarted: nothing is known of any register."""
-        self._known.clear()
-        self._timing_set, self._timing_left = False, self.timing
+        self.registers.forget()
 
 
 class PgmController(Controller):
     """Shared PGM registers with the block number in CMD: every chip since the second generation."""
 
-    def _staged_words(self, step: BurnStep) -> dict[int, int]:
-        (write,) = step.writes
-        padded = (*write.words, *(0,) * (len(self.programming_addresses) - len(write.words)))
-        words = dict(zip(self.programming_addresses, padded, strict=True))
-        words[self._cmd] = write.block.index << BLOCK_NUMBER_SHIFT  # without PGM: nothing starts
-        return words
-
-    def _arranged(
-        self, writes: list[RegisterWrite], timing: tuple[RegisterWrite, ...]
-    ) -> tuple[RegisterWrite, ...]:
-        entries = [*super()._arranged(writes, timing)]
-        if len(entries) < self._reach:
-            entries.append(self._idle)
-        entries = self._no_command_second(entries)
-        data = self.programming_addresses
-        self._reach = max(
-            (at + 1 for at, one in enumerate(entries) if one.value and one.address in data), default=0
-        )
-        return tuple(entries)
-
-    def _no_command_second(self, entries: list[RegisterWrite]) -> list[RegisterWrite]:
-        """Exchange two of them, if need be, so that the program packet finds no command at CMD's place."""
-        second = self.rom.second_left(tuple(entries))
-        if second is None or not entries[second].value & CMD_PROGRAM:
-            return entries
-        for at, one in enumerate(entries):
-            if not one.value & CMD_PROGRAM:
-                changed = [*entries]
-                changed[at], changed[second] = entries[second], one
-                left = self.rom.second_left(tuple(changed))
-                if left is not None and not changed[left].value & CMD_PROGRAM:
-                    return changed
-        return self._no_command_second([*entries[:second], self._idle, *entries[second:]])
+    @staticmethod
+    def _registers_of(rom: RomLoader, chip: Chip) -> ProgrammingRegisters:
+        return PgmRegisters(chip, rom.second_left)
 
     def _program_value(self, step: BurnStep) -> int:
         (write,) = step.writes
@@ -457,24 +355,9 @@ class PgmController(Controller):
 class ClassicController(Controller):
     """WDATA registers per block; one program command burns all sets, so all are staged and read back."""
 
-    def _staged_words(self, step: BurnStep) -> dict[int, int]:
-        want = dict.fromkeys(self.programming_addresses, 0)
-        for write in step.writes:
-            for n, word in enumerate(write.words):
-                want[write.block.write_address + 4 * n] = word
-        return want
-
-    def _staging_addresses(self, step: BurnStep) -> tuple[int, ...]:
-        """A zero is written to a register that the last burn has cleared: where a flipped bit of its address
-        takes it into a timing register, nothing else shows that."""
-        addresses = super()._staging_addresses(step)
-        zeros = [a for a, word in self._wanted(step).items() if not word and self._known.get(a) != 0]
-        beside = [
-            one.address
-            for one in self.timing
-            if one.address not in addresses and any((one.address ^ a).bit_count() == 1 for a in zeros)
-        ]
-        return (*addresses, *beside)
+    @staticmethod
+    def _registers_of(rom: RomLoader, chip: Chip) -> ProgrammingRegisters:
+        return ClassicRegisters(chip)
 
     def _program_value(self, step: BurnStep) -> int:
         return CMD_PROGRAM

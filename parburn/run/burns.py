@@ -36,9 +36,11 @@ from parburn.errors import (
     VerifyFailed,
 )
 from parburn.events import BlockBurned, Note, Planned, Result, StepChanged
-from parburn.hardware.commit import MARK_IT, CommitHooks, commit, told_of
+from parburn.hardware.commit import commit
 from parburn.hardware.first_contact import read_again
+from parburn.hardware.hooks import CommitHooks
 from parburn.hardware.identify import Device
+from parburn.hardware.verify import MARK_IT, told_of
 from parburn.ledger.base import Attempt, Claim, Inputs, State
 from parburn.run.board import Board
 from parburn.run.foreign import carried, foreign, telling_blocks

@@ -6,8 +6,8 @@ from anyio import fail_after
 
 from parburn.errors import LinkError, NoAnswer
 from parburn.events import Identified, StepChanged
-from parburn.hardware.commit import GUARD_REGISTERS
 from parburn.hardware.first_contact import identified
+from parburn.hardware.hooks import GUARD_REGISTERS
 from parburn.hardware.identify import Device, identify
 from parburn.hardware.rom_loader import RomLoader
 from parburn.run.baud import ROM_BAUD, RateFor

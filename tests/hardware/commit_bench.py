@@ -15,7 +15,8 @@ from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan, BurnStep, plan_burns, remaining
 from parburn.efuse.staging import StagedBurns, stage_custom_mac, stage_field, stage_key
 from parburn.errors import ParburnError
-from parburn.hardware.commit import CommitHooks, CommitResult, commit
+from parburn.hardware.commit import CommitResult, commit
+from parburn.hardware.hooks import CommitHooks
 from parburn.hardware.identify import Device, identify
 from parburn.hardware.rom_loader import RomLoader
 from parburn.sim.board import Board

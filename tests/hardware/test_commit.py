@@ -16,7 +16,8 @@ from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan, plan_burns
 from parburn.efuse.staging import StagedBurns, stage_custom_mac, stage_key
 from parburn.errors import BoardSwapped, LedgerError, PartialBurn, PortGone, VerifyFailed
-from parburn.hardware.commit import CommitHooks, CommitResult, commit
+from parburn.hardware.commit import CommitResult, commit
+from parburn.hardware.hooks import CommitHooks
 from parburn.hardware.identify import Device
 from parburn.sim.board import Board
 from tests.hardware.commit_bench import (
@@ -98,7 +99,7 @@ def key_words(plan: BurnPlan) -> set[int]:
 
 def staged_words(device: Device, board: Board) -> set[int]:
     """What the programming registers hold."""
-    return {board.registers.words.get(address, 0) for address in device.controller.programming_addresses}
+    return {board.registers.words.get(address, 0) for address in device.controller.registers.addresses}
 
 
 @pytest.mark.parametrize("stage", [identity_and_key, key_alone])
@@ -146,7 +147,7 @@ def test_nor_where_the_step_after_the_key_was_never_staged(name: str) -> None:
         write = board.write
 
         def only_zeros(address: int, value: int, now: float) -> None:
-            shared = address in device.controller.programming_addresses
+            shared = address in device.controller.registers.addresses
             if not (shared and value and board.controller.programs):
                 write(address, value, now)
 
@@ -171,7 +172,7 @@ def test_what_another_program_left_in_the_programming_registers_is_found(name: s
         device = await connected(board)
         plan = plan_for(device, one_field("DIS_DOWNLOAD_ICACHE" if name == "esp32c3" else "JTAG_DISABLE"))
         before = true_bits(board)
-        for address in device.controller.programming_addresses:
+        for address in device.controller.registers.addresses:
             board.registers.words[address] = 0xFFFF_FFFF
         await commit(plan, device.controller, device.image, Book().hooks(device))
         assert true_bits(board) == wanted_bits(plan, before)

@@ -14,7 +14,13 @@ import pytest
 from parburn.chips.model import RegisterWrite
 from parburn.hardware import controller, crystal
 from parburn.hardware import rom_loader as rom
-from parburn.hardware.controller import ClassicController, Controller, PgmController
+from parburn.hardware.controller import Controller, PgmController
+from parburn.hardware.programming_registers import (
+    CMD_PROGRAM,
+    ClassicRegisters,
+    PgmRegisters,
+    ProgrammingRegisters,
+)
 from parburn.hardware.rom_loader import RomLoader, WriteGuard
 from tests.pulses.__main__ import USUAL
 from tests.pulses.faults import Fault
@@ -58,7 +64,7 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 def no_number_in_the_command(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PgmController, "_program_value", lambda self, step: controller.CMD_PROGRAM)
+    patch.setattr(PgmController, "_program_value", lambda self, step: CMD_PROGRAM)
 
 
 def no_harmless_read_behind_a_poll(patch: pytest.MonkeyPatch) -> None:
@@ -76,13 +82,18 @@ def op_code_stays_in_conf(patch: pytest.MonkeyPatch) -> None:
 
 
 def staged_words_at_the_place_of_cmd(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PgmController, "_no_command_second", lambda self, entries: entries)
+    patch.setattr(PgmRegisters, "_no_command_second", lambda self, entries: entries)
 
 
 def timing_is_staged_first(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(
-        PgmController, "_arranged", lambda self, writes, timing: (*timing, *sorted(writes, reverse=True))
-    )
+    def arranged(self: PgmRegisters, writes: tuple[RegisterWrite, ...]) -> tuple[RegisterWrite, ...]:
+        data = {*self.addresses, self._cmd}
+        return (
+            *(one for one in writes if one.address not in data),
+            *sorted((one for one in writes if one.address in data), reverse=True),
+        )
+
+    patch.setattr(PgmRegisters, "_arranged", arranged)
 
 
 def conf_is_cleared_whatever_stands_beside_it(patch: pytest.MonkeyPatch) -> None:
@@ -90,12 +101,12 @@ def conf_is_cleared_whatever_stands_beside_it(patch: pytest.MonkeyPatch) -> None
 
 
 def timing_beside_a_zero_is_not_read_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ClassicController, "_staging_addresses", Controller._staging_addresses)
+    patch.setattr(ClassicRegisters, "to_read_back", ProgrammingRegisters.to_read_back)
 
 
 def timing_that_stands_there_is_written(patch: pytest.MonkeyPatch) -> None:
-    whole = Controller.set_timing
-    patch.setattr(Controller, "set_timing", lambda self, timing, reading: whole(self, timing, {}))
+    whole = ProgrammingRegisters.set_timing
+    patch.setattr(ProgrammingRegisters, "set_timing", lambda self, timing, reading: whole(self, timing, {}))
 
 
 def two_frames_share_no_second_end(patch: pytest.MonkeyPatch) -> None:

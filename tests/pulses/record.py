@@ -276,7 +276,7 @@ class Run:
                 await rom.write_regs(device.chip.watchdog_reset.writes)
         await stream.aclose()
         chip = self.setup.kind.chip
-        timing = device.controller.timing if device is not None else ()
+        timing = device.controller.registers.timing if device is not None else ()
         return Job(
             f"{self.setup.name}: {name}", chip, timing, plan, tuple(stream.breaths), self.durable_at,
             dict(self.board.preset),

@@ -13,14 +13,14 @@ from typing import Any
 
 def _no_read_back() -> None:
     """Programming registers are written and never compared."""
-    from parburn.hardware.controller import Controller
+    from parburn.hardware.programming_registers import ProgrammingRegisters
 
-    def fits(self: Controller, step: Any, reading: Mapping[int, int]) -> bool:
-        self._known = dict(self._staged_words(step))
-        self._timing_set, self._timing_left = True, ()
+    def accept(self: ProgrammingRegisters, step: Any, reading: Mapping[int, int]) -> bool:
+        self._known = dict(self.wanted(step))
+        self._timing_read_back, self._timing_left = True, ()
         return True
 
-    Controller._staging_fits = fits  # type: ignore[method-assign]  # the mutation
+    ProgrammingRegisters.accept = accept  # type: ignore[method-assign]  # the mutation
 
 
 def _no_identity() -> None:
@@ -119,9 +119,7 @@ def _no_barrier() -> None:
 
 def _no_verify() -> None:
     """What a burn left in the chip is taken to be what it should have left."""
-    from parburn.hardware import commit
-
-    commit._verify = lambda step, before, now, blocks: (0, 0, "")
+    _replace("parburn.hardware.commit", "verify", lambda step, before, now, blocks: (0, 0, ""))
 
 
 def _replace(module: str, name: str, by: Any) -> None:
@@ -159,9 +157,9 @@ def _no_other_chip() -> None:
 
 def _keys_left() -> None:
     """A commit that breaks off leaves what it had staged."""
-    from parburn.hardware.controller import Controller
+    from parburn.hardware.programming_registers import ProgrammingRegisters
 
-    Controller._clearing_ops = lambda self: ()  # type: ignore[method-assign]  # the mutation
+    ProgrammingRegisters.clearing_writes = lambda self: ()  # type: ignore[method-assign]  # the mutation
 
 
 def _locks_before_records() -> None:
@@ -321,7 +319,8 @@ def _pass_for_other_inputs() -> None:
 
 def _no_block_number() -> None:
     """The program command's value has no block number: the one that stands in CMD is trusted."""
-    from parburn.hardware.controller import CMD_PROGRAM, PgmController
+    from parburn.hardware.controller import PgmController
+    from parburn.hardware.programming_registers import CMD_PROGRAM
 
     PgmController._program_value = lambda self, step: CMD_PROGRAM  # type: ignore[method-assign]  # the mutation
 

@@ -1,0 +1,73 @@
+"""Steps behind which the chip answers no more, or little: each ending must show in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from parburn.efuse.image import EfuseImage
+from parburn.efuse.plan import BurnPlan, BurnStep
+from parburn.errors import CommandRefused, LinkError, PortGone, VerifyFailed
+from parburn.hardware.controller import Controller
+from parburn.hardware.hooks import CommitHooks
+from parburn.hardware.verify import shown_by, stage_again, verify
+
+SECURE_DOWNLOAD_FLAG = 1 << 2
+
+
+async def burn_link_end(
+    step: BurnStep, controller: Controller, before: EfuseImage, hooks: CommitHooks, staged: bool
+) -> tuple[EfuseImage, tuple[str, ...]]:
+    """Burn the step after which the chip answers no more, or only a few commands.
+
+    Returns the image by plan, and the names of fields that could not be read back. Silence alone is no
+    success: the ending must show in the way its kind shows.
+    """
+    if not staged:
+        await stage_again(step, controller, hooks)
+    await controller.program(step)
+    try:
+        await controller.reload_unanswered()
+    except PortGone:
+        raise
+    except (LinkError, CommandRefused):
+        pass  # expected: the ROM resets itself when these bits become effective
+    expected = BurnPlan(before.chip, (step,)).apply(before)
+    return expected, await ENDINGS[step.ends_link](step, controller, before, hooks)
+
+
+async def _secure_download(
+    step: BurnStep, controller: Controller, before: EfuseImage, hooks: CommitHooks
+) -> tuple[str, ...]:
+    """SYNC and GET_SECURITY_INFO still work; flag bit 2 must be set."""
+    await controller.rom.sync()
+    info = await controller.rom.security_info()
+    if info is None or not info.flags & SECURE_DOWNLOAD_FLAG:
+        raise VerifyFailed("secure download mode was burned and is not in force", permanent=False)
+    return step.fields
+
+
+async def _no_download(
+    step: BurnStep, controller: Controller, before: EfuseImage, hooks: CommitHooks
+) -> tuple[str, ...]:
+    """The chip must not answer any more while its port is still there; an unplug is no success."""
+    try:
+        await controller.rom.sync()
+    except PortGone:
+        raise
+    except LinkError:
+        return step.fields
+    hooks.same_board(await controller.rom.read_regs(tuple(hooks.identity)))
+    blocks = shown_by(step, before)
+    now, _ = await controller.reload(blocks, before, None)
+    missing, extra, words = verify(step, before, now, blocks)
+    if missing or extra:
+        raise VerifyFailed(f"{step.label} did not burn as planned: {words}", permanent=bool(extra))
+    return ()
+
+
+Ending = Callable[[BurnStep, Controller, EfuseImage, CommitHooks], Awaitable[tuple[str, ...]]]
+
+ENDINGS: dict[str, Ending] = {
+    "secure-download": _secure_download,
+    "no-download": _no_download,
+}
