@@ -1,21 +1,31 @@
 """What a script may ask of its device, and above all its burns: from what is staged to verified bits.
 
 Coroutines of the event loop, called through the script's bridge (`script.session.DeviceCalls`). Here stands
-the order of a burn: plan, meet the other boards and be confirmed, record, wait for a slot, commit. And here
-an attempt of an earlier run is taken up again: the script sees the image of then, must make the same plan,
-and only what the chip lacks is burned.
+the order of a burn: plan, meet the other boards and be confirmed, record, wait for a slot, commit.
+
+**Taking up an attempt.** A burn that has bits to burn is an *attempt*: before its first pulse the ledger
+keeps the digest of its plan and what the chip held then. A run that broke off leaves its attempts open, in
+their order, and the next run goes through the same script once more:
+
+* the script sees the chip as it was before the first open attempt, not as it is: a counter that is burned
+  from 0 to 1 would else be burned on to 3;
+* its n-th burn must give the plan of the n-th attempt (`_resumed`), digest for digest; another plan is
+  refused and changes nothing;
+* of that plan only what the chip lacks is burned. What a read protection hides counts as there only where a
+  record says that it was verified;
+* a chip that lacks what was verified, or holds what nobody planned, is another one or is damaged: quarantine;
+* attempts that the script does not come to again leave the unit incomplete.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping
 
 from anyio import CancelScope
 
 from parburn.chips.model import RegisterWrite
 from parburn.efuse.image import EfuseImage
-from parburn.efuse.plan import BurnPlan, BurnStep, needed_blocks, plan_burns, remaining
+from parburn.efuse.plan import BurnPlan, needed_blocks, plan_burns, remaining
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.stray import look_for_stray
 from parburn.efuse.user_values import NOT_SHOWN, Take, UserValue, Written, values_found, values_of
@@ -35,14 +45,14 @@ from parburn.errors import (
     UnknownName,
     VerifyFailed,
 )
-from parburn.events import BlockBurned, Note, Planned, Result, StepChanged
+from parburn.events import Note, Planned, Result, StepChanged
 from parburn.hardware.commit import commit
 from parburn.hardware.first_contact import read_again
-from parburn.hardware.hooks import CommitHooks
 from parburn.hardware.identify import Device
 from parburn.hardware.verify import MARK_IT, told_of
 from parburn.ledger.base import Attempt, Claim, Inputs, State
 from parburn.run.board import Board
+from parburn.run.burn_records import BurnRecords
 from parburn.run.foreign import carried, foreign, telling_blocks
 from parburn.run.resume import (
     image_from_record,
@@ -71,6 +81,7 @@ class BoardCalls:
         self._written: tuple[Written, ...] = ()  # what the plans so far know of
         self._touched: set[int] = set()  # blocks that were burned, or found burned, and verified
         self._left: dict[int, int] = {}  # what those blocks may show after the burns so far
+        self._resumed: Attempt | None = None  # what this burn takes up, set once a burn
         self._then_passed = ""  # digest of the job, once the last burn is asked for
         self._inputs: Inputs = ()  # what its scripts have read
 
@@ -171,13 +182,18 @@ class BoardCalls:
                 hint="The line damages data: use a shorter cable or another hub port, then run again.",
             )
 
+    @property
+    def _open_attempts(self) -> tuple[Attempt, ...]:
+        """Those of earlier runs that this script has not come to yet, in their order."""
+        return self._claim.attempts[self._attempts :]
+
     def image_for_script(self) -> EfuseImage:
         """What the script sees now: the chip as it is, or as it was before the attempt that must go on.
 
         A block that only a later attempt had read is shown as it was before that one.
         """
         self._seen = self._now
-        for attempt in reversed(self._claim.attempts[self._attempts :]):
+        for attempt in reversed(self._open_attempts):
             self._seen = image_from_record(
                 attempt.image_before, self._seen, self._run.ledger.keyed_digest_key()
             )
@@ -227,8 +243,8 @@ class BoardCalls:
             await self._passed()
 
     async def _passed(self) -> None:
-        left = len(self._claim.attempts) - self._attempts
-        if left > 0 and not self._run.scripts.shows_only:
+        left = len(self._open_attempts)
+        if left and not self._run.scripts.shows_only:
             raise PartialBurn(
                 f"this unit was begun with {left} more burns than the script asks for now",
                 remaining=left,
@@ -312,7 +328,9 @@ class BoardCalls:
         for reason in plan.forced if plan else ():
             run.emit(Note(board.port, f"FORCED: {reason}. It is burned all the same, for ever.", "warning"))
         digest = plan.keyed_digest(run.ledger.keyed_digest_key())
+        self._resumed = None
         if plan:
+            self._resumed = next(iter(self._open_attempts), None)
             self._attempts += 1
             self._same_as_attempted(digest)
         board.planned = True
@@ -332,19 +350,18 @@ class BoardCalls:
         return self.image_for_script()
 
     def _same_as_attempted(self, digest: str) -> None:
-        """A burn that was begun must go on with the very same plan."""
-        if self._attempts <= len(self._claim.attempts):
-            before = self._claim.attempts[self._attempts - 1]
-            if before.plan_digest != digest:
-                # Not a quarantine: that is for what the chip shows, and this is what a script says.
-                day = before.begun[:16].replace("T", " ")
-                raise UnitRefused(
-                    f"burn {self._burns} of this unit was begun with another plan than the script makes now; "
-                    "nothing of it was changed",
-                    hint=f"Run the script and files of {day or 'the first attempt'}, in the same folder: it "
-                    "goes on with its index. A script that makes random keys must save them and use them "
-                    "again.",
-                )
+        """Raise UnitRefused unless a burn that was begun goes on with the very same plan."""
+        begun = self._resumed
+        if begun is not None and begun.plan_digest != digest:
+            # Not a quarantine: that is for what the chip shows, and this is what a script says.
+            day = begun.begun[:16].replace("T", " ")
+            raise UnitRefused(
+                f"burn {self._burns} of this unit was begun with another plan than the script makes now; "
+                "nothing of it was changed",
+                hint=f"Run the script and files of {day or 'the first attempt'}, in the same folder: it "
+                "goes on with its index. A script that makes random keys must save them and use them "
+                "again.",
+            )
 
     async def _met_and_confirmed(
         self, plan: BurnPlan, values: tuple[UserValue, ...], layout: str, held: Mapping[int, int]
@@ -362,7 +379,7 @@ class BoardCalls:
                     index=self._claim.index,
                     blocks=plan.describe(),
                     unique_values=dict(board.unique),
-                    begun=0 < self._attempts <= len(self._claim.attempts),
+                    begun=self._resumed is not None,
                     values=values,
                     layout=layout,
                     held=held,
@@ -371,79 +388,51 @@ class BoardCalls:
 
     async def _committed(self, plan: BurnPlan, image: EfuseImage, digest: str) -> None:
         """Burn what the chip lacks of the plan. The rest of the run may be cancelled, this may not."""
-        run, board, device = self._run, self._board, self._device
+        run, board = self._run, self._board
         self._reachable()
-        known = self._claim.attempts
-        if self._attempts <= len(known):
-            done = {step.label for step in plan.steps} - set(known[self._attempts - 1].remaining)
-            last = self._attempts == len(known)
-            refuse_other_chip(plan, image, self._now, verified=done, last=last)
-            if last:
-                self._refuse_stray(plan, image)
-        try:
-            pending = remaining(plan, self._now, verified=self._verified_blocks(plan))
-        except PlanError as error:
-            if self._attempts > len(self._claim.attempts):
-                raise
-            raise UnitQuarantined(f"what was begun cannot be finished: {error}", hint=error.hint) from error
-        lacking = {_planned_label(plan, step) for step in pending.steps}
-        found = tuple(step for step in plan.steps if step.label not in lacking)  # by an earlier attempt
+        pending = self._pending(plan, image)
         touched = {0, *(write.block.index for step in plan.steps for write in step.writes)}
         self._touched |= touched
-        if known:  # only where a burn of an earlier run goes on is that asked for
-            after = plan.apply(image)
-            self._left.update((index, after.block(index) | plan.want(index)) for index in touched)
-
-        async def attempted() -> None:
-            await self._claim.burn_attempted(
-                Attempt(
-                    plan_digest=digest,
-                    image_before=image_record(image, run.ledger.keyed_digest_key(), touched),
-                    steps=tuple(step.label for step in plan.steps),
-                )
-            )
-            board.attempted = True
-            for step in found:  # its lock may hide it later: then only this record speaks for it
-                await self._claim.step_done(step.label, State.LOCKED if step.locks else State.VERIFIED)
-
+        after = plan.apply(image)
+        self._left.update((index, after.block(index) | plan.want(index)) for index in touched)
+        before = image_record(image, run.ledger.keyed_digest_key(), touched)
+        attempt = Attempt(digest, before, tuple(step.label for step in plan.steps))
+        records = BurnRecords(run, board, self._claim, plan, pending, attempt)
         if not pending:
-            await attempted()
+            await records.attempted()
             return
         run.emit(StepChanged(board.port, "waiting", "for a burn slot"))
         async with run.burn_slot():
             run.stop.check()
             run.emit(StepChanged(board.port, "burning"))
-            first = board.done
-            board.total = first + len(pending.steps)
-
-            def burned(step: BurnStep, number: int) -> asyncio.Future[object]:
-                def tell(written: asyncio.Future[object]) -> None:
-                    if not written.cancelled() and written.exception() is None:
-                        run.emit(BlockBurned(board.port, step.label, first + number, board.total))
-
-                board.done = first + number
-                state = State.LOCKED if step.locks else State.VERIFIED
-                written = asyncio.ensure_future(self._claim.step_done(_planned_label(plan, step), state))
-                written.add_done_callback(tell)
-                return written
-
-            hooks = CommitHooks(
-                identity=device.identity.registers,
-                same_board=device.identity.same_board,
-                attempted=attempted,
-                burned=burned,
-                may_go_on=run.stop.commits_may_go_on,
-                told=lambda text: run.note(board.port, text),
-                gained=device.identity.gained,
-            )
             with CancelScope() as scope:  # shielded from the first program command until the record is made
-                result = await commit(pending, device.controller, self._now, hooks)
+                hooks = records.hooks(self._device.identity)
+                result = await commit(pending, self._device.controller, self._now, hooks)
                 scope.shield = True
                 self._now, board.unread = result.image, result.unread
                 if self._then_passed:
                     await self._passed()
 
-    def _refuse_stray(self, plan: BurnPlan, image: EfuseImage) -> None:
+    def _pending(self, plan: BurnPlan, image: EfuseImage) -> BurnPlan:
+        """What the chip lacks of the plan. A burn that is taken up must find its own chip, and no stray.
+
+        Raises UnitQuarantined, VerifyFailed, or PlanError for a burn that is begun now.
+        """
+        begun = self._resumed
+        if begun is None:
+            return remaining(plan, self._now)
+        done = [step for step in plan.steps if step.label not in begun.remaining]
+        last = not self._open_attempts
+        refuse_other_chip(plan, image, self._now, verified={step.label for step in done}, last=last)
+        if last:
+            self._refuse_stray(plan, image, begun)
+        verified = frozenset(write.block.index for step in done for write in step.writes)
+        try:
+            return remaining(plan, self._now, verified=verified)
+        except PlanError as error:
+            raise UnitQuarantined(f"what was begun cannot be finished: {error}", hint=error.hint) from error
+
+    def _refuse_stray(self, plan: BurnPlan, image: EfuseImage, begun: Attempt) -> None:
         """Raise VerifyFailed where the attempt at `plan`, which broke off, left a pulse that nobody planned.
 
         What a block held before is known from the records and from this script's burns before that one;
@@ -455,8 +444,7 @@ class BoardCalls:
             passed = image_from_record(self._claim.image_passed, self._now, key)
             held = {i: passed.block(i) for i in recorded_blocks(self._claim.image_passed)}
         held |= self._left
-        recorded = recorded_blocks(self._claim.attempts[self._attempts - 1].image_before)
-        held |= {i: image.block(i) for i in recorded}
+        held |= {i: image.block(i) for i in recorded_blocks(begun.image_before)}
         before = self._now._replace(blocks=held)
         found = look_for_stray(plan, plan, before, self._now, sure=held)
         if found.stray:
@@ -465,14 +453,6 @@ class BoardCalls:
             )
         if found.told:
             self._run.note(self._board.port, told_of(found.told))
-
-    def _verified_blocks(self, plan: BurnPlan) -> frozenset[int]:
-        """Blocks that the ledger recorded as verified in an earlier attempt at this very burn."""
-        if self._attempts > len(self._claim.attempts):
-            return frozenset()
-        left = self._claim.attempts[self._attempts - 1].remaining
-        done = [step for step in plan.steps if step.label not in left]
-        return frozenset(write.block.index for step in done for write in step.writes)
 
 
 def named_values(values: Collection[UserValue]) -> dict[str, str]:
@@ -491,13 +471,3 @@ def _rests_on_content(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-def _planned_label(plan: BurnPlan, step: BurnStep) -> str:
-    """The step's name in the whole plan: the rest of a step that burns several blocks has a shorter one."""
-    blocks = {write.block.index for write in step.writes}
-    for whole in plan.steps:
-        burned = {write.block.index for write in whole.writes}
-        if blocks <= burned and (whole.locks, whole.ends_link) == (step.locks, step.ends_link):
-            return whole.label
-    return step.label

@@ -1,0 +1,76 @@
+"""What a commit has written down: the attempt before its first pulse, and each step once it is verified."""
+
+from __future__ import annotations
+
+import asyncio
+
+from parburn.efuse.plan import BurnPlan, BurnStep
+from parburn.events import BlockBurned
+from parburn.hardware.hooks import CommitHooks
+from parburn.hardware.identify import Identity
+from parburn.ledger.base import Attempt, Claim, State
+from parburn.run.board import Board
+from parburn.run.shared import SharedRun
+
+
+class BurnRecords:
+    """The records of one burn: `plan` is the whole of it, `pending` what the chip lacks."""
+
+    def __init__(
+        self, run: SharedRun, board: Board, claim: Claim, plan: BurnPlan, pending: BurnPlan, attempt: Attempt
+    ) -> None:
+        self._run, self._board, self._claim = run, board, claim
+        self._plan, self._attempt = plan, attempt
+        lacking = {_planned_label(plan, step) for step in pending.steps}
+        self._found = tuple(step for step in plan.steps if step.label not in lacking)  # burned earlier
+        self._first = board.done  # of the steps of this run's burns
+        if pending:
+            board.total = self._first + len(pending.steps)
+
+    def hooks(self, identity: Identity) -> CommitHooks:
+        """What the commit calls at the points where the ledger must be right."""
+        return CommitHooks(
+            identity=identity.registers,
+            same_board=identity.same_board,
+            attempted=self.attempted,
+            burned=self.burned,
+            may_go_on=self._run.stop.commits_may_go_on,
+            told=lambda text: self._run.note(self._board.port, text),
+            gained=identity.gained,
+        )
+
+    async def attempted(self) -> None:
+        """Make the attempt durable. What an earlier attempt burned is recorded with it: a lock may hide it
+        later, and then only this record speaks for it."""
+        await self._claim.burn_attempted(self._attempt)
+        self._board.attempted = True
+        for step in self._found:
+            await self._claim.step_done(step.label, _state_of(step))
+
+    def burned(self, step: BurnStep, number: int) -> asyncio.Future[object]:
+        """Begin to write that a step is verified; the observers hear of it once that is durable."""
+        run, board = self._run, self._board
+        done = board.done = self._first + number
+
+        def tell(written: asyncio.Future[object]) -> None:
+            if not written.cancelled() and written.exception() is None:
+                run.emit(BlockBurned(board.port, step.label, done, board.total))
+
+        label = _planned_label(self._plan, step)
+        written = asyncio.ensure_future(self._claim.step_done(label, _state_of(step)))
+        written.add_done_callback(tell)
+        return written
+
+
+def _state_of(step: BurnStep) -> State:
+    return State.LOCKED if step.locks else State.VERIFIED
+
+
+def _planned_label(plan: BurnPlan, step: BurnStep) -> str:
+    """The step's name in the whole plan: the rest of a step that burns several blocks has a shorter one."""
+    blocks = {write.block.index for write in step.writes}
+    for whole in plan.steps:
+        burned = {write.block.index for write in whole.writes}
+        if blocks <= burned and (whole.locks, whole.ends_link) == (step.locks, step.ends_link):
+            return whole.label
+    return step.label
