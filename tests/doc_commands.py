@@ -151,6 +151,7 @@ def follow(document: Path, folder: Path) -> int:
     day: Day | None = None
     text = document.read_text()
     found = list(pieces(text))
+    scripts: list[Piece] = []
     assert text.count("```sh") == sum(piece.kind == "sh" for piece in found), f"{document.name}: an indented block"
     try:
         for number, piece in enumerate(found):
@@ -159,6 +160,7 @@ def follow(document: Path, folder: Path) -> int:
                 day.run(piece)
                 ran += 1
             elif piece.kind == "python":
+                scripts.append(piece)
                 if day is not None:
                     day.write(piece)
             elif piece.text.startswith("boards: "):
@@ -167,6 +169,8 @@ def follow(document: Path, folder: Path) -> int:
                 place = folder / f"day{number}"
                 place.mkdir()
                 day = Day(place)
+                for script in scripts:
+                    day.write(script)
                 boards, _, fault = piece.text.removeprefix("boards: ").partition("; ")
                 day.plug_in(boards, (fault,) if fault else ())
             elif piece.text.startswith("boards again: "):
