@@ -7,9 +7,10 @@ A document says to its test in comments which boards are plugged in:
 * `<!-- power cycle -->` takes the boards out and plugs them in again without faults; they keep their bits;
 * `<!-- boards again: esp32c3:3 -->` does so, and more boards of the rig are there.
 
-A block of `python` that begins with `# NAME.py` is a file of that name. A block of `sh` is run; its exit code is
-0, or what the paragraph behind it says (`exit code 3`). The result words in that paragraph are those of the
-boards, all of them and no others, and what it quotes in "..." was said.
+A block of `python` that begins with `# NAME.py` is a file of that name; what a `diff` adds goes into the
+folder `chips`. A block of `sh` is run; its exit code is 0, or what the paragraph behind it says (`exit code
+3`). The result words in that paragraph are those of the boards, all of them and no others, and what it quotes
+in "..." was said.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ SHELL = """\
 parburn() {
   case "$1" in ledger|ports|sim|completion|-h|--help|--version) command parburn "$@"; return ;; esac
   local more="--do-not-confirm --json --show-output"
-  case " $* " in *" --ports "*) [ -e "$LEDGER" ] || [ -e "$LEDGER.witness" ] || more="$more --new-ledger" ;; esac
+  case " $* " in
+    *" --ports "*) [ -e "$LEDGER" ] || [ -e "$LEDGER.witness" ] || more="$more --new-ledger" ;;
+  esac
   command parburn "$@" $more
 }
 """
@@ -47,7 +50,7 @@ parburn() {
 class Piece:
     """A block or a comment of a document, with the paragraph behind it."""
 
-    kind: str  # sh, python, or "" for a comment
+    kind: str  # sh, python, diff, or "" for a comment
     text: str
     behind: str = ""
 
@@ -70,7 +73,9 @@ class Piece:
 
 def pieces(text: str) -> Iterator[Piece]:
     """The blocks and comments of a document, in their order."""
-    block = r"^```(?P<kind>sh|python)\n(?P<text>.*?)^```\n(?P<behind>(?:\n*(?!```|<!--|#)(?:[^\n]+\n)+)?)"
+    block = (
+        r"^```(?P<kind>sh|python|diff)\n(?P<text>.*?)^```\n(?P<behind>(?:\n*(?!```|<!--|#)(?:[^\n]+\n)+)?)"
+    )
     comment = r"^<!-- (?P<said>.*?) -->$"
     for found in re.finditer(f"{block}|{comment}", text, flags=re.DOTALL | re.MULTILINE):
         if found["kind"]:
@@ -93,9 +98,7 @@ class Day:
         """Boards, as in `esp32c3:2`; the same again where nothing is said."""
         self.end()
         self._boards = boards or self._boards
-        self.rig = self._stack.enter_context(
-            start_rig(self._boards, tmp_path=self.folder, faults=faults)
-        )
+        self.rig = self._stack.enter_context(start_rig(self._boards, tmp_path=self.folder, faults=faults))
 
     def end(self) -> None:
         """Take the boards out."""
@@ -103,7 +106,12 @@ class Day:
         self.rig = None
 
     def write(self, piece: Piece) -> None:
-        """A block of Python as the file that its first line names."""
+        """A block of Python as the file that its first line names; of a diff, the lines that it adds."""
+        if piece.kind == "diff":
+            (self.folder / "chips").mkdir(exist_ok=True)
+            for file, text in added_lines(piece.text):
+                (self.folder / "chips" / file).write_text(text)
+            return
         name = re.match(r"# ([\w/]+\.py)", piece.text)
         if name:
             (self.folder / name[1]).write_text(piece.text)
@@ -139,6 +147,13 @@ class Day:
             assert quoted in said, f"{shown}\nnot said: {quoted}"
 
 
+def added_lines(diff: str) -> Iterator[tuple[str, str]]:
+    """For each file of a diff its name without folders, and the lines that are added to it."""
+    for part in re.split(r"^--- .*\n", diff, flags=re.MULTILINE)[1:]:
+        head, *lines = part.splitlines()
+        yield Path(head).name, "".join(f"{line[1:]}\n" for line in lines if line.startswith("+"))
+
+
 def texts_of(events: list[dict[str, Any]]) -> Iterator[str]:
     """The sentences of the events."""
     for event in events:
@@ -152,14 +167,16 @@ def follow(document: Path, folder: Path) -> int:
     text = document.read_text()
     found = list(pieces(text))
     scripts: list[Piece] = []
-    assert text.count("```sh") == sum(piece.kind == "sh" for piece in found), f"{document.name}: an indented block"
+    assert text.count("```sh") == sum(piece.kind == "sh" for piece in found), (
+        f"{document.name}: an indented block"
+    )
     try:
         for number, piece in enumerate(found):
             if piece.kind == "sh":
                 assert day is not None, f"{document.name}: no boards are said ahead of\n{piece.text}"
                 day.run(piece)
                 ran += 1
-            elif piece.kind == "python":
+            elif piece.kind in ("python", "diff"):
                 scripts.append(piece)
                 if day is not None:
                     day.write(piece)

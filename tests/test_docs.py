@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -42,7 +43,9 @@ from tests.states_page import COMMAND, MEANINGS, PAGE, page
 from tests.test_readme import every_parser
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-TOP = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
+TOP = [
+    ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+]
 PAGES = [*DOCS, *TOP, ROOT / "examples" / "README.md", ROOT / "benchmarks" / "README.md"]
 RUN_HERE = [path for path in (*DOCS, ROOT / "CONTRIBUTING.md") if "```sh" in path.read_text()]
 
@@ -66,7 +69,9 @@ def test_the_pages_that_users_type_from_have_commands() -> None:
 
 def test_a_wrong_promise_is_seen(tmp_path: Path) -> None:
     """The check itself: a page that promises another word, code or sentence fails."""
-    run = "<!-- boards: esp32c3:1 -->\n\n```sh\nparburn --ports /dev/ttyUSB0 --commands get_custom_mac\n```\n\n"
+    run = (
+        "<!-- boards: esp32c3:1 -->\n\n```sh\nparburn --ports /dev/ttyUSB0 --commands get_custom_mac\n```\n\n"
+    )
     for number, (promise, holds) in enumerate(
         (("You see `pass`.", True), ("You see `refused`.", False), ("You see `pass`, exit code 3.", False),
          ('You see `pass`, "unheard of".', False), ("", False))
@@ -84,11 +89,34 @@ def test_a_wrong_promise_is_seen(tmp_path: Path) -> None:
 def test_the_options_that_the_pages_name_exist() -> None:
     known = {word for parser in every_parser(build_parser()) for word in parser._option_string_actions}
     of_commands = {"--force", "--offset", "--force-write-always", "--recovery"}  # of the script commands
-    of_tools = {"--link", "--seed", "--chip", "--all", "--sequences"}  # of the tests' own programs
+    of_tools = {"--fault"}  # of `parburn sim`, which has a parser of its own
     for path in (*DOCS, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"):
         text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
-        named = {word for code in re.findall(r"`([^`]*)`", text) for word in re.findall(r"--[a-z][a-z-]+", code)}
+        named = {
+            word for code in re.findall(r"`([^`]*)`", text) for word in re.findall(r"--[a-z][a-z-]+", code)
+        }
         assert not named - known - of_commands - of_tools, path
+
+
+def test_the_worked_diff_applies(tmp_path: Path) -> None:
+    (diff,) = [piece.text for piece in pieces((ROOT / "CONTRIBUTING.md").read_text()) if piece.kind == "diff"]
+    folder = tmp_path / "parburn" / "chips" / "data"
+    folder.mkdir(parents=True)
+    (folder / "index.csv").write_bytes((ROOT / "parburn/chips/data/index.csv").read_bytes())
+    subprocess.run(["git", "apply", "-"], input=diff, cwd=tmp_path, text=True, check=True)
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_contributing_sets_up_as_the_readme_does() -> None:
+    """The README's line is run by CI."""
+    ours = re.search(r"^python3 -m venv .*$", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
+    assert ours
+    assert f"{ours[0]} && pytest -n auto" in (ROOT / "README.md").read_text()
+
+
+def test_the_glossary_has_twenty_words() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text().partition("## A glossary of twenty words")[2]
+    assert len(re.findall(r"^\| (?!word)\w", text, flags=re.MULTILINE)) == 20
 
 
 # Links ------------------------------------------------------------------------------------------------
@@ -188,8 +216,15 @@ def test_every_event_and_field_is_listed_and_no_other() -> None:
 
 def test_a_real_run_emits_nothing_else(tmp_path: Path) -> None:
     known = {value["event"]: set(value) for value in emitted()}
-    with start_rig("esp32c3:2", tmp_path=tmp_path, faults=("on board 1: the link is silent after 1 bytes",)) as rig:
-        job = ("--scripts", ROOT / "examples/08_mac.py", "--configfiles", ROOT / "examples/mac_addresses.json")
+    with start_rig(
+        "esp32c3:2", tmp_path=tmp_path, faults=("on board 1: the link is silent after 1 bytes",)
+    ) as rig:
+        job = (
+            "--scripts",
+            ROOT / "examples/08_mac.py",
+            "--configfiles",
+            ROOT / "examples/mac_addresses.json",
+        )
         report = tmp_path / "run.json"
         words = ("--json", "--do-not-confirm", "--connect-attempts", 1, "--report", report)
         done = parburn("--ports", *rig.ports, *job, *words, state=tmp_path)
@@ -229,7 +264,9 @@ def test_the_line_page_has_every_result_and_exit_code() -> None:
     text = ROOT / "docs" / "line.md"
     assert listed(text, "Results of a board") == [result.value for result in Result]
     codes = re.findall(r"^\| (\d+) \|", text.read_text(), flags=re.MULTILINE)
-    assert [*map(int, codes)] == [int(code) for code in re.findall(r"^(\d+) ", cli_exit.__doc__ or "", flags=re.MULTILINE)]
+    assert [*map(int, codes)] == [
+        int(code) for code in re.findall(r"^(\d+) ", cli_exit.__doc__ or "", flags=re.MULTILINE)
+    ]
 
 
 # States -----------------------------------------------------------------------------------------------
@@ -242,4 +279,6 @@ def test_the_states_page_is_what_the_ledger_says() -> None:
 
 def test_the_blocks_are_all_seen() -> None:
     for path in RUN_HERE:
-        assert path.read_text().count("```sh") == sum(piece.kind == "sh" for piece in pieces(path.read_text()))
+        assert path.read_text().count("```sh") == sum(
+            piece.kind == "sh" for piece in pieces(path.read_text())
+        )
