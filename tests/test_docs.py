@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import pytest
 
-from parburn.command_line import build_parser
+from parburn.cli.parser import build_parser
 from parburn.events import (
     BlockBurned,
     Claimed,
@@ -259,7 +259,7 @@ def test_every_column_is_listed_and_no_other(tmp_path: Path) -> None:
 
 
 def test_the_line_page_has_every_result_and_exit_code() -> None:
-    from parburn import cli_exit
+    from parburn.cli import exit_code as cli_exit
 
     text = ROOT / "docs" / "line.md"
     assert listed(text, "Results of a board") == [result.value for result in Result]
