@@ -104,6 +104,22 @@ def imported_modules(path: Path) -> set[Path]:
     return found
 
 
+def layers_table() -> str:
+    """The layers as ARCHITECTURE.md shows them: each part, what its docstring says first, what it imports."""
+    rows = ["| part | what it is | imports |", "|---|---|---|"]
+    for part, below in MAY_IMPORT.items():
+        path = ROOT / part / "__init__.py" if (ROOT / part).is_dir() else ROOT / f"{part}.py"
+        if part not in {"__init__", "__main__"}:
+            first = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]
+            rows.append(f"| `{part}` | {first} | {', '.join(one for one in MAY_IMPORT if one in below)} |")
+    return "\n".join(rows) + "\n"
+
+
+def test_the_page_shows_the_layers_as_they_are() -> None:
+    """To make it anew: `python -m tests.test_layers`."""
+    assert layers_table() in (ROOT.parent / "ARCHITECTURE.md").read_text()
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     below = {path: imported_modules(path) for path in modules()}
     done: set[Path] = set()
@@ -210,3 +226,10 @@ def test_a_chip_that_is_named_is_found(text: str) -> None:
 
 def test_examples_and_docstrings_may_name_chips() -> None:
     assert not chips_named('"""ESP32 has it."""\nHELP = "as in esp32s3:8 or esp32:3,esp32c3:3"')
+
+
+if __name__ == "__main__":
+    page = ROOT.parent / "ARCHITECTURE.md"
+    before, mark, rest = page.read_text().partition("<!-- layers -->\n\n")
+    after = rest[rest.index("\n\n", rest.rindex("| `")) :] if "| `" in rest else "\n\n" + rest.lstrip("\n")
+    page.write_text(before + mark + layers_table().rstrip("\n") + after)

@@ -75,6 +75,6 @@ def test_remaining_steps_of_an_attempt() -> None:
     assert one.remaining == ("B0", "LOCK")
 
 
-def test_the_diagram_of_the_architecture_page_is_the_table() -> None:
-    page = Path(__file__).resolve().parents[2] / "ARCHITECTURE.md"
+def test_the_diagram_of_the_page_of_states_is_the_table() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "states.md"
     assert f"```mermaid\n{diagram()}```" in page.read_text()
