@@ -1,1 +1,1 @@
-"""An independent simulator of chips behind ptys: bytes in, bytes out. Imports chip rows, and nothing else of ours."""
+"""An independent simulator of chips behind ptys: bytes in, bytes out. Imports chip rows and errors only."""
