@@ -117,6 +117,10 @@ class EfuseImage(NamedTuple):
                 return candidate
         raise UnknownName(f"{self.chip.title} has no eFuse named {name!r}", hint=_nearest(self.chip, name))
 
+    def value_of(self, name: str) -> int:
+        """Return the bits of the field of that name, whether or not it belongs in a listing of this chip."""
+        return self.field_bits(self.chip.field_by_name[name][0])
+
     def field_bits(self, f: Field) -> int:
         """Return a field's bits as an int; a composed field is put together from its sources."""
         if f.start is not None:

@@ -34,9 +34,5 @@ def silicon_of(chip: Chip, registers: Mapping[int, int]) -> Silicon:
     for block, word in chip.silicon_words:
         words[block] = words.get(block, 0) | registers[chip.read_registers[block][word]] << 32 * word
     image = EfuseImage(chip, words, registers=registers)
-
-    def value_of(name: str) -> int:
-        return image.field_bits(chip.field_by_name[name][0])
-
-    package = None if chip.package_field is None else value_of(chip.package_field)
-    return Silicon(*chip_revision(chip, value_of), package)
+    package = None if chip.package_field is None else image.value_of(chip.package_field)
+    return Silicon(*chip_revision(chip, image.value_of), package)

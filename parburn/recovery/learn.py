@@ -182,7 +182,6 @@ def _facts(unit: UnknownUnit, chip: Chip) -> DeviceFacts:
         package=0,
         security_flags=None,
         secure_download=False,
-        features=chip.features,
     )
 
 

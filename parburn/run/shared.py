@@ -349,7 +349,6 @@ def facts_of(device: Device, port: str, index: int | None) -> DeviceFacts:
         package=device.silicon.package,
         security_flags=security.flags if security else None,
         secure_download=bool(security and security.secure_download),
-        features=device.chip.features,
     )
 
 

@@ -48,7 +48,6 @@ class DeviceFacts(NamedTuple):
     package: int | None
     security_flags: int | None
     secure_download: bool
-    features: tuple[str, ...] = ()
 
     @property
     def revision(self) -> int:

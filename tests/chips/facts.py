@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from parburn.chips.describe import chip_description, chip_features, chip_revision, holds
 from parburn.chips.model import Chip, Field, KeyPurpose, RegisterWrite
 from parburn.chips.registry import chip_named
+from tests.peers.venvs import peer_python
 
 Facts = dict[str, Any]
 
@@ -28,6 +32,24 @@ COMPOSED = {
     "recovery_bootloader": "",  # composed too, but it may be burned
     "bootloader_anti_rollback": "",
 }
+
+
+DUMP = Path(__file__).with_name("peer_dump.py")
+
+
+def ask_peer(asked: Mapping[str, list[dict[int, int]]]) -> Facts:
+    """What the installed esptool knows of these chips, and makes of a list of memories of each."""
+    done = subprocess.run(
+        [str(peer_python(5)), str(DUMP)],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: Facts = json.loads(done.stdout)
+    return found
 
 
 # --- what our row says a memory shows ---------------------------------------------------------------------

@@ -10,13 +10,13 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from parburn.chips.registry import chip_named, chip_names, find_chip
 from tests.chips.facts import (
     Facts,
+    ask_peer,
     differences,
     facts_of,
     memories_of,
@@ -32,8 +32,6 @@ pytestmark = [
     pytest.mark.peer,
     pytest.mark.skipif(peers_are_off(), reason="PARBURN_NO_PEERS=1"),
 ]
-
-DUMP = Path(__file__).with_name("peer_dump.py")
 
 DELIBERATE: dict[str, str] = {
     r"esp32: fields/BLOCK3/(256|192)/alt_names": "a copy of MAC_VERSION; the name belongs to that field",
@@ -56,18 +54,7 @@ OVERLAYS = {"esp32p4": ("esp32p4_v3.0", 300, True), "esp32h2": ("esp32h2_v0.0_v1
 @pytest.fixture(scope="module")
 def dumps() -> Facts:
     """The peer's facts of every chip, and what it makes of our memories."""
-    asked = {name: memories_of(chip_named(name)) for name in chip_names()}
-    done = subprocess.run(
-        [str(peer_python(5)), str(DUMP)],
-        input=json.dumps(asked),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: Facts = json.loads(done.stdout)
-    return found
+    return ask_peer({name: memories_of(chip_named(name)) for name in chip_names()})
 
 
 @pytest.fixture(scope="module")

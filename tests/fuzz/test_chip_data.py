@@ -93,12 +93,8 @@ def use_chip(chip: Chip, seed: int) -> None:
         values.get_meaning(image, field)
         values.get_raw(image, field)
         assert field.type_name
-
-    def value_of(name: str) -> int:
-        return image.field_bits(chip.field_by_name[name][0])
-
-    assert chip_description(chip, value_of)
-    chip_features(chip, value_of)
+    assert chip_description(chip, image.value_of)
+    chip_features(chip, image.value_of)
 
 
 def try_chip(files: dict[str, bytes], *, load: bool = True, seed: int = 0) -> ChipDataError | None:

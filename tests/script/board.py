@@ -128,7 +128,6 @@ def facts_of(board: Board, index: int | None = 1) -> DeviceFacts:
         package=0,
         security_flags=None if board.chip.controller == "classic" else 0,
         secure_download=False,
-        features=board.chip.features,
     )
 
 

@@ -642,7 +642,7 @@ def test_an_unknown_field_is_a_key_error_with_the_nearest_names(tmp_path: Path) 
         ("esp32s3", "'DIS_USB' in efuses, 'X' in efuses", (True, False)),
         ("esp32s3", "efuses.get_block_version()", 0),
         ("esp32s3", "efuses.batch_mode_cnt, efuses.force_write_always", (0, False)),
-        ("esp32s3", "esp.get_chip_description()", "ESP32-S3 (QFN56) (revision v3.1)"),
+        ("esp32s3", "esp.get_chip_description()", "ESP32-S3 (QFN56) (revision v0.0)"),
         ("esp32s3", "esp.get_chip_features()", ["Wi-Fi", "BT 5 (LE)", "Dual Core + LP Core", "240MHz"]),
         ("esp32s3", "esp.get_chip_revision(), esp.get_crystal_freq()", (301, 40)),
         ("esp32s3", "esp.read_mac()", (0x24, 0x0A, 0xC4, 0, 1, 2)),

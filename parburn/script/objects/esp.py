@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from parburn.chips.describe import chip_description, chip_features
 from parburn.chips.model import RegisterWrite
 from parburn.errors import ChipError
 from parburn.script.fatal_error import FatalError, for_scripts
@@ -39,27 +40,12 @@ class Esp:
     @for_scripts
     def get_chip_description(self) -> str:
         """Package and revision."""
-        facts = self._session.facts
-
-        def package() -> str:
-            chip = self._session.chip
-            words = chip.packages.get(facts.package or 0, "")
-            for condition, packages in getattr(chip, "packages_when", {}).items():
-                if self._session.read(lambda image: image.condition(condition)):  # noqa: B023  # used at once
-                    words = packages.get(facts.package or 0, words)
-            return words or getattr(chip, "unknown_package", "") or f"unknown {chip.title}"
-
-        return f"{package()} (revision v{facts.major}.{facts.minor})"
+        return self._session.read(lambda image: chip_description(image.chip, image.value_of))
 
     @for_scripts
     def get_chip_features(self) -> list[str]:
         """What the chip can do, in words."""
-        found = list(self._session.facts.features)
-        for feature in getattr(self._session.chip, "more_features", ()):
-            text = self._session.read(lambda image: _feature_text(image, feature))  # noqa: B023  # used at once
-            if text and text not in found:
-                found.append(text)
-        return found
+        return list(self._session.read(lambda image: chip_features(image.chip, image.value_of)))
 
     def get_chip_revision(self) -> int:
         """Silicon revision, major * 100 + minor."""
@@ -130,13 +116,3 @@ class Esp:
             f"esp has no {name!r} in parburn: a script may read the chip's data and registers; flashing and "
             "resetting are not its business"
         )
-
-
-def _feature_text(image: Any, feature: Any) -> str:
-    value, shift = 0, 0
-    for name in feature.fields:
-        one = image.field_named(name)
-        value |= image.field_bits(one) << shift
-        shift += one.bits
-    detail = image.field_bits(image.field_named(feature.detail_field)) if feature.detail_field else 0
-    return str(feature.text(value, detail))
