@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Before = Literal["default-reset", "usb-reset", "no-reset", "no-reset-no-sync"]  # how the loader is reached
+After = Literal["no-reset", "hard-reset", "soft-reset", "watchdog-reset"]  # of a board that passed
 
 
 class TableOption(NamedTuple):
@@ -27,8 +30,8 @@ class Job(NamedTuple):
     expect: int | None = None
     chip: str = "auto"
     baud: int | None = 115200  # None: raised where that pays
-    before: str = "default-reset"
-    after: str = "no-reset"
+    before: Before = "default-reset"
+    after: After = "no-reset"
     tables: tuple[TableOption, ...] = ()
     ledger: Path | None = None
     batch: str | None = None

@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "efuse": {"chips", "coding"},
     "ledger": set(),
     "sim": {"chips"},
-    "chips": set(),
+    "chips": {"coding"},
     "config": set(),
     "transport": set(),
     "protocol": set(),

@@ -12,13 +12,77 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from parburn.coding.scheme import CodingScheme
+
 PGM_WORDS: Final = 8  # data words of the programming registers that all blocks share
 CHECK_WORDS: Final = 3  # check words behind them
 NOTHING: Final[Mapping[int, Any]] = MappingProxyType({})
+
+
+class ControllerKind(StrEnum):
+    """The two eFuse controllers, and what follows from which one a chip has."""
+
+    CLASSIC = "classic"  # own WDATA registers for each block: the first generation
+    PGM = "pgm"  # shared PGM registers, and the block's number in the program command
+
+    @property
+    def shares_registers(self) -> bool:
+        """Whether all blocks are staged in the same registers, and a program command burns only one.
+
+        The classic controller burns all that is staged with each program command.
+        """
+        return self is ControllerKind.PGM
+
+    @property
+    def reports_each_block(self) -> bool:
+        """Whether each block has an error report of its own; the classic decoder has one for all."""
+        return self is ControllerKind.PGM
+
+    @property
+    def has_security_info(self) -> bool:
+        """Whether the ROM of such chips knows GET_SECURITY_INFO."""
+        return self is ControllerKind.PGM
+
+
+class FieldKind(StrEnum):
+    """What the value of a field is."""
+
+    BOOL = "bool"
+    UINT = "uint"
+    BYTES = "bytes"
+
+
+class Codec(StrEnum):
+    """How text and bits of a field meet; `parburn.efuse.values` has the rules."""
+
+    PLAIN = ""
+    ADC_TP = "adc_tp"
+    BITCOUNT = "bitcount"
+    COUNT = "count"  # the same, but an explicit 0 is refused
+    COMPOSED = "composed"
+    CUSTOM_MAC = "custom_mac"
+    CUSTOM_MAC_CRC = "custom_mac_crc"
+    KEYBLOCK = "keyblock"
+    KEYPURPOSE = "keypurpose"
+    MAC = "mac"
+    MAC_CRC = "mac_crc"
+    MAC_EUI64 = "mac_eui64"
+    SPIPIN = "spipin"
+    TEMP_SENSOR = "temp_sensor"
+    VREF = "vref"
+
+
+class LinkEndKind(StrEnum):
+    """How a burn ends or limits the link, the hardest first."""
+
+    NO_DOWNLOAD = "no-download"  # the chip never answers again
+    SECURE_DOWNLOAD = "secure-download"  # SYNC and GET_SECURITY_INFO go on
+    NEXT_RESET = "next-reset"  # acts at the next reset only
 
 
 class RegisterWrite(NamedTuple):
@@ -113,10 +177,7 @@ class Source(NamedTuple):
 class Field(NamedTuple):
     """One eFuse field.
 
-    `kind` is `bool`, `uint` or `bytes`; `codec` names how text and bits meet in `parburn.efuse.values`
-    (empty: plain; `mac`, `custom_mac`, `mac_crc`, `custom_mac_crc`, `mac_eui64`, `keypurpose`, `keyblock`,
-    `bitcount`, `count` (the same, but an explicit 0 is refused), `spipin`, `vref`, `adc_tp`, `temp_sensor`,
-    `composed`). `shown_when` names a condition of the chip row; a field whose condition does not hold is left
+    `shown_when` names a condition of the chip row; a field whose condition does not hold is left
     out of listings but can be named (`on_request`), or does not exist (`not on_request`).
     A composed field has `sources` and no place of its own (`start` is None); burning it, where its codec
     allows that, burns its sources. A field with both has its low bits in its own place and the rest in
@@ -127,11 +188,11 @@ class Field(NamedTuple):
     block: int
     start: int | None
     bits: int
-    kind: str
+    kind: FieldKind
     wr_dis: int | None = None
     rd_dis: tuple[int, ...] = ()
     alt_names: tuple[str, ...] = ()
-    codec: str = ""
+    codec: Codec = Codec.PLAIN
     category: str = "config"
     description: str = ""
     meanings: Mapping[int, str] = NOTHING
@@ -169,9 +230,9 @@ class Field(NamedTuple):
     @property
     def type_name(self) -> str:
         """`bool`, `uint:N` (N bits) or `bytes:N` (N bytes): what espefuse calls efuse_type."""
-        if self.kind == "bool":
+        if self.kind is FieldKind.BOOL:
             return "bool"
-        return f"bytes:{self.bits // 8}" if self.kind == "bytes" else f"uint:{self.bits}"
+        return f"bytes:{self.bits // 8}" if self.kind is FieldKind.BYTES else f"uint:{self.bits}"
 
 
 class Condition(NamedTuple):
@@ -256,11 +317,10 @@ class FeatureOf(NamedTuple):
 
 
 class LinkEnd(NamedTuple):
-    """A field whose burn ends or limits the link. `kind` is `secure-download` (SYNC and GET_SECURITY_INFO
-    go on), `no-download` (the chip never answers again) or `next-reset` (acts at the next reset only)."""
+    """A field whose burn ends or limits the link."""
 
     field: str
-    kind: str
+    kind: LinkEndKind
 
 
 class UsbJtag(NamedTuple):
@@ -281,14 +341,14 @@ class WatchdogReset(NamedTuple):
 class Chip:
     """One chip, whole. See the module docstring for bit order; all addresses are absolute.
 
-    `controller` is `classic` (own WDATA registers per block, one PGM burns them all) or `pgm` (shared PGM
-    registers, the block number goes into CMD). `registers` holds by TRM name, for both: CONF, CMD, DATE;
-    for pgm: PGM_DATA0, CHECK_VALUE0, STATUS; for classic: DEC_STATUS.
+    `registers` holds by TRM name, for both kinds of controller: CONF, CMD, DATE; for PGM: PGM_DATA0,
+    CHECK_VALUE0, STATUS; for the classic one: DEC_STATUS. `coding` is the scheme of all blocks but BLOCK0,
+    unless the field of the name `coding_field` tells another: `parburn.efuse.image` reads it.
     """
 
     name: str  # as on the command line: esp32s3
     title: str  # as CHIP_NAME: ESP32-S3
-    controller: str
+    controller: ControllerKind
     chip_ids: tuple[int, ...]  # GET_SECURITY_INFO
     magics: tuple[int, ...]  # word at 0x40001000
     efuse_base: int
@@ -297,13 +357,14 @@ class Chip:
     fields: tuple[Field, ...]
     key_purposes: tuple[KeyPurpose, ...]
     conditions: Mapping[str, Condition]
-    coding: str  # "rs", or the name of the field that holds the scheme (classic)
+    coding: CodingScheme
     crystal: Crystal
     timing: Mapping[int, tuple[RegisterWrite, ...]]  # crystal MHz -> writes before a burn
     block0_errors: tuple[int, ...]  # REPEAT_ERR registers; empty on classic
     error_registers: tuple[int, ...]  # all, in the order of an EFSR token
     burned_last: tuple[str, ...]  # fields of BLOCK0 that lock or cut: burned after all else is verified
     link_ends: tuple[LinkEnd, ...]
+    coding_field: str | None = None
     rules: tuple[str, ...] = ()  # names of functions in parburn.efuse.rules
     extra_registers: tuple[int, ...] = ()  # read at identification, for composed fields
     uart_clkdiv: int = 0
@@ -379,12 +440,12 @@ class Chip:
     @cached_property
     def mac_crc_fields(self) -> tuple[Field, ...]:
         """Check bits of the factory MAC that the chip keeps beside it; only the first generation has them."""
-        return tuple(one for one in self.fields if one.codec == "mac_crc")
+        return tuple(one for one in self.fields if one.codec is Codec.MAC_CRC)
 
     @cached_property
     def programming_addresses(self) -> tuple[int, ...]:
         """The registers that a burn is staged in: the shared ones with their check words, or all blocks'."""
-        if self.controller == "pgm":
+        if self.controller.shares_registers:
             data, check = self.registers["PGM_DATA0"], self.registers["CHECK_VALUE0"]
             return (*range(data, data + 4 * PGM_WORDS, 4), *range(check, check + 4 * CHECK_WORDS, 4))
         return tuple(block.write_address + 4 * n for block in self.blocks for n in range(block.words))
@@ -412,6 +473,11 @@ class Chip:
         )
 
     @cached_property
-    def link_end_by_field(self) -> Mapping[str, str]:
+    def scheme_field(self) -> Field | None:
+        """The field that tells the coding scheme; None where all chips of the kind have the same."""
+        return None if self.coding_field is None else self.field_by_name[self.coding_field][0]
+
+    @cached_property
+    def link_end_by_field(self) -> Mapping[str, LinkEndKind]:
         """Kind of link end by field name."""
         return {end.field: end.kind for end in self.link_ends}

@@ -24,11 +24,13 @@ from parburn.chips.model import (
     BlockErrors,
     Chip,
     Condition,
+    ControllerKind,
     Crystal,
     FeatureOf,
     Field,
     KeyPurpose,
     LinkEnd,
+    LinkEndKind,
     RegisterWrite,
     UsbJtag,
     WatchdogReset,
@@ -36,6 +38,7 @@ from parburn.chips.model import (
 from parburn.chips.shape import WrongShape, check_row
 from parburn.chips.table import parse_fields
 from parburn.chips.validate import validate
+from parburn.coding.scheme import CodingScheme
 from parburn.errors import ChipDataError, UnknownName
 
 T = TypeVar("T")
@@ -130,31 +133,34 @@ def build_chip(name: str, row: Row, fields: tuple[Field, ...]) -> Chip:
     """
     row = dict(row)
     base = row.pop("efuse_base")
-    pgm = row["controller"] == "pgm"
+    controller = ControllerKind(row.pop("controller"))
     registers = {key: base + offset for key, offset in row.pop("registers").items()}
     bits = row.pop("custom_purpose_bits", 0)
     purposes = tuple(_purpose(text) for text in row.pop("key_purposes", ()))
     chip = Chip(
         name=name,
         title=row.pop("title"),
-        controller=row.pop("controller"),
+        controller=controller,
         chip_ids=tuple(row.pop("chip_ids")),
         magics=tuple(row.pop("magics")),
         efuse_base=base,
         registers=registers,
         blocks=_blocks(
-            base, row.pop("blocks"), registers.get("PGM_DATA0", 0) if pgm else None, _errors(base, row)
+            base,
+            row.pop("blocks"),
+            registers.get("PGM_DATA0", 0) if controller.shares_registers else None,
+            _errors(base, row),
         ),
         fields=fields,
         key_purposes=purposes + _custom_purposes(bits, purposes),
         conditions={key: _condition(value) for key, value in row.pop("conditions", {}).items()},
-        coding=row.pop("coding"),
+        coding=CodingScheme(row.pop("coding")),
         crystal=_crystal(row.pop("crystal")),
         timing={int(mhz): _writes(value, base) for mhz, value in row.pop("timing").items()},
         block0_errors=_addresses(base, row.pop("block0_errors", ())),
         error_registers=_addresses(base, row.pop("error_registers")),
         burned_last=tuple(row.pop("burned_last")),
-        link_ends=tuple(LinkEnd(field, kind) for field, kind in row.pop("link_ends").items()),
+        link_ends=tuple(LinkEnd(field, LinkEndKind(kind)) for field, kind in row.pop("link_ends").items()),
         usb_jtag=_usb_jtag(row.pop("usb_jtag", None)),
         watchdog_reset=_watchdog_reset(row.pop("watchdog_reset", None)),
         packages=_numbered(row.pop("packages", {})),
@@ -171,6 +177,7 @@ def build_chip(name: str, row: Row, fields: tuple[Field, ...]) -> Chip:
 # Keys whose values go into the Chip as they are (lists become tuples).
 _PLAIN = frozenset(
     (
+        "coding_field",
         "dummy_register",
         "entries_per_write",
         "extra_registers",

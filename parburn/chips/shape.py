@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from parburn.chips.model import LinkEndKind
+
 Shape = Callable[[Any, str], None]  # (value, where it stands); raises WrongShape
 WORD = 0xFFFFFFFF
 NAME = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
@@ -201,7 +203,8 @@ _PURPOSE = rf"{NAME} -?\d{{1,3}}(?: [a-z-]{{1,20}}(?::{NAME}(?:\+{NAME}){{0,15}}
 KEYS: Mapping[str, Shape] = {
     "title": text(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,39}", "a name of at most 40 characters"),
     "controller": text("classic|pgm", "classic or pgm"),
-    "coding": name,
+    "coding": text("none|rs", "none or rs"),
+    "coding_field": name,
     "chip_ids": list_of(number(0, WORD), 16),
     "magics": list_of(field_value, 16),
     "efuse_base": number(1, WORD),
@@ -215,7 +218,7 @@ KEYS: Mapping[str, Shape] = {
     "key_purposes": list_of(text(_PURPOSE, "NAME CODE and words"), 64),
     "custom_purpose_bits": number(0, 6),
     "burned_last": list_of(name, 32),
-    "link_ends": keyed(NAME, text(r"[a-z-]{1,32}", "a kind of link end")),
+    "link_ends": keyed(NAME, text("|".join(LinkEndKind), "a kind of link end")),
     "rules": list_of(name, 16),
     "flash_voltage": name,
     "mac_field": name,

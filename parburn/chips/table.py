@@ -37,7 +37,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
-from parburn.chips.model import Block, Chip, Field, Source
+from parburn.chips.model import Block, Chip, Codec, Field, FieldKind, Source
 from parburn.chips.validate import validate
 from parburn.errors import ChipDataError
 
@@ -53,6 +53,7 @@ _BLOCK = re.compile(r"(?:EFUSE_BLK)?(0[xX][0-9A-Fa-f]{1,2}|\d{1,3})\Z", re.ASCII
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*\Z", re.ASCII)
 _PLAIN_NAME = re.compile(r"[A-Za-z_]\w{0,63}\Z", re.ASCII)
 _ADDRESS = re.compile(r"0x[0-9A-Fa-f]{1,8}\Z")
+_CODECS = {codec.value: codec for codec in Codec}
 _ALT_NAMES = re.compile(r"\[(.*?)\]\s*")
 
 
@@ -78,11 +79,11 @@ class CustomRow(NamedTuple):
         return self.written.startswith(other.written + ".")
 
 
-def kind_of(bits: int) -> str:
-    """What a field of that many bits is: `bool`, `bytes` or `uint`."""
+def kind_of(bits: int) -> FieldKind:
+    """What a field of that many bits is."""
     if bits == 1:
-        return "bool"
-    return "bytes" if bits > 32 and bits % 8 == 0 else "uint"
+        return FieldKind.BOOL
+    return FieldKind.BYTES if bits > 32 and bits % 8 == 0 else FieldKind.UINT
 
 
 def parse_fields(text: str, *, file: str) -> tuple[Field, ...]:
@@ -132,11 +133,11 @@ def _field(cells: list[str], lengths: Mapping[str, str]) -> Field:
         block=_number("block", block, 0, 15),
         start=_number("bit_start", start, 0, MOST_BITS - 1) if start else None,
         bits=length,
-        kind="bytes" if codec == "mac" else kind_of(length),
+        kind=FieldKind.BYTES if codec == Codec.MAC else kind_of(length),
         wr_dis=_number("wr_dis", wr_dis, 0, 31) if wr_dis else None,
         rd_dis=tuple(_number("rd_dis", bit, 0, 31) for bit in rd_dis.split()) if rd_dis else (),
         alt_names=alt_names,
-        codec=codec,
+        codec=_codec(codec),
         category=category or "config",
         description=description,
         meanings=_numbered(meanings.split("|"), "meanings") if meanings else {},
@@ -159,6 +160,13 @@ def _number(column: str, text: str, low: int, high: int) -> int:
         if low <= value <= high:
             return value
     raise ValueError(f"{column} must be a number from {low} to {high}, not {_shown(text)}")
+
+
+def _codec(text: str) -> Codec:
+    codec = _CODECS.get(text)
+    if codec is None:
+        raise ValueError(f"there is no codec {_shown(text)}")
+    return codec
 
 
 def _numbered(parts: Iterable[str], column: str) -> dict[int, str]:

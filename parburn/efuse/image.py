@@ -72,9 +72,9 @@ class EfuseImage(NamedTuple):
         """
         if index == 0:
             return CodingScheme.NONE
-        if self.chip.coding == "rs":
-            return CodingScheme.RS
-        field = self.chip.field_by_name[self.chip.coding][0]
+        field = self.chip.scheme_field
+        if field is None:
+            return self.chip.coding
         value = self.field_bits(field)
         if value not in _CLASSIC_SCHEMES:
             raise EfuseError(

@@ -9,11 +9,12 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from parburn.chips.model import Block, Chip, Field
+from parburn.chips.model import Block, Chip, Field, LinkEndKind
 
 WR_DIS = "WR_DIS"
 RD_DIS = "RD_DIS"
-ENDS_ANSWERS = ("secure-download", "no-download")  # kinds of link end after which nothing can be read
+# Kinds of link end after which nothing can be read.
+ENDS_ANSWERS = (LinkEndKind.SECURE_DOWNLOAD, LinkEndKind.NO_DOWNLOAD)
 
 
 class Layout(NamedTuple):
@@ -26,7 +27,7 @@ class Layout(NamedTuple):
     protects: dict[int, tuple[tuple[int, int], ...]]
     hides: dict[int, tuple[tuple[int, int], ...]]
     locks: int  # bits of BLOCK0 that are burned last
-    link_ends: tuple[tuple[int, str], ...]  # (mask in BLOCK0, kind)
+    link_ends: tuple[tuple[int, LinkEndKind], ...]  # (mask in BLOCK0, kind)
     fields: dict[int, tuple[tuple[int, Field], ...]]  # block index -> (mask, field), places only
 
     def names(self, index: int, bits: int) -> tuple[str, ...]:

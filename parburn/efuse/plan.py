@@ -18,9 +18,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from parburn.chips.model import CHECK_WORDS, PGM_WORDS, Block, Chip
+from parburn.chips.model import CHECK_WORDS, PGM_WORDS, Block, Chip, LinkEndKind
 from parburn.coding import CodingScheme, encode_rs, encode_three_quarters
 from parburn.efuse import rules
 from parburn.efuse.image import GOOD, EfuseImage
@@ -34,6 +34,7 @@ NOT_ITS_VALUE = (
     "nothing was burned; compare what the chip holds with what it is to hold: it may be another unit's board"
 )
 _STAGED = struct.Struct(f"<{PGM_WORDS + CHECK_WORDS}I")  # what the shared programming registers hold
+EndsLink = LinkEndKind | Literal[""]  # the kind, or empty: the link goes on
 
 
 class BlockWrite(NamedTuple):
@@ -61,7 +62,7 @@ class BurnStep(NamedTuple):
     label: str
     fields: tuple[str, ...]
     locks: bool = False
-    ends_link: str = ""
+    ends_link: EndsLink = ""
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def _write(image: EfuseImage, block: Block, want: int, *, again: bool = False) -
 
 
 def _words(chip: Chip, scheme: CodingScheme, block: Block, want: int) -> tuple[int, ...]:
-    if chip.controller == "classic":
+    if not chip.controller.shares_registers:
         if scheme is CodingScheme.THREE_QUARTERS:
             return struct.unpack("<8I", encode_three_quarters(want.to_bytes(24, "little")))
         return struct.unpack(f"<{block.words}I", want.to_bytes(4 * block.words, "little"))
@@ -217,13 +218,13 @@ def _words(chip: Chip, scheme: CodingScheme, block: Block, want: int) -> tuple[i
 
 def _block_steps(layout: Layout, writes: list[BlockWrite]) -> list[BurnStep]:
     """Group the writes of all blocks but BLOCK0 into program commands."""
-    if layout.chip.controller == "classic" and writes:
+    if writes and not layout.chip.controller.shares_registers:
         return [_step(layout, writes, "+".join(write.block.name for write in writes))]
     return [_step(layout, (write,), write.block.name) for write in writes]
 
 
 def _step(
-    layout: Layout, writes: Iterable[BlockWrite], label: str, locks: bool = False, ends_link: str = ""
+    layout: Layout, writes: Iterable[BlockWrite], label: str, locks: bool = False, ends_link: EndsLink = ""
 ) -> BurnStep:
     writes = tuple(writes)
     names = (name for write in writes for name in layout.names(write.block.index, write.want))
@@ -287,19 +288,18 @@ def _locks_of(layout: Layout, locks: int, fields: int) -> int:
     return found
 
 
-def _link_end(layout: Layout, bits: int) -> str:
+def _link_end(layout: Layout, bits: int) -> EndsLink:
     """Return the kind of link end that burning these bits of BLOCK0 brings; the hardest one wins."""
     kinds = {kind for mask, kind in layout.link_ends if mask & bits}
-    return next((kind for kind in ("no-download", "secure-download", "next-reset") if kind in kinds), "")
+    return next((kind for kind in LinkEndKind if kind in kinds), "")
 
 
 def _recoded(image: EfuseImage, blocks: dict[int, int]) -> dict[int, int]:
     """Add what the other blocks show once a burn of BLOCK0 turned their coding to 3/4: only data bytes."""
-    chip = image.chip
-    if chip.coding == "rs" or 0 not in blocks:
+    f = image.chip.scheme_field
+    if f is None or 0 not in blocks:
         return blocks
     after = image.with_blocks({0: blocks[0]})
-    f = chip.field_by_name[chip.coding][0]
     if image.field_bits(f) == 1 or after.field_bits(f) != 1:
         return blocks
     for index, raw in image.blocks.items():

@@ -62,10 +62,8 @@ def hidden_fields(image: EfuseImage, block: Block, bits: int) -> str | None:
 
 def coding_hidden(image: EfuseImage, block: Block) -> str | None:
     """A block whose coding is chosen by a read-protected field would be burned as if it had none."""
-    if block.index == 0 or image.chip.coding == "rs":
-        return None
-    field = image.chip.field_by_name[image.chip.coding][0]
-    if image.is_readable(field):
+    field = image.chip.scheme_field
+    if block.index == 0 or field is None or image.is_readable(field):
         return None
     return f"{field.name} is read-protected: how {block.name} is coded cannot be known"
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from parburn.chips.model import Block, Field, KeyPurpose
+from parburn.chips.model import Block, Codec, Field, KeyPurpose
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import RD_DIS, WR_DIS, layout_of
 from parburn.efuse.rules import must_stay_readable
 from parburn.efuse.staged import StagedBurns as StagedBurns
 from parburn.efuse.staged import Wanted as Wanted
-from parburn.efuse.values import CUSTOM_MAC, crc8, crc_field_of, get, is_fixed, purpose_code
+from parburn.efuse.values import crc8, crc_field_of, get, is_fixed, purpose_code
 from parburn.errors import BadValue, EfuseError, UnknownName
 
 DIGEST_BYTES = 32  # SHA-256
@@ -52,7 +52,7 @@ def stage_field(
     with staged.all_or_nothing():
         set_force(staged, force)
         staged.want_anew(f.name)
-        if f.codec == CUSTOM_MAC:
+        if f.codec is Codec.CUSTOM_MAC:
             return _stage_mac(image, staged, f, bits.to_bytes(6, "little"))
         return _stage(image, staged, f, bits)
 
@@ -132,7 +132,8 @@ def _refuse_clearing(image: EfuseImage, f: Field, bits: int, have: int, waiting:
 
 def _compared(image: EfuseImage, f: Field, bits: int) -> str:
     """Tell what a chip holds and what was asked for; nothing of what may be a key."""
-    keys = f.codec == "keyblock" or (f.codec != CUSTOM_MAC and layout_of(image.chip).blocks[f.block].for_keys)
+    in_key_block = f.codec is not Codec.CUSTOM_MAC and layout_of(image.chip).blocks[f.block].for_keys
+    keys = f.codec is Codec.KEYBLOCK or in_key_block
     if keys or f.width > _SHOWN_BITS or bits >> f.width:
         return ""
     return f": this chip holds {get(image, f)}, and {get(image, f, bits)} was asked for"

@@ -96,7 +96,7 @@ def _gain(block: Block, gained: int, errors: int) -> str:
 
 def _errors(image: EfuseImage, index: int) -> int:
     """Coding errors of one block; the classic controller has one report for all, which tells nothing here."""
-    if image.chip.coding != "rs":
+    if not image.chip.controller.reports_each_block:
         return 0
     status = image.status.get(index, GOOD)
     return max(status.errors, int(status.fail))

@@ -17,7 +17,7 @@ from enum import Enum
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from parburn.chips.model import Block, Chip, Field
+from parburn.chips.model import Block, Chip, Codec, Field
 from parburn.efuse import values
 from parburn.efuse.image import EfuseImage
 from parburn.errors import UsageError
@@ -136,7 +136,7 @@ def rules_of(chip: Chip, declared: Declared) -> ValueRules:
         if len(places) == len(parts):
             unique.append((text, places))
     same = [place for name in declared.same if (place := place_named(chip, name)) is not None]
-    macs = sorted({place for place, f in fields if f.codec == values.CUSTOM_MAC})
+    macs = sorted({place for place, f in fields if f.codec is Codec.CUSTOM_MAC})
     sizes = ",".join(f"{block.index}:{32 * block.words}" for block in chip.blocks[1:])
     return ValueRules(
         chip=chip,
@@ -156,7 +156,7 @@ def _value_fields(chip: Chip) -> tuple[tuple[Place, Field], ...]:
     return tuple(
         (Place(f.block, f.start, f.bits), f)
         for f in chip.fields
-        if f.start is not None and (f.custom or f.codec == values.CUSTOM_MAC)
+        if f.start is not None and (f.custom or f.codec is Codec.CUSTOM_MAC)
     )
 
 
@@ -182,7 +182,7 @@ def _is_for_data(chip: Chip, block: Block) -> bool:
     inside = [f for f in chip.fields if f.block == block.index and f.start is not None and not f.custom]
     if block.index == 0:
         return False
-    if any(f.codec == values.CUSTOM_MAC for f in inside):
+    if any(f.codec is Codec.CUSTOM_MAC for f in inside):
         return True
     return not block.for_keys and all(f.name in block.names for f in inside)
 
@@ -218,7 +218,7 @@ def check_declared(declared: Declared, chips: Iterable[Chip]) -> None:
             )
     for name in declared.same:
         for chip in chips:
-            if any(f.codec == values.CUSTOM_MAC for f in chip.field_by_name.get(name, ())):
+            if any(f.codec is Codec.CUSTOM_MAC for f in chip.field_by_name.get(name, ())):
                 raise UsageError(
                     f"--same {name}: a custom MAC address is never the same on two chips",
                     hint="Give each index its own MAC address. Nothing was burned.",
@@ -227,7 +227,7 @@ def check_declared(declared: Declared, chips: Iterable[Chip]) -> None:
 
 def is_value(f: Field) -> bool:
     """Whether a field that a command writes is a range of its own to look at."""
-    return f.custom or f.codec == values.CUSTOM_MAC
+    return f.custom or f.codec is Codec.CUSTOM_MAC
 
 
 def take_of(rules: ValueRules, places: tuple[Place, ...], kind: Kind = Kind.FIELD) -> Take:
@@ -278,7 +278,7 @@ def _of_one(after: EfuseImage, one: Written, rules: ValueRules) -> Iterator[User
     for place, f in inside:
         named = one.kind is Kind.FIELD and place == one.place
         parts = one.kind is not Kind.FIELD and not any(p.within(place) and p != place for p, _ in inside)
-        if named or ((parts or f.codec == values.CUSTOM_MAC) and _stands(after, place, f)):
+        if named or ((parts or f.codec is Codec.CUSTOM_MAC) and _stands(after, place, f)):
             yield _of_field(after, place, f, rules)
     if one.kind is Kind.DATA and _left(after, one.place, rules):
         yield _value(after, _name_of(rules.chip, one.place), (one.place,), rules, Kind.DATA)
@@ -320,7 +320,7 @@ def _left(after: EfuseImage, place: Place, rules: ValueRules) -> int:
     for one, f in rules.fields:
         if one.block == place.block and _stands(after, one, f):
             bits &= ~one.mask
-            if f.codec == values.CUSTOM_MAC:
+            if f.codec is Codec.CUSTOM_MAC:
                 bits &= ~_beside_the_mac(rules.chip, place.block)
     return bits
 
@@ -346,7 +346,7 @@ def _of_numbers(after: EfuseImage, written: Collection[Written], rules: ValueRul
 
 def _of_field(image: EfuseImage, place: Place, f: Field, rules: ValueRules) -> UserValue:
     value = _value(image, f.name, (place,), rules, Kind.FIELD)
-    is_mac = f.codec == values.CUSTOM_MAC
+    is_mac = f.codec is Codec.CUSTOM_MAC
     text = shown(image, f, value.bits, rules)
     return value._replace(
         take=Take.OWN if is_mac else value.take, shown=text, of_table=text != NOT_SHOWN, is_mac=is_mac

@@ -16,7 +16,7 @@ import binascii
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from parburn.chips.model import Chip, Field
+from parburn.chips.model import Chip, Codec, Field, FieldKind
 from parburn.efuse.image import GOOD, EfuseImage
 from parburn.efuse.staged import StagedBurns
 from parburn.errors import BadValue
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 Value = str | int | float | bool
 Text = str | int | bytes | bool | None
 
-COUNTERS = ("bitcount", "count")  # fields that are burned bit by bit
-FACTORY_CODECS = frozenset({"mac", "mac_eui64", "vref"})
-CUSTOM_MAC = "custom_mac"
+COUNTERS = (Codec.BITCOUNT, Codec.COUNT)  # fields that are burned bit by bit
+FACTORY_CODECS = frozenset({Codec.MAC, Codec.MAC_EUI64, Codec.VREF})
 
 _ADC_TP_STEP = 4
 _ADC_TP_OFFSETS = {"ADC1_TP_LOW": 278, "ADC2_TP_LOW": 421, "ADC1_TP_HIGH": 3265, "ADC2_TP_HIGH": 3406}
@@ -49,7 +48,7 @@ def crc8(mac: bytes) -> int:
 
 def is_fixed(f: Field) -> bool:
     """Tell whether a field cannot be asked for: written in the factory, or only computed from others."""
-    if f.codec in FACTORY_CODECS or f.codec == "composed":
+    if f.codec in FACTORY_CODECS or f.codec is Codec.COMPOSED:
         return True
     return f.start is None and any(source.field is None for source in f.sources)
 
@@ -80,11 +79,11 @@ def get_raw(image: EfuseImage, f: Field, bits: int | None = None) -> int | bool 
     """
     if bits is None:
         bits = image.field_bits(f)
-    if f.kind == "bool":
+    if f.kind is FieldKind.BOOL:
         return bool(bits)
-    if f.kind == "bytes":
+    if f.kind is FieldKind.BYTES:
         # A composed EUI-64 reads back turned round; scripts compare that, so it stays.
-        return bits.to_bytes(f.bits // 8, "little" if f.codec == "mac_eui64" else "big")
+        return bits.to_bytes(f.bits // 8, "little" if f.codec is Codec.MAC_EUI64 else "big")
     return bits & ((1 << f.bits) - 1)
 
 
@@ -104,9 +103,9 @@ def block_bitstring(bits: int, length: int) -> BitStream:
 
 
 def _plain(f: Field, bits: int) -> Value:
-    if f.kind == "bool":
+    if f.kind is FieldKind.BOOL:
         return bool(bits)
-    return bits.to_bytes(f.bits // 8, "little").hex(" ") if f.kind == "bytes" else bits
+    return bits.to_bytes(f.bits // 8, "little").hex(" ") if f.kind is FieldKind.BYTES else bits
 
 
 def crc_field_of(chip: Chip, f: Field) -> Field | None:
@@ -116,7 +115,7 @@ def crc_field_of(chip: Chip, f: Field) -> Field | None:
 
 
 def _mac(image: EfuseImage, f: Field, bits: int) -> Value:
-    mac = bits.to_bytes(f.bits // 8, "little" if f.codec == CUSTOM_MAC else "big")
+    mac = bits.to_bytes(f.bits // 8, "little" if f.codec is Codec.CUSTOM_MAC else "big")
     crc_field = crc_field_of(image.chip, f)
     if crc_field is not None:
         stored, right = image.field_bits(crc_field), crc8(mac)
@@ -151,15 +150,15 @@ def _temperature(image: EfuseImage, f: Field, bits: int) -> Value:
     return (-1 if bits & sign else 1) * (bits & (sign - 1)) * 0.1
 
 
-_SHOWN: dict[str, Callable[[EfuseImage, Field, int], Value]] = {
-    "mac": _mac,
-    "mac_eui64": _mac,
-    CUSTOM_MAC: _mac,
-    "keypurpose": _key_purpose,
-    "spipin": _spi_pin,
-    "vref": _vref,
-    "adc_tp": _adc_two_point,
-    "temp_sensor": _temperature,
+_SHOWN: dict[Codec, Callable[[EfuseImage, Field, int], Value]] = {
+    Codec.MAC: _mac,
+    Codec.MAC_EUI64: _mac,
+    Codec.CUSTOM_MAC: _mac,
+    Codec.KEYPURPOSE: _key_purpose,
+    Codec.SPIPIN: _spi_pin,
+    Codec.VREF: _vref,
+    Codec.ADC_TP: _adc_two_point,
+    Codec.TEMP_SENSOR: _temperature,
 }
 
 
@@ -195,28 +194,28 @@ def parse(image: EfuseImage, staged: StagedBurns, f: Field, text: Text) -> int:
     """
     if is_fixed(f):
         raise BadValue(f"{f.name} cannot be burned: it is written in the factory or computed from others")
-    if f.codec == CUSTOM_MAC:
+    if f.codec is Codec.CUSTOM_MAC:
         if isinstance(text, int):
             raise BadValue(f"{f.name} takes a MAC address, not a number")
         return int.from_bytes(custom_mac_bytes(image.chip, text), "little")
-    if f.codec == "keypurpose":
+    if f.codec is Codec.KEYPURPOSE:
         return purpose_code(image.chip, f, text)
-    if f.kind == "bytes":
+    if f.kind is FieldKind.BYTES:
         return _parse_bytes(f, text)
-    if f.kind == "bool":
+    if f.kind is FieldKind.BOOL:
         if text is not None and _number(f, text) != 1:
             raise BadValue(f"{f.name} is a single bit, which can only be burned to 1")
         return 1
     if text is None and f.codec in COUNTERS:
         return _fitting(f, _next_bit(image.field_bits(f)))
-    if f.codec == "bitcount":
+    if f.codec is Codec.BITCOUNT:
         return _fitting(f, _number(f, text))
     if text is None:
         raise BadValue(f"{f.name} needs a value", hint=f"burn_efuse {f.name} VALUE")
     number = _number(f, text)
     if number == 0:
         raise BadValue(f"{f.name} cannot be burned to 0: burning only sets bits")
-    return _fitting(f, _pin_code(f, number) if f.codec == "spipin" else number)
+    return _fitting(f, _pin_code(f, number) if f.codec is Codec.SPIPIN else number)
 
 
 def bits_of(image: EfuseImage, f: Field, value: object) -> int:
@@ -229,9 +228,9 @@ def bits_of(image: EfuseImage, f: Field, value: object) -> int:
         if length != f.bits:
             raise BadValue(f"{f.name} has {f.bits} bits, the new value has {length}")
         return int(value.uint)
-    if f.codec == "keypurpose" and isinstance(value, (str, int)):
+    if f.codec is Codec.KEYPURPOSE and isinstance(value, (str, int)):
         return purpose_code(image.chip, f, value)
-    if f.kind == "bytes":
+    if f.kind is FieldKind.BYTES:
         if value == 0 and isinstance(value, int):
             return 0
         return _parse_bytes(f, value if isinstance(value, (str, bytes)) else None)

@@ -44,7 +44,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 
-from parburn.chips.model import Block, Chip, RegisterWrite, merged_writes
+from parburn.chips.model import Block, Chip, ControllerKind, RegisterWrite, merged_writes
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import BurnStep
 from parburn.errors import BoardSwapped, ControllerStuck, GarbledAnswer, StagingMismatch
@@ -164,7 +164,7 @@ class Controller:
             index: join_words([reading[a] for a in self.chip.read_registers[index]]) for index in set(blocks)
         }
         image = base.with_blocks(bits, status, block0_errors)
-        if self.chip.coding == "rs":
+        if self.chip.scheme_field is None:
             return image
         # Under 3/4 coding the last words of a block hold no data.
         return image.with_blocks({n: bits[n] & ((1 << image.block_bits(n)) - 1) for n in bits})
@@ -378,4 +378,7 @@ class ClassicController(Controller):
         return status, 0
 
 
-CONTROLLERS: Mapping[str, type[Controller]] = {"classic": ClassicController, "pgm": PgmController}
+CONTROLLERS: Mapping[ControllerKind, type[Controller]] = {
+    ControllerKind.CLASSIC: ClassicController,
+    ControllerKind.PGM: PgmController,
+}

@@ -117,7 +117,7 @@ def _to_be_asked_again(security: SecurityInfo | None, magic: int | None, wanted:
     by_magic = None if magic is None else find_chip(magic=magic)
     if security is None:  # only the classic ROM has no such command
         chip = by_magic
-        odd = by_magic is None or by_magic.controller != "classic"
+        odd = by_magic is None or by_magic.controller.has_security_info
     else:
         chip = by_magic if security.chip_id is None else find_chip(chip_id=security.chip_id)
         odd = security.secure_download or chip is None

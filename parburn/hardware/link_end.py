@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from parburn.chips.model import LinkEndKind
 from parburn.efuse.image import EfuseImage
-from parburn.efuse.plan import BurnPlan, BurnStep
+from parburn.efuse.plan import BurnPlan, BurnStep, EndsLink
 from parburn.errors import CommandRefused, LinkError, PortGone, VerifyFailed
 from parburn.hardware.controller import Controller
 from parburn.hardware.hooks import CommitHooks
@@ -67,7 +68,7 @@ async def _no_download(
 
 Ending = Callable[[BurnStep, Controller, EfuseImage, CommitHooks], Awaitable[tuple[str, ...]]]
 
-ENDINGS: dict[str, Ending] = {
-    "secure-download": _secure_download,
-    "no-download": _no_download,
+ENDINGS: dict[EndsLink, Ending] = {
+    LinkEndKind.SECURE_DOWNLOAD: _secure_download,
+    LinkEndKind.NO_DOWNLOAD: _no_download,
 }

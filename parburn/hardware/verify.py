@@ -65,7 +65,7 @@ def shown_by(step: BurnStep, before: EfuseImage) -> tuple[int, ...]:
     What the step hides is not read: RD_DIS, which hides it, is.
     """
     burned = {write.block.index for write in step.writes}
-    if 0 not in burned or before.chip.coding == "rs":  # which is one for all blocks, whatever BLOCK0 holds
+    if 0 not in burned or before.chip.scheme_field is None:  # whose coding is one, whatever BLOCK0 holds
         return tuple(sorted(burned))
     after = BurnPlan(before.chip, (step,)).apply(before)
     known = before.with_blocks({0: after.block(0)}).as_shown()

@@ -7,7 +7,7 @@ bits somebody must vouch for them.
 
 from __future__ import annotations
 
-from parburn.chips.model import Chip
+from parburn.chips.model import Chip, Codec
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
 from parburn.efuse.user_values import values_found, values_of
@@ -33,9 +33,10 @@ def blank_of(image: EfuseImage) -> EfuseImage:
     chip = image.chip
     kept = 0
     for one in chip.fields:
-        if one.block == 0 and one.start is not None and (one.category in FACTORY or one.name == chip.coding):
+        is_kept = one.category in FACTORY or one.name == chip.coding_field
+        if one.block == 0 and one.start is not None and is_kept:
             kept |= one.mask
-    custom = {one.block for one in chip.fields if one.custom or one.codec == "custom_mac"}
+    custom = {one.block for one in chip.fields if one.custom or one.codec is Codec.CUSTOM_MAC}
     blocks = {}
     for block in chip.blocks:
         if block.index == 0:

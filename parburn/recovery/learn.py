@@ -159,8 +159,8 @@ def _blank(chip: Chip, unit: UnknownUnit) -> EfuseImage | None:
     What fits into a block, and so what a script burns, depends on the scheme.
     """
     blocks = {block.index: 0 for block in chip.blocks}
-    if chip.coding in chip.field_by_name:
-        (scheme,) = chip.field_by_name[chip.coding]
+    scheme = chip.scheme_field
+    if scheme is not None:
         records = [text for text in (*unit.images_before, unit.image_passed) if text]
         held = [json.loads(text)["blocks"].get(str(scheme.block), "") for text in records]
         if not any(held):

@@ -11,6 +11,7 @@ import hmac
 import json
 from collections.abc import Collection, Iterable
 
+from parburn.chips.model import Codec
 from parburn.efuse import values
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
@@ -21,7 +22,7 @@ from parburn.ledger.base import RangeValue, UserRecord
 
 DIGEST_MARK = "hmac:"
 EARLIER = "earlier"
-KNOWN_CONTENT = ("custom_mac", "adc_tp")  # codecs of what stands in blocks that take keys too
+KNOWN_CONTENT = (Codec.CUSTOM_MAC, Codec.ADC_TP)  # codecs of what stands in blocks that take keys too
 
 
 def _digest(key: bytes, index: int, bits: int) -> str:
@@ -43,9 +44,9 @@ def _may_hold_a_key(image: EfuseImage, index: int) -> bool:
         and one.codec in KNOWN_CONTENT  # conditions of others may look at blocks that nobody has read
         and image.is_shown(one)
     ]
-    if any(one.codec == "custom_mac" and str(values.get(image, one)).endswith("OK)") for one in shown):
+    if any(one.codec is Codec.CUSTOM_MAC and str(values.get(image, one)).endswith("OK)") for one in shown):
         return False
-    return not any(one.codec == "adc_tp" for one in shown)
+    return not any(one.codec is Codec.ADC_TP for one in shown)
 
 
 def image_record(image: EfuseImage, key: bytes, indexes: Collection[int]) -> str:

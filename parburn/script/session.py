@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from parburn.chips.model import Block, Chip, Field, RegisterWrite
+from parburn.chips.model import Block, Chip, Codec, Field, RegisterWrite
 from parburn.config.records import ConfigFiles
-from parburn.efuse import values
 from parburn.efuse.image import BlockNotRead, EfuseImage
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.user_values import (
@@ -150,7 +149,7 @@ class Draft:
         if is_value(one):
             self._refuse_other(one, bits)
             self.wrote(Kind.FIELD, one.name, one.block, one.start, one.bits)
-        elif one.codec == "keyblock" or one.name in self.chip.blocks[one.block].names:
+        elif one.codec is Codec.KEYBLOCK or one.name in self.chip.blocks[one.block].names:
             self.wrote(Kind.DATA, one.name, one.block, one.start, one.bits)
 
     def _refuse_other(self, one: Field, bits: int) -> None:
@@ -163,7 +162,7 @@ class Draft:
         place = Place(one.block, one.start or 0, one.bits)
         if any(before.place == place for before in session.written):
             return  # the script's own, burned before
-        if one.codec != values.CUSTOM_MAC and take_of(rules, (place,)) is Take.SAME:
+        if one.codec is not Codec.CUSTOM_MAC and take_of(rules, (place,)) is Take.SAME:
             return
         there, asked = (shown(self.image, one, value, rules) for value in (have, bits))
         index = "" if session.facts.index is None else f" for index {session.facts.index}"

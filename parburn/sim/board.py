@@ -11,7 +11,7 @@ import math
 import struct
 from collections.abc import Callable, Mapping
 
-from parburn.chips.model import Chip
+from parburn.chips.model import Chip, LinkEndKind
 from parburn.sim.efuse_controller import BurnRecord, EfuseController
 from parburn.sim.efuse_memory import EfuseMemory
 from parburn.sim.fault import Fault, Faults, Swapped, Unplugged
@@ -89,14 +89,16 @@ class Board:
         self._believe_crystal()
         self.controller.reset()
         self.mode = self.controller.link_state
-        if self.mode == "next-reset":
-            self.mode = "no-download"
-        self.loader = RomLoader(self, secure_download=self.mode == "secure-download")
+        if self.mode is LinkEndKind.NEXT_RESET:
+            self.mode = LinkEndKind.NO_DOWNLOAD
+        self.loader = RomLoader(self, secure_download=self.mode is LinkEndKind.SECURE_DOWNLOAD)
         self.baud, self._synced = FIRST_BAUD, False
         self._set_divider()
         self._busy_until = self._deaf_until = now + BOOT_S
         self._was_busy = True
-        self._loop_at = now + RESET_LOOP_S if self.mode == "no-download" and self.memory.pgm else math.inf
+        self._loop_at = (
+            now + RESET_LOOP_S if self.mode is LinkEndKind.NO_DOWNLOAD and self.memory.pgm else math.inf
+        )
         self.to_chip.clear()
         self.send(self._boot_log(), now)
 
@@ -117,7 +119,7 @@ class Board:
         self._late_s = 0.0
 
     def _boot_log(self) -> bytes:
-        what = "no download mode" if self.mode == "no-download" else "waiting for download"
+        what = "no download mode" if self.mode is LinkEndKind.NO_DOWNLOAD else "waiting for download"
         return (
             f"ROM of {self.chip.title} (simulated)\r\nrst:0x1 (POWERON),boot:download\r\n{what}\r\n".encode()
         )
@@ -217,7 +219,7 @@ class Board:
                 self.loader.slip.lose_tail(kept)
                 return
         try:
-            if self.mode == "no-download":
+            if self.mode is LinkEndKind.NO_DOWNLOAD:
                 return
             if self.faults and self.faults.reboots(self.packets):
                 raise ChipResetError(now)

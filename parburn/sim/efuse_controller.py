@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from parburn.chips.model import Chip
+from parburn.chips.model import Chip, LinkEndKind
 from parburn.sim.efuse_memory import EfuseMemory, Reading
 from parburn.sim.fault import Fault
 from parburn.sim.registers import Registers
@@ -26,7 +26,7 @@ from parburn.sim.registers import Registers
 READ, PROGRAM = 1, 2
 OP_READ, OP_PROGRAM = 0x5AA5, 0x5A5A
 BLOCK_SHIFT, BLOCK_MASK = 2, 0xF
-_RANK = {"open": 0, "next-reset": 0, "secure-download": 1, "no-download": 2}
+_HARDEST_FIRST = tuple(LinkEndKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class EfuseController:
         self.programs = 0
         self.shows_idle_once = self.pgm  # a fault of the silicon, and its field that keeps its value: both
         self.keeps_block_number = self.pgm  # can be switched off, since emulators do not have them
-        self.link_state = "open"
+        self.link_state: LinkEndKind | None = None  # None: the link is open
         self.browned_out = False
         self._cmd, self._conf = self.chip.registers["CMD"], self.chip.registers["CONF"]
         self._operation = 0
@@ -89,7 +89,7 @@ class EfuseController:
                 words[block.read_address + 4 * n] = seen >> (32 * n) & 0xFFFFFFFF
         words.update(self._error_words(readings))
         states = [end.kind for end in self.chip.link_ends if memory.field_bits(end.field)]
-        self.link_state = max(states, key=_RANK.__getitem__, default="open")
+        self.link_state = min(states, key=_HARDEST_FIRST.index, default=None)
 
     def _error_words(self, readings: dict[int, Reading]) -> dict[int, int]:
         words = dict.fromkeys((*self.chip.error_registers, *self.chip.block0_errors), 0)

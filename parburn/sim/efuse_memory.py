@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from parburn.chips.model import Block, Chip, Field
+from parburn.chips.model import Block, Chip, ControllerKind, Field
 from parburn.sim import codes
 
 COPIES = 4
@@ -42,7 +42,7 @@ class EfuseMemory:
 
     def __init__(self, chip: Chip, cells: Mapping[int, int] | None = None) -> None:
         self.chip = chip
-        self.pgm = chip.controller == "pgm"
+        self.pgm = chip.controller is ControllerKind.PGM
         self.cells = {block.index: 0 for block in chip.blocks} | dict(cells or {})
         placed = [f for f in chip.fields if f.block == 0 and f.start is not None]
         self._write_protected = [(f.wr_dis, f.mask) for f in placed if f.wr_dis is not None]
@@ -71,7 +71,7 @@ class EfuseMemory:
         if self.pgm:
             data, errors, fail = codes.rs_decode(cells.to_bytes(RS_BITS // 8, "little"))
             return Reading(int.from_bytes(data, "little") & block.mask, errors, fail)
-        scheme = self.field_bits(self.chip.coding)
+        scheme = self.field_bits(self.chip.coding_field or "")
         if scheme == THREE_QUARTERS:
             data, warnings = codes.three_quarters_decode(cells.to_bytes(4 * block.words, "little"))
             return Reading(int.from_bytes(data, "little"), warnings)
@@ -140,7 +140,7 @@ class EfuseMemory:
         elif self.pgm:
             data = bits.to_bytes(codes.DATA_BYTES, "little")
             self.cells[index] = int.from_bytes(data + codes.rs_check_bytes(data), "little")
-        elif self.field_bits(self.chip.coding) == THREE_QUARTERS:
+        elif self.field_bits(self.chip.coding_field or "") == THREE_QUARTERS:
             data = (bits & (1 << 192) - 1).to_bytes(24, "little")
             self.cells[index] = int.from_bytes(codes.three_quarters_encode(data), "little")
         else:

@@ -11,7 +11,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from parburn.chips.model import Chip, Field
+from parburn.chips.model import Chip, Codec, ControllerKind, Field
 from parburn.chips.registry import chip_named
 from parburn.errors import UsageError
 from parburn.sim.efuse_memory import EfuseMemory
@@ -19,7 +19,7 @@ from parburn.sim.registers import MAGIC_ADDRESS, clkdiv_address
 
 OUIS = ("240ac4", "30aea4", "7cdfa1", "84f703", "348518", "ecda3b", "a0764e", "f412fa")  # all unicast
 CODINGS = {"none": 0, "3/4": 1, "repeat": 2}
-DEFAULT_REVISION = {"classic": (3, 0), "pgm": (0, 2)}
+DEFAULT_REVISION = {ControllerKind.CLASSIC: (3, 0), ControllerKind.PGM: (0, 2)}
 CLOCK_CODE = 51  # what the factory measures of the clock against which a ROM counts its crystal's cycles
 DATE_REGISTER = 0x16042000  # what a register that lends a bit to the revision holds besides it
 
@@ -117,17 +117,17 @@ def set_composed(made: Product, composed: Field, value: int, *, registers_only: 
 
 def _set_coding(made: Product, text: str) -> None:
     code = CODINGS.get(text.lower())
-    if code is None or (code and made.chip.controller != "classic"):
+    if code is None or (code and made.chip.coding_field is None):
         raise UsageError(f"{made.chip.title} cannot have the coding scheme {text!r}")
-    if code:
-        made.memory.preset_field(made.chip.coding, code)
+    if code and made.chip.coding_field is not None:
+        made.memory.preset_field(made.chip.coding_field, code)
 
 
 def set_mac_crc(made: Product) -> None:
     """Set the CRC that the classic chip keeps beside its MAC address."""
     mac = made.memory.field_bits(made.chip.mac_field).to_bytes(6, "big")
     for one in made.chip.fields:
-        if one.codec == "mac_crc":
+        if one.codec is Codec.MAC_CRC:
             made.memory.preset_field(one.name, mac_crc(mac))
 
 

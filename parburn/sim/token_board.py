@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from parburn.chips.model import Block, Chip
+from parburn.chips.model import Block, Chip, ControllerKind
 from parburn.chips.registry import chip_named
 from parburn.errors import UsageError
 from parburn.sim import codes
@@ -100,7 +100,7 @@ def _bits_of(block: Block, piece: str, chip: Chip) -> int:
     """A piece as bits. Of a block in 3/4 coding it has six words or all eight, of which six hold data."""
     data = _bytes_of(piece)
     sizes = {0, 4 * block.words}
-    if chip.controller == "classic" and block.index:
+    if chip.controller is ControllerKind.CLASSIC and block.index:
         sizes.add(3 * block.words)
     if len(data) not in sizes:
         raise _bad(f"{block.name} has {len(data)} bytes in it, not {4 * block.words}")
@@ -138,7 +138,7 @@ def _spoil(made: Product, errors: tuple[int, ...], rng: random.Random) -> Iterat
     words = dict(zip(made.chip.error_registers, errors, strict=False))
     if not any(words.values()):
         return
-    if made.chip.controller == "classic":
+    if made.chip.controller is ControllerKind.CLASSIC:
         _spoil_groups(made, words.get(made.chip.registers["DEC_STATUS"], 0))
         return
     _spoil_copies(made, words)

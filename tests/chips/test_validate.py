@@ -12,15 +12,19 @@ from parburn.chips import validate as checks
 from parburn.chips.model import (
     BlockErrors,
     Chip,
+    Codec,
     Condition,
+    ControllerKind,
     Crystal,
     KeyPurpose,
     LinkEnd,
+    LinkEndKind,
     RegisterWrite,
     Source,
 )
 from parburn.chips.registry import chip_named, chip_names
 from parburn.chips.validate import CHECKS, validate
+from parburn.coding import CodingScheme
 from parburn.errors import ChipDataError
 
 REVISIONS = (None, 0, 1, 99, 100, 101, 102, 199, 200, 299, 300, 301, 302)
@@ -53,9 +57,10 @@ def purpose(chip: Chip, **changes: Any) -> Chip:
     return replace(chip, key_purposes=(*chip.key_purposes, one))
 
 
+CUT_BY_TWAI = LinkEnd("DIS_TWAI", LinkEndKind.NO_DOWNLOAD)
 BREACHES: dict[str, Callable[[Chip], Chip]] = {
-    "controller_is_known": lambda c: replace(c, controller="other"),
-    "coding_is_known": lambda c: replace(c, coding="NONE"),
+    "controller_has_its_registers": lambda c: replace(c, registers={"CMD": 1}),
+    "coding_fits_the_controller": lambda c: replace(c, coding=CodingScheme.NONE),
     "blocks_are_numbered": lambda c: replace(c, blocks=c.blocks[1:]),
     "block_names_are_unique": lambda c: block(c, 2, aliases=("BLOCK1",)),
     "read_registers_of_blocks_are_apart": lambda c: block(c, 2, read_address=c.blocks[1].read_address + 4),
@@ -65,7 +70,7 @@ BREACHES: dict[str, Callable[[Chip], Chip]] = {
     "field_names_are_unique": lambda c: field(c, "DIS_TWAI", alt_names=("MAC",)),
     "fields_fit_into_their_blocks": lambda c: field(c, "DIS_TWAI", start=192),
     "fields_are_apart_or_inside": lambda c: field(c, "RD_DIS", start=31),
-    "codecs_and_categories_are_known": lambda c: field(c, "DIS_TWAI", codec="roman"),
+    "categories_are_known": lambda c: field(c, "DIS_TWAI", category="misc"),
     "composed_fields_have_sources": lambda c: field(c, "WAFER_VERSION_MINOR", sources=()),
     "sources_are_parts_of_fields": lambda c: field(
         c, "WAFER_VERSION_MINOR", sources=(Source(shift=0, field="WAFER_VERSION_MINOR"),)
@@ -76,7 +81,7 @@ BREACHES: dict[str, Callable[[Chip], Chip]] = {
     "key_purposes_name_fields": lambda c: purpose(c, target="NONE"),
     "key_blocks_have_purpose_fields": lambda c: block(c, 4, key_purpose="NONE"),
     "burned_last_is_in_block0": lambda c: replace(c, burned_last=("WR_DIS", "RD_DIS", "MAC")),
-    "link_ends_are_burned_last": lambda c: replace(c, link_ends=(LinkEnd("DIS_TWAI", "no-download"),)),
+    "link_ends_are_burned_last": lambda c: replace(c, link_ends=(CUT_BY_TWAI,)),
     "every_crystal_has_timing": lambda c: replace(c, crystal=Crystal(fixed_mhz=26)),
     "timing_writes_stay_in_the_controller": lambda c: replace(
         c, timing={40: (RegisterWrite(c.efuse_base + 0x1F4, 0x10000, 0xFFFF),)}
@@ -85,7 +90,7 @@ BREACHES: dict[str, Callable[[Chip], Chip]] = {
     "limits_of_the_line_are_sane": lambda c: replace(c, ring_bytes=8),
 }
 MORE: list[tuple[str, Callable[[Chip], Chip]]] = [
-    ("controller_is_known", lambda c: replace(c, registers={"CMD": 1})),
+    ("controller_has_its_registers", lambda c: replace(c, controller=ControllerKind.CLASSIC)),
     ("registers_are_addresses", lambda c: replace(c, registers={**c.registers, "CMD": 0x60008802})),
     ("every_crystal_has_timing", lambda c: replace(c, crystal=Crystal(clkdiv_address=0x60000014))),
     (
@@ -94,15 +99,14 @@ MORE: list[tuple[str, Callable[[Chip], Chip]]] = [
     ),
     ("every_crystal_has_timing", lambda c: replace(c, crystal=Crystal(40, rom_otherwise_mhz=40))),
     ("protection_bits_exist", lambda c: block(c, 4, rd_dis=(7,))),
-    ("codecs_and_categories_are_known", lambda c: field(c, "DIS_TWAI", category="misc")),
     ("composed_fields_have_sources", lambda c: field(c, "DIS_TWAI", start=None)),
-    ("coding_is_known", lambda c: replace(c, coding="WR_DIS")),
+    ("coding_fits_the_controller", lambda c: replace(c, coding_field="WR_DIS")),
     (
         "sources_are_parts_of_fields",
         lambda c: field(c, "WAFER_VERSION_MINOR", sources=(Source(0, None, 1, 31, 2),)),
     ),
-    ("codecs_fit_their_fields", lambda c: field(c, "DIS_TWAI", codec="custom_mac")),
-    ("codecs_fit_their_fields", lambda c: field(c, "TEMP_CALIB", codec="adc_tp")),
+    ("codecs_fit_their_fields", lambda c: field(c, "DIS_TWAI", codec=Codec.CUSTOM_MAC)),
+    ("codecs_fit_their_fields", lambda c: field(c, "TEMP_CALIB", codec=Codec.ADC_TP)),
     ("codecs_fit_their_fields", lambda c: replace(c, unique_id_field="MAC")),
     ("conditions_are_about_fields", lambda c: replace(c, conditions={})),
     ("key_purposes_are_sound", lambda c: purpose(c, code=16)),
@@ -114,7 +118,6 @@ MORE: list[tuple[str, Callable[[Chip], Chip]]] = [
     ("key_purposes_name_fields", lambda c: purpose(c, sets=("SPI_BOOT_CRYPT_CNT",))),
     ("key_purposes_name_fields", lambda c: purpose(c, without=("NONE",))),
     ("burned_last_is_in_block0", lambda c: replace(c, burned_last=("RD_DIS",))),
-    ("link_ends_are_burned_last", lambda c: replace(c, link_ends=(LinkEnd("DIS_DOWNLOAD_MODE", "boom"),))),
     ("named_fields_exist", lambda c: replace(c, revision_zero_when={"NONE": 0})),
     ("named_fields_exist", lambda c: replace(c, crystal=Crystal(40, rom_clock="NONE"))),
     ("named_fields_exist", lambda c: replace(c, crystal=Crystal(40, rom_clock="BLOCK_KEY0"))),
@@ -149,4 +152,4 @@ def test_an_impossible_condition_is_seen() -> None:
 def test_every_known_word_is_used() -> None:
     fields = [one for name in chip_names() for one in chip_named(name).fields]
     assert {one.category for one in fields} == checks.CATEGORIES - {"User"}
-    assert {one.codec for one in fields} == checks.CODECS
+    assert {one.codec for one in fields} == set(Codec)

@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -19,7 +19,7 @@ from parburn import __version__
 from parburn.cli.exit_code import RunFlags, exit_code
 from parburn.cli.main import main
 from parburn.cli.options import SimulatedGroup, job_from, simulated_groups
-from parburn.cli.parser import build_parser, index_range, parse
+from parburn.cli.parser import AFTER_MODES, BEFORE_MODES, build_parser, index_range, parse
 from parburn.errors import (
     BatchRefused,
     Interrupted,
@@ -30,7 +30,7 @@ from parburn.errors import (
     UsageError,
 )
 from parburn.events import DeviceReport, Result
-from parburn.job import Job
+from parburn.job import After, Before, Job
 
 ROOT = Path(__file__).parents[2]
 
@@ -525,3 +525,8 @@ def test_a_line_means_the_same_to_the_parser_that_was_made_for_it(line: str) -> 
             return ended.code
 
     assert read(build_parser(words)) == read(build_parser())
+
+
+def test_the_modes_of_the_command_line_are_those_of_a_job() -> None:
+    assert get_args(Before) == BEFORE_MODES
+    assert get_args(After) == AFTER_MODES

@@ -58,9 +58,9 @@ def random_words(chip: Chip, rng: random.Random, *, coding: int = 0) -> list[lis
                 for one in chip.field_by_name.get(name, ()):
                     bits &= ~one.mask
             if coding:
-                one = chip.field_by_name[chip.coding][0]
-                assert one.start is not None
-                bits |= coding << one.start
+                assert chip.scheme_field is not None
+                assert chip.scheme_field.start is not None
+                bits |= coding << chip.scheme_field.start
         elif coding:
             bits &= (1 << 192) - 1
         blocks.append([bits >> 32 * n & 0xFFFFFFFF for n in range(block.words)])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from parburn.coding import CodingScheme
 from parburn.sim.factory import Product
 from parburn.sim.token_board import read_token
 from tests.command import Outcome, parburn
@@ -238,7 +239,7 @@ def free_bit_of_block0(kind: Kind) -> int:
 
 def test_coding_errors_are_told_and_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    coded = [board for board in ALL if KINDS[board].chip.coding == "rs"]
+    coded = [board for board in ALL if KINDS[board].chip.coding is CodingScheme.RS]
     with every_kind(tmp_path, change=worn) as boards:
 
         def run(text: str) -> Outcome:

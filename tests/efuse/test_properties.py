@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from parburn.chips.model import Chip, Field
+from parburn.chips.model import Chip, Codec, Field
 from parburn.efuse import rules, staging, values
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
@@ -38,8 +38,8 @@ def images(draw: st.DrawFn, chip: Chip) -> EfuseImage:
     for block in chip.blocks:
         if draw(st.booleans()):
             image = image.with_blocks({block.index: draw(sparse(32 * block.words))})
-    if chip.coding != "rs":
-        f = chip.field_by_name[chip.coding][0]
+    f = chip.scheme_field
+    if f is not None:
         scheme = draw(st.sampled_from([0, 1, 3])) << (f.start or 0)
         image = image.with_blocks({0: image.block(0) & ~f.mask | scheme})
     fit = {b.index: image.block(b.index) & ((1 << image.block_bits(b.index)) - 1) for b in chip.blocks}
@@ -84,7 +84,7 @@ def requests(draw: st.DrawFn, chip: Chip, image: EfuseImage) -> StagedBurns:
 def scheme_value(image: EfuseImage) -> int:
     """The coding scheme's field, 0 where a chip has none."""
     chip = image.chip
-    return 0 if chip.coding == "rs" else image.field_bits(chip.field_by_name[chip.coding][0])
+    return 0 if chip.scheme_field is None else image.field_bits(chip.scheme_field)
 
 
 @st.composite
@@ -95,7 +95,7 @@ def memories(draw: st.DrawFn, chip: Chip) -> EfuseMemory:
         if draw(st.booleans()):
             memory.preset(block.index, draw(sparse(32 * block.words)) if block.index else 0)
     for f in draw(st.lists(st.sampled_from([f for f in chip.fields if f.start is not None]), max_size=6)):
-        if f.block == 0 and f.name != chip.coding:
+        if f.block == 0 and f.name != chip.coding_field:
             memory.preset_field(f.name, draw(sparse(f.bits)))
     return memory
 
@@ -199,13 +199,13 @@ def test_accepted_texts_round_trip(chip: Chip) -> None:
             shown = str(values.get(image, f, bits))
             if f.kind == "bool":
                 text = str(int(shown == "True"))
-            elif f.codec == values.CUSTOM_MAC:
+            elif f.codec is Codec.CUSTOM_MAC:
                 text = shown.split()[0]
             else:
                 text = shown.replace(" ", "") if f.kind == "bytes" else shown
             try:
                 parsed = values.parse(image, StagedBurns(), f, text)
             except EfuseError:
-                assert f.codec in ("keypurpose", values.CUSTOM_MAC), f"{f.name} refuses {text}"
+                assert f.codec in (Codec.KEYPURPOSE, Codec.CUSTOM_MAC), f"{f.name} refuses {text}"
                 continue
             assert values.get(image, f, parsed) == values.get(image, f, bits)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from parburn.coding import CodingScheme
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan, BurnStep, plan_burns, remaining
 from parburn.efuse.staging import StagedBurns, stage_custom_mac, stage_field, stage_key
@@ -160,7 +161,7 @@ Stage = Callable[[EfuseImage, StagedBurns], None]
 def identity_and_key(image: EfuseImage, staged: StagedBurns) -> None:
     """A custom MAC, a key with its locks, and one bit of BLOCK0: every kind of step."""
     stage_custom_mac(image, staged, CUSTOM_MAC)
-    if image.chip.coding == "rs":
+    if image.chip.coding is CodingScheme.RS:
         block, purpose = image.chip.block_by_name["BLOCK_KEY0"], "XTS_AES_128_KEY"
         stage_key(image, staged, block, KEY, purpose, write_protect=True, read_protect=True)
         stage_field(image, staged, image.field_named("DIS_DOWNLOAD_ICACHE"), 1)

@@ -12,6 +12,7 @@ import asyncio
 import pytest
 from anyio import create_task_group
 
+from parburn.coding import CodingScheme
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan, plan_burns
 from parburn.efuse.staging import StagedBurns, stage_custom_mac, stage_key
@@ -84,7 +85,7 @@ def test_a_26_mhz_crystal_gets_the_timing_it_needs() -> None:
 
 def key_alone(image: EfuseImage, staged: StagedBurns) -> None:
     """A key without locks: its block is the last that is staged."""
-    name, purpose = ("BLOCK_KEY0", "USER") if image.chip.coding == "rs" else ("BLOCK1", None)
+    name, purpose = ("BLOCK_KEY0", "USER") if image.chip.coding is CodingScheme.RS else ("BLOCK1", None)
     block = image.chip.block_by_name[name]
     key = KEY[: image.block_bits(block.index) // 8]
     stage_key(image, staged, block, key, purpose, write_protect=False, read_protect=False)

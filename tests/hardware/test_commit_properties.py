@@ -22,7 +22,7 @@ def used_board(kind: Kind, draw: st.DataObject) -> Board:
     coding = draw.draw(st.sampled_from(["none", "3/4"])) if kind.chip.controller == "classic" else "none"
     board = make_board(kind.chip_name, f"revision={major}.{minor}", f"coding={coding}")
     kept = {one.name for one in board.chip.identity_fields} | {*board.chip.link_end_by_field}
-    kept |= {board.chip.coding, *(name for name in board.chip.revision_fields if name)}
+    kept |= {board.chip.coding_field or "", *(name for name in board.chip.revision_fields if name)}
     places = [one for one in board.chip.fields if one.start is not None and one.block == 0]
     free = [one for one in places if one.name not in kept]
     for one in draw.draw(st.lists(st.sampled_from(free), max_size=4)):

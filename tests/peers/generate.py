@@ -122,7 +122,8 @@ class _Maker:
         self.fields = {
             name: row
             for name, row in source.fields.items()
-            if (source.link_ends or name not in source.chip.link_end_by_field) and name != source.chip.coding
+            if name != source.chip.coding_field
+            and (source.link_ends or name not in source.chip.link_end_by_field)
         }
         self.draw = draw
         classic = self.chip.controller == "classic"

@@ -78,5 +78,5 @@ def test_sequences_ask_for_all_that_a_chip_can_do(kind: Kind, tmp_path: Path) ->
         assert "--no-protect-key" in words
     else:
         assert words >= {"--no-write-protect", "--no-read-protect"}
-    fields = {name for name in source.fields if name != kind.chip.coding}
+    fields = {name for name in source.fields if name != kind.chip.coding_field}
     assert len(fields & words) > 0.9 * len(fields)

@@ -71,7 +71,7 @@ def _vary(kind: Kind, product: Product) -> None:
     """Another package, other features, and the revision as it is."""
     dice = random.Random(kind.name)
     memory = product.memory
-    kept = {name for name in kind.chip.revision_fields if name} | {kind.chip.coding}
+    kept = {name for name in kind.chip.revision_fields if name} | {kind.chip.coding_field}
     for name in dict.fromkeys(interesting_fields(kind.chip)):
         place = memory.field_place(name)
         if place and name not in kept and "VERSION_M" not in name:

@@ -185,7 +185,7 @@ class _Worker:
         return board
 
     def _new_board(self, gone: Board) -> Board:
-        coding = gone.chip.controller == "classic" and gone.memory.field_bits(gone.chip.coding)
+        coding = gone.memory.field_bits(gone.chip.coding_field or "")
         return self._make(Made(gone.chip.name, (("coding", "3/4"),) if coding else ()))
 
     def _say(self, **answer: object) -> None:

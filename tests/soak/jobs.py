@@ -156,14 +156,14 @@ class Expectation:
         mac = self._mac(index)
         user = int.from_bytes(mac, "little") << 8 | mac_crc(mac) | MAC_VERSION << 184
         memory.preset(3, user)
-        size = 24 if memory.field_bits(chip.coding) else 32
+        size = 24 if memory.field_bits(chip.coding_field or "") else 32
         memory.preset(1, int.from_bytes(key_of(index, size)[::-1], "little"))
         block = chip.block_by_name["BLOCK1"]
         assert block.wr_dis is not None
         set_bits(memory, "WR_DIS", 1 << block.wr_dis)
         set_bits(memory, "RD_DIS", 1 << block.rd_dis[0])
         if self.work.hidden_coding:
-            for bit in chip.field_by_name[chip.coding][0].rd_dis:
+            for bit in chip.scheme_field.rd_dis if chip.scheme_field else ():
                 set_bits(memory, "RD_DIS", 1 << bit)
         set_bits(memory, "FLASH_CRYPT_CNT", 1)
         if station_two:

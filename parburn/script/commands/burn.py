@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from parburn.chips.model import Block, Field
+from parburn.chips.model import Block, Codec, Field
 from parburn.efuse import rules, staging, values
 from parburn.efuse.user_values import Kind
 from parburn.errors import BadValue, EfuseError, UnknownName
@@ -36,7 +36,7 @@ def stage_value(draft: Draft, one: Field, bits: int) -> None:
     before = values.get(draft.image, one)
     if not staging.stage_field(draft.image, draft.staged, one, bits):
         draft.say(f"{one.name}: nothing to do, this is burned or staged already")
-    elif one.codec == "keyblock":
+    elif one.codec is Codec.KEYBLOCK:
         draft.say(f"{one.name}: new bytes are staged")
     else:
         draft.say(f"{one.name}: {before} -> {values.get(draft.image, one, bits)}")

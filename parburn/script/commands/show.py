@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from parburn.chips.model import Block, Field
+from parburn.chips.model import Block, Codec, Field, FieldKind
 from parburn.efuse import values
 from parburn.efuse.image import GOOD, EfuseImage
 from parburn.errors import BadValue, EfuseError
@@ -100,7 +100,7 @@ def has_error(image: EfuseImage, one: Field) -> bool:
 
 def _is_secret(image: EfuseImage, one: Field) -> bool:
     """Whether the field is a key block that holds, by its purpose or use, a key that must not be read."""
-    if one.codec != "keyblock" or not image.field_bits(one):
+    if one.codec is not Codec.KEYBLOCK or not image.field_bits(one):
         return False
     block = next(block for block in image.chip.blocks if block.index == one.block)
     if not block.for_keys:
@@ -158,7 +158,7 @@ def _raw_hex(image: EfuseImage, one: Field) -> str:
 
 
 def _bits_text(image: EfuseImage, one: Field) -> str:
-    bits = int(values.get_raw(image, one)) if one.kind != "bytes" else 0
+    bits = int(values.get_raw(image, one)) if one.kind is not FieldKind.BYTES else 0
     return f"(0b{bits:0{one.bits}b})" if one.bits % 4 else f"(0x{bits:0{one.bits // 4}x})"
 
 
@@ -182,10 +182,10 @@ def _line(image: EfuseImage, one: Field, hide: bool) -> str:
     allowed = ("R" if image.is_readable(one) else "-") + "/" + ("W" if image.is_writeable(one) else "-")
     text = _value_text(image, one, hide)
     gap = "\n   " if len(text) > WIDE else ""
-    bits = "" if one.kind == "bytes" else " " + _bits_text(image, one)
+    bits = "" if one.kind is FieldKind.BYTES else " " + _bits_text(image, one)
     purpose = ""
     block = next((block for block in image.chip.blocks if block.index == one.block), None)
-    if one.codec == "keyblock" and block is not None and block.for_keys and block.key_purpose:
+    if one.codec is Codec.KEYBLOCK and block is not None and block.for_keys and block.key_purpose:
         use = image.field_named(block.key_purpose)
         purpose = f"\n   purpose: {values.get(image, use)}"
     return f"{name:<50} {one.description}{purpose}{gap} = {text} {allowed}{bits}"
@@ -249,7 +249,7 @@ def _block_line(draft: Draft, block: Block, *, words: bool) -> str:
 
 def _holds_secret(image: EfuseImage, block: Block) -> bool:
     return any(
-        one.block == block.index and one.codec == "keyblock" and _is_secret(image, one)
+        one.block == block.index and one.codec is Codec.KEYBLOCK and _is_secret(image, one)
         for one in image.fields()
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from parburn.chips.model import Block, Field
+from parburn.chips.model import Block, Codec, Field
 from parburn.coding import CodingScheme
 from parburn.efuse import staging, values
 from parburn.efuse.image import GOOD, BlockStatus
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bitstring import BitStream
 
 _SCHEME_NUMBERS = {CodingScheme.NONE: 0, CodingScheme.THREE_QUARTERS: 1, CodingScheme.RS: 4}
+# What the originals call a field's class, where they have another word for it than the chip's row.
+_CLASSES = {Codec.CUSTOM_MAC: "mac", Codec.MAC_CRC: "mac", Codec.CUSTOM_MAC_CRC: "mac"}
 
 
 class _Protected:
@@ -144,9 +146,7 @@ class FieldView(_Protected):
     @property
     def efuse_class(self) -> str:
         """Its kind, as the originals call it."""
-        return {"custom_mac": "mac", "mac_crc": "mac", "custom_mac_crc": "mac"}.get(
-            self._what.codec, self._what.codec
-        )
+        return _CLASSES.get(self._what.codec, self._what.codec.value)
 
     @property
     def dict_value(self) -> dict[int, str]:

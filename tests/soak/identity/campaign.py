@@ -595,7 +595,7 @@ class IdentityCampaign:
         product, known = self.people.product, {(u.chip, u.mac) for u in units_of(self.ledger) if u.spent}
         for board in self.checker.owners if product.serial == "flag" and not product.mac else ():
             memory = self.bench.memory(board)
-            coded = memory.pgm or memory.field_bits(memory.chip.coding)
+            coded = memory.pgm or memory.field_bits(memory.chip.coding_field or "")
             if self.checker.key(board) not in known and not coded:
                 self.aside.add(board)
 

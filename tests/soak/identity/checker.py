@@ -222,7 +222,7 @@ class IdentityChecker(Struck):
         if self.people.product.key != "saved":
             return b""
         memory = self.bench.memory(board)
-        short = not memory.pgm and memory.field_bits(memory.chip.coding)
+        short = not memory.pgm and memory.field_bits(memory.chip.coding_field or "")
         name = self.key(board)[1].replace(":", "") + (".24" if short else ".bin")
         path = self.people.folder / "saved" / name
         return path.read_bytes() if path.exists() else b""
@@ -482,7 +482,7 @@ class IdentityChecker(Struck):
             key = memory.reading(block.index).bits
             whole = board in self.owners and memory.cells[block.index] == self.cells(board)[block.index]
             if key and whole:
-                size = 24 if not memory.pgm and memory.field_bits(memory.chip.coding) else 32
+                size = 24 if not memory.pgm and memory.field_bits(memory.chip.coding_field or "") else 32
                 data = key.to_bytes(size, "little")
                 turned = product.hidden or not memory.pgm
                 yield "key", (data[::-1] if turned else data)[:24].hex()[:8]

@@ -217,7 +217,7 @@ class People:
         when it was burned, where that is not now; `first_part`: only the first station has burned it."""
         memory = EfuseMemory(chip, blank)
         memory.preset(USER, memory.reading(USER).bits | self.user_block(who, chip.controller, week))
-        size = 24 if not memory.pgm and memory.field_bits(chip.coding) else 32
+        size = 24 if not memory.pgm and memory.field_bits(chip.coding_field or "") else 32
         if first_part:
             return memory.cells
         own, shared = key_of(self.value_of(who, "key"), size), key_of(SHARED_KEY, size)
