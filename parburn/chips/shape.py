@@ -1,262 +1,247 @@
 """What may stand under each key of a chip's TOML row: its type and its size. Builds nothing.
 
-`check_row` runs before anything is made of a row, so that a value of the wrong type or size is refused with
-its key (`blocks[3][2]`) and never reaches arithmetic or an allocation. What the values mean to each other is
-the subject of `chips.validate`.
+`check_row` runs before anything is made of a row that is not one of ours. A value of the wrong type or size
+is refused with its key (`blocks[3][2]`) and never reaches arithmetic or an allocation. What the values mean
+to each other is the subject of `chips.validate`.
+
+Our own rows are checked by the tests: a run that needs no others does not import this module, since msgspec
+would make its start 6 % dearer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
 
 from parburn.chips.model import LinkEndKind
 
-Shape = Callable[[Any, str], None]  # (value, where it stands); raises WrongShape
-WORD = 0xFFFFFFFF
-NAME = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
-
-
-class WrongShape(ValueError):
-    """A value of the wrong type or size. The message names where it stands and what it must be."""
-
-
-def shown(value: object) -> str:
-    """A value for an error sentence: short, however large it is."""
-    if isinstance(value, int) and value.bit_length() > 128:
-        return f"a number of {value.bit_length()} bits"
-    if isinstance(value, dict | list):
-        return "a table" if isinstance(value, dict) else "a list"
-    text = repr(value[:41] if isinstance(value, str) else value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _refuse(value: object, at: str, wanted: str) -> None:
-    raise WrongShape(f"{at} must be {wanted}, not {shown(value)}")
-
-
-def number(low: int, high: int) -> Shape:
-    """An integer from `low` to `high`. True and false are none."""
-
-    def check(value: Any, at: str) -> None:
-        if type(value) is not int or not low <= value <= high:
-            _refuse(value, at, f"a number from {low} to {high:#x}" if high > 9999 else f"{low} to {high}")
-
-    return check
-
-
-def duration(value: Any, at: str) -> None:
-    """Milliseconds, more than none and no more than a minute."""
-    if type(value) not in (int, float) or not 0 < value <= 60_000:
-        _refuse(value, at, "milliseconds, more than 0 and at most 60000")
-
-
-def text(pattern: str, what: str) -> Shape:
-    """Text that the pattern fits as a whole."""
-    fits = re.compile(pattern, re.ASCII).fullmatch
-
-    def check(value: Any, at: str) -> None:
-        if not isinstance(value, str) or not fits(value):
-            _refuse(value, at, what)
-
-    return check
-
-
-def list_of(shape: Shape, longest: int, *, shortest: int = 0) -> Shape:
-    """A list whose elements are all alike."""
-
-    def check(value: Any, at: str) -> None:
-        if not isinstance(value, list):
-            _refuse(value, at, "a list")
-        if not shortest <= len(value) <= longest:
-            raise WrongShape(f"{at} must have {shortest} to {longest} elements, not {len(value)}")
-        for place, one in enumerate(value):
-            shape(one, f"{at}[{place}]")
-
-    return check
-
-
-def tuple_of(*shapes: Shape, optional: int = 0) -> Shape:
-    """A list with a place for each shape, of which the last `optional` may be missing."""
-
-    def check(value: Any, at: str) -> None:
-        least = len(shapes) - optional
-        if not isinstance(value, list) or not least <= len(value) <= len(shapes):
-            _refuse(value, at, f"a list of {least} to {len(shapes)} values")
-        for place, (shape, one) in enumerate(zip(shapes, value, strict=False)):
-            shape(one, f"{at}[{place}]")
-
-    return check
-
-
-def keyed(key: str, shape: Shape, *, longest: int = 64) -> Shape:
-    """A table from keys that the pattern fits to values that are all alike."""
-    fits = re.compile(key, re.ASCII).fullmatch
-
-    def check(value: Any, at: str) -> None:
-        if not isinstance(value, dict) or len(value) > longest:
-            _refuse(value, at, f"a table of at most {longest} keys")
-        for name, one in value.items():
-            if not fits(name):
-                raise WrongShape(f"{at} has a key {shown(name)}, which cannot stand there")
-            shape(one, f"{at}.{name}")
-
-    return check
-
-
-def numbered(shape: Shape) -> Shape:
-    """A table from numbers, as TOML has keys, to values that are all alike."""
-    return keyed(r"\d{1,5}", shape, longest=256)
-
-
-def table(known: Mapping[str, Shape], *, needed: str = "") -> Shape:
-    """A table of known keys; those in `needed` (with spaces between) must be there."""
-
-    def check(value: Any, at: str) -> None:
-        if not isinstance(value, dict):
-            _refuse(value, at, "a table")
-        if unknown := ", ".join(shown(key) for key in value.keys() - known.keys()):
-            raise WrongShape(f"unknown keys in {at}: {unknown}" if at else f"unknown keys: {unknown}")
-        for key in needed.split():
-            if key not in value:
-                raise WrongShape(f"{at}.{key} is missing" if at else f"{key} is missing")
-        for key, one in value.items():
-            known[key](one, f"{at}.{key}" if at else key)
-
-    return check
-
-
-def _condition(value: Any, at: str, depth: int = 0) -> None:
-    """A condition; `or_else` holds another one."""
-    if depth > 8:
-        raise WrongShape(f"{at}: conditions stand too deep in each other")
-    _CONDITION(value, at)
-    if "or_else" in value:
-        _condition(value["or_else"], f"{at}.or_else", depth + 1)
-
-
-def _anything(value: Any, at: str) -> None:
-    """Checked elsewhere."""
-
-
-WORDS = r"[^\x00-\x1f\x7f-\x9f]{0,200}"
-address = number(0, WORD)
-offset = number(0, 0xFFFF)  # of the eFuse controller
-field_value = number(0, WORD)
-name = text(NAME, "a name")
-words = text(WORDS, "a line of text")
-names = text(rf"(?:{NAME}(?: {NAME})*)?", "names with a space between")
-file_name = text(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", "the name of a file in the same folder")
-mhz = number(1, 1000)
-write = tuple_of(address, field_value, field_value, optional=1)
-
-_CONDITION = table(
-    {
-        "field": name,
-        "values": list_of(field_value, 64),
-        "at_least": field_value,
-        "or_else": _anything,
-    },
-    needed="field",
-)
-_FEATURE = table(
-    {
-        "fields": text(rf"{NAME}(?: {NAME}){{0,7}}", "names with a space between"),
-        "by_value": numbered(words),
-        "otherwise": words,
-        "detail": name,
-        "details": numbered(words),
-    },
-    needed="fields by_value",
-)
-_CRYSTAL = table(
-    {
-        "fixed_mhz": mhz,
-        "clkdiv_address": address,
-        "clkdiv_mask": number(1, WORD),
-        "prescale": number(1, 256),
-        "choices": list_of(mhz, 8, shortest=1),
-        "address": address,
-        "mask": field_value,
-        "shift": number(0, 31),
-        "by_value": numbered(mhz),
-        "rom_mhz": mhz,
-        "rom_address": address,
-        "rom_mask": number(1, WORD),
-        "rom_shift": number(0, 31),
-        "rom_clock": name,
-        "rom_rounds_from": number(0, 31),
-        "rom_otherwise_mhz": mhz,
-    }
-)
-_USB_JTAG = table(
-    {"buf_no": address, "value": field_value, "quiet": list_of(write, 64)},
-    needed="quiet",
-)
-_BLOCK = tuple_of(
-    name, names, offset, number(1, 16), number(-1, 31), list_of(number(0, 31), 2), names, offset, optional=1
-)
-_PURPOSE = rf"{NAME} -?\d{{1,3}}(?: [a-z-]{{1,20}}(?::{NAME}(?:\+{NAME}){{0,15}})?){{0,8}}"
-
-# Keys of a row that an overlay may replace too, and those that a row must have.
-KEYS: Mapping[str, Shape] = {
-    "title": text(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,39}", "a name of at most 40 characters"),
-    "controller": text("classic|pgm", "classic or pgm"),
-    "coding": text("none|rs", "none or rs"),
-    "coding_field": name,
-    "chip_ids": list_of(number(0, WORD), 16),
-    "magics": list_of(field_value, 16),
-    "efuse_base": number(1, WORD),
-    "registers": keyed(NAME, offset),
-    "blocks": list_of(_BLOCK, 16, shortest=1),
-    "block_errors": list_of(
-        tuple_of(number(0, 15), offset, number(0, 31), number(-1, 31), offset, optional=1), 16
-    ),
-    "block0_errors": list_of(offset, 32),
-    "error_registers": list_of(offset, 64),
-    "key_purposes": list_of(text(_PURPOSE, "NAME CODE and words"), 64),
-    "custom_purpose_bits": number(0, 6),
-    "burned_last": list_of(name, 32),
-    "link_ends": keyed(NAME, text("|".join(LinkEndKind), "a kind of link end")),
-    "rules": list_of(name, 16),
-    "flash_voltage": name,
-    "mac_field": name,
-    "unique_id_field": name,
-    "package_field": name,
-    "ring_bytes": number(0, 0xFFFF),
-    "entries_per_write": number(0, 0xFFFF),
-    "program_ms": duration,
-    "read_ms": duration,
-    "uart_clkdiv": address,
-    "dummy_register": address,
-    "mirrors": list_of(address, 4),
-    "extra_registers": list_of(address, 16),
-    "revision_fields": tuple_of(names, names),
-    "revision_zero_when": keyed(NAME, field_value),
-    "crystal": _CRYSTAL,
-    "features": list_of(words, 32),
-    "more_features": list_of(_FEATURE, 32),
-    "name_parts": list_of(_FEATURE, 32),
-    "packages": numbered(words),
-    "packages_when": keyed(r"[\w/.-]{1,64}", numbered(words)),
-    "unknown_package": words,
-    "conditions": keyed(r"[\w/.-]{1,64}", _condition),
-    "timing": numbered(list_of(write, 64)),
-    "usb_jtag": _USB_JTAG,
-    "watchdog_reset": list_of(write, 64),
-    "fields": file_name,
-    "more_fields": file_name,
+_WHERE = re.compile(r" - at (`key` in )?`\$\.?(.*)`\Z", re.DOTALL)
+_LARGEST = 0xFFFFFFFF
+_LONGEST = 200  # characters of a sentence of msgspec's, which repeats what it refuses
+_NAME = "[A-Za-z_][A-Za-z0-9_]{0,63}"
+_WORD = r" [a-z-]{1,20}(?::" + _NAME + r"(?:\+" + _NAME + r"){0,15})?"  # of a key purpose
+_A_NAME = rf"\A{_NAME}\Z"
+_NAMES = rf"\A(?:{_NAME}(?: {_NAME})*)?\Z"
+_SOME_NAMES = rf"\A{_NAME}(?: {_NAME}){{0,7}}\Z"
+_LINE = r"\A[^\x00-\x1f\x7f-\x9f]{0,200}\Z"
+_CONDITION = r"\A[A-Za-z0-9_/.-]{1,64}\Z"
+_NUMBER = r"\A[0-9]{1,5}\Z"
+_FILE = r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z"
+_PURPOSE = rf"\A{_NAME} -?[0-9]{{1,3}}(?:{_WORD}){{0,8}}\Z"
+_TITLE = r"\A[A-Za-z0-9][A-Za-z0-9 ._+-]{0,39}\Z"
+_MEANT = {
+    _A_NAME: "a name",
+    _NAMES: "names with a space between",
+    _SOME_NAMES: "names with a space between",
+    _LINE: "a line of text",
+    _CONDITION: "the name of a condition",
+    _NUMBER: "a number",
+    _FILE: "the name of a file in the same folder",
+    _PURPOSE: "NAME CODE and words",
+    _TITLE: "a name of at most 40 characters",
 }
-_REVISION = number(0, 99_999)
-_OVERLAY = table({**KEYS, "from": _REVISION, "until": _REVISION})
-_ROW = table(
-    {**KEYS, "overlay": list_of(_OVERLAY, 16)},
-    needed="title controller coding chip_ids magics efuse_base registers blocks error_registers burned_last"
-    " link_ends crystal timing",
-)
+
+Word = Annotated[int, Meta(ge=0, le=_LARGEST)]
+Address = Annotated[int, Meta(ge=1, le=_LARGEST)]
+Offset = Annotated[int, Meta(ge=0, le=0xFFFF)]  # of the eFuse controller
+Bit = Annotated[int, Meta(ge=0, le=31)]
+BitOrNone = Annotated[int, Meta(ge=-1, le=31)]  # -1: there is none
+Index = Annotated[int, Meta(ge=0, le=15)]
+Megahertz = Annotated[int, Meta(ge=1, le=1000)]
+Milliseconds = Annotated[float, Meta(gt=0, le=60_000)]
+Name = Annotated[str, Meta(pattern=_A_NAME)]
+Names = Annotated[str, Meta(pattern=_NAMES)]
+Words = Annotated[str, Meta(pattern=_LINE)]
+ConditionName = Annotated[str, Meta(pattern=_CONDITION)]
+NumberText = Annotated[str, Meta(pattern=_NUMBER)]  # as TOML has keys
+FileName = Annotated[str, Meta(pattern=_FILE)]
+Purpose = Annotated[str, Meta(pattern=_PURPOSE)]
+NumberedWords = Annotated[dict[NumberText, Words], Meta(max_length=256)]
+
+
+class Record(Struct, forbid_unknown_fields=True):
+    """A table of known keys; those without a default must be there."""
+
+
+class Places(Struct, array_like=True, forbid_unknown_fields=True):
+    """A list with a place for each value; those with a default may be missing at its end."""
+
+
+class Write(Places):
+    """A masked register write."""
+
+    address: Word
+    value: Word
+    mask: Word = _LARGEST
+
+
+Writes = Annotated[list[Write], Meta(max_length=64)]
+
+
+class Block(Places):
+    """A block of the chip; the classic controller's ends with the write offset."""
+
+    name: Name
+    aliases: Names
+    read: Offset
+    words: Annotated[int, Meta(ge=1, le=16)]
+    wr_dis: BitOrNone
+    rd_dis: Annotated[list[Bit], Meta(max_length=2)]
+    purpose: Names
+    write: Offset = 0
+
+
+class BlockError(Places):
+    """Where a block's error report stands."""
+
+    index: Index
+    register: Offset
+    shift: Bit
+    fail_bit: BitOrNone
+    fail_register: Offset = 0
+
+
+class LastCondition(Record):
+    """A condition that has no alternative."""
+
+    field: Name
+    values: Annotated[list[Word], Meta(max_length=64)] = []
+    at_least: Word = 0
+
+
+class Condition(LastCondition):
+    """A condition; `or_else` is another one."""
+
+    or_else: LastCondition | None = None
+
+
+class Feature(Record):
+    """A part of the chip's name or of its list of features."""
+
+    fields: Annotated[str, Meta(pattern=_SOME_NAMES)]
+    by_value: NumberedWords
+    otherwise: Words = ""
+    detail: Name = ""
+    details: NumberedWords = {}
+
+
+class Crystal(Record):
+    """See `chips.model.Crystal`."""
+
+    fixed_mhz: Megahertz = 1
+    clkdiv_address: Word = 0
+    clkdiv_mask: Address = 1
+    prescale: Annotated[int, Meta(ge=1, le=256)] = 1
+    choices: Annotated[list[Megahertz], Meta(min_length=1, max_length=8)] = []
+    address: Word = 0
+    mask: Word = 0
+    shift: Bit = 0
+    by_value: Annotated[dict[NumberText, Megahertz], Meta(max_length=256)] = {}
+    rom_mhz: Megahertz = 1
+    rom_address: Word = 0
+    rom_mask: Address = 1
+    rom_shift: Bit = 0
+    rom_clock: Name = ""
+    rom_rounds_from: Bit = 0
+    rom_otherwise_mhz: Megahertz = 1
+
+
+class UsbJtag(Record):
+    """See `chips.model.UsbJtag`."""
+
+    quiet: Writes
+    buf_no: Word = 0
+    value: Word = 0
+
+
+class Row(Record):
+    """A row, or what an overlay makes of it. The defaults say only that a key may be missing."""
+
+    title: Annotated[str, Meta(pattern=_TITLE)]
+    controller: Literal["classic", "pgm"]
+    coding: Literal["none", "rs"]
+    chip_ids: Annotated[list[Word], Meta(max_length=16)]
+    magics: Annotated[list[Word], Meta(max_length=16)]
+    efuse_base: Address
+    registers: Annotated[dict[Name, Offset], Meta(max_length=64)]
+    blocks: Annotated[list[Block], Meta(min_length=1, max_length=16)]
+    error_registers: Annotated[list[Offset], Meta(max_length=64)]
+    burned_last: Annotated[list[Name], Meta(max_length=32)]
+    link_ends: Annotated[dict[Name, LinkEndKind], Meta(max_length=64)]
+    crystal: Crystal
+    timing: Annotated[dict[NumberText, Writes], Meta(max_length=256)]
+    coding_field: Name = ""
+    block_errors: Annotated[list[BlockError], Meta(max_length=16)] = []
+    block0_errors: Annotated[list[Offset], Meta(max_length=32)] = []
+    key_purposes: Annotated[list[Purpose], Meta(max_length=64)] = []
+    custom_purpose_bits: Annotated[int, Meta(ge=0, le=6)] = 0
+    rules: Annotated[list[Name], Meta(max_length=16)] = []
+    flash_voltage: Name = ""
+    mac_field: Name = ""
+    unique_id_field: Name = ""
+    package_field: Name = ""
+    ring_bytes: Offset = 0
+    entries_per_write: Offset = 0
+    program_ms: Milliseconds = 1.0
+    read_ms: Milliseconds = 1.0
+    uart_clkdiv: Word = 0
+    dummy_register: Word = 0
+    mirrors: Annotated[list[Word], Meta(max_length=4)] = []
+    extra_registers: Annotated[list[Word], Meta(max_length=16)] = []
+    revision_fields: tuple[Names, Names] = ("", "")
+    revision_zero_when: Annotated[dict[Name, Word], Meta(max_length=64)] = {}
+    features: Annotated[list[Words], Meta(max_length=32)] = []
+    more_features: Annotated[list[Feature], Meta(max_length=32)] = []
+    name_parts: Annotated[list[Feature], Meta(max_length=32)] = []
+    packages: NumberedWords = {}
+    packages_when: Annotated[dict[ConditionName, NumberedWords], Meta(max_length=64)] = {}
+    unknown_package: Words = ""
+    conditions: Annotated[dict[ConditionName, Condition], Meta(max_length=64)] = {}
+    usb_jtag: UsbJtag | None = None
+    watchdog_reset: Writes = []
+    fields: FileName = ""
+    more_fields: FileName = ""
+
+
+class Overlay(Struct):
+    """For which revisions an overlay holds; its other keys are the row's."""
+
+    from_: Annotated[int, Meta(ge=0, le=99_999)] = msgspec.field(default=0, name="from")
+    until: Annotated[int, Meta(ge=0, le=99_999)] = 0
 
 
 def check_row(row: Mapping[str, Any]) -> None:
-    """Raise WrongShape, which names the key, for the first value of a wrong type or size."""
-    _ROW(row, "")
+    """Raise ValueError, which names the key, for the first value of a wrong type or size."""
+    plain = {key: value for key, value in row.items() if key != "overlay"}
+    _check(plain, Row, "")
+    overlays = row.get("overlay", [])
+    _check(overlays, Annotated[list[dict[Any, Any]], Meta(max_length=16)], "overlay")
+    for at, overlay in enumerate(overlays):
+        _check(overlay, Overlay, f"overlay[{at}]")
+        keys = {key: value for key, value in overlay.items() if key not in ("from", "until")}
+        _check(plain | keys, Row, f"overlay[{at}]")
+
+
+def _check(value: Any, shape: Any, at: str) -> None:
+    try:
+        msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise ValueError(_sentence(str(error), at)) from error
+
+
+def _sentence(text: str, at: str) -> str:
+    """msgspec's sentence with the key in front: `blocks[0][3]: Expected ...`."""
+    found = _WHERE.search(text)
+    what = text if found is None else text[: found.start()]
+    for pattern, meant in _MEANT.items():
+        what = what.replace(f"`str` matching regex {pattern!r}", meant)
+    if len(what) > _LONGEST:
+        what = f"{what[:_LONGEST]}..."
+    key = ".".join(part for part in (at, found[2] if found else "") if part)
+    if found and found[1]:
+        key += ", a key"
+    return f"{key}: {what}" if key else what

@@ -15,6 +15,7 @@ import pytest
 import parburn.chips
 from parburn.chips import registry
 from parburn.chips.registry import build_chip, chip_named, chip_names, find_chip
+from parburn.chips.shape import check_row
 from parburn.errors import ChipDataError, UnknownName
 
 DATA = Path(parburn.chips.__file__).parent / "data"
@@ -72,6 +73,24 @@ def test_an_overlay_holds_for_its_revisions_only() -> None:
     assert new.usb_jtag is not None
     assert (old.usb_jtag.buf_no_address, new.usb_jtag.buf_no_address) == (0x3FCDF07C, 0x3FCDF078)
     assert new.fields == old.fields
+
+
+@pytest.mark.parametrize("name", chip_names())
+def test_our_own_rows_have_the_right_shape(name: str) -> None:
+    check_row(row_of(name))  # which a run leaves out
+    with pytest.raises(ValueError, match="blocks"):
+        check_row(row_of(name) | {"blocks": []})
+
+
+def test_the_chips_that_we_know_cost_no_import_of_what_checks_others() -> None:
+    code = (
+        "import sys\nfrom parburn.chips.registry import chip_named, chip_names\n"
+        "[chip_named(name) for name in chip_names()]\nprint('msgspec' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["False"]
 
 
 @pytest.mark.parametrize(
