@@ -24,9 +24,11 @@ from parburn.job import Job
 from parburn.ledger.base import BatchSpec, Claim, Identity
 from parburn.ledger.place import is_missing, no_ledger_yet
 from parburn.ledger.sqlite import open_ledger
+from parburn.run.barrier import OneByOne
 from parburn.run.baud import ROM_BAUD
 from parburn.run.doubled import doubled_values, how_taken
-from parburn.run.shared import OneByOne, PlanOfBoard, SharedRun, StopRequest, defect
+from parburn.run.shared import PlanOfBoard, SharedRun, defect
+from parburn.run.stop import StopRequest
 from parburn.run.tables import TableSet
 from parburn.script.commands.command_line import with_commands
 from parburn.script.index_use import uses_the_index

@@ -20,7 +20,8 @@ from parburn.events import DeviceReport, Note, RunFinished, TokenRead
 from parburn.fleet import burn_fleet
 from parburn.job import Job
 from parburn.ledger.place import no_ledger_yet
-from parburn.run.shared import PlanOfBoard, StopRequest, defect
+from parburn.run.shared import PlanOfBoard, defect
+from parburn.run.stop import StopRequest
 from parburn.script.commands.command_line import shows_only
 from parburn.script.failure import masked
 from parburn.ui.outlet import Outlet

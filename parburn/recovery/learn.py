@@ -29,7 +29,8 @@ from parburn.ledger.sqlite import SqliteLedger, open_ledger
 from parburn.run.burns import named_values
 from parburn.run.kept import take_over_kept
 from parburn.run.resume import user_record
-from parburn.run.shared import SharedRun, StopRequest
+from parburn.run.shared import SharedRun
+from parburn.run.stop import StopRequest
 from parburn.run.tables import TableSet
 from parburn.script.index_use import uses_the_index
 from parburn.script.reckoning import Order, Reckoned, reckon_all

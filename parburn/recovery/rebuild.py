@@ -34,7 +34,8 @@ from parburn.ledger.sqlite import SqliteLedger, open_ledger
 from parburn.recovery.bound import blank_of, found_unit, identity_of
 from parburn.recovery.carried import RecordValues
 from parburn.run.kept import take_over_kept
-from parburn.run.shared import SharedRun, StopRequest, facts_of
+from parburn.run.shared import SharedRun, facts_of
+from parburn.run.stop import StopRequest
 from parburn.run.tables import TableSet
 from parburn.script.index_use import uses_the_index
 from parburn.script.reckoning import Order, Reckoned, reckon_all

@@ -1,28 +1,29 @@
 """What the boards of one run share: the two barriers, the confirmation, the burn slots, the stop request.
 
-Holds no chip and opens nothing. A board either arrives at a barrier or withdraws from it; the barrier is
-complete when every board has done one of both.
+Holds no chip and opens nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from enum import IntEnum
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
-from anyio import CancelScope, CapacityLimiter, Event
+from anyio import CapacityLimiter
 
 from parburn.chips.model import Chip
 from parburn.config.records import ConfigFiles
 from parburn.efuse.user_values import UserValue, ValueRules, rules_of
-from parburn.errors import Interrupted, NotConfirmed, ParburnError
+from parburn.errors import NotConfirmed, ParburnError
 from parburn.events import NO_VALUES, Emit, Note, PlannedBlock, StepChanged
 from parburn.hardware.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import Claim, Inputs, Ledger
+from parburn.run.barrier import Barrier, OneByOne, Turns
 from parburn.run.baud import ROM_BAUD, RateFor, rate_that_pays
+from parburn.run.needed_blocks import blocks_mentioned
+from parburn.run.stop import StopRequest
 from parburn.run.tables import TableSet
 from parburn.run.traces import TraceBook
 from parburn.script.runner import CompiledScripts
@@ -31,161 +32,6 @@ from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
 from parburn.transport.tty import latency_timer
 
 NO_BITS: Final[Mapping[int, int]] = MappingProxyType({})
-Brought = TypeVar("Brought")
-Taken = TypeVar("Taken")
-
-
-class StopLevel(IntEnum):
-    """How urgently the operator wants the run to end."""
-
-    NONE = 0
-    NO_NEW_COMMITS = 1  # running commits finish
-    BETWEEN_BLOCKS = 2  # running commits stop at the next verified step
-
-
-class StopRequest:
-    """Set by signal handlers, asked by the boards. Each request raises the level by one."""
-
-    def __init__(self) -> None:
-        self.level = StopLevel.NONE
-        self._scopes: list[CancelScope] = []
-
-    def cancels(self, scope: CancelScope) -> None:
-        """Register a scope that the first request cancels. Commits shield themselves from it."""
-        self._scopes.append(scope)
-        if self.level:
-            scope.cancel()
-
-    def request(self) -> None:
-        """One Ctrl-C, SIGTERM or SIGHUP."""
-        self.level = StopLevel(min(self.level + 1, StopLevel.BETWEEN_BLOCKS))
-        for scope in self._scopes:
-            scope.cancel()
-
-    def commits_may_go_on(self) -> bool:
-        """Asked between two steps of a commit."""
-        return self.level < StopLevel.BETWEEN_BLOCKS
-
-    def check(self) -> None:
-        """Raise Interrupted once a stop was requested; asked before a commit starts."""
-        if self.level:
-            raise Interrupted("stopped by the operator before this burn")
-
-
-class Barrier(Generic[Brought, Taken]):
-    """Where all boards meet. Each brings a value, waits, and takes what was decided for it."""
-
-    def __init__(self, ports: Iterable[str]) -> None:
-        self._missing = set(ports)
-        self._brought: dict[str, Brought] = {}
-        self._taken: Mapping[str, Taken | ParburnError] = {}
-        self._complete = Event()
-        self._released = Event()
-        if not self._missing:
-            self._complete.set()
-
-    async def arrive(self, port: str, value: Brought) -> Taken:
-        """Bring a value and wait for the decision; raises the error that was decided for this board."""
-        if port in self._missing:
-            self._brought[port] = value
-            self._out(port)
-        await self._released.wait()
-        taken = self._taken[port]
-        if isinstance(taken, ParburnError):
-            raise taken
-        return taken
-
-    def withdraw(self, port: str) -> None:
-        """This board will not come. Does nothing when it has arrived or withdrawn before."""
-        self._out(port)
-
-    async def complete(self) -> Mapping[str, Brought]:
-        """Wait for all boards; what those that came have brought, in the order they came."""
-        await self._complete.wait()
-        return self._brought
-
-    def release(self, taken: Mapping[str, Taken | ParburnError]) -> None:
-        """Let every board go on with what was decided for it."""
-        self._taken = taken
-        self._released.set()
-
-    def _out(self, port: str) -> None:
-        self._missing.discard(port)
-        if not self._missing:
-            self._complete.set()
-
-
-class OneByOne(Barrier[Brought, Taken]):
-    """A barrier at which each board is decided for alone, in the order in which they come: nobody waits in it
-    for a board that has not begun."""
-
-    def __init__(self, ports: Iterable[str]) -> None:
-        super().__init__(ports)
-        self._decided: dict[str, Event] = {}
-        self._changed = Event()
-        self._waiting: list[str] = []
-
-    async def arrive(self, port: str, value: Brought) -> Taken:
-        if port in self._missing:
-            self._brought[port] = value
-            self._decided[port] = Event()
-            self._waiting.append(port)
-            self._out(port)
-        if port in self._decided and port not in self._taken and not self._released.is_set():
-            await self._decided[port].wait()
-        taken = self._taken[port]
-        if isinstance(taken, ParburnError):
-            raise taken
-        return taken
-
-    async def next(self) -> str | None:
-        """The next board that has come, None when no more will; what they all brought is in `brought`."""
-        while not self._waiting:
-            if not self._missing:
-                return None
-            self._changed = Event()
-            await self._changed.wait()
-        return self._waiting.pop(0)
-
-    @property
-    def brought(self) -> Mapping[str, Brought]:
-        """What the boards that came so far have brought."""
-        return self._brought
-
-    def decide(self, port: str, taken: Taken | ParburnError) -> None:
-        """Let one board go on with what was decided for it."""
-        self._taken = {**self._taken, port: taken}
-        self._decided[port].set()
-
-    def release(self, taken: Mapping[str, Taken | ParburnError]) -> None:
-        """Decide for all that are not decided for, also for those that come later."""
-        self._taken = {**taken, **self._taken}
-        self._released.set()
-        for decided in self._decided.values():
-            decided.set()
-
-    def _out(self, port: str) -> None:
-        super()._out(port)
-        self._changed.set()
-
-
-class Turns:
-    """Whose turn it is under `--one-at-a-time`: a board begins when all before it have ended."""
-
-    def __init__(self, ports: Sequence[str]) -> None:
-        self._ended = {port: Event() for port in ports}
-
-    async def wait(self, port: str) -> None:
-        """Wait until the boards at the ports before this one have ended."""
-        for other, ended in self._ended.items():
-            if other == port:
-                return
-            if not ended.is_set():
-                await ended.wait()
-
-    def ended(self, port: str) -> None:
-        """This board's script does nothing any more."""
-        self._ended[port].set()
 
 
 class PlanOfBoard(NamedTuple):
@@ -361,21 +207,3 @@ def defect(error: Exception) -> ParburnError:
     )
     ours.__cause__ = error
     return ours
-
-
-WHOLE_CHIP = ("summary", "dump", "check_error")  # commands that look at every block
-
-
-def blocks_mentioned(chip: Chip, words: frozenset[str]) -> frozenset[int]:
-    """Blocks that hold a field, or are a block, that one of these words names; with their key purposes."""
-    found: set[int] = set()
-    for word in words:
-        block = chip.block_by_name.get(word)
-        if block is not None:
-            found.add(block.index)
-        found.update(one.block for one in chip.field_by_name.get(word, ()))
-    if not words.isdisjoint(WHOLE_CHIP):
-        found.update(block.index for block in chip.blocks)
-    if "burn_custom_mac" in words:
-        found.update(one.block for one in chip.field_by_name.get("CUSTOM_MAC", ()))
-    return frozenset(found)

@@ -11,7 +11,7 @@ from parburn.chips.registry import chip_named
 from parburn.cli.options import job_from
 from parburn.cli.parser import parse
 from parburn.errors import UsageError
-from parburn.run.shared import blocks_mentioned
+from parburn.run.needed_blocks import blocks_mentioned
 from parburn.script.commands.command_line import parse_commands, shows_only, with_commands
 from parburn.script.compiled import CompiledScripts, compile_scripts
 from parburn.script.session import ScriptOptions

@@ -26,7 +26,8 @@ from parburn.errors import LedgerUnusable
 from parburn.events import DeviceReport, Emit, Finished, Note, Result, RunFinished, RunStarted, StepChanged
 from parburn.fleet import Begin, Confirm
 from parburn.job import Job
-from parburn.run.shared import PlanOfBoard, StopRequest
+from parburn.run.shared import PlanOfBoard
+from parburn.run.stop import StopRequest
 from tests.ui.story import BLOCKS, PORTS, REPORTS, SLOTS, story
 
 ROOT = Path(__file__).parents[2]

@@ -93,7 +93,7 @@ def _no_unique_values() -> None:
 def _no_barrier() -> None:
     """Each board is admitted as it comes; nobody looks at the others."""
     from parburn import fleet
-    from parburn.run.shared import Barrier
+    from parburn.run.barrier import Barrier
 
     whole = fleet._run_all
 
