@@ -17,7 +17,7 @@ from parburn import coding
 from parburn.config.records import ConfigFiles, load_config_files
 from parburn.device import burn_device
 from parburn.efuse.user_values import Declared, check_declared
-from parburn.errors import IdentityUnclear, NotConfirmed, ParburnError, TooFewBoards
+from parburn.errors import IdentityUnclear, InternalError, NotConfirmed, ParburnError, TooFewBoards
 from parburn.events import DeviceReport, Emit, RunStarted
 from parburn.hardware.identify import Device
 from parburn.job import Job
@@ -27,7 +27,7 @@ from parburn.ledger.sqlite import open_ledger
 from parburn.run.barrier import OneByOne
 from parburn.run.baud import ROM_BAUD
 from parburn.run.doubled import doubled_values, how_taken
-from parburn.run.shared import PlanOfBoard, SharedRun, defect
+from parburn.run.shared import PlanOfBoard, SharedRun
 from parburn.run.stop import StopRequest
 from parburn.run.tables import TableSet
 from parburn.script.commands.command_line import with_commands
@@ -196,7 +196,7 @@ async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
             plans = await run.plans.complete()
             run.plans.release(await _confirmed(run, plans, confirm))
     except Exception as error:
-        reason = error if isinstance(error, ParburnError) else defect(error)
+        reason = error if isinstance(error, ParburnError) else InternalError(error)
         run.claims.release(dict.fromkeys(run.job.ports, reason))
         run.plans.release(dict.fromkeys(run.job.ports, reason))
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from parburn.cli.exit_code import INTERRUPTED, RunFlags, exit_code
 from parburn.cli.options import check_conflicts, job_from, simulated_groups
-from parburn.errors import NotConfirmed, ParburnError
+from parburn.errors import InternalError, NotConfirmed, ParburnError
 from parburn.events import DeviceReport, Note, RunFinished, TokenRead
 from parburn.fleet import burn_fleet
 from parburn.job import Job
 from parburn.ledger.place import no_ledger_yet
-from parburn.run.shared import PlanOfBoard, defect
+from parburn.run.shared import PlanOfBoard
 from parburn.run.stop import StopRequest
 from parburn.script.commands.command_line import shows_only
 from parburn.script.failure import masked
@@ -142,7 +142,7 @@ def _as_ours(error: Exception) -> ParburnError:
     """The error itself, or the only one in a group of errors; anything else is a defect of parburn."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    return error if isinstance(error, ParburnError) else defect(error)
+    return error if isinstance(error, ParburnError) else InternalError(error)
 
 
 class Operator:

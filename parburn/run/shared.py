@@ -15,7 +15,7 @@ from anyio import CapacityLimiter
 from parburn.chips.model import Chip
 from parburn.config.records import ConfigFiles
 from parburn.efuse.user_values import UserValue, ValueRules, rules_of
-from parburn.errors import NotConfirmed, ParburnError
+from parburn.errors import NotConfirmed
 from parburn.events import NO_VALUES, Emit, Note, PlannedBlock, StepChanged
 from parburn.hardware.identify import Device
 from parburn.job import Job
@@ -197,13 +197,3 @@ def facts_of(device: Device, port: str, index: int | None) -> DeviceFacts:
         secure_download=bool(security and security.secure_download),
         features=device.chip.features,
     )
-
-
-def defect(error: Exception) -> ParburnError:
-    """An error of our own, as an operator sees it; its traceback is shown under `--debug`."""
-    ours = ParburnError(
-        f"an error inside parburn: {type(error).__name__}: {error}",
-        hint="Run again with --debug and report what it shows.",
-    )
-    ours.__cause__ = error
-    return ours
