@@ -6,7 +6,7 @@ Holds no chip and opens nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -14,7 +14,7 @@ from anyio import CapacityLimiter
 
 from parburn.chips.model import Chip
 from parburn.config.records import ConfigFiles
-from parburn.efuse.user_values import UserValue, ValueRules, rules_of
+from parburn.efuse.user_values import Declared, UserValue, ValueRules, rules_of
 from parburn.errors import NotConfirmed
 from parburn.events import NO_VALUES, Emit, Note, PlannedBlock, StepChanged
 from parburn.hardware.identify import Device
@@ -22,11 +22,11 @@ from parburn.job import Job
 from parburn.ledger.base import Claim, Inputs, Ledger
 from parburn.run.barrier import Barrier, OneByOne, Turns
 from parburn.run.baud import ROM_BAUD, RateFor, rate_that_pays
+from parburn.run.checked import CheckedJob
 from parburn.run.needed_blocks import blocks_mentioned
 from parburn.run.stop import StopRequest
-from parburn.run.tables import TableSet
 from parburn.run.traces import TraceBook
-from parburn.script.runner import CompiledScripts
+from parburn.script.inputs import RunInputs
 from parburn.script.session import DeviceFacts, ScriptOptions
 from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
 from parburn.transport.tty import latency_timer
@@ -56,34 +56,36 @@ class SharedRun:
 
     def __init__(
         self,
-        job: Job,
+        checked: CheckedJob,
         *,
         emit: Emit,
-        ports: Sequence[str],
         ledger: Ledger,
-        scripts: CompiledScripts,
-        script_options: ScriptOptions,
         stop: StopRequest,
-        tables: TableSet,
-        config: ConfigFiles,
     ) -> None:
-        self.job = job
+        """Config files are read in the forms that the ledger knows of.
+
+        Raises UsageError: a file has no records of that form.
+        """
+        self.job = job = checked.job
         self.emit = emit
         self.ledger = ledger
-        self.scripts = scripts
-        self.script_options = script_options
+        self.scripts = checked.scripts
+        self.config = checked.config.read_as(ledger.forms)
+        self.script_options = script_options(
+            job, self.config, Declared(*ledger.declared), ledger.keyed_digest_key()
+        )
         self.stop = stop
+        ports = job.ports
         self.claims: Barrier[Device, Claim] = Barrier(ports)
         self.plans: Barrier[PlanOfBoard, None] = (OneByOne if job.one_at_a_time else Barrier)(ports)
         self.turns = Turns(ports)
         self.refused_by_operator = False  # asked once under --one-at-a-time: no other script begins
         self.slow_adapters: dict[str, int] = {}  # port: ms that it holds answers back
         self.traces = TraceBook(job.trace, show_keys=job.show_sensitive_info)
-        self._config = config
         self._notes_told = 0
-        self._tables = tables
+        self._tables = checked.tables
         self._slots = CapacityLimiter(job.max_burning or max(1, len(ports)))
-        self.digest = hashlib.sha256(f"{scripts.digest}\n{tables.digest}".encode()).hexdigest()
+        self.digest = hashlib.sha256(f"{self.scripts.digest}\n{self._tables.digest}".encode()).hexdigest()
         self._blocks: dict[str, frozenset[int]] = {}
 
     def burn_slot(self) -> CapacityLimiter:
@@ -98,7 +100,7 @@ class SharedRun:
     def job_digest(self, index: int) -> str:
         """What makes two jobs the same for a unit: scripts, tables, its own records of the config files, and
         what these say for all."""
-        return self._job_digest(self._config.of_job(index))
+        return self._job_digest(self.config.of_job(index))
 
     def passed_as(self, index: int, passed: Collection[str]) -> str:
         """By which of these digests a unit has passed this job; empty when by none. Ledgers may hold it as it
@@ -106,7 +108,7 @@ class SharedRun:
         digest = self.job_digest(index)
         if digest in passed or not passed:
             return digest if passed else ""
-        before = map(self._job_digest, self._config.as_passed_before(index))
+        before = map(self._job_digest, self.config.as_passed_before(index))
         return next((old for old in before if old in passed), "")
 
     def _job_digest(self, of_config: str) -> str:
@@ -179,6 +181,22 @@ class SharedRun:
     def note(self, port: str, text: str, level: str = "info") -> None:
         """A sentence for the operator."""
         self.emit(Note(port, text, level))
+
+
+def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes) -> ScriptOptions:
+    """The part of the job that a script sees or feels. `key` is the ledger's, for digests of files."""
+    return ScriptOptions(
+        config_files=config,
+        timeout_s=job.script_timeout_s,
+        allow_fixed_index=job.allow_fixed_index,
+        show_sensitive_info=job.show_sensitive_info,
+        debug=job.debug,
+        do_not_confirm=job.do_not_confirm,
+        baud=job.baud or ROM_BAUD,
+        before=job.before,
+        declared=declared,
+        inputs=RunInputs(key, job.config_files, one_at_a_time=job.one_at_a_time),
+    )
 
 
 def facts_of(device: Device, port: str, index: int | None) -> DeviceFacts:

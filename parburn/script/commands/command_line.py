@@ -62,14 +62,6 @@ def parse_commands(text: str) -> tuple[TypedCommand, ...]:
 _HINT = "Write it as --commands 'burn_efuse NAME VALUE; summary'. Nothing was opened."
 
 
-def shows_only(text: str) -> bool:
-    """Whether these are commands that only show; False for what cannot be parsed."""
-    try:
-        return all(command.shows_only for command in parse_commands(text))
-    except UsageError:
-        return False
-
-
 def with_commands(scripts: CompiledScripts, text: str) -> CompiledScripts:
     """The scripts with these commands after them; the same scripts when there are no commands.
 
