@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+# How a board comes into its loader, and how it is left: `--before` and `--after`.
+Before = Literal["default-reset", "usb-reset", "no-reset", "no-reset-no-sync"]
+After = Literal["no-reset", "hard-reset", "soft-reset", "watchdog-reset"]
 
 
 class TableOption(NamedTuple):
@@ -27,8 +31,8 @@ class Job(NamedTuple):
     expect: int | None = None
     chip: str = "auto"
     baud: int | None = 115200  # None: raised where that pays
-    before: str = "default-reset"
-    after: str = "no-reset"
+    before: Before = "default-reset"
+    after: After = "no-reset"
     tables: tuple[TableOption, ...] = ()
     ledger: Path | None = None
     batch: str | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from parburn.errors import LinkError, ParburnError, UsageError
+from parburn.job import Before
 
 PROBE_DEADLINE_S = 30.0
 PROBE_ATTEMPTS = 3
@@ -59,11 +60,11 @@ def _as_line(row: Mapping[str, Any]) -> str:
     return text
 
 
-async def _probe_all(names: Sequence[str], before: str) -> list[tuple[dict[str, Any], str]]:
+async def _probe_all(names: Sequence[str], before: Before) -> list[tuple[dict[str, Any], str]]:
     return await asyncio.gather(*(_probe(name, before) for name in names))
 
 
-async def _probe(port: str, before: str) -> tuple[dict[str, Any], str]:
+async def _probe(port: str, before: Before) -> tuple[dict[str, Any], str]:
     """What the chip says of itself, or why it does not."""
     from parburn.hardware.identify import identify
     from parburn.hardware.rom_loader import RomLoader

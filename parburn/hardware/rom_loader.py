@@ -30,6 +30,7 @@ from parburn.protocol.commands import (
 )
 from parburn.protocol.loader import SAFE_RING_BYTES, LoaderProtocol
 from parburn.protocol.trace import Trace
+from parburn.transport.reset import ResetMode
 from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
 
 MAGIC_ADDRESS: Final = 0x4000_1000  # a word of every ROM that tells the older chips apart
@@ -146,7 +147,7 @@ class RomLoader:
         cls,
         stream: ByteStream,
         *,
-        before: str = "default-reset",
+        before: ResetMode = "default-reset",
         attempts: int = 7,
         baud: int = 115200,
         on_attempt: Callable[[int], None] | None = None,
@@ -163,7 +164,7 @@ class RomLoader:
         return rom
 
     async def reconnect(
-        self, *, before: str, attempts: int, on_attempt: Callable[[int], None] | None = None
+        self, *, before: ResetMode, attempts: int, on_attempt: Callable[[int], None] | None = None
     ) -> None:
         """Find the ROM anew at its first rate, as `connect` does. Raises what that raises."""
         if self.raised:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from parburn.errors import GarbledAnswer, LinkError, NoAnswer
 from parburn.protocol import commands
 from parburn.protocol.loader import LoaderProtocol
-from parburn.transport.reset import apply_reset
+from parburn.transport.reset import ResetMode, apply_reset
 from parburn.transport.stream import ByteStream
 
 _SYNCS_PER_TRY: Final = 5
@@ -58,7 +58,9 @@ class RomSearch:
         self._wanted = 0
         self._heard_at = 0.0  # loop time of the last byte
 
-    async def connect(self, before: str, attempts: int, on_attempt: Callable[[int], None] | None) -> None:
+    async def connect(
+        self, before: ResetMode, attempts: int, on_attempt: Callable[[int], None] | None
+    ) -> None:
         """Reset as `before` says and SYNC, at most `attempts` times.
 
         Raises NoAnswer, GarbledAnswer, PortGone.

@@ -10,6 +10,7 @@ from parburn.hardware.commit import GUARD_REGISTERS
 from parburn.hardware.first_contact import identified
 from parburn.hardware.identify import Device, identify
 from parburn.hardware.rom_loader import RomLoader
+from parburn.job import Before
 from parburn.run.baud import ROM_BAUD, RateFor
 from parburn.run.board import Board
 from parburn.run.shared import SharedRun
@@ -61,7 +62,7 @@ async def _connect_and_identify(run: SharedRun, board: Board, stream: ByteStream
         return await _identify(run, rom, rate=rate)
 
     async def connect_anew() -> None:
-        before = "no-reset" if job.before in NO_RESET else job.before
+        before: Before = "no-reset" if job.before in NO_RESET else job.before
         await rom.reconnect(before=before, attempts=job.connect_attempts, on_attempt=attempt)
         run.emit(StepChanged(board.port, "identifying"))
 

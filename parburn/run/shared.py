@@ -16,7 +16,7 @@ from parburn.chips.model import Chip
 from parburn.config.records import ConfigFiles
 from parburn.efuse.user_values import Declared, UserValue, ValueRules, rules_of
 from parburn.errors import NotConfirmed
-from parburn.events import NO_VALUES, Emit, Note, PlannedBlock, StepChanged
+from parburn.events import NO_VALUES, Emit, Note, NoteLevel, PlannedBlock, StepChanged
 from parburn.hardware.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import Claim, Inputs, Ledger
@@ -178,7 +178,7 @@ class SharedRun:
             self.note("", text)
         self._notes_told = len(self.ledger.notes)
 
-    def note(self, port: str, text: str, level: str = "info") -> None:
+    def note(self, port: str, text: str, level: NoteLevel = "info") -> None:
         """A sentence for the operator."""
         self.emit(Note(port, text, level))
 

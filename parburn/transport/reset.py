@@ -8,7 +8,7 @@ without DTR, and the boot pin is low with DTR without RTS; both or neither leave
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Literal, get_args
 
 from parburn.errors import UsageError
 from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
@@ -57,10 +57,11 @@ HARD_RESET: Final[Sequence] = ((False, True, 0.1), (False, False, 0))
 HARD_RESET_USB: Final[Sequence] = ((False, True, 0.2), (False, False, 0.2))
 
 
-MODES: Final = ("default-reset", "usb-reset", "no-reset", "no-reset-no-sync", "hard-reset")
+ResetMode = Literal["default-reset", "usb-reset", "no-reset", "no-reset-no-sync", "hard-reset"]
+MODES: Final[tuple[ResetMode, ...]] = get_args(ResetMode)
 
 
-def sequence_for(stream: ByteStream, mode: str, attempt: int = 0) -> Sequence:
+def sequence_for(stream: ByteStream, mode: ResetMode, attempt: int = 0) -> Sequence:
     """Return the steps for a mode; attempts 0, 1, 2 .. go round the variants. Raises UsageError."""
     if mode not in MODES:
         raise UsageError(f"{mode} is no reset mode", hint="one of " + ", ".join(MODES))
@@ -76,7 +77,7 @@ def sequence_for(stream: ByteStream, mode: str, attempt: int = 0) -> Sequence:
     return variants[attempt % len(variants)]
 
 
-async def apply_reset(stream: ByteStream, mode: str, *, attempt: int = 0) -> None:
+async def apply_reset(stream: ByteStream, mode: ResetMode, *, attempt: int = 0) -> None:
     """Move the lines; a port without lines (pty, socket) is left alone. Raises PortGone, UsageError."""
     for dtr, rts, seconds in sequence_for(stream, mode, attempt):
         stream.set_lines(dtr, rts)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 from parburn.errors import ParburnError
 from parburn.hardware.identify import Device
-from parburn.job import Job
+from parburn.job import Before, Job
 from parburn.run.baud import FAST_BAUD
 from parburn.run.board import Board as ReportedBoard
 from parburn.run.connect import _connect_and_identify
@@ -66,7 +66,7 @@ def contact(
     chip: str,
     *faults: str,
     settings: Sequence[str] = (),
-    before: str = "default-reset",
+    before: Before = "default-reset",
     wanted: str = "auto",
     baud: int | None = None,
     rate: int = FAST_BAUD,

@@ -21,6 +21,7 @@ from parburn.errors import (
     WrongChip,
 )
 from parburn.hardware.first_contact import read_again
+from parburn.job import Before
 from parburn.run.baud import FAST_BAUD, ROM_BAUD
 from parburn.sim.board import Board
 from parburn.sim.faults import parse_faults
@@ -76,7 +77,7 @@ def test_a_dead_rom_is_reset_before_the_barrier_and_costs_little() -> None:
 
 
 @pytest.mark.parametrize("before", ["no-reset", "no-reset-no-sync"])
-def test_no_line_moves_where_the_operator_forbids_it(before: str) -> None:
+def test_no_line_moves_where_the_operator_forbids_it(before: Before) -> None:
     found = contact(
         "esp32c3", KILLING if before == "no-reset" else KILLING.replace("59", "13"), before=before
     )

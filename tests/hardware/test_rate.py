@@ -14,7 +14,7 @@ from parburn.errors import GarbledAnswer, NoAnswer
 from parburn.hardware.crystal import beliefs
 from parburn.hardware.identify import identify
 from parburn.hardware.rom_loader import RomLoader
-from parburn.job import Job
+from parburn.job import Before, Job
 from parburn.run.baud import FAST_BAUD, ROM_BAUD, rate_that_pays
 from parburn.run.board import Board as ReportedBoard
 from parburn.run.connect import _connect_and_identify
@@ -179,7 +179,7 @@ def test_a_rom_that_rounds_takes_the_nearest_crystal(seems: float, first: int) -
     assert 40 in (likeliest, *others)
 
 
-def a_run(tmp_path: Path, *, baud: int | None, before: str, notes: list[str]) -> Any:
+def a_run(tmp_path: Path, *, baud: int | None, before: Before, notes: list[str]) -> Any:
     """The part of a run that connecting and identifying sees."""
     return SimpleNamespace(
         job=Job(ports=("memory",), scripts=(), baud=baud, before=before),
@@ -195,7 +195,7 @@ def a_run(tmp_path: Path, *, baud: int | None, before: str, notes: list[str]) ->
 
 @pytest.mark.parametrize("before", ["default-reset", "no-reset"])
 @pytest.mark.parametrize("baud", [None, FAST_BAUD], ids=["auto", "fixed"])
-def test_a_line_that_does_not_carry_the_rate(tmp_path: Path, baud: int | None, before: str) -> None:
+def test_a_line_that_does_not_carry_the_rate(tmp_path: Path, baud: int | None, before: Before) -> None:
     """`auto` goes on at the ROM's rate where it can reset the chip; a rate that was asked for is an error."""
 
     async def job() -> None:
