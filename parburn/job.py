@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-# How a board comes into its loader, and how it is left: `--before` and `--after`.
-Before = Literal["default-reset", "usb-reset", "no-reset", "no-reset-no-sync"]
-After = Literal["no-reset", "hard-reset", "soft-reset", "watchdog-reset"]
+Before = Literal["default-reset", "usb-reset", "no-reset", "no-reset-no-sync"]  # how the loader is reached
+After = Literal["no-reset", "hard-reset", "soft-reset", "watchdog-reset"]  # of a board that passed
 
 
 class TableOption(NamedTuple):

@@ -10,13 +10,12 @@ import argparse
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn, get_args
+from typing import IO, Any, NoReturn
 
 from parburn import __version__
-from parburn.job import After, Before
 
-BEFORE_MODES: tuple[Before, ...] = get_args(Before)
-AFTER_MODES: tuple[After, ...] = get_args(After)
+BEFORE_MODES = ("default-reset", "usb-reset", "no-reset", "no-reset-no-sync")
+AFTER_MODES = ("no-reset", "hard-reset", "soft-reset", "watchdog-reset")
 OVERRIDES = {
     "allow-shared-records": "burn records of the config files although another batch has used them",
     "allow-changed-config": "go on although a record that a chip has got says something else now",

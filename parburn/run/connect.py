@@ -19,7 +19,7 @@ from parburn.transport.stream import ByteStream
 
 CONNECT_DEADLINE_S = 60.0
 SLOW_ADAPTER_MS = 2
-NO_RESET = ("no-reset", "no-reset-no-sync")
+NO_RESET: tuple[Before, ...] = ("no-reset", "no-reset-no-sync")
 
 
 async def opened(run: SharedRun, board: Board) -> ByteStream:

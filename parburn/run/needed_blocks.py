@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from parburn.chips.model import Chip
+from parburn.script.commands.text import VERBS
 
-WHOLE_CHIP = ("summary", "dump", "check_error")  # commands that look at every block
+WHOLE_CHIP = frozenset(name for name, verb in VERBS.items() if verb.reads_all)
 
 
 def blocks_mentioned(chip: Chip, words: frozenset[str]) -> frozenset[int]:

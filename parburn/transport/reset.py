@@ -58,7 +58,7 @@ HARD_RESET_USB: Final[Sequence] = ((False, True, 0.2), (False, False, 0.2))
 
 
 ResetMode = Literal["default-reset", "usb-reset", "no-reset", "no-reset-no-sync", "hard-reset"]
-MODES: Final[tuple[ResetMode, ...]] = get_args(ResetMode)
+MODES: Final[tuple[str, ...]] = get_args(ResetMode)
 
 
 def sequence_for(stream: ByteStream, mode: ResetMode, attempt: int = 0) -> Sequence:

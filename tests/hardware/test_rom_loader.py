@@ -337,7 +337,7 @@ def test_no_sync_and_unknown_modes() -> None:
         assert stream.written == []
         assert await loader.read_regs([BASE]) == [1]
         with pytest.raises(UsageError):
-            await RomLoader.connect(stream, before="kick-it")  # type: ignore[arg-type]  # no such mode
+            await RomLoader.connect(stream, before="kick-it")  # type: ignore[arg-type]
 
     asyncio.run(run())
 

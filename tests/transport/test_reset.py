@@ -81,7 +81,7 @@ def test_choice_of_sequence() -> None:
     without.has_lines = False
     assert sequence_for(without, "default-reset") == ()
     with pytest.raises(UsageError) as caught:
-        sequence_for(Lines(), "default_reset")  # type: ignore[arg-type]  # no such mode
+        sequence_for(Lines(), "default_reset")  # type: ignore[arg-type]  # as untyped code may
     assert "default-reset" in caught.value.hint
 
 
