@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from anyio import CancelScope, to_thread
 
-from parburn.errors import EfuseError, Interrupted, ParburnError, UnitRefused
+from parburn.errors import EfuseError, InternalError, Interrupted, ParburnError, UnitRefused
 from parburn.events import Claimed, DeviceReport, Finished, Result, ScriptOutput, StepChanged
 from parburn.hardware.identify import Device
 from parburn.ledger.base import Claim, State
@@ -17,7 +17,7 @@ from parburn.run.board import AGAIN, Board
 from parburn.run.burns import BoardCalls
 from parburn.run.connect import connected, opened
 from parburn.run.leave import close, farewell, record
-from parburn.run.shared import SharedRun, defect, facts_of
+from parburn.run.shared import SharedRun, facts_of
 from parburn.script.runner import run_scripts
 
 READ_WRONG = "its blocks were read wrong at first; nothing was burned, and its scripts run again"
@@ -33,7 +33,7 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
         except ParburnError as error:
             board.error = error
         except Exception as error:  # a defect of ours must not take the other boards down
-            board.error = defect(error)
+            board.error = InternalError(error)
     if board.result is None and board.error is None:
         board.error = Interrupted("stopped by the operator", hint=AGAIN)
     with CancelScope(shield=True):

@@ -43,6 +43,7 @@
     |   +-- UnitQuarantined          the record of this unit says: do not touch
     +-- NotConfirmed                 the operator did not confirm
     +-- Interrupted                  the operator stopped the run
+    +-- InternalError                blame: parburn itself, a defect
 """
 
 from __future__ import annotations
@@ -243,3 +244,17 @@ class NotConfirmed(ParburnError):
 
 class Interrupted(ParburnError):
     """The operator stopped the run."""
+
+
+class InternalError(ParburnError):
+    """A defect of parburn itself. Made of the exception that showed it, which is its `__cause__`.
+
+    It says nothing about what was burned: the report of its board does.
+    """
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(
+            f"an error inside parburn: {type(cause).__name__}: {cause}",
+            hint="Run again with --debug and report what it shows.",
+        )
+        self.__cause__ = cause

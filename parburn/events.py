@@ -10,7 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
+
+# What a board is doing, in the order of a run; waiting stands between any two. Words of `--json`.
+Step = Literal["connecting", "identifying", "waiting", "scripting", "confirming", "burning"]
+NoteLevel = Literal["info", "hint", "warning"]  # words of `--json`
 
 NO_VALUES: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -43,19 +47,18 @@ class RunStarted(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A sentence for the operator. `level` is info, hint or warning."""
+    """A sentence for the operator."""
 
     port: str
     text: str
-    level: str = "info"
+    level: NoteLevel = "info"
 
 
 class StepChanged(NamedTuple):
-    """The board is now doing `step`: connecting, identifying, waiting, scripting, confirming, burning,
-    verifying."""
+    """The board is now doing `step`. Each block is verified as it is burned: that is no step of its own."""
 
     port: str
-    step: str
+    step: Step
     detail: str = ""
 
 

@@ -1,8 +1,7 @@
 """Many boards at once: one task per port, and the decisions that need all of them. Burns nothing itself.
 
-All that can be found out without a port is found out first: scripts compile, config files parse, tables load,
-the ledger opens. Then every board starts; the coordinator waits at the two barriers, gives out the indexes,
-and asks for the confirmation.
+What can be found out without a port was found out before (`run/checked.py`); the ledger opens, then every
+board starts. The coordinator waits at the two barriers, gives out the indexes, asks for the confirmation.
 """
 
 from __future__ import annotations
@@ -14,28 +13,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from anyio import CancelScope, create_task_group
 
 from parburn import coding
-from parburn.config.records import ConfigFiles, load_config_files
 from parburn.device import burn_device
-from parburn.efuse.user_values import Declared, check_declared
-from parburn.errors import IdentityUnclear, NotConfirmed, ParburnError, TooFewBoards
+from parburn.errors import IdentityUnclear, InternalError, NotConfirmed, ParburnError, TooFewBoards
 from parburn.events import DeviceReport, Emit, RunStarted
 from parburn.hardware.identify import Device
 from parburn.job import Job
-from parburn.ledger.base import BatchSpec, Claim, Identity
+from parburn.ledger.base import Claim, Identity
 from parburn.ledger.place import is_missing, no_ledger_yet
 from parburn.ledger.sqlite import open_ledger
-from parburn.run.baud import ROM_BAUD
+from parburn.run.barrier import OneByOne
+from parburn.run.checked import CheckedJob
 from parburn.run.doubled import doubled_values, how_taken
-from parburn.run.shared import OneByOne, PlanOfBoard, SharedRun, StopRequest, defect
-from parburn.run.tables import TableSet
-from parburn.script.commands.command_line import with_commands
-from parburn.script.index_use import uses_the_index
-from parburn.script.inputs import RunInputs
-from parburn.script.runner import CompiledScripts, compile_scripts
-from parburn.script.session import ScriptOptions
+from parburn.run.shared import PlanOfBoard, SharedRun
+from parburn.run.stop import StopRequest
 from parburn.transport.descriptors import make_room
 from parburn.transport.ports import slots_of
-from parburn.transport.tcp import host_and_port
 
 GARBAGE = (50_000, 20, 20)  # new objects before the collector looks: boards leave hardly any cycles behind
 
@@ -44,51 +36,34 @@ Begin = Callable[[], Awaitable[None]]  # raises unless a new ledger may be made
 
 
 async def burn_fleet(
-    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin | None = None, stop: StopRequest | None = None
+    checked: CheckedJob,
+    emit: Emit,
+    *,
+    confirm: Confirm,
+    begin: Begin | None = None,
+    stop: StopRequest | None = None,
 ) -> tuple[DeviceReport, ...]:
-    """Run the job on all its ports; one report per port, in the job's order.
+    """Run a checked job on all its ports; one report per port, in the job's order.
 
     `confirm` is asked once, with every plan, unless the job says do_not_confirm or dry_run; `begin`, before
     any port is opened, where there is no ledger yet.
     Raises UsageError and LedgerError for what forbids the whole run, before any port is opened.
     """
     stop = stop or StopRequest()
-    for port in job.ports:
-        if "://" in port:
-            host_and_port(port)  # an address that is none is bad input, and no board's failure
+    job = checked.job
     make_room(len(job.ports))
-    scripts = with_commands(compile_scripts(job.scripts), job.commands)
-    config = load_config_files(job.config_files, job.records)
-    uses_index = uses_the_index(scripts)
-    if not uses_index:
-        config = config.all_shared()
-    tables = TableSet(job.tables)
-    if job.same or job.unique:
-        check_declared(Declared(job.same, job.unique), tables.extended())
-    batch = batch_of(job, scripts, config, uses_index=uses_index)
     # Who only looks spends no index and leaves no record: the ledger is not even opened.
-    throw_away = scripts.shows_only or (job.simulated and job.ledger is None)
+    throw_away = checked.scripts.shows_only or (job.simulated and job.ledger is None)
     if not throw_away and is_missing(job.ledger):
         throw_away = job.dry_run
         new_ledger = throw_away or await _on_purpose(job, begin)
     else:
         new_ledger = False
     ledger = await open_ledger(
-        job.ledger, batch, throw_away=throw_away, new_ledger=new_ledger, overrides=job.overrides
+        job.ledger, checked.batch, throw_away=throw_away, new_ledger=new_ledger, overrides=job.overrides
     )
     try:
-        config = config.read_as(ledger.forms)
-        run = SharedRun(
-            job,
-            emit=emit,
-            ports=job.ports,
-            ledger=ledger,
-            scripts=scripts,
-            script_options=script_options(job, config, Declared(*ledger.declared), ledger.keyed_digest_key()),
-            stop=stop,
-            tables=tables,
-            config=config,
-        )
+        run = SharedRun(checked, emit=emit, ledger=ledger, stop=stop)
         if await ledger.has_unknown():
             from parburn.run.kept import (
                 take_over_kept,
@@ -118,37 +93,6 @@ async def _on_purpose(job: Job, begin: Begin | None) -> bool:
             raise no_ledger_yet(job.ledger)
         await begin()
     return True
-
-
-def batch_of(job: Job, scripts: CompiledScripts, config: ConfigFiles, *, uses_index: bool) -> BatchSpec:
-    """The index space that this job is of."""
-    return BatchSpec(
-        name=job.batch,
-        config_digest=config.digest,
-        entries=config.entries,
-        config=config,
-        uses_index=uses_index,
-        shares_with=job.shares_with,
-        scripts=scripts.digest,
-        same=job.same,
-        unique=job.unique,
-    )
-
-
-def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes) -> ScriptOptions:
-    """The part of the job that a script sees or feels. `key` is the ledger's, for digests of files."""
-    return ScriptOptions(
-        config_files=config,
-        timeout_s=job.script_timeout_s,
-        allow_fixed_index=job.allow_fixed_index,
-        show_sensitive_info=job.show_sensitive_info,
-        debug=job.debug,
-        do_not_confirm=job.do_not_confirm,
-        baud=job.baud or ROM_BAUD,
-        before=job.before,
-        declared=declared,
-        inputs=RunInputs(key, job.config_files, one_at_a_time=job.one_at_a_time),
-    )
 
 
 async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]:
@@ -194,7 +138,7 @@ async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
             plans = await run.plans.complete()
             run.plans.release(await _confirmed(run, plans, confirm))
     except Exception as error:
-        reason = error if isinstance(error, ParburnError) else defect(error)
+        reason = error if isinstance(error, ParburnError) else InternalError(error)
         run.claims.release(dict.fromkeys(run.job.ports, reason))
         run.plans.release(dict.fromkeys(run.job.ports, reason))
 

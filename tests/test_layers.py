@@ -21,11 +21,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "chips", "fleet", "hardware", "job", "ledger", "recovery", "run", "script", "sim", "transport", "ui"
     },
     "recovery": {
-        "chips", "config", "efuse", "fleet", "hardware", "job", "ledger", "run", "script", "transport"
+        "chips", "config", "efuse", "hardware", "job", "ledger", "run", "script", "transport"
     },
-    "fleet": {
-        "coding", "config", "device", "efuse", "hardware", "job", "ledger", "run", "script", "transport"
-    },
+    "fleet": {"coding", "device", "hardware", "job", "ledger", "run", "transport"},
     "device": {"hardware", "ledger", "run", "script"},
     "run": {
         "chips", "config", "efuse", "hardware", "job", "ledger", "protocol", "script", "transport"

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from parburn.errors import (
+    InternalError,
     Interrupted,
     LedgerUnusable,
     OutOfIndexes,
@@ -79,7 +80,7 @@ def exit_code_of(error: ParburnError) -> int:
             return OUT_OF_INDEXES
         case UsageError() | LedgerUnusable():
             return BAD_INPUT
-        case _ if type(error) is ParburnError:  # a defect of our own: what was burned is not known here
+        case InternalError():  # what was burned is not known here
             return SOME_FAILED
         case _:
             return REFUSED

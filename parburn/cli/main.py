@@ -12,8 +12,6 @@ from typing import NoReturn
 
 from parburn.cli.parser import build_parser, parse
 
-INTERNAL_ERROR = 1
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code and never raises."""
@@ -79,23 +77,16 @@ def _complete() -> int:
 def _explain(error: Exception, *, debug: bool) -> int:
     """One sentence and a hint; the traceback only where it was asked for."""
     from parburn.cli.exit_code import exit_code_of
-    from parburn.errors import ParburnError
+    from parburn.errors import InternalError, ParburnError
     from parburn.ui.view import error_text
 
-    if isinstance(error, ParburnError):
-        text, code = error_text(str(error), error.hint), exit_code_of(error)
-    else:
-        text = error_text(
-            f"an error inside parburn: {type(error).__name__}: {error}",
-            "Run again with --debug and report what it shows.",
-        )
-        code = INTERNAL_ERROR
-    sys.stderr.write(text + "\n")
+    ours = error if isinstance(error, ParburnError) else InternalError(error)
+    sys.stderr.write(error_text(str(ours), ours.hint) + "\n")
     if debug:
         import traceback
 
         traceback.print_exception(error)
-    return code
+    return exit_code_of(ours)
 
 
 def _silence_stdout() -> None:

@@ -1,4 +1,4 @@
-"""From parsed options to a Job: every value is checked. It opens no port and burns nothing."""
+"""From parsed options to a Job: every value is checked. Reads no file, opens no port."""
 
 from __future__ import annotations
 
@@ -133,10 +133,6 @@ def _check_work(options: argparse.Namespace) -> None:
             "no script is named",
             hint="Give --scripts FILE ..., the scripts to run for each board, or --commands.",
         )
-    if options.commands:
-        from parburn.script.commands.command_line import parse_commands
-
-        parse_commands(options.commands)
 
 
 def simulated_groups(text: str) -> tuple[SimulatedGroup, ...]:

@@ -9,9 +9,9 @@ import sys
 from parburn.cli.options import rebuild_job, simulated_groups
 from parburn.errors import UsageError
 from parburn.events import Event
-from parburn.job import Job
 from parburn.recovery.learn import learn
 from parburn.recovery.rebuild import BoardFound, RebuildReport, rebuild
+from parburn.run.checked import CheckedJob, check_job
 
 ALL_BOUND = 0
 SOME_NOT_BOUND = 1
@@ -22,7 +22,7 @@ def run_rebuild(options: argparse.Namespace) -> int:
     if bool(options.ports) == bool(options.sim):
         raise UsageError("name the boards: --ports P ..., or --sim with --ledger", hint="One of the two.")
     if not options.sim:
-        return _rebuild(rebuild_job(options), options)
+        return _rebuild(check_job(rebuild_job(options)), options)
     if options.ledger is None:
         raise UsageError(
             "--sim needs the --ledger that its boards were burned with", hint="Their eFuses lie beside it."
@@ -30,15 +30,15 @@ def run_rebuild(options: argparse.Namespace) -> int:
     from parburn.cli.simulated import SimulatedBoards
 
     groups = simulated_groups(options.sim)
-    rebuild_job(options, simulated_ports=["simulated"])  # all mistakes before any process is started
+    checked = check_job(rebuild_job(options, simulated_ports=()))  # mistakes are told before a process starts
     state = options.ledger.with_name(options.ledger.name + ".boards")
-    with SimulatedBoards([(group.chip, group.boards) for group in groups], state=state) as boards:
-        return _rebuild(rebuild_job(options, simulated_ports=boards.ports), options)
+    with SimulatedBoards(groups, state=state) as boards:
+        return _rebuild(checked.at(boards.ports), options)
 
 
-def _rebuild(job: Job, options: argparse.Namespace) -> int:
+def _rebuild(checked: CheckedJob, options: argparse.Namespace) -> int:
     report = asyncio.run(
-        rebuild(job, _nothing_shown, why=options.why, allow_side_effects=options.allow_side_effects)
+        rebuild(checked, _nothing_shown, why=options.why, allow_side_effects=options.allow_side_effects)
     )
     sys.stdout.write(report_text(report))
     return ALL_BOUND if all(board.bound for board in report.boards) else SOME_NOT_BOUND
@@ -46,9 +46,9 @@ def _rebuild(job: Job, options: argparse.Namespace) -> int:
 
 def run_learn(options: argparse.Namespace) -> int:
     """Learn a batch of an older ledger. Exit 0 when all of its units are known then, 1 when some are not."""
-    job = rebuild_job(options, simulated_ports=())
+    checked = check_job(rebuild_job(options, simulated_ports=()))
     report = asyncio.run(
-        learn(job, _nothing_shown, why=options.why, allow_side_effects=options.allow_side_effects)
+        learn(checked, _nothing_shown, why=options.why, allow_side_effects=options.allow_side_effects)
     )
     lines = [f"not learned: {said}" for said in report.left] + [f"note: {note}" for note in report.notes]
     lines.append(f"{report.learned} units of the batch {report.batch} were learned. Nothing was burned.")

@@ -14,19 +14,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from parburn.cli.exit_code import INTERRUPTED, RunFlags, exit_code
-from parburn.cli.options import check_conflicts, job_from, simulated_groups
-from parburn.errors import NotConfirmed, ParburnError
+from parburn.cli.options import SimulatedGroup, job_from, simulated_groups
+from parburn.errors import InternalError, NotConfirmed, ParburnError
 from parburn.events import DeviceReport, Note, RunFinished, TokenRead
 from parburn.fleet import burn_fleet
 from parburn.job import Job
 from parburn.ledger.place import no_ledger_yet
-from parburn.run.shared import PlanOfBoard, StopRequest, defect
-from parburn.script.commands.command_line import shows_only
+from parburn.run.checked import CheckedJob, check_job
+from parburn.run.shared import PlanOfBoard
+from parburn.run.stop import StopRequest
 from parburn.script.failure import masked
 from parburn.ui.outlet import Outlet
 from parburn.ui.plans import ANSWER, QUESTION, question_lines
 from parburn.ui.prompt import can_ask, read_line
-from parburn.ui.report import Inputs, digests_of, write_report
+from parburn.ui.report import Inputs, write_report
 from parburn.ui.view import View
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -44,71 +45,108 @@ NEW_ANSWER = "NEW"
 class Ending:
     """How a run ended, as far as it came."""
 
-    def __init__(self, *, error: ParburnError | None = None, trace: str = "") -> None:
+    def __init__(
+        self, *, error: ParburnError | None = None, trace: str = "", interrupted: bool = False
+    ) -> None:
         self.reports: tuple[DeviceReport, ...] = ()
         self.error = error
         self.trace = trace
+        self.interrupted = interrupted
+
+    @classmethod
+    def by(cls, error: BaseException) -> Ending:
+        """Of a run that this error has ended; called where it is handled."""
+        if isinstance(error, Exception):
+            return cls(error=_as_ours(error), trace=traceback.format_exc())
+        return cls(interrupted=True)
+
+
+class Asked:
+    """What the command line asks for, as far as it could be found out: `checked`, or an `ending` at once."""
+
+    def __init__(self) -> None:
+        self.boards: tuple[SimulatedGroup, ...] = ()  # of --sim
+        self.job: Job | None = None
+        self.checked: CheckedJob | None = None
+        self.ending = Ending()
+
+    @property
+    def shows_only(self) -> bool:
+        """Whether there are only commands that show."""
+        return self.checked is not None and self.checked.scripts.shows_only
+
+
+def asked_by(options: argparse.Namespace) -> Asked:
+    """Check the options and read every file that they name: here, and nowhere else. Opens no port."""
+    asked = Asked()
+    ports = None
+    try:
+        if options.sim and not options.ports:
+            asked.boards = simulated_groups(options.sim)
+            ports = [f"{group.chip}/{number}" for group in asked.boards for number in range(group.boards)]
+        asked.job = job_from(options, simulated_ports=ports)
+        asked.checked = check_job(asked.job)
+    except (Exception, KeyboardInterrupt) as error:
+        asked.ending = Ending.by(error)
+    return asked
 
 
 def run(options: argparse.Namespace, words: Sequence[str]) -> int:
     """Do what the command line asks for; returns the exit code. `words` is the line, to repeat it."""
-    view = _view_of(options)
+    asked = asked_by(options)
+    view = _view_of(options, asked)
     try:
-        check_conflicts(options)
-        if not options.sim:
-            return _burn(job_from(options), view, words, tokens=options.token)
-        return _burn_simulated(options, view, words)
-    except ParburnError as error:
-        return _end(view, Ending(error=error, trace=traceback.format_exc()), RunFlags(error=error))
-    except KeyboardInterrupt:
-        return _end(view, Ending(), RunFlags(interrupted=True))
+        if asked.checked is None:
+            return _end(view, asked.ending, job=asked.job)
+        if not asked.boards:
+            return _burn(asked.checked, view, words, tokens=options.token)
+        return _burn_simulated(asked.checked, asked.boards, view, words, tokens=options.token)
+    except (ParburnError, KeyboardInterrupt) as error:
+        return _end(view, Ending.by(error))
     finally:
         view.close()
 
 
-def _view_of(options: argparse.Namespace) -> View:
+def _view_of(options: argparse.Namespace, asked: Asked) -> View:
     """What shows this run. Commands that only show are run to be seen; tokens have stdout for themselves."""
     return View(
         json=options.json,
         quiet=options.quiet,
-        show_output=options.show_output or (not options.scripts and shows_only(options.commands)),
+        show_output=options.show_output or (asked.shows_only and not options.token),
         debug=options.debug,
         stdout=sys.stderr if options.token and not options.json else None,
     )
 
 
-def _burn_simulated(options: argparse.Namespace, view: View, words: Sequence[str]) -> int:
+def _burn_simulated(
+    checked: CheckedJob, groups: Sequence[SimulatedGroup], view: View, words: Sequence[str], *, tokens: bool
+) -> int:
     from parburn.cli.simulated import SimulatedBoards
 
-    groups = simulated_groups(options.sim)
-    ports = [f"{group.chip}/{number}" for group in groups for number in range(group.boards)]
-    job_from(options, simulated_ports=ports)  # all mistakes before any process is started
-    state = None if options.ledger is None else options.ledger.with_name(options.ledger.name + ".boards")
+    ledger = checked.job.ledger
+    state = None if ledger is None else ledger.with_name(ledger.name + ".boards")
     if state is not None:
         view.emit(Note("", f"the simulated boards keep their eFuses in {state}"))
-    with SimulatedBoards([(group.chip, group.boards) for group in groups], state=state) as boards:
-        return _burn(job_from(options, simulated_ports=boards.ports), view, words, tokens=options.token)
+    with SimulatedBoards(groups, state=state) as boards:
+        return _burn(checked.at(boards.ports), view, words, tokens=tokens)
 
 
-def _burn(job: Job, view: View, words: Sequence[str], *, tokens: bool = False) -> int:
-    inputs = Inputs({}, {}, {})
-    if job.report is not None:
-        tables = [table.path for table in job.tables]
-        inputs = Inputs(digests_of(job.scripts), digests_of(job.config_files), digests_of(tables))
+def _burn(checked: CheckedJob, view: View, words: Sequence[str], *, tokens: bool) -> int:
+    job = checked.job
     operator = Operator(job, view)
-    ending = asyncio.run(_burn_and_draw(job, view, operator))
-    flags = RunFlags(interrupted=operator.stopped, error=ending.error)
+    ending = asyncio.run(_burn_and_draw(checked, view, operator))
+    ending.interrupted = operator.stopped
     read = _tokens(ending.reports) if tokens else ()
     for token in read:
         view.emit(token)
-    code = _end(view, ending, flags, job=job, words=words)
+    code = _end(view, ending, job=job, words=words)
     if read and not view.json:
         from parburn.cli.token import print_tokens
 
         print_tokens(read)
     if job.report is not None and ending.reports:
         try:
-            write_report(job.report, ending.reports, inputs)
+            write_report(job.report, ending.reports, Inputs(*checked.digests))
         except OSError as error:
             view.err.line(f"parburn: the report {job.report} could not be written: {error.strerror or error}")
     return code
@@ -120,16 +158,16 @@ def _tokens(reports: Sequence[DeviceReport]) -> tuple[TokenRead, ...]:
     return tokens_read(reports)
 
 
-async def _burn_and_draw(job: Job, view: View, operator: Operator) -> Ending:
+async def _burn_and_draw(checked: CheckedJob, view: View, operator: Operator) -> Ending:
     drawing = asyncio.ensure_future(view.keep_drawing())
     ending = Ending()
     try:
         with operator.listening():
             ending.reports = await burn_fleet(
-                job, view.emit, confirm=operator.confirm, begin=operator.begin_ledger, stop=operator.stop
+                checked, view.emit, confirm=operator.confirm, begin=operator.begin_ledger, stop=operator.stop
             )
     except Exception as error:
-        ending.error, ending.trace = _as_ours(error), traceback.format_exc()
+        ending = Ending.by(error)
         ending.reports = view.reports
     finally:
         drawing.cancel()
@@ -141,7 +179,7 @@ def _as_ours(error: Exception) -> ParburnError:
     """The error itself, or the only one in a group of errors; anything else is a defect of parburn."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    return error if isinstance(error, ParburnError) else defect(error)
+    return error if isinstance(error, ParburnError) else InternalError(error)
 
 
 class Operator:
@@ -218,11 +256,9 @@ class Operator:
             return await self._answer(out, QUESTION) == ANSWER
 
 
-def _end(
-    view: View, ending: Ending, flags: RunFlags, *, job: Job | None = None, words: Sequence[str] = ()
-) -> int:
+def _end(view: View, ending: Ending, *, job: Job | None = None, words: Sequence[str] = ()) -> int:
     """Say how it ended; returns the exit code."""
-    code = exit_code(ending.reports, flags)
+    code = exit_code(ending.reports, RunFlags(interrupted=ending.interrupted, error=ending.error))
     if ending.error is not None:
         view.error(str(ending.error), ending.error.hint, trace=ending.trace)
     elif code == INTERRUPTED and not ending.reports:

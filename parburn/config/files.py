@@ -19,12 +19,15 @@ class ConfigFile:
     What is found out about a file later is kept in its `__dict__`: the file itself never changes.
     """
 
-    def __init__(self, path: Path, content: bytes, is_json: bool, value: Any, digest: str) -> None:
+    def __init__(
+        self, path: Path, content: bytes, is_json: bool, value: Any, digest: str, file_digest: str = ""
+    ) -> None:
         self.path = path
         self.content = content
         self.is_json = is_json
         self.value = value
-        self.digest = digest
+        self.digest = digest  # SHA-256 of `content`
+        self.file_digest = file_digest or digest  # of the file, with its byte order mark
 
     @property
     def text(self) -> str:
@@ -49,18 +52,20 @@ def read_file(path: Path) -> ConfigFile:
         raise UsageError(
             f"config file {path} cannot be read: {reason}", hint="Check the path after --configfiles."
         ) from error
+    whole = ""
     if content.startswith(b"\xef\xbb\xbf"):
+        whole = hashlib.sha256(content).hexdigest()
         content = content[3:]  # a byte order mark, as some editors write it
     _check_text(path, content)
     digest = hashlib.sha256(content).hexdigest()
     must_be = path.suffix.lower() == ".json"
     if not must_be and not content[:4096].lstrip().startswith(_JSON_STARTS):
-        return ConfigFile(path, content, False, None, digest)
+        return ConfigFile(path, content, False, None, digest, whole)
     try:
-        return ConfigFile(path, content, True, json.loads(content), digest)
+        return ConfigFile(path, content, True, json.loads(content), digest, whole)
     except json.JSONDecodeError as error:
         if not must_be:
-            return ConfigFile(path, content, False, None, digest)
+            return ConfigFile(path, content, False, None, digest, whole)
         raise UsageError(
             f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}",
             hint="Mend the file; nothing was burned.",

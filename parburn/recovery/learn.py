@@ -15,25 +15,22 @@ from anyio import CancelScope
 
 from parburn.chips.model import Chip
 from parburn.chips.registry import chip_named
-from parburn.config.records import ConfigFiles, load_config_files
+from parburn.config.records import ConfigFiles
 from parburn.efuse.image import EfuseImage
-from parburn.efuse.user_values import Declared, values_of
+from parburn.efuse.user_values import values_of
 from parburn.errors import LedgerUnusable, ParburnError, UsageError
 from parburn.events import Emit
-from parburn.fleet import batch_of, script_options
-from parburn.job import Job
 from parburn.ledger.batches import Override
 from parburn.ledger.learning import Learned, UnknownUnit
 from parburn.ledger.place import default_path
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
 from parburn.run.burns import named_values
+from parburn.run.checked import CheckedJob
 from parburn.run.kept import take_over_kept
 from parburn.run.resume import user_record
-from parburn.run.shared import SharedRun, StopRequest
-from parburn.run.tables import TableSet
-from parburn.script.index_use import uses_the_index
+from parburn.run.shared import SharedRun
+from parburn.run.stop import StopRequest
 from parburn.script.reckoning import Order, Reckoned, reckon_all
-from parburn.script.runner import compile_scripts
 from parburn.script.session import DeviceFacts
 
 
@@ -46,11 +43,14 @@ class LearnReport(NamedTuple):
     notes: tuple[str, ...]
 
 
-async def learn(job: Job, emit: Emit, *, why: str, allow_side_effects: bool = False) -> LearnReport:
-    """Reckon what the unknown units of `job.batch` hold, and keep it.
+async def learn(
+    checked: CheckedJob, emit: Emit, *, why: str, allow_side_effects: bool = False
+) -> LearnReport:
+    """Reckon what the unknown units of the job's batch hold, and keep it.
 
     Raises UsageError and LedgerError; then nothing was learned.
     """
+    job = checked.job
     if not why.strip():
         raise UsageError("A reason is needed.", hint="--why REASON; it stays in the history.")
     if job.batch is None:
@@ -60,28 +60,12 @@ async def learn(job: Job, emit: Emit, *, why: str, allow_side_effects: bool = Fa
     place = (job.ledger or default_path()).resolve()
     if not place.exists():
         raise LedgerUnusable(f"There is no ledger at {place}.", hint="Name its file with --ledger.")
-    scripts = compile_scripts(job.scripts)
-    uses_index = uses_the_index(scripts)
-    config = load_config_files(job.config_files, job.records)
-    if not uses_index:
-        config = config.all_shared()
-    spec = batch_of(job, scripts, config, uses_index=uses_index)
     # What is learned is compared unit by unit: no refusal of the whole batch is needed before.
     overrides = {Override.SHARED_RECORDS, Override.CHANGED_CONFIG}
-    ledger = await open_ledger(job.ledger, spec, overrides=overrides)
+    ledger = await open_ledger(job.ledger, checked.batch, overrides=overrides)
     try:
-        run = SharedRun(
-            job,
-            emit=emit,
-            ports=(),
-            ledger=ledger,
-            scripts=scripts,
-            script_options=script_options(job, config, Declared(*ledger.declared), ledger.keyed_digest_key()),
-            stop=StopRequest(),
-            tables=TableSet(job.tables),
-            config=config.read_as(ledger.forms),
-        )
-        return await _learned(run, ledger, config.read_as(ledger.forms), allow_side_effects, why)
+        run = SharedRun(checked, emit=emit, ledger=ledger, stop=StopRequest())
+        return await _learned(run, ledger, run.config, allow_side_effects, why)
     finally:
         with CancelScope(shield=True):
             await ledger.aclose()

@@ -18,12 +18,11 @@ from typing import NamedTuple
 from anyio import CancelScope, create_task_group, fail_after, move_on_after
 
 from parburn.chips.model import Chip
-from parburn.config.records import ConfigFiles, load_config_files
+from parburn.config.records import ConfigFiles
 from parburn.efuse.image import EfuseImage
-from parburn.efuse.user_values import Declared, check_declared, values_of
+from parburn.efuse.user_values import values_of
 from parburn.errors import GarbledAnswer, LedgerUnusable, NoAnswer, ParburnError, UsageError
 from parburn.events import Emit
-from parburn.fleet import batch_of, script_options
 from parburn.hardware.first_contact import identified, read_again
 from parburn.hardware.identify import Device, identify
 from parburn.hardware.rom_loader import RomLoader
@@ -33,13 +32,11 @@ from parburn.ledger.rebuilding import FoundUnit, Known
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
 from parburn.recovery.bound import blank_of, found_unit, identity_of
 from parburn.recovery.carried import RecordValues
+from parburn.run.checked import CheckedJob
 from parburn.run.kept import take_over_kept
-from parburn.run.shared import SharedRun, StopRequest, facts_of
-from parburn.run.tables import TableSet
-from parburn.script.index_use import uses_the_index
+from parburn.run.shared import SharedRun, facts_of
+from parburn.run.stop import StopRequest
 from parburn.script.reckoning import Order, Reckoned, reckon_all
-from parburn.script.runner import CompiledScripts, compile_scripts
-from parburn.script.session import ScriptOptions
 from parburn.transport.descriptors import make_room
 from parburn.transport.open import open_stream
 from parburn.transport.stream import ByteStream
@@ -111,17 +108,17 @@ class _Work(NamedTuple):
     """What a rebuild works with."""
 
     run: SharedRun
-    scripts: CompiledScripts
-    options: ScriptOptions
-    config: ConfigFiles
     allow_side_effects: bool
 
 
-async def rebuild(job: Job, emit: Emit, *, why: str, allow_side_effects: bool = False) -> RebuildReport:
+async def rebuild(
+    checked: CheckedJob, emit: Emit, *, why: str, allow_side_effects: bool = False
+) -> RebuildReport:
     """Bind the boards at the job's ports to the records that they carry. Burns nothing.
 
     Raises UsageError and LedgerError for what forbids all of it, before any port is opened.
     """
+    job = checked.job
     if not why.strip():
         raise UsageError("A reason is needed.", hint="--why REASON; it stays in the history.")
     place = (job.ledger or default_path()).resolve()
@@ -131,35 +128,18 @@ async def rebuild(job: Job, emit: Emit, *, why: str, allow_side_effects: bool = 
             hint="Make one on purpose: parburn ledger init --why REASON. Then rebuild again.",
         )
     make_room(len(job.ports))
-    scripts = compile_scripts(job.scripts)
-    if not uses_the_index(scripts):
+    if not checked.uses_index:
         raise UsageError(
             "These scripts use no index, so no board carries a record: there is nothing to bind.",
             hint="Run parburn itself: what stands in a board already is recorded as its own.",
         )
-    config = load_config_files(job.config_files, job.records)
-    tables = TableSet(job.tables)
-    if job.same or job.unique:
-        check_declared(Declared(job.same, job.unique), tables.extended())
-    spec = batch_of(job, scripts, config, uses_index=True)
-    ledger = await open_ledger(job.ledger, spec, overrides=job.overrides)
+    ledger = await open_ledger(job.ledger, checked.batch, overrides=job.overrides)
     try:
-        config = config.read_as(ledger.forms)
-        run = SharedRun(
-            job,
-            emit=emit,
-            ports=job.ports,
-            ledger=ledger,
-            scripts=scripts,
-            script_options=script_options(job, config, Declared(*ledger.declared), ledger.keyed_digest_key()),
-            stop=StopRequest(),
-            tables=tables,
-            config=config,
-        )
+        run = SharedRun(checked, emit=emit, ledger=ledger, stop=StopRequest())
         await take_over_kept(run, ledger)
         await ledger.tell_unknown()
-        work = _Work(run, scripts, run.script_options, config, allow_side_effects)
-        return await _rebuilt(work, ledger, indexes_of(job, config), why)
+        work = _Work(run, allow_side_effects)
+        return await _rebuilt(work, ledger, indexes_of(job, run.config), why)
     finally:
         with CancelScope(shield=True):
             await ledger.aclose()
@@ -333,7 +313,11 @@ async def _reckon_records(work: _Work, boards: Sequence[_Board], indexes: Sequen
 
 async def _reckon(work: _Work, orders: Iterator[Order], take: Callable[[Order, Reckoned], object]) -> None:
     await reckon_all(
-        work.scripts, orders, work.options, take=take, allow_side_effects=work.allow_side_effects
+        work.run.scripts,
+        orders,
+        work.run.script_options,
+        take=take,
+        allow_side_effects=work.allow_side_effects,
     )
 
 

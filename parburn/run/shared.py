@@ -1,191 +1,37 @@
 """What the boards of one run share: the two barriers, the confirmation, the burn slots, the stop request.
 
-Holds no chip and opens nothing. A board either arrives at a barrier or withdraws from it; the barrier is
-complete when every board has done one of both.
+Holds no chip and opens nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from enum import IntEnum
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
-from anyio import CancelScope, CapacityLimiter, Event
+from anyio import CapacityLimiter
 
 from parburn.chips.model import Chip
 from parburn.config.records import ConfigFiles
-from parburn.efuse.user_values import UserValue, ValueRules, rules_of
-from parburn.errors import Interrupted, NotConfirmed, ParburnError
-from parburn.events import NO_VALUES, Emit, Note, PlannedBlock, StepChanged
+from parburn.efuse.user_values import Declared, UserValue, ValueRules, rules_of
+from parburn.errors import NotConfirmed
+from parburn.events import NO_VALUES, Emit, Note, NoteLevel, PlannedBlock, StepChanged
 from parburn.hardware.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import Claim, Inputs, Ledger
+from parburn.run.barrier import Barrier, OneByOne, Turns
 from parburn.run.baud import ROM_BAUD, RateFor, rate_that_pays
-from parburn.run.tables import TableSet
+from parburn.run.checked import CheckedJob
+from parburn.run.needed_blocks import blocks_mentioned
+from parburn.run.stop import StopRequest
 from parburn.run.traces import TraceBook
-from parburn.script.runner import CompiledScripts
+from parburn.script.inputs import RunInputs
 from parburn.script.session import DeviceFacts, ScriptOptions
 from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
 from parburn.transport.tty import latency_timer
 
 NO_BITS: Final[Mapping[int, int]] = MappingProxyType({})
-Brought = TypeVar("Brought")
-Taken = TypeVar("Taken")
-
-
-class StopLevel(IntEnum):
-    """How urgently the operator wants the run to end."""
-
-    NONE = 0
-    NO_NEW_COMMITS = 1  # running commits finish
-    BETWEEN_BLOCKS = 2  # running commits stop at the next verified step
-
-
-class StopRequest:
-    """Set by signal handlers, asked by the boards. Each request raises the level by one."""
-
-    def __init__(self) -> None:
-        self.level = StopLevel.NONE
-        self._scopes: list[CancelScope] = []
-
-    def cancels(self, scope: CancelScope) -> None:
-        """Register a scope that the first request cancels. Commits shield themselves from it."""
-        self._scopes.append(scope)
-        if self.level:
-            scope.cancel()
-
-    def request(self) -> None:
-        """One Ctrl-C, SIGTERM or SIGHUP."""
-        self.level = StopLevel(min(self.level + 1, StopLevel.BETWEEN_BLOCKS))
-        for scope in self._scopes:
-            scope.cancel()
-
-    def commits_may_go_on(self) -> bool:
-        """Asked between two steps of a commit."""
-        return self.level < StopLevel.BETWEEN_BLOCKS
-
-    def check(self) -> None:
-        """Raise Interrupted once a stop was requested; asked before a commit starts."""
-        if self.level:
-            raise Interrupted("stopped by the operator before this burn")
-
-
-class Barrier(Generic[Brought, Taken]):
-    """Where all boards meet. Each brings a value, waits, and takes what was decided for it."""
-
-    def __init__(self, ports: Iterable[str]) -> None:
-        self._missing = set(ports)
-        self._brought: dict[str, Brought] = {}
-        self._taken: Mapping[str, Taken | ParburnError] = {}
-        self._complete = Event()
-        self._released = Event()
-        if not self._missing:
-            self._complete.set()
-
-    async def arrive(self, port: str, value: Brought) -> Taken:
-        """Bring a value and wait for the decision; raises the error that was decided for this board."""
-        if port in self._missing:
-            self._brought[port] = value
-            self._out(port)
-        await self._released.wait()
-        taken = self._taken[port]
-        if isinstance(taken, ParburnError):
-            raise taken
-        return taken
-
-    def withdraw(self, port: str) -> None:
-        """This board will not come. Does nothing when it has arrived or withdrawn before."""
-        self._out(port)
-
-    async def complete(self) -> Mapping[str, Brought]:
-        """Wait for all boards; what those that came have brought, in the order they came."""
-        await self._complete.wait()
-        return self._brought
-
-    def release(self, taken: Mapping[str, Taken | ParburnError]) -> None:
-        """Let every board go on with what was decided for it."""
-        self._taken = taken
-        self._released.set()
-
-    def _out(self, port: str) -> None:
-        self._missing.discard(port)
-        if not self._missing:
-            self._complete.set()
-
-
-class OneByOne(Barrier[Brought, Taken]):
-    """A barrier at which each board is decided for alone, in the order in which they come: nobody waits in it
-    for a board that has not begun."""
-
-    def __init__(self, ports: Iterable[str]) -> None:
-        super().__init__(ports)
-        self._decided: dict[str, Event] = {}
-        self._changed = Event()
-        self._waiting: list[str] = []
-
-    async def arrive(self, port: str, value: Brought) -> Taken:
-        if port in self._missing:
-            self._brought[port] = value
-            self._decided[port] = Event()
-            self._waiting.append(port)
-            self._out(port)
-        if port in self._decided and port not in self._taken and not self._released.is_set():
-            await self._decided[port].wait()
-        taken = self._taken[port]
-        if isinstance(taken, ParburnError):
-            raise taken
-        return taken
-
-    async def next(self) -> str | None:
-        """The next board that has come, None when no more will; what they all brought is in `brought`."""
-        while not self._waiting:
-            if not self._missing:
-                return None
-            self._changed = Event()
-            await self._changed.wait()
-        return self._waiting.pop(0)
-
-    @property
-    def brought(self) -> Mapping[str, Brought]:
-        """What the boards that came so far have brought."""
-        return self._brought
-
-    def decide(self, port: str, taken: Taken | ParburnError) -> None:
-        """Let one board go on with what was decided for it."""
-        self._taken = {**self._taken, port: taken}
-        self._decided[port].set()
-
-    def release(self, taken: Mapping[str, Taken | ParburnError]) -> None:
-        """Decide for all that are not decided for, also for those that come later."""
-        self._taken = {**taken, **self._taken}
-        self._released.set()
-        for decided in self._decided.values():
-            decided.set()
-
-    def _out(self, port: str) -> None:
-        super()._out(port)
-        self._changed.set()
-
-
-class Turns:
-    """Whose turn it is under `--one-at-a-time`: a board begins when all before it have ended."""
-
-    def __init__(self, ports: Sequence[str]) -> None:
-        self._ended = {port: Event() for port in ports}
-
-    async def wait(self, port: str) -> None:
-        """Wait until the boards at the ports before this one have ended."""
-        for other, ended in self._ended.items():
-            if other == port:
-                return
-            if not ended.is_set():
-                await ended.wait()
-
-    def ended(self, port: str) -> None:
-        """This board's script does nothing any more."""
-        self._ended[port].set()
 
 
 class PlanOfBoard(NamedTuple):
@@ -210,34 +56,36 @@ class SharedRun:
 
     def __init__(
         self,
-        job: Job,
+        checked: CheckedJob,
         *,
         emit: Emit,
-        ports: Sequence[str],
         ledger: Ledger,
-        scripts: CompiledScripts,
-        script_options: ScriptOptions,
         stop: StopRequest,
-        tables: TableSet,
-        config: ConfigFiles,
     ) -> None:
-        self.job = job
+        """Config files are read in the forms that the ledger knows of.
+
+        Raises UsageError: a file has no records of that form.
+        """
+        self.job = job = checked.job
         self.emit = emit
         self.ledger = ledger
-        self.scripts = scripts
-        self.script_options = script_options
+        self.scripts = checked.scripts
+        self.config = checked.config.read_as(ledger.forms)
+        self.script_options = script_options(
+            job, self.config, Declared(*ledger.declared), ledger.keyed_digest_key()
+        )
         self.stop = stop
+        ports = job.ports
         self.claims: Barrier[Device, Claim] = Barrier(ports)
         self.plans: Barrier[PlanOfBoard, None] = (OneByOne if job.one_at_a_time else Barrier)(ports)
         self.turns = Turns(ports)
         self.refused_by_operator = False  # asked once under --one-at-a-time: no other script begins
         self.slow_adapters: dict[str, int] = {}  # port: ms that it holds answers back
         self.traces = TraceBook(job.trace, show_keys=job.show_sensitive_info)
-        self._config = config
         self._notes_told = 0
-        self._tables = tables
+        self._tables = checked.tables
         self._slots = CapacityLimiter(job.max_burning or max(1, len(ports)))
-        self.digest = hashlib.sha256(f"{scripts.digest}\n{tables.digest}".encode()).hexdigest()
+        self.digest = hashlib.sha256(f"{self.scripts.digest}\n{self._tables.digest}".encode()).hexdigest()
         self._blocks: dict[str, frozenset[int]] = {}
 
     def burn_slot(self) -> CapacityLimiter:
@@ -252,7 +100,7 @@ class SharedRun:
     def job_digest(self, index: int) -> str:
         """What makes two jobs the same for a unit: scripts, tables, its own records of the config files, and
         what these say for all."""
-        return self._job_digest(self._config.of_job(index))
+        return self._job_digest(self.config.of_job(index))
 
     def passed_as(self, index: int, passed: Collection[str]) -> str:
         """By which of these digests a unit has passed this job; empty when by none. Ledgers may hold it as it
@@ -260,7 +108,7 @@ class SharedRun:
         digest = self.job_digest(index)
         if digest in passed or not passed:
             return digest if passed else ""
-        before = map(self._job_digest, self._config.as_passed_before(index))
+        before = map(self._job_digest, self.config.as_passed_before(index))
         return next((old for old in before if old in passed), "")
 
     def _job_digest(self, of_config: str) -> str:
@@ -330,9 +178,25 @@ class SharedRun:
             self.note("", text)
         self._notes_told = len(self.ledger.notes)
 
-    def note(self, port: str, text: str, level: str = "info") -> None:
+    def note(self, port: str, text: str, level: NoteLevel = "info") -> None:
         """A sentence for the operator."""
         self.emit(Note(port, text, level))
+
+
+def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes) -> ScriptOptions:
+    """The part of the job that a script sees or feels. `key` is the ledger's, for digests of files."""
+    return ScriptOptions(
+        config_files=config,
+        timeout_s=job.script_timeout_s,
+        allow_fixed_index=job.allow_fixed_index,
+        show_sensitive_info=job.show_sensitive_info,
+        debug=job.debug,
+        do_not_confirm=job.do_not_confirm,
+        baud=job.baud or ROM_BAUD,
+        before=job.before,
+        declared=declared,
+        inputs=RunInputs(key, job.config_files, one_at_a_time=job.one_at_a_time),
+    )
 
 
 def facts_of(device: Device, port: str, index: int | None) -> DeviceFacts:
@@ -350,31 +214,3 @@ def facts_of(device: Device, port: str, index: int | None) -> DeviceFacts:
         security_flags=security.flags if security else None,
         secure_download=bool(security and security.secure_download),
     )
-
-
-def defect(error: Exception) -> ParburnError:
-    """An error of our own, as an operator sees it; its traceback is shown under `--debug`."""
-    ours = ParburnError(
-        f"an error inside parburn: {type(error).__name__}: {error}",
-        hint="Run again with --debug and report what it shows.",
-    )
-    ours.__cause__ = error
-    return ours
-
-
-WHOLE_CHIP = ("summary", "dump", "check_error")  # commands that look at every block
-
-
-def blocks_mentioned(chip: Chip, words: frozenset[str]) -> frozenset[int]:
-    """Blocks that hold a field, or are a block, that one of these words names; with their key purposes."""
-    found: set[int] = set()
-    for word in words:
-        block = chip.block_by_name.get(word)
-        if block is not None:
-            found.add(block.index)
-        found.update(one.block for one in chip.field_by_name.get(word, ()))
-    if not words.isdisjoint(WHOLE_CHIP):
-        found.update(block.index for block in chip.blocks)
-    if "burn_custom_mac" in words:
-        found.update(one.block for one in chip.field_by_name.get("CUSTOM_MAC", ()))
-    return frozenset(found)

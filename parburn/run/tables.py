@@ -23,8 +23,11 @@ class TableSet:
         """Read and parse. Raises UsageError, and ChipDataError with file, line and column."""
         self._rows: list[tuple[str | None, tuple[CustomRow, ...]]] = []
         digest = hashlib.sha256()
+        self.digests: dict[str, str] = {}  # SHA-256 of each file, by its name
         for option in options:
-            text = _text_of(option.path)
+            content = _content_of(option.path)
+            self.digests[str(option.path)] = hashlib.sha256(content).hexdigest()
+            text = _text_of(option.path, content)
             name = None if option.chip is None else chip_named(option.chip).name
             rows = parse_custom_table(text, file=str(option.path))
             _refuse_unless_it_fits(rows, chip_names() if name is None else (name,))
@@ -52,15 +55,22 @@ class TableSet:
                 yield self.extend(chip_named(name))
 
 
-def _text_of(path: Path) -> str:
-    """A table's text; the path may be a pipe. Raises UsageError."""
+def _content_of(path: Path) -> bytes:
+    """A table's bytes; the path may be a pipe. Raises UsageError."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise OSError(f"it has more than {MOST_BYTES} bytes")
+    except OSError as error:
+        raise UsageError(f"cannot read the eFuse table {path}: {error}") from error
+    return content
+
+
+def _text_of(path: Path, content: bytes) -> str:
+    try:
         return content.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise UsageError(f"cannot read the eFuse table {path}: {error}") from error
 
 

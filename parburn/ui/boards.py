@@ -16,8 +16,10 @@ from parburn.events import (
     Planned,
     Result,
     RunStarted,
+    Step,
     StepChanged,
 )
+from parburn.ui.looks import State
 from parburn.ui.words import one_line
 
 
@@ -30,7 +32,7 @@ class Board:
     chip: str = ""
     mac: str = ""
     index: int | None = None
-    step: str = ""
+    step: Step | None = None
     detail: str = ""
     done: int = 0
     total: int = 0
@@ -38,6 +40,16 @@ class Board:
     error: str = ""
     began: float | None = None  # clock at the first event
     took: float = 0.0  # seconds, once finished
+
+    @property
+    def state(self) -> State:
+        """How it ended, or what it is doing."""
+        return self.result or self.step
+
+    @property
+    def word(self) -> str:
+        """The state as a word; nothing before it has begun."""
+        return self.result.value if self.result is not None else self.step or ""
 
     @property
     def blocks(self) -> str:
@@ -88,7 +100,7 @@ class Boards:
         """How many boards are in each state, worst words last; states without boards are left out."""
         counts: dict[str, int] = {}
         for board in self.all.values():
-            word = board.result.value if board.result is not None else (board.step or "waiting")
+            word = board.word or "waiting"
             counts[word] = counts.get(word, 0) + 1
         order = [result.value for result in Result]
         return dict(sorted(counts.items(), key=lambda item: order.index(item[0]) if item[0] in order else -1))
@@ -105,7 +117,7 @@ class Boards:
 def _fold(board: Board, event: Event) -> bool:
     match event:
         case StepChanged(step=step, detail=detail):
-            board.step, board.detail = one_line(step), one_line(detail)
+            board.step, board.detail = step, one_line(detail)
         case Identified(chip=chip, mac=mac):
             board.chip, board.mac = chip, mac
         case Claimed(index=index):
@@ -129,4 +141,4 @@ def _finish(board: Board, report: DeviceReport) -> None:
     board.result, board.error, board.took = report.result, one_line(report.error), report.seconds
     if report.blocks_total:
         board.done, board.total = report.blocks_done, report.blocks_total
-    board.step = board.detail = ""
+    board.step, board.detail = None, ""

@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from parburn.ui.boards import Board, Boards
-from parburn.ui.looks import look_of
+from parburn.ui.looks import LOOKS
 from parburn.ui.words import plural, short_ports, short_slots
 
 NEW_LINE = Segment.line()
@@ -141,7 +141,7 @@ class Frame:
         pieces = [set_cell_size(cells[name], self._widths[name]) for name in self._columns[:-1]]
         last = cells[self._columns[-1]]
         room = self._shape[0] - sum(cell_len(p) + len(GAP) for p in pieces)
-        style = Style.parse(look_of(_state(board)).style)
+        style = Style.parse(LOOKS[board.state].style)
         middle = GAP.join(pieces[split:]) + GAP
         return [
             Segment(GAP.join(pieces[:split]) + GAP),
@@ -154,7 +154,7 @@ class Frame:
         result = "" if board.result is None else self._mark(board) + " " + board.result.value
         if board.error and board.result is not None and not board.result.passed:
             result += ": " + board.error
-        step = board.step + (" " + board.detail if board.detail else "")
+        step = f"{board.step or ''} {board.detail}".strip()
         return {
             "port": self._ports[board.port],
             "slot": self._slots.get(board.slot, board.slot),
@@ -169,7 +169,7 @@ class Frame:
         }
 
     def _mark(self, board: Board) -> str:
-        look = look_of(_state(board))
+        look = LOOKS[board.state]
         return look.mark if self._utf else look.plain
 
     def _grid(self, width: int, lines: int) -> list[list[Segment]]:
@@ -185,20 +185,16 @@ class Frame:
                     [segment for board in boards[row::down] for segment in self._cell(board, label, cell)]
                     for row in range(down)
                 ]
-        marks = [Segment(self._mark(board), Style.parse(look_of(_state(board)).style)) for board in boards]
+        marks = [Segment(self._mark(board), Style.parse(LOOKS[board.state].style)) for board in boards]
         rows = [marks[at : at + width] for at in range(0, len(marks), max(1, width))]
         return rows[:lines]
 
     def _cell(self, board: Board, label: int, cell: int) -> list[Segment]:
-        look = look_of(_state(board))
+        look = LOOKS[board.state]
         text = self._mark(board)
         room = cell - label - 1
         if room > 1:
-            words = (
-                board.blocks
-                if board.step in ("burning", "verifying") and board.result is None
-                else _state(board)
-            )
+            words = board.blocks if board.step == "burning" and board.result is None else board.word
             text = set_cell_size(f"{text} {words}", room)
         return [
             Segment(set_cell_size(self._ports[board.port], label) + " "),
@@ -215,7 +211,3 @@ class Frame:
         age = self._boards.clock() - self._boards.began
         counts = ", ".join(f"{count} {word}" for word, count in self._boards.counts().items())
         return f"{plural(len(self._boards.all), 'board')}: {counts}" + GAP + f"{int(age)}s"
-
-
-def _state(board: Board) -> str:
-    return board.result.value if board.result is not None else board.step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from parburn.events import Result
+from parburn.events import Result, Step
 
 
 class Look(NamedTuple):
@@ -15,26 +15,21 @@ class Look(NamedTuple):
     style: str
 
 
-LOOKS: dict[str, Look] = {
-    "": Look("·", ".", "dim"),
+State = Step | Result | None  # what a board is doing, or how it ended; None: it has not begun
+
+LOOKS: dict[State, Look] = {
+    None: Look("·", ".", "dim"),
     "waiting": Look("·", ".", "dim"),
     "connecting": Look("…", "c", "dim"),
     "identifying": Look("…", "i", "dim"),
     "scripting": Look("▸", ">", "cyan"),
     "confirming": Look("?", "?", "yellow"),
     "burning": Look("▮", "#", "bold yellow"),
-    "verifying": Look("▯", "=", "yellow"),
-    Result.PASS.value: Look("✓", "P", "green"),
-    Result.ALREADY_PASS.value: Look("✓", "p", "green"),
-    Result.FAILED.value: Look("✗", "F", "bold red"),
-    Result.REFUSED.value: Look("⊘", "R", "red"),
-    Result.INCOMPLETE.value: Look("◐", "I", "bold red"),
-    Result.QUARANTINED.value: Look("☠", "Q", "bold white on red"),
-    Result.NO_ANSWER.value: Look("∅", "N", "red"),
+    Result.PASS: Look("✓", "P", "green"),
+    Result.ALREADY_PASS: Look("✓", "p", "green"),
+    Result.FAILED: Look("✗", "F", "bold red"),
+    Result.REFUSED: Look("⊘", "R", "red"),
+    Result.INCOMPLETE: Look("◐", "I", "bold red"),
+    Result.QUARANTINED: Look("☠", "Q", "bold white on red"),
+    Result.NO_ANSWER: Look("∅", "N", "red"),
 }
-UNKNOWN = Look("▸", ">", "cyan")
-
-
-def look_of(state: str) -> Look:
-    """The look of a step or a result."""
-    return LOOKS.get(state, UNKNOWN)

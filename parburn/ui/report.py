@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import platform
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from parburn import __version__
-from parburn.errors import UsageError
 from parburn.events import DeviceReport
 from parburn.ui.words import one_line
 
@@ -26,27 +24,11 @@ COLUMNS = (
 
 
 class Inputs(NamedTuple):
-    """Names and SHA-256 digests of the files that this run was made of."""
+    """Names and SHA-256 digests of the files that this run was made of, as they were when they were read."""
 
     scripts: Mapping[str, str]
     config_files: Mapping[str, str]
     tables: Mapping[str, str]
-
-
-def digests_of(paths: Iterable[Path]) -> dict[str, str]:
-    """File name -> SHA-256 in hex, read now. Raises UsageError when a file cannot be read."""
-    digests: dict[str, str] = {}
-    for path in paths:
-        if not path.is_file():  # a pipe can be read only once, and the scripts need it
-            digests[str(path)] = "not a regular file"
-            continue
-        try:
-            digests[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise UsageError(
-                f"{path} cannot be read: {error.strerror}", hint="Nothing was burned."
-            ) from error
-    return digests
 
 
 def write_report(path: Path, reports: Sequence[DeviceReport], inputs: Inputs) -> None:

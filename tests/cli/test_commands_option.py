@@ -11,8 +11,9 @@ from parburn.chips.registry import chip_named
 from parburn.cli.options import job_from
 from parburn.cli.parser import parse
 from parburn.errors import UsageError
-from parburn.run.shared import blocks_mentioned
-from parburn.script.commands.command_line import parse_commands, shows_only, with_commands
+from parburn.run.checked import check_job
+from parburn.run.needed_blocks import blocks_mentioned
+from parburn.script.commands.command_line import parse_commands, with_commands
 from parburn.script.compiled import CompiledScripts, compile_scripts
 from parburn.script.session import ScriptOptions
 from tests.command import parburn
@@ -64,7 +65,6 @@ def test_what_is_no_command_is_refused_by_its_name(text: str, words: str) -> Non
         parse_commands(text)
     assert words in str(caught.value)
     assert caught.value.hint
-    assert not shows_only(text)
 
 
 def test_what_may_be_a_key_is_not_repeated() -> None:
@@ -87,7 +87,6 @@ def test_which_commands_only_show(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.py").write_text("")
-    assert shows_only(text) is only
     assert with_commands(CompiledScripts(), text).shows_only is only
     assert not with_commands(compile_scripts(["a.py"]), text).shows_only
 
@@ -180,7 +179,7 @@ def test_commands_reach_the_job_with_and_without_scripts(files: Path) -> None:
 )
 def test_mistakes_are_refused_before_a_port_is_opened(files: Path, words: list[str]) -> None:
     with pytest.raises(UsageError):
-        job_from(parse(["--ports", "ttyUSB1", *words]))
+        check_job(job_from(parse(["--ports", "ttyUSB1", *words])))
 
 
 def test_lists_before_and_after_the_word_run_add_up(files: Path) -> None:

@@ -22,10 +22,10 @@ from parburn.cli.options import SimulatedGroup, job_from, simulated_groups
 from parburn.cli.parser import AFTER_MODES, BEFORE_MODES, build_parser, index_range, parse
 from parburn.errors import (
     BatchRefused,
+    InternalError,
     Interrupted,
     LedgerUnusable,
     OutOfIndexes,
-    ParburnError,
     UnitQuarantined,
     UsageError,
 )
@@ -297,7 +297,7 @@ def boards(text: str) -> list[DeviceReport]:
         ("", RunFlags(error=UnitQuarantined("x")), 5),
         ("", RunFlags(error=Interrupted("x")), 130),
         ("pass quarantined", RunFlags(error=UsageError("x")), 5),
-        ("pass", RunFlags(error=ParburnError("an error inside parburn")), 1),
+        ("pass", RunFlags(error=InternalError(ZeroDivisionError("a defect"))), 1),
     ],
 )
 def test_exit_codes(results: str, flags: RunFlags, code: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import hashlib
 import json
 import os
 import pty
@@ -25,12 +26,14 @@ from parburn.cli import run as cli_run
 from parburn.errors import LedgerUnusable
 from parburn.events import DeviceReport, Emit, Finished, Note, Result, RunFinished, RunStarted, StepChanged
 from parburn.fleet import Begin, Confirm
-from parburn.job import Job
-from parburn.run.shared import PlanOfBoard, StopRequest
+from parburn.run.checked import CheckedJob
+from parburn.run.shared import PlanOfBoard
+from parburn.run.stop import StopRequest
 from tests.ui.story import BLOCKS, PORTS, REPORTS, SLOTS, story
 
 ROOT = Path(__file__).parents[2]
 Reports = tuple[DeviceReport, ...]
+RECORDS = b'[{"id": 1}]'
 
 # Names of fleets that a child process can be told to use instead of the real one.
 CHILD = """\
@@ -47,7 +50,9 @@ sys.exit(main())
 # Fleets -----------------------------------------------------------------------------------------------
 
 
-async def telling(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
+async def telling(
+    checked: CheckedJob, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest
+) -> Reports:
     """Tells the whole story and returns its reports."""
     for event in story():
         if not isinstance(event, RunFinished):
@@ -55,8 +60,11 @@ async def telling(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop:
     return REPORTS
 
 
-async def all_passing(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
+async def all_passing(
+    checked: CheckedJob, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest
+) -> Reports:
     """All boards pass."""
+    job = checked.job
     emit(RunStarted("", job.ports, job.ports, dry_run=job.dry_run))
     reports = tuple(DeviceReport(port, port, Result.PASS, index=n) for n, port in enumerate(job.ports, 1))
     for report in reports:
@@ -64,12 +72,14 @@ async def all_passing(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, s
     return reports
 
 
-async def asking(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
+async def asking(
+    checked: CheckedJob, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest
+) -> Reports:
     """Asks for the confirmation, and answers pass or refused by it."""
     emit(RunStarted("", PORTS[:1], SLOTS[:1]))
     emit(StepChanged(PORTS[0], "confirming"))
     plan = PlanOfBoard(PORTS[0], SLOTS[0], "esp32c3", REPORTS[0].mac, 5, BLOCKS, {"CUSTOM_MAC": "aa:bb"})
-    if job.do_not_confirm or await confirm((plan,)):
+    if checked.job.do_not_confirm or await confirm((plan,)):
         report = REPORTS[0]
     else:
         report = REPORTS[0]._replace(result=Result.REFUSED, error="not confirmed by the operator",
@@ -79,7 +89,7 @@ async def asking(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: 
 
 
 async def stopped_twice(
-    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest
+    checked: CheckedJob, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest
 ) -> Reports:
     """Says what level of stop it sees, until the second."""
     seen = -1
@@ -94,27 +104,31 @@ async def stopped_twice(
 
 
 async def slowly_passing(
-    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest
+    checked: CheckedJob, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest
 ) -> Reports:
     """Emits many lines with time between them, then leaves a file that shows it came to its end."""
     for number in range(40):
         emit(Note("", f"line {number} " + "x" * 2000))
         await asyncio.sleep(0.005)
     _leave_mark()
-    return await all_passing(job, emit, confirm=confirm, begin=begin, stop=stop)
+    return await all_passing(checked, emit, confirm=confirm, begin=begin, stop=stop)
 
 
 def _leave_mark() -> None:
     Path("ended").write_text("yes")
 
 
-async def breaking(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
+async def breaking(
+    checked: CheckedJob, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest
+) -> Reports:
     """Ends a board, then breaks."""
     emit(Finished(REPORTS[0].port, REPORTS[0]))
     raise ExceptionGroup("many", [ZeroDivisionError("oops")])
 
 
-async def refusing(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
+async def refusing(
+    checked: CheckedJob, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest
+) -> Reports:
     """The ledger refuses the whole run."""
     raise LedgerUnusable("the ledger is older than its witness", hint="Adopt it.")
 
@@ -124,8 +138,9 @@ async def refusing(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    for name in ("s.py", "ids.json", "ttyUSB1", "ttyUSB2"):
+    for name in ("s.py", "ttyUSB1", "ttyUSB2"):
         (tmp_path / name).write_text("")
+    (tmp_path / "ids.json").write_bytes(RECORDS)
     return tmp_path
 
 
@@ -408,7 +423,7 @@ def test_the_report_has_digests_of_what_was_run(files: Path) -> None:
         rows = list(csv.DictReader(file))
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert rows[0]["scripts"] == f"s.py={empty}"
-    assert rows[0]["config_files"] == f"ids.json={empty}"
+    assert rows[0]["config_files"] == f"ids.json={hashlib.sha256(RECORDS).hexdigest()}"
     assert [row["result"] for row in rows] == ["pass", "incomplete", "already-pass", "quarantined"]
 
 

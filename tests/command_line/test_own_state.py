@@ -13,6 +13,7 @@ import pytest
 from parburn.events import DeviceReport, Result
 from parburn.fleet import burn_fleet
 from parburn.job import Job
+from parburn.run.checked import check_job
 from parburn.run.shared import PlanOfBoard
 from tests.command import Outcome, parburn
 from tests.provisioning import KEY, custom_mac_of, every_bit, key_of, rows, said, script
@@ -116,7 +117,7 @@ def test_one_at_a_time_asks_once_and_a_no_begins_no_other_script(tmp_path: Path,
         )  # fmt: skip
 
         async def burned() -> tuple[DeviceReport, ...]:
-            return await burn_fleet(job, lambda event: None, confirm=confirm)
+            return await burn_fleet(check_job(job), lambda event: None, confirm=confirm)
 
         reports = anyio.run(burned)
         assert asked == [(rig.ports[0],)]

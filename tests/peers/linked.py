@@ -26,6 +26,7 @@ from parburn.fleet import burn_fleet
 from parburn.hardware.identify import identify
 from parburn.hardware.rom_loader import RomLoader
 from parburn.job import Job, TableOption
+from parburn.run.checked import check_job
 from parburn.run.shared import PlanOfBoard
 from parburn.run.tables import TableSet
 from parburn.sim.board import BOOT_S, Board
@@ -166,7 +167,7 @@ class LinkedBoard:
         async def confirm(plans: tuple[PlanOfBoard, ...]) -> bool:
             raise AssertionError(f"asked about {len(plans)} plans although the job confirms them")
 
-        (report,) = await burn_fleet(job, lambda event: None, confirm=confirm)
+        (report,) = await burn_fleet(check_job(job), lambda event: None, confirm=confirm)
         return report
 
     def _tables(self) -> tuple[TableOption, ...]:

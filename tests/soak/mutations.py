@@ -93,7 +93,7 @@ def _no_unique_values() -> None:
 def _no_barrier() -> None:
     """Each board is admitted as it comes; nobody looks at the others."""
     from parburn import fleet
-    from parburn.run.shared import Barrier
+    from parburn.run.barrier import Barrier
 
     whole = fleet._run_all
 
@@ -280,10 +280,10 @@ def _lock_over_content() -> None:
 
 def _nested_index() -> None:
     """A nested script takes the index that is written there."""
-    from parburn import fleet
+    from parburn.run import shared
 
-    whole = fleet.script_options
-    fleet.script_options = lambda *given: whole(*given)._replace(allow_fixed_index=True)
+    whole = shared.script_options
+    shared.script_options = lambda *given: whole(*given)._replace(allow_fixed_index=True)
 
 
 def _assigned_index() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -11,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from parburn import __version__
-from parburn.errors import UsageError
-from parburn.ui.report import COLUMNS, Inputs, digests_of, write_report
+from parburn.ui.report import COLUMNS, Inputs, write_report
 from tests.ui.story import REPORTS
 
 INPUTS = Inputs({"burn.py": "ab" * 32}, {"ids.json": "cd" * 32}, {})
@@ -73,16 +71,3 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(
 def test_a_report_may_go_to_a_device() -> None:
     write_report(Path(os.devnull), REPORTS, INPUTS)
     assert Path(os.devnull).is_char_device()
-
-
-def test_digests_are_of_the_files_content(tmp_path: Path) -> None:
-    path = tmp_path / "a.py"
-    path.write_bytes(b"print()")
-    assert digests_of([path]) == {str(path): hashlib.sha256(b"print()").hexdigest()}
-    with pytest.raises(UsageError, match="cannot be read"):
-        digests_of([_Unreadable(path)])
-
-
-class _Unreadable(type(Path())):  # type: ignore[misc]  # the class of Path's objects is known at run time only
-    def read_bytes(self) -> bytes:
-        raise PermissionError(13, "Permission denied")

@@ -6,6 +6,7 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -19,10 +20,12 @@ from parburn.events import (
     Result,
     RunStarted,
     ScriptOutput,
+    Step,
     StepChanged,
 )
 from parburn.ui.boards import Boards
 from parburn.ui.frame import Frame
+from parburn.ui.looks import LOOKS
 from parburn.ui.outlet import Outlet
 from parburn.ui.table import LiveTable
 from tests.ui.story import MACS, PORTS, REPORTS, SLOTS, captured, started, story, tell
@@ -268,3 +271,9 @@ def test_a_board_without_any_event_is_there_all_the_same() -> None:
     boards.apply(RunStarted("", PORTS, SLOTS))
     boards.apply(Finished("/dev/late", DeviceReport("/dev/late", "", Result.NO_ANSWER)))
     assert len(lines_of(Frame(boards), 120, 30)) == 1 + 5 + 1
+
+
+def test_every_state_has_a_look_of_its_own_mark() -> None:
+    assert LOOKS.keys() == {None, *get_args(Step), *Result}
+    ends = [LOOKS[result] for result in Result]
+    assert len({look.plain for look in ends}) == len(ends)

@@ -21,7 +21,6 @@ from parburn.script.compiled import CompiledScript, CompiledScripts
 from parburn.script.failure import masked
 
 NAME = "<commands>"
-SHOWING = frozenset({"summary", "dump", "get_custom_mac", "adc_info", "check_error"})
 SCRIPTS = "execute_scripts"
 # The stand-in for the device itself: a script before us may have given the name `espefuse` to something else.
 _BOARD = "__import__('espefuse')"
@@ -38,7 +37,7 @@ class TypedCommand(NamedTuple):
     @property
     def shows_only(self) -> bool:
         """Whether it stages and burns nothing whatever the chip holds."""
-        return self.verb in SHOWING and not self.options.get("recovery")
+        return VERBS[self.verb].shows_only(self.options)
 
 
 def parse_commands(text: str) -> tuple[TypedCommand, ...]:
@@ -60,14 +59,6 @@ def parse_commands(text: str) -> tuple[TypedCommand, ...]:
 
 
 _HINT = "Write it as --commands 'burn_efuse NAME VALUE; summary'. Nothing was opened."
-
-
-def shows_only(text: str) -> bool:
-    """Whether these are commands that only show; False for what cannot be parsed."""
-    try:
-        return all(command.shows_only for command in parse_commands(text))
-    except UsageError:
-        return False
 
 
 def with_commands(scripts: CompiledScripts, text: str) -> CompiledScripts:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from parburn.errors import BadValue
 
@@ -17,13 +17,17 @@ _QUOTING = re.compile(r"""["'\\]""")
 _NUMBER = re.compile(r"-\d+$")
 
 
+Takes = Literal["", "int", "text", "texts"]
+
+
 class Option(NamedTuple):
-    """One option. `takes` is "" for a flag, "int", "text" or "texts" (as many words as follow)."""
+    """One option. `takes` is "" for a flag; "texts" are as many words as follow."""
 
     name: str
-    takes: str = ""
+    takes: Takes = ""
     short: str = ""
     choices: tuple[str, ...] = ()
+    burns: bool = False  # with it, a command that else only shows may burn
 
     @property
     def key(self) -> str:

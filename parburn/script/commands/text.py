@@ -33,6 +33,12 @@ class Verb(NamedTuple):
     options: tuple[Option, ...]
     call: Callable[[Commands, Words, Given], None]
     args: Mapping[str, str]  # keyword of the method -> name in the namespace
+    shows: bool = False  # it stages and burns nothing whatever the chip holds, but with an option that burns
+    reads_all: bool = False  # it looks at every block
+
+    def shows_only(self, given: Mapping[str, Any]) -> bool:
+        """Whether it stages and burns nothing, called with these options."""
+        return self.shows and not any(option.burns and given.get(option.key) for option in self.options)
 
 
 def _burn_efuse(commands: Commands, words: Words, given: Given) -> None:
@@ -171,18 +177,24 @@ VERBS: Mapping[str, Verb] = {
         (Option("--format", "text", choices=showing.FORMATS), Option("--file", "text"), Option("--active")),
         _summary,
         {"efuses_to_show": "efuses_to_show", "format": "format", "file": "file", "active": "active"},
+        shows=True,
+        reads_all=True,
     ),
     "dump": Verb(
         (Option("--format", "text", choices=showing.DUMP_FORMATS), Option("--file-name", "text")),
         _none("dump"),
         {"format": "format", "file_name": "file_name"},
+        shows=True,
+        reads_all=True,
     ),
-    "adc_info": Verb((), _none("adc_info"), {}),
-    "get_custom_mac": Verb((), _none("get_custom_mac"), {}),
+    "adc_info": Verb((), _none("adc_info"), {}, shows=True),
+    "get_custom_mac": Verb((), _none("get_custom_mac"), {}, shows=True),
     "check_error": Verb(
-        (Option("--recovery"),),
+        (Option("--recovery", burns=True),),
         _none("check_error"),
         {"recovery": "recovery", "do_not_confirm": "do_not_confirm"},
+        shows=True,
+        reads_all=True,
     ),
     "execute_scripts": Verb(
         (Option("--index", "int"), Option("--configfiles", "texts")),

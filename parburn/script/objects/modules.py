@@ -40,9 +40,8 @@ from parburn.script.own_modules import (
 from parburn.script.session import Session
 
 SUPPORTED = [name.replace("_", "-") for name in VERBS]
-READING = ("summary", "dump", "get-custom-mac", "adc-info", "check-error")
-_READ_COMMANDS = [name for name in SUPPORTED if name in READING]
-_BURN_COMMANDS = [name for name in SUPPORTED if name not in READING]
+_READ_COMMANDS = [name.replace("_", "-") for name, verb in VERBS.items() if verb.shows]
+_BURN_COMMANDS = [name.replace("_", "-") for name, verb in VERBS.items() if not verb.shows]
 ESPTOOL_VERSION = "4.12.0"  # the dialect that a script which asks for it was written for
 
 

@@ -1,0 +1,84 @@
+"""What a run is made of, found out once: scripts compiled, config files and tables read. Opens no port.
+
+Whatever comes later uses this value and reads no file of the command line again: so all that is told of a
+file, its digest in a report too, is true of what was run, also when the file has changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from parburn.config.records import ConfigFiles, load_config_files
+from parburn.efuse.user_values import Declared, check_declared
+from parburn.job import Job
+from parburn.ledger.base import BatchSpec
+from parburn.run.tables import TableSet
+from parburn.script.commands.command_line import with_commands
+from parburn.script.compiled import CompiledScripts, compile_scripts
+from parburn.script.index_use import uses_the_index
+from parburn.transport.tcp import host_and_port
+
+
+class InputDigests(NamedTuple):
+    """SHA-256 in hex of each file as it was read, by its name as the operator gave it."""
+
+    scripts: Mapping[str, str]
+    config_files: Mapping[str, str]
+    tables: Mapping[str, str]
+
+
+class CheckedJob(NamedTuple):
+    """A job, and all that its files hold. Made by `check_job`, never changed."""
+
+    job: Job
+    scripts: CompiledScripts  # the commands of `--commands` are the last of them
+    config: ConfigFiles  # without records where no script uses the index
+    tables: TableSet
+    uses_index: bool
+
+    def at(self, ports: Iterable[str]) -> CheckedJob:
+        """The same job for the boards at these ports."""
+        return self._replace(job=self.job._replace(ports=tuple(ports)))
+
+    @property
+    def batch(self) -> BatchSpec:
+        """The index space that this job is of."""
+        return BatchSpec(
+            name=self.job.batch,
+            config_digest=self.config.digest,
+            entries=self.config.entries,
+            config=self.config,
+            uses_index=self.uses_index,
+            shares_with=self.job.shares_with,
+            scripts=self.scripts.digest,
+            same=self.job.same,
+            unique=self.job.unique,
+        )
+
+    @property
+    def digests(self) -> InputDigests:
+        """What was read, for a report."""
+        return InputDigests(
+            scripts={str(one.path): one.source.digest for one in self.scripts.scripts if not one.typed},
+            config_files={str(one.path): one.file_digest for one in self.config.files},
+            tables=self.tables.digests,
+        )
+
+
+def check_job(job: Job) -> CheckedJob:
+    """Find out all that can be found out without a port; every file is read here, once.
+
+    Raises UsageError: a port's address is none, a script does not compile (ScriptSyntaxError), a command is
+    none, a config file or a table cannot be read or parsed (ChipDataError), `same` or `unique` name no value.
+    """
+    for port in job.ports:
+        if "://" in port:
+            host_and_port(port)  # an address that is none is bad input, and no board's failure
+    scripts = with_commands(compile_scripts(job.scripts), job.commands)
+    config = load_config_files(job.config_files, job.records)
+    uses_index = uses_the_index(scripts)
+    tables = TableSet(job.tables)
+    if job.same or job.unique:
+        check_declared(Declared(job.same, job.unique), tables.extended())
+    return CheckedJob(job, scripts, config if uses_index else config.all_shared(), tables, uses_index)
