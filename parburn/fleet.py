@@ -7,9 +7,9 @@ and asks for the confirmation.
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
 
 from anyio import CancelScope, create_task_group
 
@@ -33,30 +33,30 @@ from parburn.script.index_use import uses_the_index
 from parburn.script.inputs import RunInputs
 from parburn.script.runner import CompiledScripts, compile_scripts
 from parburn.script.session import ScriptOptions
-from parburn.transport.descriptors import make_room
 from parburn.transport.ports import slots_of
 from parburn.transport.tcp import host_and_port
-
-GARBAGE = (50_000, 20, 20)  # new objects before the collector looks: boards leave hardly any cycles behind
 
 Confirm = Callable[[tuple[PlanOfBoard, ...]], Awaitable[bool]]
 Begin = Callable[[], Awaitable[None]]  # raises unless a new ledger may be made
 
 
-async def burn_fleet(
-    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin | None = None, stop: StopRequest | None = None
-) -> tuple[DeviceReport, ...]:
-    """Run the job on all its ports; one report per port, in the job's order.
+class Loaded(NamedTuple):
+    """What the files of a job hold, read once."""
 
-    `confirm` is asked once, with every plan, unless the job says do_not_confirm or dry_run; `begin`, before
-    any port is opened, where there is no ledger yet.
-    Raises UsageError and LedgerError for what forbids the whole run, before any port is opened.
+    scripts: CompiledScripts
+    config: ConfigFiles
+    tables: TableSet
+    uses_index: bool
+
+
+def load(job: Job) -> Loaded:
+    """Read and check all files of a job. May take seconds: a million records. Opens no port, runs nothing.
+
+    Raises UsageError for whatever is wrong with them.
     """
-    stop = stop or StopRequest()
     for port in job.ports:
         if "://" in port:
             host_and_port(port)  # an address that is none is bad input, and no board's failure
-    make_room(len(job.ports))
     scripts = with_commands(compile_scripts(job.scripts), job.commands)
     config = load_config_files(job.config_files, job.records)
     uses_index = uses_the_index(scripts)
@@ -65,6 +65,27 @@ async def burn_fleet(
     tables = TableSet(job.tables)
     if job.same or job.unique:
         check_declared(Declared(job.same, job.unique), tables.extended())
+    return Loaded(scripts, config, tables, uses_index)
+
+
+async def burn_fleet(
+    job: Job,
+    emit: Emit,
+    *,
+    confirm: Confirm,
+    begin: Begin | None = None,
+    stop: StopRequest | None = None,
+    loaded: Loaded | None = None,
+) -> tuple[DeviceReport, ...]:
+    """Run the job on all its ports; one report per port, in the job's order.
+
+    `confirm` is asked once, with every plan, unless the job says do_not_confirm or dry_run; it may raise
+    NotConfirmed with a sentence of its own. `begin` is asked where there is no ledger yet, before any port is
+    opened. `loaded` is what `load` found where the caller has called it before.
+    Raises UsageError and LedgerError for what forbids the whole run, before any port is opened.
+    """
+    stop = stop or StopRequest()
+    scripts, config, tables, uses_index = loaded or load(job)
     batch = batch_of(job, scripts, config, uses_index=uses_index)
     # Who only looks spends no index and leaves no record: the ledger is not even opened.
     throw_away = scripts.shows_only or (job.simulated and job.ledger is None)
@@ -155,7 +176,6 @@ async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]
     job = run.job
     slots = slots_of(job.ports)
     coding.implementation()  # loads it now, while nobody waits on a line
-    _collect_only_what_comes()
     run.emit(RunStarted("", job.ports, tuple(slots.values()), simulated=job.simulated, dry_run=job.dry_run))
     reports: dict[str, DeviceReport] = {}
 
@@ -168,18 +188,6 @@ async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]
         boards.start_soon(_coordinate, run, confirm)
     run.tell_ledger_notes()
     return tuple(reports[port] for port in job.ports)
-
-
-def _collect_only_what_comes() -> None:
-    """Give the garbage collector back where the command line has taken it away, with nothing to look through.
-
-    Modules, tables and config files (a million ids) live as long as the run; looking through them for each
-    board that allocates costs more than driving it.
-    """
-    if not gc.isenabled():
-        gc.freeze()
-        gc.set_threshold(*GARBAGE)
-        gc.enable()
 
 
 async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
@@ -249,16 +257,25 @@ async def _confirmed(
         for port in run.job.ports
         if port in plans and outcomes[port] is None and plans[port].blocks
     )
-    if to_burn and not (run.job.do_not_confirm or run.job.dry_run) and not await confirm(to_burn):
-        for plan in to_burn:
-            outcomes[plan.port] = NotConfirmed("not confirmed by the operator")
+    if to_burn and not (run.job.do_not_confirm or run.job.dry_run):
+        refused = await _refused(confirm, to_burn)
+        outcomes.update((plan.port, refused) for plan in to_burn)
     return outcomes
+
+
+async def _refused(confirm: Confirm, plans: tuple[PlanOfBoard, ...]) -> NotConfirmed | None:
+    """Ask, and why it was not confirmed; None when it was."""
+    try:
+        return None if await confirm(plans) else NotConfirmed("not confirmed by the operator")
+    except NotConfirmed as error:
+        return error
 
 
 async def _confirmed_one_by_one(run: SharedRun, plans: OneByOne[PlanOfBoard, None], confirm: Confirm) -> None:
     """Each plan as it comes: compared with those before it. Asked is once, with the first that burns; that
     answer covers the boards whose scripts have not begun."""
     asked = run.job.do_not_confirm or run.job.dry_run
+    refused: NotConfirmed | None = None
     told = ""
     while (port := await plans.next()) is not None:
         outcome = doubled_values(tuple(plans.brought.values())).get(port)
@@ -269,7 +286,8 @@ async def _confirmed_one_by_one(run: SharedRun, plans: OneByOne[PlanOfBoard, Non
         told = taken
         if outcome is None and plan.blocks and not asked:
             asked = True
-            run.refused_by_operator = not await confirm((plan,))
-        if outcome is None and plan.blocks and run.refused_by_operator:
-            outcome = NotConfirmed("not confirmed by the operator")
+            refused = await _refused(confirm, (plan,))
+            run.refused_by_operator = refused is not None
+        if outcome is None and plan.blocks:
+            outcome = refused
         plans.decide(port, outcome)

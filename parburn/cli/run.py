@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import shlex
 import shutil
 import signal
@@ -13,22 +14,25 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from parburn.api import as_ours
 from parburn.cli.exit_code import INTERRUPTED, RunFlags, exit_code
 from parburn.cli.options import check_conflicts, job_from, simulated_groups
 from parburn.errors import NotConfirmed, ParburnError
 from parburn.events import DeviceReport, Note, RunFinished, TokenRead
-from parburn.fleet import burn_fleet
+from parburn.fleet import burn_fleet, load
 from parburn.job import Job
 from parburn.ledger.place import no_ledger_yet
-from parburn.run.shared import PlanOfBoard, StopRequest, defect
+from parburn.run.shared import PlanOfBoard, StopRequest
 from parburn.script.commands.command_line import shows_only
 from parburn.script.failure import masked
+from parburn.transport.descriptors import make_room
 from parburn.ui.outlet import Outlet
 from parburn.ui.plans import ANSWER, QUESTION, question_lines
 from parburn.ui.prompt import can_ask, read_line
 from parburn.ui.report import Inputs, digests_of, write_report
 from parburn.ui.view import View
 
+GARBAGE = (50_000, 20, 20)  # new objects before the collector looks: boards leave hardly any cycles behind
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_NOTES = (
     "stopping: no new burn starts, those that have begun are finished; once more stops between two blocks",
@@ -78,7 +82,7 @@ def _view_of(options: argparse.Namespace) -> View:
 
 
 def _burn_simulated(options: argparse.Namespace, view: View, words: Sequence[str]) -> int:
-    from parburn.cli.simulated import SimulatedBoards
+    from parburn.sim.processes import SimulatedBoards
 
     groups = simulated_groups(options.sim)
     ports = [f"{group.chip}/{number}" for group in groups for number in range(group.boards)]
@@ -94,8 +98,13 @@ def _burn(job: Job, view: View, words: Sequence[str], *, tokens: bool = False) -
     inputs = Inputs({}, {}, {})
     if job.report is not None:
         tables = [table.path for table in job.tables]
-        inputs = Inputs(digests_of(job.scripts), digests_of(job.config_files), digests_of(tables))
+        inputs = Inputs(
+            digests_of(one for one in job.scripts if isinstance(one, Path)),
+            digests_of(job.config_files),
+            digests_of(tables),
+        )
     operator = Operator(job, view)
+    make_room(len(job.ports))
     ending = asyncio.run(_burn_and_draw(job, view, operator))
     flags = RunFlags(interrupted=operator.stopped, error=ending.error)
     read = _tokens(ending.reports) if tokens else ()
@@ -125,11 +134,18 @@ async def _burn_and_draw(job: Job, view: View, operator: Operator) -> Ending:
     ending = Ending()
     try:
         with operator.listening():
+            loaded = load(job)
+            _collect_only_what_comes()
             ending.reports = await burn_fleet(
-                job, view.emit, confirm=operator.confirm, begin=operator.begin_ledger, stop=operator.stop
+                job,
+                view.emit,
+                confirm=operator.confirm,
+                begin=operator.begin_ledger,
+                stop=operator.stop,
+                loaded=loaded,
             )
     except Exception as error:
-        ending.error, ending.trace = _as_ours(error), traceback.format_exc()
+        ending.error, ending.trace = as_ours(error), traceback.format_exc()
         ending.reports = view.reports
     finally:
         drawing.cancel()
@@ -137,11 +153,16 @@ async def _burn_and_draw(job: Job, view: View, operator: Operator) -> Ending:
     return ending
 
 
-def _as_ours(error: Exception) -> ParburnError:
-    """The error itself, or the only one in a group of errors; anything else is a defect of parburn."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error if isinstance(error, ParburnError) else defect(error)
+def _collect_only_what_comes() -> None:
+    """Give the garbage collector back where our entry point has taken it away, with nothing to look through.
+
+    Modules, tables and config files (a million ids) live as long as the run; looking through them for each
+    board that allocates costs more than driving it.
+    """
+    if not gc.isenabled():
+        gc.freeze()
+        gc.set_threshold(*GARBAGE)
+        gc.enable()
 
 
 class Operator:
