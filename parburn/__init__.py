@@ -145,19 +145,18 @@ __all__ = [
 
 _HOMES = ("errors", "events", "job", "api")  # where they stand, quick ones first
 
+if not TYPE_CHECKING:  # to a type checker a module with __getattr__ has all names
 
-def __getattr__(name: str) -> object:
-    """Load a public name when it is first asked for."""
-    if name in __all__:
-        from importlib import import_module
+    def __getattr__(name):
+        """Load a public name when it is first asked for."""
+        if name in __all__:
+            from importlib import import_module
 
-        for home in _HOMES:
-            module = import_module(f"parburn.{home}")
-            if hasattr(module, name):
-                found: object = getattr(module, name)
-                globals()[name] = found
-                return found
-    raise AttributeError(f"module 'parburn' has no attribute {name!r}")
+            for home in _HOMES:
+                module = import_module(f"parburn.{home}")
+                if hasattr(module, name):
+                    return globals().setdefault(name, getattr(module, name))
+        raise AttributeError(f"module 'parburn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Final, Generic, NamedTuple, TypeVar
+from weakref import WeakSet
 
 from anyio import CancelScope, CapacityLimiter, Event
 
@@ -48,18 +49,18 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.level = StopLevel.NONE
-        self._scopes: list[CancelScope] = []
+        self._scopes: WeakSet[CancelScope] = WeakSet()  # of boards that have ended nothing is kept
 
     def cancels(self, scope: CancelScope) -> None:
         """Register a scope that the first request cancels. Commits shield themselves from it."""
-        self._scopes.append(scope)
+        self._scopes.add(scope)
         if self.level:
             scope.cancel()
 
     def request(self) -> None:
         """One Ctrl-C, SIGTERM or SIGHUP."""
         self.level = StopLevel(min(self.level + 1, StopLevel.BETWEEN_BLOCKS))
-        for scope in self._scopes:
+        for scope in tuple(self._scopes):
             scope.cancel()
 
     def commits_may_go_on(self) -> bool:
@@ -234,7 +235,6 @@ class SharedRun:
         self.slow_adapters: dict[str, int] = {}  # port: ms that it holds answers back
         self.traces = TraceBook(job.trace, show_keys=job.show_sensitive_info)
         self._config = config
-        self._notes_told = 0
         self._tables = tables
         self._slots = CapacityLimiter(job.max_burning or max(1, len(ports)))
         self.digest = hashlib.sha256(f"{scripts.digest}\n{tables.digest}".encode()).hexdigest()
@@ -326,9 +326,8 @@ class SharedRun:
 
     def tell_ledger_notes(self) -> None:
         """Pass on what the ledger has to say since the last time."""
-        for text in self.ledger.notes[self._notes_told :]:
+        for text in self.ledger.take_notes():
             self.note("", text)
-        self._notes_told = len(self.ledger.notes)
 
     def note(self, port: str, text: str, level: str = "info") -> None:
         """A sentence for the operator."""

@@ -41,11 +41,12 @@ READER: contextvars.ContextVar[BoardInputs | None] = contextvars.ContextVar("par
 INPUT_WHY = "nobody could tell whose board it asks about; give the answer in a config file"
 
 _CHUNK = 1 << 20
+_KNOWN_AT_MOST = 4096  # files whose digests are kept: each board may have a key file of its own
 _PACKAGES = ("site-packages", "dist-packages")
 _MODULES = (".py", ".pyc", ".so", ".pyd")
 
 _lock = threading.Lock()
-_known: dict[str, tuple[tuple[int, ...], str]] = {}  # path -> what stat says of it, SHA-256
+_known: dict[str, tuple[tuple[int, ...], str]] = {}  # path -> what stat says of it, SHA-256; oldest first
 _modules: dict[str, str] = {}  # user's modules of this process, as they were read: sys.modules is shared, too
 _hooked = False
 
@@ -214,6 +215,8 @@ def _digest_of(path: str, found: os.stat_result | None) -> str:
     except OSError:
         return ""
     with _lock:
+        while len(_known) >= _KNOWN_AT_MOST:
+            del _known[next(iter(_known))]
         _known[path] = (signature, digest.hexdigest())
     return digest.hexdigest()
 

@@ -24,7 +24,7 @@ import pytest
 from parburn.cli import run as cli_run
 from parburn.errors import LedgerUnusable
 from parburn.events import DeviceReport, Emit, Finished, Note, Result, RunFinished, RunStarted, StepChanged
-from parburn.fleet import Begin, Confirm
+from parburn.fleet import Begin, Confirm, Loaded
 from parburn.job import Job
 from parburn.run.shared import PlanOfBoard, StopRequest
 from tests.ui.story import BLOCKS, PORTS, REPORTS, SLOTS, story
@@ -47,7 +47,9 @@ sys.exit(main())
 # Fleets -----------------------------------------------------------------------------------------------
 
 
-async def telling(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
+async def telling(
+    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest, loaded: Loaded
+) -> Reports:
     """Tells the whole story and returns its reports."""
     for event in story():
         if not isinstance(event, RunFinished):
@@ -55,7 +57,9 @@ async def telling(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop:
     return REPORTS
 
 
-async def all_passing(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
+async def all_passing(
+    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest, loaded: Loaded
+) -> Reports:
     """All boards pass."""
     emit(RunStarted("", job.ports, job.ports, dry_run=job.dry_run))
     reports = tuple(DeviceReport(port, port, Result.PASS, index=n) for n, port in enumerate(job.ports, 1))
@@ -64,7 +68,9 @@ async def all_passing(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, s
     return reports
 
 
-async def asking(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
+async def asking(
+    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest, loaded: Loaded
+) -> Reports:
     """Asks for the confirmation, and answers pass or refused by it."""
     emit(RunStarted("", PORTS[:1], SLOTS[:1]))
     emit(StepChanged(PORTS[0], "confirming"))
@@ -79,7 +85,7 @@ async def asking(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: 
 
 
 async def stopped_twice(
-    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest
+    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest, loaded: Loaded
 ) -> Reports:
     """Says what level of stop it sees, until the second."""
     seen = -1
@@ -94,27 +100,31 @@ async def stopped_twice(
 
 
 async def slowly_passing(
-    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest
+    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest, loaded: Loaded
 ) -> Reports:
     """Emits many lines with time between them, then leaves a file that shows it came to its end."""
     for number in range(40):
         emit(Note("", f"line {number} " + "x" * 2000))
         await asyncio.sleep(0.005)
     _leave_mark()
-    return await all_passing(job, emit, confirm=confirm, begin=begin, stop=stop)
+    return await all_passing(job, emit, confirm=confirm, begin=begin, stop=stop, loaded=loaded)
 
 
 def _leave_mark() -> None:
     Path("ended").write_text("yes")
 
 
-async def breaking(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
+async def breaking(
+    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest, loaded: Loaded
+) -> Reports:
     """Ends a board, then breaks."""
     emit(Finished(REPORTS[0].port, REPORTS[0]))
     raise ExceptionGroup("many", [ZeroDivisionError("oops")])
 
 
-async def refusing(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest) -> Reports:
+async def refusing(
+    job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop: StopRequest, loaded: Loaded
+) -> Reports:
     """The ledger refuses the whole run."""
     raise LedgerUnusable("the ledger is older than its witness", hint="Adopt it.")
 
@@ -125,7 +135,7 @@ async def refusing(job: Job, emit: Emit, *, confirm: Confirm, begin: Begin, stop
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     for name in ("s.py", "ids.json", "ttyUSB1", "ttyUSB2"):
-        (tmp_path / name).write_text("")
+        (tmp_path / name).write_text("{}" if name == "ids.json" else "")
     return tmp_path
 
 
@@ -407,8 +417,9 @@ def test_the_report_has_digests_of_what_was_run(files: Path) -> None:
     with (files / "r.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    braces = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     assert rows[0]["scripts"] == f"s.py={empty}"
-    assert rows[0]["config_files"] == f"ids.json={empty}"
+    assert rows[0]["config_files"] == f"ids.json={braces}"
     assert [row["result"] for row in rows] == ["pass", "incomplete", "already-pass", "quarantined"]
 
 
