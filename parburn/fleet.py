@@ -6,7 +6,6 @@ board starts. The coordinator waits at the two barriers, gives out the indexes, 
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -26,10 +25,7 @@ from parburn.run.checked import CheckedJob
 from parburn.run.doubled import doubled_values, how_taken
 from parburn.run.shared import PlanOfBoard, SharedRun
 from parburn.run.stop import StopRequest
-from parburn.transport.descriptors import make_room
 from parburn.transport.ports import slots_of
-
-GARBAGE = (50_000, 20, 20)  # new objects before the collector looks: boards leave hardly any cycles behind
 
 Confirm = Callable[[tuple[PlanOfBoard, ...]], Awaitable[bool]]
 Begin = Callable[[], Awaitable[None]]  # raises unless a new ledger may be made
@@ -45,13 +41,13 @@ async def burn_fleet(
 ) -> tuple[DeviceReport, ...]:
     """Run a checked job on all its ports; one report per port, in the job's order.
 
-    `confirm` is asked once, with every plan, unless the job says do_not_confirm or dry_run; `begin`, before
-    any port is opened, where there is no ledger yet.
+    `confirm` is asked once, with every plan, unless the job says do_not_confirm or dry_run; it may raise
+    NotConfirmed with a sentence of its own. `begin` is asked where there is no ledger yet, before any port is
+    opened.
     Raises UsageError and LedgerError for what forbids the whole run, before any port is opened.
     """
     stop = stop or StopRequest()
     job = checked.job
-    make_room(len(job.ports))
     # Who only looks spends no index and leaves no record: the ledger is not even opened.
     throw_away = checked.scripts.shows_only or (job.simulated and job.ledger is None)
     if not throw_away and is_missing(job.ledger):
@@ -99,7 +95,6 @@ async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]
     job = run.job
     slots = slots_of(job.ports)
     coding.implementation()  # loads it now, while nobody waits on a line
-    _collect_only_what_comes()
     run.emit(RunStarted("", job.ports, tuple(slots.values()), simulated=job.simulated, dry_run=job.dry_run))
     reports: dict[str, DeviceReport] = {}
 
@@ -112,18 +107,6 @@ async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]
         boards.start_soon(_coordinate, run, confirm)
     run.tell_ledger_notes()
     return tuple(reports[port] for port in job.ports)
-
-
-def _collect_only_what_comes() -> None:
-    """Give the garbage collector back where the command line has taken it away, with nothing to look through.
-
-    Modules, tables and config files (a million ids) live as long as the run; looking through them for each
-    board that allocates costs more than driving it.
-    """
-    if not gc.isenabled():
-        gc.freeze()
-        gc.set_threshold(*GARBAGE)
-        gc.enable()
 
 
 async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
@@ -193,16 +176,25 @@ async def _confirmed(
         for port in run.job.ports
         if port in plans and outcomes[port] is None and plans[port].blocks
     )
-    if to_burn and not (run.job.do_not_confirm or run.job.dry_run) and not await confirm(to_burn):
-        for plan in to_burn:
-            outcomes[plan.port] = NotConfirmed("not confirmed by the operator")
+    if to_burn and not (run.job.do_not_confirm or run.job.dry_run):
+        refused = await _refused(confirm, to_burn)
+        outcomes.update((plan.port, refused) for plan in to_burn)
     return outcomes
+
+
+async def _refused(confirm: Confirm, plans: tuple[PlanOfBoard, ...]) -> NotConfirmed | None:
+    """Ask, and why it was not confirmed; None when it was."""
+    try:
+        return None if await confirm(plans) else NotConfirmed("not confirmed by the operator")
+    except NotConfirmed as error:
+        return error
 
 
 async def _confirmed_one_by_one(run: SharedRun, plans: OneByOne[PlanOfBoard, None], confirm: Confirm) -> None:
     """Each plan as it comes: compared with those before it. Asked is once, with the first that burns; that
     answer covers the boards whose scripts have not begun."""
     asked = run.job.do_not_confirm or run.job.dry_run
+    refused: NotConfirmed | None = None
     told = ""
     while (port := await plans.next()) is not None:
         outcome = doubled_values(tuple(plans.brought.values())).get(port)
@@ -213,7 +205,8 @@ async def _confirmed_one_by_one(run: SharedRun, plans: OneByOne[PlanOfBoard, Non
         told = taken
         if outcome is None and plan.blocks and not asked:
             asked = True
-            run.refused_by_operator = not await confirm((plan,))
-        if outcome is None and plan.blocks and run.refused_by_operator:
-            outcome = NotConfirmed("not confirmed by the operator")
+            refused = await _refused(confirm, (plan,))
+            run.refused_by_operator = refused is not None
+        if outcome is None and plan.blocks:
+            outcome = refused
         plans.decide(port, outcome)

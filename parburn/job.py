@@ -1,7 +1,8 @@
-"""What the operator asked for, as one frozen value. Made by the command line, read by everything below it."""
+"""What was asked for, as one frozen value. Made by the command line or a program, read by all below it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,11 +17,31 @@ class TableOption(NamedTuple):
     path: Path
 
 
+class Script(NamedTuple):
+    """A script that is no file: a function of the program that calls parburn, or a text (`Script.of_text`).
+
+    The function is called once for each board, in that board's thread, as `function(esp, efuses, args,
+    espefuse)`: the objects that a script file finds under these names. What it returns is not looked at.
+    `name` and `version` are its digest: whoever changes what it burns gives it another version, or boards
+    that passed with the old one count as passed.
+    """
+
+    name: str
+    version: str = ""
+    function: Callable[..., object] | None = None
+    text: str | None = None
+
+    @classmethod
+    def of_text(cls, text: str, *, name: str = "script") -> Script:
+        """A script whose source is `text`. Its digest is that of a file with this content."""
+        return cls(name, text=text)
+
+
 class Job(NamedTuple):
     """One run. Paths are as the operator gave them; nothing here has been opened yet."""
 
     ports: tuple[str, ...]  # expanded, without doubles, naturally sorted
-    scripts: tuple[Path, ...]
+    scripts: tuple[Path | Script, ...] = ()
     commands: str = ""  # run after the scripts; separated by ;
     config_files: tuple[Path, ...] = ()
     index_first: int = 1

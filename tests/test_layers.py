@@ -16,10 +16,13 @@ ROOT = Path(parburn.__file__).parent
 # Each part of the package, highest first, and the parts below it that it may import. All may import `errors`
 # and `events`.
 MAY_IMPORT: dict[str, set[str]] = {
+    "__init__": {"api", "job"},
     "__main__": {"cli"},
     "cli": {
-        "chips", "fleet", "hardware", "job", "ledger", "recovery", "run", "script", "sim", "transport", "ui"
+        "api", "chips", "fleet", "hardware", "job", "ledger", "recovery", "run", "script", "sim", "transport",
+        "ui",
     },
+    "api": {"chips", "fleet", "job", "ledger", "run", "sim", "transport"},
     "recovery": {
         "chips", "config", "efuse", "hardware", "job", "ledger", "run", "script", "transport"
     },
@@ -28,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run": {
         "chips", "config", "efuse", "hardware", "job", "ledger", "protocol", "script", "transport"
     },
-    "script": {"chips", "coding", "config", "efuse"},
+    "script": {"chips", "coding", "config", "efuse", "job"},
     "hardware": {"chips", "efuse", "protocol", "transport"},
     "efuse": {"chips", "coding"},
     "ledger": set(),
@@ -42,7 +45,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "job": set(),
     "events": set(),
     "errors": set(),
-    "__init__": set(),
 }  # fmt: skip
 EVERYWHERE = {"errors", "events", "__version__"}
 PURE = ("protocol", "coding", "chips", "efuse")
@@ -96,6 +98,7 @@ def imported_modules(path: Path) -> set[Path]:
             continue
         place = ROOT.joinpath(*(node.module or "").split(".")[1:])
         names = [place / f"{alias.name}.py" for alias in node.names]
+        names += [place / alias.name / "__init__.py" for alias in node.names]
         whole = [place.with_suffix(".py"), place / "__init__.py"]
         inside = [one for one in names if one.exists()]
         found.update(inside or [one for one in whole if one.exists()])

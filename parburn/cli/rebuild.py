@@ -27,7 +27,7 @@ def run_rebuild(options: argparse.Namespace) -> int:
         raise UsageError(
             "--sim needs the --ledger that its boards were burned with", hint="Their eFuses lie beside it."
         )
-    from parburn.cli.simulated import SimulatedBoards
+    from parburn.sim.processes import SimulatedBoards
 
     groups = simulated_groups(options.sim)
     checked = check_job(rebuild_job(options, simulated_ports=()))  # mistakes are told before a process starts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import shlex
 import shutil
 import signal
@@ -13,9 +14,10 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from parburn.api import as_ours
 from parburn.cli.exit_code import INTERRUPTED, RunFlags, exit_code
 from parburn.cli.options import SimulatedGroup, job_from, simulated_groups
-from parburn.errors import InternalError, NotConfirmed, ParburnError
+from parburn.errors import NotConfirmed, ParburnError
 from parburn.events import DeviceReport, Note, RunFinished, TokenRead
 from parburn.fleet import burn_fleet
 from parburn.job import Job
@@ -24,12 +26,14 @@ from parburn.run.checked import CheckedJob, check_job
 from parburn.run.shared import PlanOfBoard
 from parburn.run.stop import StopRequest
 from parburn.script.failure import masked
+from parburn.transport.descriptors import make_room
 from parburn.ui.outlet import Outlet
 from parburn.ui.plans import ANSWER, QUESTION, question_lines
 from parburn.ui.prompt import can_ask, read_line
 from parburn.ui.report import Inputs, write_report
 from parburn.ui.view import View
 
+GARBAGE = (50_000, 20, 20)  # new objects before the collector looks: boards leave hardly any cycles behind
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_NOTES = (
     "stopping: no new burn starts, those that have begun are finished; once more stops between two blocks",
@@ -57,7 +61,7 @@ class Ending:
     def by(cls, error: BaseException) -> Ending:
         """Of a run that this error has ended; called where it is handled."""
         if isinstance(error, Exception):
-            return cls(error=_as_ours(error), trace=traceback.format_exc())
+            return cls(error=as_ours(error), trace=traceback.format_exc())
         return cls(interrupted=True)
 
 
@@ -121,7 +125,7 @@ def _view_of(options: argparse.Namespace, asked: Asked) -> View:
 def _burn_simulated(
     checked: CheckedJob, groups: Sequence[SimulatedGroup], view: View, words: Sequence[str], *, tokens: bool
 ) -> int:
-    from parburn.cli.simulated import SimulatedBoards
+    from parburn.sim.processes import SimulatedBoards
 
     ledger = checked.job.ledger
     state = None if ledger is None else ledger.with_name(ledger.name + ".boards")
@@ -163,6 +167,8 @@ async def _burn_and_draw(checked: CheckedJob, view: View, operator: Operator) ->
     ending = Ending()
     try:
         with operator.listening():
+            make_room(len(checked.job.ports))
+            _collect_only_what_comes()
             ending.reports = await burn_fleet(
                 checked, view.emit, confirm=operator.confirm, begin=operator.begin_ledger, stop=operator.stop
             )
@@ -175,11 +181,16 @@ async def _burn_and_draw(checked: CheckedJob, view: View, operator: Operator) ->
     return ending
 
 
-def _as_ours(error: Exception) -> ParburnError:
-    """The error itself, or the only one in a group of errors; anything else is a defect of parburn."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error if isinstance(error, ParburnError) else InternalError(error)
+def _collect_only_what_comes() -> None:
+    """Give the garbage collector back where our entry point has taken it away, with nothing to look through.
+
+    Modules, tables and config files (a million ids) live as long as the run; looking through them for each
+    board that allocates costs more than driving it.
+    """
+    if not gc.isenabled():
+        gc.freeze()
+        gc.set_threshold(*GARBAGE)
+        gc.enable()
 
 
 class Operator:

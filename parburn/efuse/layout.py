@@ -6,7 +6,7 @@ hides, and which bits of BLOCK0 lock the chip or end the link.
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from parburn.chips.model import Block, Chip, Field, LinkEndKind
@@ -68,7 +68,7 @@ def _parts(block: Block, protection: tuple[int, ...]) -> list[tuple[int, int]]:
     return [(bit, ((1 << size) - 1) << (size * part)) for part, bit in enumerate(protection)]
 
 
-@cache
+@lru_cache(128)
 def layout_of(chip: Chip) -> Layout:
     """Return the chip's masks, derived at first use. Every chip row has the fields WR_DIS and RD_DIS."""
     protects: dict[int, list[tuple[int, int]]] = {}

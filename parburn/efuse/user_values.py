@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from enum import Enum
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from parburn.chips.model import Block, Chip, Codec, Field
@@ -124,7 +124,7 @@ class ValueRules(NamedTuple):
         return {n: image.blocks[n] & self.areas[n] for n in sorted(self.clear) if n in image.blocks}
 
 
-@cache
+@lru_cache(128)
 def rules_of(chip: Chip, declared: Declared) -> ValueRules:
     """The rules for a chip. Names that it does not know are meant for others."""
     fields = _value_fields(chip)
@@ -150,7 +150,7 @@ def rules_of(chip: Chip, declared: Declared) -> ValueRules:
     )
 
 
-@cache
+@lru_cache(128)
 def _value_fields(chip: Chip) -> tuple[tuple[Place, Field], ...]:
     """The fields of the tables that are values, and where they stand."""
     return tuple(
@@ -325,7 +325,7 @@ def _left(after: EfuseImage, place: Place, rules: ValueRules) -> int:
     return bits
 
 
-@cache
+@lru_cache(128)
 def _beside_the_mac(chip: Chip, block: int) -> int:
     """What a block keeps beside a custom MAC: its version and CRC."""
     mask = 0

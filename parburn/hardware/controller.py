@@ -42,7 +42,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 
 from parburn.chips.model import Block, Chip, ControllerKind, RegisterWrite, merged_writes
 from parburn.efuse.image import BlockStatus, EfuseImage
@@ -150,7 +150,7 @@ class Controller:
         return self._addresses(self.chip, frozenset(blocks))
 
     @classmethod
-    @cache
+    @lru_cache(1024)
     def _addresses(cls, chip: Chip, blocks: frozenset[int]) -> tuple[int, ...]:
         wanted = [chip.blocks[index] for index in sorted(blocks)]
         words = [address for block in wanted for address in chip.read_registers[block.index]]

@@ -7,7 +7,7 @@ for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import lru_cache
 
 from parburn.chips.model import Chip, Crystal, Field, RegisterWrite, merged_writes
 from parburn.errors import ChipError, IdentityUnclear
@@ -85,7 +85,7 @@ def _distinct(*mhz: float) -> tuple[float, ...]:
     return tuple(dict.fromkeys(mhz))
 
 
-@cache
+@lru_cache(128)
 def timing_for(chip: Chip, crystal_mhz: int) -> tuple[RegisterWrite, ...]:
     """The timing writes for this crystal. Raises ChipError when the chip cannot burn with it."""
     if crystal_mhz not in chip.timing:
@@ -97,7 +97,7 @@ def timing_for(chip: Chip, crystal_mhz: int) -> tuple[RegisterWrite, ...]:
     return merged_writes(chip.timing[crystal_mhz])
 
 
-@cache
+@lru_cache(128)
 def timing_registers(chip: Chip) -> tuple[int, ...]:
     """CLK, where the chip has one, and the registers that timing is written to."""
     clock = (chip.registers["CLK"],) if "CLK" in chip.registers else ()
@@ -105,7 +105,7 @@ def timing_registers(chip: Chip) -> tuple[int, ...]:
     return tuple(dict.fromkeys((*clock, *written)))
 
 
-@cache
+@lru_cache(128)
 def astray_registers(chip: Chip) -> tuple[int, ...]:
     """Timing registers whose write, with one bit of its address flipped, changes what nobody reads back: CLK,
     or bits of another one that are no timing."""

@@ -8,7 +8,7 @@ What goes wrong here may be one damaged byte: `first_contact` calls it again bef
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from parburn.chips.model import Chip
@@ -126,7 +126,7 @@ def _to_be_asked_again(security: SecurityInfo | None, magic: int | None, wanted:
     return by_magic is not chip and (by_magic is not None or bool(chip.magics))
 
 
-@cache
+@lru_cache(128)
 def identity_registers(chip: Chip) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Read registers of the factory MAC (with its CRC, if any), and of the unique id."""
     mac = chip.field_by_name[chip.mac_field][0]
@@ -138,7 +138,7 @@ def identity_registers(chip: Chip) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return _registers(chip, block.index, mac.start or 0, mac.bits), unique
 
 
-@cache
+@lru_cache(128)
 def identity_masks(chip: Chip, registers: tuple[int, ...]) -> tuple[int, ...]:
     """The bits of these registers that are the factory MAC, its CRC, or the unique id."""
     masks = dict.fromkeys(registers, 0)

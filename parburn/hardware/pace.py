@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Final
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 STRETCH_S: Final = 0.010  # on the line; USB frames of 1 ms and whole answers blur its ends by 2 ms
 QUICKEST: Final = 0.75  # of a stretch that agrees, in lengths of what its bytes take
@@ -66,7 +66,8 @@ class Heartbeat:
             self._next(now)
 
 
-_HEARTBEATS: WeakKeyDictionary[asyncio.AbstractEventLoop, Heartbeat] = WeakKeyDictionary()
+# A heartbeat holds its loop, so the lines hold the heartbeat, and not this: no loop outlives its runs.
+_HEARTBEATS: WeakValueDictionary[asyncio.AbstractEventLoop, Heartbeat] = WeakValueDictionary()
 
 
 def heartbeat_of(loop: asyncio.AbstractEventLoop) -> Heartbeat:

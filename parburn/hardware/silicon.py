@@ -6,7 +6,7 @@ The block that they stand in is long, and hardly a job needs more of it than the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from parburn.chips.describe import chip_revision
@@ -22,7 +22,7 @@ class Silicon(NamedTuple):
     package: int | None
 
 
-@cache
+@lru_cache(128)
 def telling_registers(chip: Chip) -> tuple[int, ...]:
     """Read registers of the words that `silicon_of` needs."""
     return tuple([chip.read_registers[block][word] for block, word in chip.silicon_words])

@@ -432,7 +432,10 @@ class Ledger(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences for the operator, such as that this is a new ledger."""
+        """Sentences for the operator that nobody has taken yet, such as that this is a new ledger."""
+
+    def take_notes(self) -> tuple[str, ...]:
+        """The same, and forget them: each is told once."""
 
     @property
     def batch(self) -> str:

@@ -35,6 +35,7 @@ from parburn.ledger.writer import Transaction, Writer
 if TYPE_CHECKING:
     from parburn.ledger import learning, rebuilding
 
+_NOTED_AT_MOST = 256
 WITNESS_EVERY_S = 1.0  # of a run that commits all the time: it may lag behind, never lead
 
 
@@ -193,7 +194,8 @@ class SqliteLedger:
         self.path = path
         self._folder = folder  # of a throw-away ledger
         self._may_be_made = new_ledger or folder is not None
-        self._notes: list[str] = []
+        self._notes: list[str] = []  # that nobody has taken
+        self._noted: dict[str, None] = {}  # the last ones: what comes at each claim is told once
         self._batch: Batch | None = None
         self._declared: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._uuid = ""
@@ -206,6 +208,10 @@ class SqliteLedger:
     @property
     def notes(self) -> tuple[str, ...]:
         return tuple(self._notes)
+
+    def take_notes(self) -> tuple[str, ...]:
+        taken, self._notes = tuple(self._notes), []
+        return taken
 
     @property
     def batch(self) -> str:
@@ -232,7 +238,10 @@ class SqliteLedger:
 
     def add_note(self, text: str) -> None:
         """Keep a sentence for the operator."""
-        if text not in self._notes:
+        if text not in self._noted:
+            while len(self._noted) >= _NOTED_AT_MOST:
+                del self._noted[next(iter(self._noted))]
+            self._noted[text] = None
             self._notes.append(text)
 
     def keyed_digest_key(self) -> bytes:

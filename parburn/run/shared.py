@@ -82,7 +82,6 @@ class SharedRun:
         self.refused_by_operator = False  # asked once under --one-at-a-time: no other script begins
         self.slow_adapters: dict[str, int] = {}  # port: ms that it holds answers back
         self.traces = TraceBook(job.trace, show_keys=job.show_sensitive_info)
-        self._notes_told = 0
         self._tables = checked.tables
         self._slots = CapacityLimiter(job.max_burning or max(1, len(ports)))
         self.digest = hashlib.sha256(f"{self.scripts.digest}\n{self._tables.digest}".encode()).hexdigest()
@@ -174,9 +173,8 @@ class SharedRun:
 
     def tell_ledger_notes(self) -> None:
         """Pass on what the ledger has to say since the last time."""
-        for text in self.ledger.notes[self._notes_told :]:
+        for text in self.ledger.take_notes():
             self.note("", text)
-        self._notes_told = len(self.ledger.notes)
 
     def note(self, port: str, text: str, level: NoteLevel = "info") -> None:
         """A sentence for the operator."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from weakref import WeakSet
 
 from anyio import CancelScope
 
@@ -22,18 +23,18 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.level = StopLevel.NONE
-        self._scopes: list[CancelScope] = []
+        self._scopes: WeakSet[CancelScope] = WeakSet()  # of boards that have ended nothing is kept
 
     def cancels(self, scope: CancelScope) -> None:
         """Register a scope that the first request cancels. Commits shield themselves from it."""
-        self._scopes.append(scope)
+        self._scopes.add(scope)
         if self.level:
             scope.cancel()
 
     def request(self) -> None:
         """One Ctrl-C, SIGTERM or SIGHUP."""
         self.level = StopLevel(min(self.level + 1, StopLevel.BETWEEN_BLOCKS))
-        for scope in self._scopes:
+        for scope in tuple(self._scopes):
             scope.cancel()
 
     def commits_may_go_on(self) -> bool:

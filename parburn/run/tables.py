@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from parburn.chips.model import Chip
@@ -14,6 +15,8 @@ from parburn.errors import ChipDataError, UsageError
 from parburn.job import TableOption
 
 MOST_BYTES = 4 << 20  # of a table: more fields than all blocks have bits are refused anyway
+# One chip for one table in all runs of a process: what others derive from a chip is kept by it.
+_joined = lru_cache(64)(extend_chip)
 
 
 class TableSet:
@@ -44,7 +47,7 @@ class TableSet:
             extended = chip
             for name, rows in self._rows:
                 if name in (None, chip.name):
-                    extended = extend_chip(extended, rows)
+                    extended = _joined(extended, rows)
             self._extended[chip] = extended
         return self._extended[chip]
 

@@ -1,25 +1,33 @@
-"""Compiles the scripts of a run, once, before any port is opened. Runs nothing."""
+"""Compiles the scripts of a run, once, before any port is opened. Runs nothing.
+
+A script is a file, a text, or a function of the program that calls us (`CompiledFunction`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import threading
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 from parburn.config.files import ConfigFile
 from parburn.errors import ScriptSyntaxError, UsageError
+from parburn.job import Script
 
 _BURNING = ("burn", "protect", "save", "voltage", "recovery")  # in the names of what stages something
 _UNSEEN = frozenset({"import", "exec", "eval", "execute_scripts"})
 _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]{2,}")
+_NEVER_RUNS = 0x20 | 0x80 | 0x200  # generator, coroutine, asynchronous generator: a call only makes one
 
 
 class CompiledScript:
     """One script: its code, and its file as it was when the run began. Nothing in it is ever changed."""
+
+    function: Callable[..., object] | None = None  # called in place of the code
 
     def __init__(
         self,
@@ -40,6 +48,52 @@ class CompiledScript:
     def lines(self) -> list[str]:
         """Source lines, for tracebacks."""
         return self.source.content.decode(errors="replace").splitlines()
+
+    @property
+    def filename(self) -> str:
+        """What frames of a traceback call its file."""
+        return str(self.path)
+
+    @property
+    def words(self) -> frozenset[str]:
+        """All words of its source."""
+        return frozenset(word.decode() for word in _NAME.findall(self.source.content))
+
+
+class CompiledFunction(CompiledScript):
+    """A function that is called for each board. What else it calls is not seen here."""
+
+    def __init__(self, script: Script, function: Callable[..., object], code: CodeType) -> None:
+        digest = hashlib.sha256("\0".join(["function", script.name, script.version]).encode()).hexdigest()
+        path = Path(f"<{script.name} {script.version}>")
+        super().__init__(path, code, ConfigFile(path, b"", False, None, digest))
+        self.function = function
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """Lines of the file that it stands in, as far as there is one."""
+        import linecache  # here: only a function that failed needs it
+
+        return linecache.getlines(self.filename)
+
+    @property
+    def filename(self) -> str:
+        """The file that it stands in."""
+        return self.code.co_filename
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Names and texts in its code."""
+        return frozenset(word.decode() for word in _NAME.findall(" ".join(_said_in(self.code)).encode()))
+
+
+def _said_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _said_in(constant)
+        else:
+            yield str(constant)  # of tuples and sets, too
 
 
 class CompiledScripts:
@@ -66,13 +120,13 @@ class CompiledScripts:
     @cached_property
     def mentioned(self) -> frozenset[str]:
         """Words of the scripts' sources: among them are the fields and blocks they use."""
-        return frozenset(
-            word.decode() for script in self.scripts for word in _NAME.findall(script.source.content)
-        )
+        return frozenset().union(*[script.words for script in self.scripts])
 
     @cached_property
     def may_burn(self) -> bool:
         """Whether anything in the sources hints at a burn, or at code that they do not show."""
+        if any(script.function is not None for script in self.scripts):
+            return True
         return any(part in word for word in self.mentioned for part in _BURNING) or not _UNSEEN.isdisjoint(
             self.mentioned
         )
@@ -88,22 +142,78 @@ class CompiledScripts:
     def named(self, filename: str) -> CompiledScript | None:
         """The script that a frame of a traceback belongs to."""
         for script in (*self.scripts, *self.nested.values()):
-            if str(script.path) == filename:
+            if script.filename == filename:
                 return script
         return None
 
 
-def compile_scripts(paths: Iterable[Path | str]) -> CompiledScripts:
-    """Compile scripts. Raises ScriptSyntaxError naming file and line, UsageError for a missing file."""
-    return CompiledScripts(tuple(compile_script(Path(path)) for path in paths))
+def compile_scripts(scripts: Iterable[Path | str | Script]) -> CompiledScripts:
+    """Compile scripts; those that are no Script are paths.
+
+    Raises:
+        ScriptSyntaxError: one does not compile; it names file and line.
+        UsageError: a file is missing, a Script holds nothing that can be run, or two have one name.
+    """
+    scripts = tuple(scripts)
+    compiled = tuple(
+        _compile_given(one) if isinstance(one, Script) else compile_script(Path(one)) for one in scripts
+    )
+    given = [
+        str(one.path) for one, script in zip(compiled, scripts, strict=True) if isinstance(script, Script)
+    ]
+    if len({*given}) < len(given):
+        raise UsageError(
+            f"two scripts have one name: {', '.join(given)}", hint="Give each its own. Nothing was opened."
+        )
+    return CompiledScripts(compiled)
 
 
 def compile_script(path: Path) -> CompiledScript:
-    """Compile one script; raises as `compile_scripts`."""
+    """Compile one script file; raises as `compile_scripts`."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"script {path} cannot be read: {error.strerror}") from error
+    return _compile_source(path, content)
+
+
+def _compile_given(script: Script) -> CompiledScript:
+    if not (isinstance(script.name, str) and script.name and script.name.isprintable()):
+        raise UsageError(f"a script's name must be a printable text, not {script.name!r}", hint=_GIVE)
+    if script.text is not None and script.function is None and not script.version:
+        return _compile_source(Path(f"<{script.name}>"), script.text.encode())
+    if script.function is None or script.text is not None or not script.version:
+        raise UsageError(
+            f"the script {script.name!r} is neither a text nor a function with a version", hint=_GIVE
+        )
+    code = _code_of(script.function)
+    if code is None:
+        raise UsageError(f"the script {script.name!r} is no function that is written in Python", hint=_GIVE)
+    if code.co_flags & _NEVER_RUNS:
+        raise UsageError(
+            f"the script {script.name!r} is a coroutine or a generator: to call it runs nothing of it",
+            hint="Give a plain function: it runs in a thread of its own, and may wait there.",
+        )
+    return CompiledFunction(script, script.function, code)
+
+
+_GIVE = (
+    "Give Script(name, version, function), Script.of_text(text), or the path of a file. Nothing was opened."
+)
+
+
+def _code_of(function: Any) -> CodeType | None:
+    """The code that runs when this is called."""
+    while isinstance(function, partial):
+        function = function.func
+    for found in (function, vars(type(function)).get("__call__")):
+        code = getattr(found, "__code__", None)  # of bound methods, too
+        if isinstance(code, CodeType):
+            return code
+    return None
+
+
+def _compile_source(path: Path, content: bytes) -> CompiledScript:
     try:
         code = compile(content, str(path), "exec", dont_inherit=True)
     except SyntaxError as error:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import io
 import json
 from typing import Any
+from weakref import WeakValueDictionary
 
 from parburn.config.files import ConfigFile
 from parburn.script.json_views import own_copy, plain
 from parburn.script.own_modules import OwnModule
 
 # Whole texts that scripts have read, by identity, so that `json.loads(handle.read())` need not parse again.
-# The file holds its text, so an identity stays its own.
-_WHOLE_TEXTS: dict[int, ConfigFile] = {}
+# The file holds its text, so an identity stays its own for as long as the file is here.
+_WHOLE_TEXTS: WeakValueDictionary[int, ConfigFile] = WeakValueDictionary()
 
 
 class _NamedBytes(io.BytesIO):

@@ -70,7 +70,7 @@ def _place(trace: TracebackType | None, scripts: CompiledScripts) -> str:
         script = scripts.named(frame.f_code.co_filename)
         if script is not None:
             where = masked(script.lines[line - 1]) if script.typed else str(line)
-            found = f"{script.path}:{' ' if script.typed else ''}{where}: "
+            found = f"{script.filename}:{' ' if script.typed else ''}{where}: "
     return found
 
 

@@ -1,4 +1,4 @@
-"""Whether scripts use `args.index`. Where that is not certain, they do. Runs nothing.
+"""Whether scripts use `args.index`. Where that is not certain, they do: a function always. Runs nothing.
 
 A script that uses no index gets the same config files whatever its index is: what these hold is shared data.
 In doubt is whatever hands `args` on to code that is not seen here. A nested script has an index only where
@@ -23,6 +23,8 @@ def uses_the_index(scripts: CompiledScripts) -> bool:
 
 def _uses(script: CompiledScript) -> bool:
     content = script.source.content
+    if script.function is not None:
+        return True
     if script.typed:
         return b"index" in content
     tree = ast.parse(content)

@@ -8,6 +8,8 @@ A file is digested just before it is opened: when it changes meanwhile, the dige
 and the board's script runs once more at the next run. Left out are files of Python and of installed packages,
 the config files of the run (they count by their records), and files that scripts of this run write.
 
+`input()` passes them, too, and is refused there, whoever calls it for a script.
+
 A file that one board's script writes and another's reads is a state that all boards share (the next serial
 number): both may have read the same. Unless the boards come one at a time, the second that touches it is
 refused, and whatever its script makes of the refusal, its board goes no further.
@@ -36,12 +38,15 @@ Digests = tuple[
 
 READER: contextvars.ContextVar[BoardInputs | None] = contextvars.ContextVar("parburn_inputs", default=None)
 
+INPUT_WHY = "nobody could tell whose board it asks about; give the answer in a config file"
+
 _CHUNK = 1 << 20
+_KNOWN_AT_MOST = 4096  # files whose digests are kept: each board may have a key file of its own
 _PACKAGES = ("site-packages", "dist-packages")
 _MODULES = (".py", ".pyc", ".so", ".pyd")
 
 _lock = threading.Lock()
-_known: dict[str, tuple[tuple[int, ...], str]] = {}  # path -> what stat says of it, SHA-256
+_known: dict[str, tuple[tuple[int, ...], str]] = {}  # path -> what stat says of it, SHA-256; oldest first
 _modules: dict[str, str] = {}  # user's modules of this process, as they were read: sys.modules is shared, too
 _hooked = False
 
@@ -210,6 +215,8 @@ def _digest_of(path: str, found: os.stat_result | None) -> str:
     except OSError:
         return ""
     with _lock:
+        while len(_known) >= _KNOWN_AT_MOST:
+            del _known[next(iter(_known))]
         _known[path] = (signature, digest.hexdigest())
     return digest.hexdigest()
 
@@ -279,9 +286,15 @@ def _remove(board: BoardInputs, arguments: tuple[Any, ...]) -> None:
         board.replaced(arguments[0])
 
 
+def _input(board: BoardInputs, arguments: tuple[Any, ...]) -> None:
+    """A function or a user's module asks at the terminal: their `input` is not the script's own."""
+    raise PermissionError(f"input() is refused in a script: {INPUT_WHY}")
+
+
 _EVENTS: dict[str, Callable[[BoardInputs, tuple[Any, ...]], None]] = {
     "open": _open,
     "import": _import,
+    "builtins.input": _input,
     "os.rename": _rename,
     "os.remove": _remove,
     "os.truncate": _remove,

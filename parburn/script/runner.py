@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from anyio import Event, move_on_after, sleep
 from anyio.from_thread import BlockingPortal
@@ -18,6 +19,7 @@ from parburn.config.files import ConfigFile, read_file
 from parburn.efuse.image import EfuseImage
 from parburn.errors import EfuseError, ParburnError
 from parburn.script import output
+from parburn.script.args import ScriptArgs
 from parburn.script.bridge import Bridge, ScriptStopped
 from parburn.script.clock import ScriptClock
 from parburn.script.compiled import CompiledScript, CompiledScripts, compile_scripts
@@ -133,6 +135,7 @@ class _Run:
         self._bridge = bridge
         self._error: BaseException | None = None
         self._depth = 0
+        self._given: tuple[Any, Any, Any]
 
     # In the thread ------------------------------------------------------------------------------------
 
@@ -142,7 +145,8 @@ class _Run:
         session = self._session
         READER.set(session.inputs)
         try:
-            session.globals = make_globals(session, self._nested)
+            session.globals = names = make_globals(session, self._nested)
+            self._given = names["esp"], names["efuses"], names["espefuse"]
             self._execute(self._scripts.scripts, session.facts.index, session.options.config_files.files)
         except BaseException as error:
             self._error = error
@@ -157,8 +161,19 @@ class _Run:
         handles = [ConfigHandle(script.source) for script in scripts]
         for script, handle in zip(scripts, handles, strict=True):
             args = make_args(self._session, index=index, configfiles=files, scripts=handles)
-            names.update(args=args, scripts=handles, file=handle, __file__=str(script.path))
-            exec(script.code, names)
+            names.update(args=args, scripts=handles, file=handle, __file__=script.filename)
+            if script.function is None:
+                exec(script.code, names)
+            else:
+                self._call(script.function, args)
+
+    def _call(self, function: Callable[..., object], args: ScriptArgs) -> None:
+        """Call a function as a script. It gets the device's own objects, whatever scripts before it made of
+        these names."""
+        esp, efuses, espefuse = self._given
+        returned = function(esp, efuses, args, espefuse)
+        if hasattr(returned, "__await__") or hasattr(returned, "gi_frame") or hasattr(returned, "ag_frame"):
+            raise TypeError("the function returned a coroutine or a generator: nothing of it has run")
 
     def _nested(self, paths: Sequence[str], index: int | None, config_paths: Sequence[str] | None) -> None:
         """Run scripts within a script, with their own index and files; the outer ones come back after it."""

@@ -26,6 +26,7 @@ from parburn.script.fatal_error import (
     UnsupportedCommandError,
     for_scripts,
 )
+from parburn.script.inputs import INPUT_WHY
 from parburn.script.objects.efuses import Efuses
 from parburn.script.objects.esp import Esp
 from parburn.script.own_modules import (
@@ -217,9 +218,6 @@ def _exit(code: object = None) -> None:
     raise SystemExit(code)
 
 
-_INPUT_WHY = "nobody could tell whose board it asks about; give the answer in a config file"
-
-
 def builtins_for(modules: Mapping[str, ModuleType]) -> ModuleType:
     """The built-in names of a script: `import` finds its own modules, `input` is refused, `exit` raises."""
     plain_import = builtins.__import__
@@ -252,7 +250,7 @@ def builtins_for(modules: Mapping[str, ModuleType]) -> ModuleType:
         return found
 
     names["__import__"] = script_import
-    names["input"] = refused("input()", _INPUT_WHY)
+    names["input"] = refused("input()", INPUT_WHY)
     names["exit"] = names["quit"] = _exit
     return own
 

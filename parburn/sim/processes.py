@@ -24,6 +24,14 @@ READY_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 3.0
 
 
+_running: set[str] = set()  # the ports of all simulators that this process has started
+
+
+def is_simulated(port: str) -> bool:
+    """Whether a port is one of a simulated board that runs under this process."""
+    return port in _running
+
+
 @dataclass(frozen=True, slots=True)
 class _Rig:
     process: subprocess.Popen[bytes]
@@ -52,6 +60,7 @@ class SimulatedBoards:
             for rig in self._rigs:
                 _wait_ready(rig, deadline)
             self.ports = tuple(self._number_ports())
+            _running.update(self.ports)
         except BaseException:
             self.stop()
             raise
@@ -64,6 +73,7 @@ class SimulatedBoards:
 
     def stop(self) -> None:
         """End the simulators, at the latest by force after three seconds."""
+        _running.difference_update(self.ports)
         for rig in self._rigs:
             rig.process.terminate()
         deadline = time.monotonic() + STOP_DEADLINE_S
@@ -117,7 +127,7 @@ class SimulatedBoards:
 
 def _environment() -> dict[str, str]:
     """Ours, with the place this package was imported from: it need not be installed."""
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     others = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{others}" if others else root}
 

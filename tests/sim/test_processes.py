@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from parburn.cli import simulated
-from parburn.cli.simulated import SimulatedBoards
 from parburn.errors import NoAnswer
+from parburn.sim import processes
+from parburn.sim.processes import SimulatedBoards
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,10 +72,10 @@ def test_boards_that_do_not_come_up_are_an_error_and_leave_nothing(
         return started[-1]
 
     monkeypatch.setattr(subprocess, "Popen", start)
-    monkeypatch.setattr(simulated, "READY_DEADLINE_S", 0.5)
+    monkeypatch.setattr(processes, "READY_DEADLINE_S", 0.5)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     if "before" in sentence:
-        monkeypatch.setattr(simulated, "READY_DEADLINE_S", 20.0)
+        monkeypatch.setattr(processes, "READY_DEADLINE_S", 20.0)
     with pytest.raises(NoAnswer, match=sentence), SimulatedBoards([("esp32c3", 1)]):
         pass
     assert started[0].returncode is not None
@@ -85,7 +85,7 @@ def test_boards_that_do_not_come_up_are_an_error_and_leave_nothing(
 def test_boards_end_when_parburn_is_killed() -> None:
     program = (
         "import time\n"
-        "from parburn.cli.simulated import SimulatedBoards\n"
+        "from parburn.sim.processes import SimulatedBoards\n"
         "with SimulatedBoards([('esp32c3', 1)]) as boards:\n"
         "    print(boards._rigs[0].process.pid, flush=True)\n"
         "    time.sleep(60)\n"
