@@ -25,7 +25,7 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from importlib.util import source_from_cache
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ class RunInputs:
         ] = {}  # what names of files lead to; scripts do not change the folder
         self._readers: dict[str, set[BoardInputs]] = {}
         self._writers: dict[str, set[BoardInputs]] = {}
+        self._modules: set[str] = set()  # code that scripts of this run have opened
 
     def board(self) -> BoardInputs:
         """The inputs of one more board."""
@@ -113,7 +114,9 @@ class RunInputs:
     def _kept(self, found: dict[str, str]) -> Digests:
         with _lock:
             written = {path for path, boards in self._writers.items() if boards}
-            together = {**_modules, **found}
+            modules = {path: digest for path, digest in _modules.items() if path in self._modules}
+            modules |= _imported_before(_modules.keys() - modules.keys())
+            together = {**modules, **found}
         return tuple(
             (path.encode("utf-8", "backslashreplace").decode(), self._keyed(digest))
             for path, digest in sorted(together.items())
@@ -145,7 +148,7 @@ class BoardInputs:
         access = flags & (os.O_WRONLY | os.O_RDWR)
         if path.endswith(_MODULES):
             if access == os.O_RDONLY:
-                _read_module(path)
+                self._run._modules.add(_read_module(path))
             elif not path.endswith(".pyc"):
                 self._touch(path, reads=False, writes=True)
             return
@@ -174,8 +177,22 @@ def _raise(error: EfuseError) -> None:
     raise error
 
 
-def _read_module(path: str) -> None:
-    """A module's code is read, or what Python compiled of it before: its source counts where there is one."""
+def _imported_before(paths: Collection[str]) -> dict[str, str]:
+    """Those of these modules that an earlier run of this process has imported and nobody opens again, with
+    their digests as they were read then."""
+    if not paths:
+        return {}
+    files = [getattr(module, "__file__", None) or "" for module in tuple(sys.modules.values())]
+    names = tuple(Path(path).name for path in paths)
+    loaded = {os.path.realpath(file) for file in files if file.endswith(names)}
+    return {path: _modules[path] for path in loaded.intersection(paths)}
+
+
+def _read_module(path: str) -> str:
+    """A module's code is read, or what Python compiled of it before: its source counts where there is one.
+
+    Returns the file that counts.
+    """
     if path.endswith(".pyc"):
         try:
             source = source_from_cache(path)
@@ -184,6 +201,7 @@ def _read_module(path: str) -> None:
         path = source if Path(source).exists() else path
     if path not in _modules:
         _modules[path] = _digest_now(path)
+    return path
 
 
 def _look(path: str) -> os.stat_result | None:

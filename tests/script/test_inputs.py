@@ -138,3 +138,12 @@ def test_a_module_that_a_script_writes_does_not_count(tmp_path: Path) -> None:
         f"import pathlib; made = pathlib.Path({path!r}); made.write_text('x = 1'); exec(made.read_text())"
     )
     assert path not in dict(run(tmp_path, source, RunInputs(KEY)).outcome.inputs)
+
+
+def test_code_that_another_run_of_this_process_has_opened_is_not_this_runs(tmp_path: Path) -> None:
+    other = tmp_path / "other.py"
+    other.write_text("x = 1\n")
+    source = f"import pathlib; pathlib.Path({str(other)!r}).read_text()"
+    seen = run(tmp_path, source, RunInputs(KEY)).outcome.inputs
+    assert str(other) in dict(seen)
+    assert str(other) not in dict(run(tmp_path, "pass", RunInputs(KEY)).outcome.inputs)
