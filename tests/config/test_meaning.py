@@ -117,3 +117,27 @@ def test_many_at_one_go_have_the_digests_that_each_has(values: list[Any]) -> Non
 @examples(100)
 def test_any_at_one_go_have_the_digests_that_each_has(values: list[Any]) -> None:
     assert digests_of(values) == [digest_of(value) for value in values]
+
+
+WORDS = st.text(max_size=13) | st.sampled_from(
+    [
+        *("unit 5", "S1", "0x1F", "0X1f", " a", "a  b", "a b", "", "12", "ü", 'a"b', "a\\b", "a\nb", "a\tb"),
+        *("a%sb", "{}", "aa:bb:cc:dd:ee:ff", "AABBCCDDEEFF", "aabb.ccdd.eeff", "twelve chars", "eleven char"),
+        *("a\x1fb", "a\u2028b"),
+    ]
+)
+
+
+@given(st.lists(st.fixed_dictionaries({"mac": WORDS, "na me": WORDS, "%s": WORDS}), min_size=1, max_size=5))
+def test_many_objects_at_one_go_give_what_each_gives(values: list[dict[str, str]]) -> None:
+    assert digests_of(values) == [digest_of(value) for value in values]
+
+
+@given(st.lists(WORDS, min_size=1, max_size=5))
+def test_many_words_at_one_go_give_what_each_gives(values: list[str]) -> None:
+    assert digests_of(values) == [digest_of(value) for value in values]
+
+
+def test_keys_that_mean_the_same_are_looked_at_closely() -> None:
+    values = [{"a": "2", " a": "1"}, {"a": "1", " a": "2"}]
+    assert digests_of(values) == [digest_of(value) for value in values]
