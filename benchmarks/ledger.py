@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.common import Row, arguments, finish, folder, progress
 from parburn.errors import LedgerError
-from parburn.ledger.base import Attempt, BatchSpec, Identity, State
+from parburn.ledger.base import Attempt, BatchSpec, State, UnitIdentity
 from parburn.ledger.sqlite import open_ledger
 
 COUNTS = (1, 8, 32, 64, 128)
@@ -29,7 +29,7 @@ async def burn_all(path: Path, boards: int) -> tuple[float, float, float]:
     batch = BatchSpec(name="bench", config_digest="", entries=lambda index: "")
     ledger = await open_ledger(path, batch, new_ledger=True)
     try:
-        chips = [Identity("esp32c3", f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}") for n in range(boards)]
+        chips = [UnitIdentity("esp32c3", f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}") for n in range(boards)]
         began = time.perf_counter()
         claims = await ledger.claim_all(chips, first=1, last=None, job_digest="job")
         claimed = time.perf_counter()

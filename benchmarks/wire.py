@@ -23,8 +23,8 @@ import time
 from collections import deque
 from pathlib import Path
 
-from parburn.sim.board import BOOT_S, Board
-from parburn.sim.efuse_controller import BurnRecord
+from parburn.sim.board import BOOT_S, SimulatedBoard
+from parburn.sim.efuse_controller import ProgramPulse
 from parburn.sim.factory import factory_mac, make_product
 from parburn.sim.link import LineToHost
 from parburn.sim.pty_port import PtyPort
@@ -81,7 +81,7 @@ class RecordingPort(PtyPort):
     def __init__(self, link: Path, number: int, record: int, given: argparse.Namespace) -> None:
         rng = random.Random(number)
         made = make_product(given.chip, mac=factory_mac(rng), settings={}, rng=rng)
-        board = Board(
+        board = SimulatedBoard(
             made.memory,
             crystal_mhz=made.crystal_mhz,
             registers=made.registers,
@@ -98,7 +98,7 @@ class RecordingPort(PtyPort):
         self._first = self._last = self._host_s = 0.0
         self._tx = self._rx = self._turns = self._programs = 0
 
-    def _burned(self, record: BurnRecord) -> None:
+    def _burned(self, record: ProgramPulse) -> None:
         self._programs += 1
 
     def read(self) -> bytes:

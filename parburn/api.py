@@ -23,7 +23,7 @@ from parburn.events import DeviceReport, Event
 from parburn.fleet import burn_fleet
 from parburn.job import Job, Script, TableOption
 from parburn.ledger.batches import Override
-from parburn.run.checked import CheckedJob, check_job
+from parburn.run.checked_job import CheckedJob, check_job
 from parburn.run.shared import PlanOfBoard
 from parburn.run.stop import StopRequest
 from parburn.transport.ports import expand_ports

@@ -13,7 +13,7 @@ from parburn.errors import EfuseError, InternalError, Interrupted, ParburnError,
 from parburn.events import Claimed, DeviceReport, Finished, Result, ScriptOutput, StepChanged
 from parburn.hardware.identify import Device
 from parburn.ledger.base import Claim, State
-from parburn.run.board import AGAIN, Board
+from parburn.run.board_progress import AGAIN, BoardProgress
 from parburn.run.burns import BoardCalls
 from parburn.run.connect import connected, opened
 from parburn.run.leave import close, farewell, record
@@ -25,7 +25,7 @@ READ_WRONG = "its blocks were read wrong at first; nothing was burned, and its s
 
 async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
     """Take one board from its port to its record. Never raises but for cancellation from outside the run."""
-    board = Board(port, slot)
+    board = BoardProgress(port, slot)
     with CancelScope() as scope:
         run.stop.cancels(scope)
         try:
@@ -47,7 +47,7 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
     return report
 
 
-async def _live(run: SharedRun, board: Board) -> None:
+async def _live(run: SharedRun, board: BoardProgress) -> None:
     """One chip's life, in the order of SAFETY, "A run, in order"."""
     stream = await opened(run, board)
     try:
@@ -72,7 +72,7 @@ async def _live(run: SharedRun, board: Board) -> None:
         await close(run, board, stream)
 
 
-async def _has_passed(run: SharedRun, board: Board, claim: Claim) -> bool:
+async def _has_passed(run: SharedRun, board: BoardProgress, claim: Claim) -> bool:
     """Whether this unit has passed this very job, with the files read then. Raises UnitRefused."""
     passed_as = run.passed_as(claim.index, claim.passed_jobs)
     if not passed_as or run.job.dry_run:
@@ -89,7 +89,7 @@ async def _has_passed(run: SharedRun, board: Board, claim: Claim) -> bool:
     return not changed
 
 
-async def _scripted(run: SharedRun, board: Board, device: Device, calls: BoardCalls) -> None:
+async def _scripted(run: SharedRun, board: BoardProgress, device: Device, calls: BoardCalls) -> None:
     """Run the scripts and burn what they ask for; again where they were shown a damaged reading."""
     try:
         await _script_and_burn(run, board, device, calls)
@@ -100,7 +100,7 @@ async def _scripted(run: SharedRun, board: Board, device: Device, calls: BoardCa
         await _script_and_burn(run, board, device, calls)
 
 
-async def _script_and_burn(run: SharedRun, board: Board, device: Device, calls: BoardCalls) -> None:
+async def _script_and_burn(run: SharedRun, board: BoardProgress, device: Device, calls: BoardCalls) -> None:
     def printed(text: str) -> None:
         board.output.append(text)
         run.emit(ScriptOutput(board.port, text))

@@ -1,6 +1,6 @@
 """Many boards at once: one task per port, and the decisions that need all of them. Burns nothing itself.
 
-What can be found out without a port was found out before (`run/checked.py`); the ledger opens, then every
+What can be found out without a port was found out before (`run/checked_job.py`); the ledger opens, then every
 board starts. The coordinator waits at the two barriers, gives out the indexes, asks for the confirmation.
 """
 
@@ -17,14 +17,14 @@ from parburn.errors import IdentityUnclear, InternalError, NotConfirmed, Parburn
 from parburn.events import DeviceReport, Emit, RunStarted
 from parburn.hardware.identify import Device
 from parburn.job import Job
-from parburn.ledger.base import Claim, Identity
-from parburn.ledger.place import is_missing, no_ledger_yet
+from parburn.ledger.base import Claim, UnitIdentity
+from parburn.ledger.file_location import is_missing, no_ledger_yet
 from parburn.ledger.sqlite import open_ledger
 from parburn.run.barrier import OneByOne
-from parburn.run.checked import CheckedJob
-from parburn.run.doubled import doubled_values, how_taken
+from parburn.run.checked_job import CheckedJob
 from parburn.run.shared import PlanOfBoard, SharedRun
 from parburn.run.stop import StopRequest
+from parburn.run.value_comparison import doubled_values, how_taken
 from parburn.transport.ports import slots_of
 
 Confirm = Callable[[tuple[PlanOfBoard, ...]], Awaitable[bool]]
@@ -61,7 +61,7 @@ async def burn_fleet(
     try:
         run = SharedRun(checked, emit=emit, ledger=ledger, stop=stop)
         if await ledger.has_unknown():
-            from parburn.run.kept import (
+            from parburn.run.older_images import (
                 take_over_kept,
             )  # here: only a ledger that an older parburn began needs it
 
@@ -156,8 +156,8 @@ async def _admit(run: SharedRun, devices: Mapping[str, Device]) -> Mapping[str, 
     return outcomes
 
 
-def _identity(device: Device) -> Identity:
-    return Identity(
+def _identity(device: Device) -> UnitIdentity:
+    return UnitIdentity(
         chip=device.chip.name, mac=device.identity.mac_text, unique_id=device.identity.unique_id.hex()
     )
 

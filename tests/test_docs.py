@@ -33,7 +33,7 @@ from parburn.events import (
 )
 from parburn.ledger.base import State
 from parburn.ledger.declarations import Declarations
-from parburn.ledger.export import HISTORY_COLUMNS, UnitRecord
+from parburn.ledger.export import HISTORY_COLUMNS, ExportedUnit
 from parburn.ui.json_lines import JsonLines
 from parburn.ui.report import COLUMNS
 from tests.command import parburn
@@ -177,7 +177,7 @@ SAMPLES: tuple[Event, ...] = (
 
 
 class Kept:
-    """An outlet that keeps what is written."""
+    """A writer that keeps what is written."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -189,7 +189,7 @@ class Kept:
 def emitted() -> Iterator[dict[str, Any]]:
     """An object of each kind, as `--json` writes it."""
     kept = Kept()
-    observer = JsonLines(kept, show_output=True)  # type: ignore[arg-type]  # all that it needs of an outlet
+    observer = JsonLines(kept, show_output=True)  # type: ignore[arg-type]  # all that it needs of a writer
     observer.error("what ended the run", "what to do")
     for event in SAMPLES:
         observer.emit(event)
@@ -246,7 +246,7 @@ def test_a_real_run_emits_nothing_else(tmp_path: Path) -> None:
 
 def test_every_column_is_listed_and_no_other(tmp_path: Path) -> None:
     assert tuple(listed(LISTS, "Columns of `--report`")) == COLUMNS
-    assert listed(LISTS, "Columns of a unit") == [one.name for one in fields(UnitRecord)]
+    assert listed(LISTS, "Columns of a unit") == [one.name for one in fields(ExportedUnit)]
     assert tuple(listed(LISTS, "Members of a history entry")) == HISTORY_COLUMNS
     assert listed(LISTS, "Members of a declaration") == [one.name for one in fields(Declarations)]
     assert parburn("ledger", "init", "--why", "a test", state=tmp_path).exit == 0

@@ -63,7 +63,7 @@ Purpose = Annotated[str, Meta(pattern=_PURPOSE)]
 NumberedWords = Annotated[dict[NumberText, Words], Meta(max_length=256)]
 
 
-class Record(Struct, forbid_unknown_fields=True):
+class RowPart(Struct, forbid_unknown_fields=True):
     """A table of known keys; those without a default must be there."""
 
 
@@ -105,7 +105,7 @@ class BlockError(Places):
     fail_register: Offset = 0
 
 
-class LastCondition(Record):
+class LastCondition(RowPart):
     """A condition that has no alternative."""
 
     field: Name
@@ -119,7 +119,7 @@ class Condition(LastCondition):
     or_else: LastCondition | None = None
 
 
-class Feature(Record):
+class Feature(RowPart):
     """A part of the chip's name or of its list of features."""
 
     fields: Annotated[str, Meta(pattern=_SOME_NAMES)]
@@ -129,7 +129,7 @@ class Feature(Record):
     details: NumberedWords = {}
 
 
-class Crystal(Record):
+class Crystal(RowPart):
     """See `chips.model.Crystal`."""
 
     fixed_mhz: Megahertz = 1
@@ -150,7 +150,7 @@ class Crystal(Record):
     rom_otherwise_mhz: Megahertz = 1
 
 
-class UsbJtag(Record):
+class UsbJtag(RowPart):
     """See `chips.model.UsbJtag`."""
 
     quiet: Writes
@@ -158,7 +158,7 @@ class UsbJtag(Record):
     value: Word = 0
 
 
-class Row(Record):
+class Row(RowPart):
     """A row, or what an overlay makes of it. The defaults say only that a key may be missing."""
 
     title: Annotated[str, Meta(pattern=_TITLE)]

@@ -94,7 +94,7 @@ async def _probe(port: str, before: Before) -> tuple[dict[str, Any], str]:
 
 def ledger(options: argparse.Namespace) -> int:
     """One action on the ledger; its text goes to stdout."""
-    from parburn.ledger import export, upkeep
+    from parburn.ledger import export, maintenance
 
     if options.ledger_command == "rebuild":
         from parburn.cli.rebuild import run_rebuild
@@ -113,14 +113,14 @@ def ledger(options: argparse.Namespace) -> int:
         case "verify":
             text = export.verify(path)
         case "init":
-            text = upkeep.init(path, why=options.why)
+            text = maintenance.init(path, why=options.why)
         case "adopt":
-            text = upkeep.adopt(path, why=options.why)
+            text = maintenance.adopt(path, why=options.why)
         case "release":
             if bool(options.mac) == options.all or (options.all and not options.batch):
                 raise UsageError("release needs MACs, or --batch NAME --all", hint="Nothing was released.")
             every = options.batch if options.all else None
-            text = upkeep.release(
+            text = maintenance.release(
                 path,
                 options.mac,
                 why=options.why,
@@ -128,9 +128,9 @@ def ledger(options: argparse.Namespace) -> int:
                 trust_hidden_keys=options.trust_hidden_keys,
             )
         case "scrap":
-            text = upkeep.scrap(path, options.mac, why=options.why)
+            text = maintenance.scrap(path, options.mac, why=options.why)
         case _:
-            text = upkeep.import_used(path, options.file, why=options.why, batch=options.batch)
+            text = maintenance.import_used(path, options.file, why=options.why, batch=options.batch)
     output: Path | None = getattr(options, "output", None)
     if output is not None:
         output.write_text(text, encoding="utf-8")

@@ -305,7 +305,7 @@ def _add_ledger(parser: Parser) -> None:
                       help="a ledger, an export of one, or lines of N, A-B or N,CHIP,MAC")  # fmt: skip
     used.add_argument("--batch", default=argparse.SUPPRESS, metavar="NAME", help="of which index space")
     because(used)
-    learn = action("learn", "Reckon from its records what an older ledger's batch holds; opens no port.")
+    learn = action("learn", "Compute from its records what an older ledger's batch holds; opens no port.")
     _add_what_was_burned(learn)
     _allow_side_effects(learn)
     because(learn)

@@ -11,7 +11,7 @@ from parburn.errors import UsageError
 from parburn.events import Event
 from parburn.recovery.learn import learn
 from parburn.recovery.rebuild import BoardFound, RebuildReport, rebuild
-from parburn.run.checked import CheckedJob, check_job
+from parburn.run.checked_job import CheckedJob, check_job
 
 ALL_BOUND = 0
 SOME_NOT_BOUND = 1
@@ -65,15 +65,15 @@ def report_text(report: RebuildReport) -> str:
     width = max((len(board.port) for board in report.boards), default=0)
     lines = [_line(board, width) for board in report.boards]
     lines += [f"note: {note}" for note in report.notes]
-    if report.unreckoned:
+    if report.uncomputed:
         lines.append(
-            f"note: {report.unreckoned} records could not be reckoned; boards that carry one fit none. "
+            f"note: {report.uncomputed} records could not be computed; boards that carry one fit none. "
             f"The first: {report.first_error}"
         )
     bound = sum(board.bound for board in report.boards)
     lines.append(
         f"{bound} of {len(report.boards)} boards are bound in the batch {report.batch}; "
-        f"{report.reckoned} records were reckoned. Nothing was burned."
+        f"{report.computed} records were computed. Nothing was burned."
     )
     if report.gaps:
         lines.append(

@@ -21,13 +21,13 @@ from parburn.errors import NotConfirmed, ParburnError
 from parburn.events import DeviceReport, Note, RunFinished, TokenRead
 from parburn.fleet import burn_fleet
 from parburn.job import Job
-from parburn.ledger.place import no_ledger_yet
-from parburn.run.checked import CheckedJob, check_job
+from parburn.ledger.file_location import no_ledger_yet
+from parburn.run.checked_job import CheckedJob, check_job
 from parburn.run.shared import PlanOfBoard
 from parburn.run.stop import StopRequest
 from parburn.script.failure import masked
 from parburn.transport.descriptors import make_room
-from parburn.ui.outlet import Outlet
+from parburn.ui.nonblocking_writer import NonblockingWriter
 from parburn.ui.plans import ANSWER, QUESTION, question_lines
 from parburn.ui.prompt import can_ask, read_line
 from parburn.ui.report import Inputs, write_report
@@ -248,7 +248,7 @@ class Operator:
                 "over: parburn ledger init, then parburn ledger import-used FILE.",
             )
 
-    async def _answer(self, out: Outlet, question: str) -> str | None:
+    async def _answer(self, out: NonblockingWriter, question: str) -> str | None:
         out.write(question)
         answer = await read_line(sys.stdin.fileno(), self._stopping)
         if answer is None:

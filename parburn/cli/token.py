@@ -9,7 +9,7 @@ from typing import IO
 from parburn.chips.registry import chip_named
 from parburn.events import DeviceReport, TokenRead
 from parburn.script.commands.token import parse_token, take_token_text
-from parburn.ui.outlet import Outlet
+from parburn.ui.nonblocking_writer import NonblockingWriter
 
 
 def tokens_read(reports: Iterable[DeviceReport]) -> tuple[TokenRead, ...]:
@@ -28,7 +28,7 @@ def tokens_read(reports: Iterable[DeviceReport]) -> tuple[TokenRead, ...]:
 
 def print_tokens(tokens: Iterable[TokenRead], stdout: IO[str] | None = None) -> None:
     """A line `port token` for each board on stdout; what was left out goes to stderr."""
-    out, err = Outlet(stdout or sys.stdout), Outlet(sys.stderr)
+    out, err = NonblockingWriter(stdout or sys.stdout), NonblockingWriter(sys.stderr)
     for one in tokens:
         out.line(f"{one.port} {one.token}")
         if one.left_out:

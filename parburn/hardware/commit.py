@@ -91,18 +91,18 @@ async def _burn_all(
     plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks
 ) -> CommitResult:
     """Burn the steps; every record of theirs is written when this ends, in whatever way."""
-    records = _Records(hooks)
+    journal = _StepJournal(hooks)
     try:
-        result = await _burn_steps(plan, controller, image, hooks, records)
+        result = await _burn_steps(plan, controller, image, hooks, journal)
     except BaseException:
         with suppress(LedgerError):  # what went wrong with the chip matters more
-            await records.durable()
+            await journal.durable()
         raise
-    await records.durable()
+    await journal.durable()
     return result
 
 
-class _Records:
+class _StepJournal:
     """Has verified steps written down while the next block burns. Every write of it ends within `commit`."""
 
     def __init__(self, hooks: CommitHooks) -> None:
@@ -127,7 +127,7 @@ class _Records:
 
 
 async def _burn_steps(
-    plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks, records: _Records
+    plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks, journal: _StepJournal
 ) -> CommitResult:
     """Burn and verify the steps; the first one is staged.
 
@@ -139,8 +139,8 @@ async def _burn_steps(
     staged = True
     for number, step in enumerate(plan.steps):
         if step.locks or number == 1:
-            await records.durable()
-        records.check()
+            await journal.durable()
+        journal.check()
         if not hooks.may_go_on():
             raise PartialBurn(
                 "stopped by the operator between two blocks", remaining=len(plan.steps) - number
@@ -162,7 +162,7 @@ async def _burn_steps(
                 remaining=len(plan.steps) - number,
                 hint=error.hint,
             ) from error
-        records.begin(step, number + 1)
+        journal.begin(step, number + 1)
     return CommitResult(image, unread)
 
 
@@ -183,7 +183,7 @@ async def _stage_and_compare(
     plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks
 ) -> None:
     """Stage the first step; in the same burst read again who the chip is and what the script was shown of it:
-    what it asked for, and did not, rests on that."""
+    what it asked for, and did not, depends on that."""
     controller.guard(hooks.identity, hooks.same_board)
     known = sorted({0, *image.blocks})
     reading = await controller.stage(plan.steps[0], controller.words(known))

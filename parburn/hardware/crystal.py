@@ -54,7 +54,7 @@ def crystal_from(crystal: Crystal, word: int, baud: int) -> int:
 
 
 def beliefs(chip: Chip, registers: Mapping[int, int], mhz: int, major: int) -> tuple[float, ...]:
-    """What the ROM of this major revision may reckon baud rates with, in MHz, what is likeliest first.
+    """What the ROM of this major revision may compute baud rates with, in MHz, what is likeliest first.
 
     `mhz` is the truth, which comes first where nothing speaks against it.
     """

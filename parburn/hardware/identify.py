@@ -24,7 +24,7 @@ from parburn.protocol.commands import SecurityInfo
 from parburn.transport.stream import USB_SERIAL_JTAG
 
 
-class Identity(NamedTuple):
+class ChipIdentity(NamedTuple):
     """What tells this chip from every other. `registers` are read again before every burn; `masks` are their
     bits that belong to it: the other bits of such a word may be burned."""
 
@@ -64,7 +64,7 @@ class Device(NamedTuple):
     rom: RomLoader
     chip: Chip
     controller: Controller
-    identity: Identity
+    identity: ChipIdentity
     image: EfuseImage
     silicon: Silicon
     crystal_mhz: int
@@ -235,7 +235,7 @@ async def identify(
 
 
 class _Sensed(NamedTuple):
-    """Registers by address, those that all else rests on read twice; and who talks to us."""
+    """Registers by address, those that all else depends on read twice; and who talks to us."""
 
     values: dict[int, int]
     on_jtag: bool
@@ -301,7 +301,7 @@ def check_mac_crc(image: EfuseImage, mac: bytes) -> None:
             )
 
 
-def _identity(chip: Chip, image: EfuseImage, seen: Mapping[int, int]) -> Identity:
+def _identity(chip: Chip, image: EfuseImage, seen: Mapping[int, int]) -> ChipIdentity:
     """Check the factory MAC (RFC 7042 unicast, CRC where the chip has one) and build the identity."""
     mac_registers, unique_registers = identity_registers(chip)
     registers = tuple(dict.fromkeys((*mac_registers, *unique_registers)))
@@ -323,4 +323,4 @@ def _identity(chip: Chip, image: EfuseImage, seen: Mapping[int, int]) -> Identit
         unique = (number & ((1 << one.bits) - 1)).to_bytes(one.bits // 8, "little")
     masks = identity_masks(chip, registers)
     masked = tuple(seen[address] & mask for address, mask in zip(registers, masks, strict=True))
-    return Identity(mac=mac, unique_id=unique, registers=registers, masks=masks, values=masked)
+    return ChipIdentity(mac=mac, unique_id=unique, registers=registers, masks=masks, values=masked)

@@ -313,7 +313,7 @@ class RomLoader:
         return info
 
     def set_crystal(self, mhz: int, *believed_mhz: float) -> None:
-        """Set what this chip's crystal is and what its ROM may take it for, the likeliest first: it reckons
+        """Set what this chip's crystal is and what its ROM may take it for, the likeliest first: it computes
         baud rates with that."""
         self._crystal_mhz, self._beliefs_mhz = mhz, believed_mhz or (mhz,)
 

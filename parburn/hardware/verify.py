@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BlockWrite, BurnPlan, BurnStep
-from parburn.efuse.stray import look_for_stray
+from parburn.efuse.unplanned_pulse import look_for_stray
 from parburn.errors import CommandRefused, ControllerStuck, LinkError, ParburnError, PortGone, VerifyFailed
 from parburn.hardware.controller import Controller
 from parburn.hardware.hooks import CommitHooks

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuarantined, UnitRefused
 from parburn.ledger import units
-from parburn.ledger.base import UNTOUCHED, Attempt, Identity, Inputs, State, check_transition
+from parburn.ledger.base import UNTOUCHED, Attempt, Inputs, State, UnitIdentity, check_transition
 from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
 from parburn.ledger.units import Held
 from parburn.ledger.values import is_unknown
@@ -50,7 +50,7 @@ class Allocation(NamedTuple):
     notes: list[str]
 
 
-class _Unit(NamedTuple):
+class _UnitRow(NamedTuple):
     """A row of `units` for an identity that is to be claimed."""
 
     id: int
@@ -81,7 +81,7 @@ def end_dead_runs(transaction: Transaction, is_alive: IsAlive) -> list[str]:
 def claim_all(
     transaction: Transaction,
     batch: Batch,
-    identities: Sequence[Identity],
+    identities: Sequence[UnitIdentity],
     *,
     first: int,
     last: int | None,
@@ -117,14 +117,14 @@ def claim_all(
     return allocation
 
 
-def _never_attempted(found: Sequence[_Unit]) -> bool:
+def _never_attempted(found: Sequence[_UnitRow]) -> bool:
     return not any(unit.spent for unit in found)
 
 
-def _units_of(connection: sqlite3.Connection, identity: Identity) -> list[_Unit]:
+def _units_of(connection: sqlite3.Connection, identity: UnitIdentity) -> list[_UnitRow]:
     """What is known of a chip; of one that was imported by its MAC nobody knows the unique id yet."""
     return [
-        _Unit(row[0], row[1], row[2], row[3], State(row[4]), row[5], bool(row[6]))
+        _UnitRow(row[0], row[1], row[2], row[3], State(row[4]), row[5], bool(row[6]))
         for row in connection.execute(
             "SELECT units.id, batch, name, idx, state, run, spent FROM units"
             " JOIN batches ON batches.id = batch WHERE mac = ? AND chip = ? AND unique_id IN (?, '')"
@@ -137,7 +137,7 @@ def _units_of(connection: sqlite3.Connection, identity: Identity) -> list[_Unit]
 # Who is refused -------------------------------------------------------------------------------------
 
 
-def _doubled(identity: Identity) -> LedgerError:
+def _doubled(identity: UnitIdentity) -> LedgerError:
     return UnitRefused(
         f"{identity} stands at two ports of this run.",
         hint="One board behind two ports, or two chips with one identity: sort it out, then run again.",
@@ -145,7 +145,7 @@ def _doubled(identity: Identity) -> LedgerError:
 
 
 def _refusal(
-    transaction: Transaction, batch: Batch, identity: Identity, found: Sequence[_Unit]
+    transaction: Transaction, batch: Batch, identity: UnitIdentity, found: Sequence[_UnitRow]
 ) -> LedgerError | None:
     """Why a chip may not be touched, whatever index it would get."""
     for unit in found:
@@ -181,7 +181,9 @@ def _refusal(
     return None
 
 
-def _carries_other(connection: sqlite3.Connection, batch: Batch, found: Sequence[_Unit]) -> _Unit | None:
+def _carries_other(
+    connection: sqlite3.Connection, batch: Batch, found: Sequence[_UnitRow]
+) -> _UnitRow | None:
     """The unit of another batch whose records this chip carries."""
     if Override.OTHER_BATCH in batch.overrides:
         return None
@@ -199,7 +201,7 @@ def _carries_other(connection: sqlite3.Connection, batch: Batch, found: Sequence
 def _choose(
     transaction: Transaction,
     batch: Batch,
-    newcomers: Sequence[Sequence[_Unit]],
+    newcomers: Sequence[Sequence[_UnitRow]],
     first: int,
     last: int | None,
     job: str,
@@ -332,7 +334,7 @@ def remember_full(transaction: Transaction, batch: int, first: int) -> None:
 # Writing it down ------------------------------------------------------------------------------------
 
 
-def _held(unit: int, batch: Batch, identity: Identity, index: int, job: str) -> Held:
+def _held(unit: int, batch: Batch, identity: UnitIdentity, index: int, job: str) -> Held:
     return Held(
         id=unit,
         batch=batch.id,
@@ -345,7 +347,12 @@ def _held(unit: int, batch: Batch, identity: Identity, index: int, job: str) -> 
 
 
 def _grant_new(
-    transaction: Transaction, batch: Batch, identity: Identity, unit: _Unit | None, index: int, job: str
+    transaction: Transaction,
+    batch: Batch,
+    identity: UnitIdentity,
+    unit: _UnitRow | None,
+    index: int,
+    job: str,
 ) -> Granted:
     connection = transaction.connection
     if unit is not None:
@@ -386,7 +393,7 @@ def _grant_new(
 
 
 def _grant_known(
-    transaction: Transaction, batch: Batch, identity: Identity, unit: _Unit, job: str
+    transaction: Transaction, batch: Batch, identity: UnitIdentity, unit: _UnitRow, job: str
 ) -> Granted:
     connection = transaction.connection
     assert unit.index is not None

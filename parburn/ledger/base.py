@@ -21,7 +21,7 @@ from parburn.errors import LedgerError, RecordsUndeclared
 from parburn.events import NO_VALUES
 
 
-class Identity(NamedTuple):
+class UnitIdentity(NamedTuple):
     """Which chip this is. `mac` is the factory MAC as aa:bb:cc:dd:ee:ff; `unique_id` hex, or empty where
     the chip has none."""
 
@@ -278,7 +278,7 @@ class RangeValue(NamedTuple):
     key: bool = False
 
 
-class UserRecord(NamedTuple):
+class UserBits(NamedTuple):
     """What the user blocks of a chip hold after a burn, and the ranges in which no other chip may be equal.
 
     `bits` is hex by block, of blocks that can hold no key. `names` are those of the unique values that go by
@@ -291,7 +291,7 @@ class UserRecord(NamedTuple):
     options: tuple[tuple[str, str], ...] = ()
 
 
-NO_RECORD: Final = UserRecord()
+NO_USER_BITS: Final = UserBits()
 CUSTOM_MAC: Final = "CUSTOM_MAC"  # the one value that is never the same on two chips
 Inputs = tuple[tuple[str, str], ...]  # path and keyed digest of each file, sorted by path
 
@@ -322,7 +322,7 @@ class Claim(Protocol):
     """One chip's hold on its index for the time of a run. Every method returns once its entry is on disk."""
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> UnitIdentity:
         """Whose claim this is."""
 
     @property
@@ -355,7 +355,7 @@ class Claim(Protocol):
         resume."""
 
     async def planned(
-        self, plan_digest: str, unique_values: Mapping[str, str], held: UserRecord = NO_RECORD
+        self, plan_digest: str, unique_values: Mapping[str, str], held: UserBits = NO_USER_BITS
     ) -> None:
         """Write down a plan, also one that is empty because the values are in the chip already.
 
@@ -390,7 +390,7 @@ class Claim(Protocol):
     def values_unknown(self) -> bool:
         """Whether an older ledger did not keep what this unit's user blocks hold."""
 
-    async def learned(self, found: UserRecord, found_values: Mapping[str, str]) -> None:
+    async def learned(self, found: UserBits, found_values: Mapping[str, str]) -> None:
         """Both stand in this unit of an older ledger; an equal value elsewhere is noted."""
 
     async def passed(
@@ -399,7 +399,7 @@ class Claim(Protocol):
         image: str = "",
         *,
         inputs: Inputs = (),
-        found: UserRecord = NO_RECORD,
+        found: UserBits = NO_USER_BITS,
         found_values: Mapping[str, str] = NO_VALUES,
     ) -> None:
         """The unit holds what the job wants. Without any plan before it the index goes back instead.
@@ -453,7 +453,7 @@ class Ledger(Protocol):
         """The key under which key material may be digested: random, one per ledger."""
 
     async def claim_all(
-        self, identities: Sequence[Identity], *, first: int, last: int | None, job_digest: str
+        self, identities: Sequence[UnitIdentity], *, first: int, last: int | None, job_digest: str
     ) -> list[Claim | LedgerError]:
         """Claims for all chips of the barrier, in their order, in one transaction.
 

@@ -1,6 +1,6 @@
 """The actions of `parburn ledger`, each a function that gives its text. What is here changes nothing.
 
-`init`, `adopt`, `release`, `scrap` and `import_used` are handed on from `upkeep`.
+`init`, `adopt`, `release`, `scrap` and `import_used` are handed on from `maintenance`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 from parburn.errors import LedgerUnusable, UsageError
 from parburn.ledger import history, schema
 from parburn.ledger.declarations import read_declarations
+from parburn.ledger.file_location import default_path
 from parburn.ledger.learning import doubles_lines, unknown_note
-from parburn.ledger.place import default_path
+from parburn.ledger.maintenance import adopt, import_used, init, release, scrap
 from parburn.ledger.replay import find_differences
 from parburn.ledger.units import FAILURES_THAT_SET_ASIDE
-from parburn.ledger.upkeep import adopt, import_used, init, release, scrap
 from parburn.ledger.witness import Witness, read_witness
 
 __all__ = ["adopt", "export", "import_used", "init", "release", "scrap", "show", "verify"]
@@ -32,7 +32,7 @@ HISTORY_COLUMNS = ("sequence", "at", "run", "unit", "event", "state", "index", "
 
 
 @dataclass(frozen=True, slots=True)
-class UnitRecord:
+class ExportedUnit:
     """All that the ledger says of one unit, in the order of the CSV's columns.
 
     `remaining_steps` are steps of open attempts that were never verified: what a resume has to do.
@@ -190,7 +190,7 @@ def _reading(path: Path | None) -> Iterator[tuple[sqlite3.Connection, Path]]:
         raise schema.translate(error, place) from error
 
 
-def _units(connection: sqlite3.Connection) -> Iterator[UnitRecord]:
+def _units(connection: sqlite3.Connection) -> Iterator[ExportedUnit]:
     values: dict[int, dict[str, str]] = {}
     for unit, name, value in connection.execute(
         "SELECT unit, name, value FROM unique_values WHERE bound = 1 ORDER BY unit, name"
@@ -217,7 +217,7 @@ def _units(connection: sqlite3.Connection) -> Iterator[UnitRecord]:
         " JOIN batches ON batches.id = batch ORDER BY name, idx IS NULL, idx, mac"
     )
     for unit, batch, index, chip, mac, unique_id, state, spent, changed, reason in rows:
-        yield UnitRecord(
+        yield ExportedUnit(
             batch=batch,
             index=index,
             chip=chip,
@@ -274,7 +274,7 @@ def _json(connection: sqlite3.Connection) -> str:
 
 def _csv(connection: sqlite3.Connection) -> str:
     file = io.StringIO()
-    table = csv.DictWriter(file, [one.name for one in fields(UnitRecord)], lineterminator="\n")
+    table = csv.DictWriter(file, [one.name for one in fields(ExportedUnit)], lineterminator="\n")
     table.writeheader()
     for unit in _units(connection):
         table.writerow({name: _cell(value) for name, value in asdict(unit).items()})

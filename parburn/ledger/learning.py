@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from parburn.ledger import values
-from parburn.ledger.base import CUSTOM_MAC, NO_RECORD, Identity, State, UserRecord
+from parburn.ledger.base import CUSTOM_MAC, NO_USER_BITS, State, UnitIdentity, UserBits
 from parburn.ledger.writer import Transaction
 
 _NAMED = 5  # units that a sentence names
@@ -23,7 +23,7 @@ class UnknownUnit(NamedTuple):
 
     id: int
     batch: int
-    identity: Identity
+    identity: UnitIdentity
     index: int | None  # type: ignore[assignment]  # not tuple.index
     image_passed: str
     images_before: tuple[str, ...]  # what it held before each attempt
@@ -39,7 +39,7 @@ class Learned(NamedTuple):
 
     unit: UnknownUnit
     named: Mapping[str, str]
-    held: UserRecord
+    held: UserBits
     records: tuple[str, ...] | None = None
 
 
@@ -64,7 +64,7 @@ def find_unknown(connection: sqlite3.Connection, *, batch: int | None = None) ->
             UnknownUnit(
                 id=number,
                 batch=of,
-                identity=Identity(chip, mac, unique_id),
+                identity=UnitIdentity(chip, mac, unique_id),
                 index=index,
                 image_passed=image,
                 images_before=tuple(before for _, _, before in attempts),
@@ -81,7 +81,7 @@ def learn(
     transaction: Transaction,
     holder: values.Holder,
     named: Mapping[str, str],
-    held: UserRecord,
+    held: UserBits,
     *,
     records: Sequence[str] | None = None,
     how: str,
@@ -89,7 +89,7 @@ def learn(
     """What this unit holds is its own from now on; who has an equal value is noted."""
     connection = transaction.connection
     if not values.is_unknown(connection, holder.id):
-        named, held = {}, NO_RECORD  # what was read in the chip says more than its record
+        named, held = {}, NO_USER_BITS  # what was read in the chip says more than its record
     doubles = _doubles(transaction, holder, named, held)
     connection.executemany(
         "INSERT OR IGNORE INTO seen_doubles VALUES (?, ?, ?, ?)",
@@ -119,7 +119,7 @@ def learn(
 
 
 def _doubles(
-    transaction: Transaction, holder: values.Holder, named: Mapping[str, str], held: UserRecord
+    transaction: Transaction, holder: values.Holder, named: Mapping[str, str], held: UserBits
 ) -> list[values.Taken]:
     """Every value that another chip has, too: not only the first one."""
     found: list[values.Taken] = []

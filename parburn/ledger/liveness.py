@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from parburn.errors import LedgerUnusable
-from parburn.ledger.place import runs_path
+from parburn.ledger.file_location import runs_path
 
 _FLOCK = "hhqqi0q"  # struct flock: type, whence, start, length, pid (native layout and padding)
 

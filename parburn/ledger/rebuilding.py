@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from parburn.errors import LedgerError, UnitRefused, UsageError
 from parburn.ledger import values
-from parburn.ledger.base import Attempt, Identity, State, UserRecord, check_transition
+from parburn.ledger.base import Attempt, State, UnitIdentity, UserBits, check_transition
 from parburn.ledger.batches import Batch, refuse_foreign_records
 from parburn.ledger.units import text_digest
 from parburn.ledger.writer import Transaction
@@ -30,7 +30,7 @@ class FoundUnit(NamedTuple):
     somebody must vouch for.
     """
 
-    identity: Identity
+    identity: UnitIdentity
     index: int  # type: ignore[assignment]  # not tuple.index
     state: State
     reason: str
@@ -38,7 +38,7 @@ class FoundUnit(NamedTuple):
     image: str
     attempts: tuple[Attempt, ...]
     named: Mapping[str, str]
-    held: UserRecord
+    held: UserBits
 
 
 class Known(NamedTuple):
@@ -57,7 +57,7 @@ class Rebuilt(NamedTuple):
     highest: int
 
 
-def find_known(transaction: Transaction, identities: Sequence[Identity]) -> list[Known | None]:
+def find_known(transaction: Transaction, identities: Sequence[UnitIdentity]) -> list[Known | None]:
     """What the ledger knows of these chips, where they have an index."""
     found: list[Known | None] = []
     for one in identities:

@@ -19,7 +19,7 @@ _SPENDS = frozenset({"burn-attempted", "passed", "imported", "rebuilt"})
 
 
 @dataclass(slots=True)
-class _Unit:
+class _ReplayedUnit:
     who: tuple[str, str, str, str] = ("", "", "", "")  # batch, chip, mac, unique_id
     state: str = ""
     index: int | None = None
@@ -77,18 +77,18 @@ class _Unit:
 
 def find_differences(connection: sqlite3.Connection) -> list[Break]:
     """Where units, values, records, passed jobs or attempts are not what the history says."""
-    expected: dict[int, _Unit] = {}
+    expected: dict[int, _ReplayedUnit] = {}
     for sequence, _at, _run, unit, event, state, index, text, _hash in walk(connection):
         if unit is None:
             continue
         try:
-            expected.setdefault(unit, _Unit()).apply(event, state, index, json.loads(text or "{}"))
+            expected.setdefault(unit, _ReplayedUnit()).apply(event, state, index, json.loads(text or "{}"))
         except (ValueError, KeyError, TypeError, AttributeError):
             return [Break(sequence, f"Entry {sequence} cannot be understood.")]
     stored = _stored(connection)
     differences = _not_in_ranges(connection, stored)
     for unit in sorted(expected.keys() | stored.keys()):
-        should, found = expected.get(unit, _Unit()), stored.get(unit)
+        should, found = expected.get(unit, _ReplayedUnit()), stored.get(unit)
         if found is None:
             differences.append(Break(0, f"Unit {unit} has a history, but its row is missing."))
         elif found != should:
@@ -98,7 +98,7 @@ def find_differences(connection: sqlite3.Connection) -> list[Break]:
     return differences
 
 
-def _not_in_ranges(connection: sqlite3.Connection, units: dict[int, _Unit]) -> list[Break]:
+def _not_in_ranges(connection: sqlite3.Connection, units: dict[int, _ReplayedUnit]) -> list[Break]:
     """Values that stand in a chip and that a search for them would not find."""
     listed: set[tuple[int, str, int]] = set(
         connection.execute("SELECT range, value, unit FROM range_values WHERE value NOT LIKE 'hmac:%'")
@@ -113,11 +113,11 @@ def _not_in_ranges(connection: sqlite3.Connection, units: dict[int, _Unit]) -> l
     return missing
 
 
-def _name(unit: _Unit) -> str:
+def _name(unit: _ReplayedUnit) -> str:
     return f"The unit {unit.who[1]} {unit.who[2]}".rstrip() if any(unit.who) else "A unit without a row"
 
 
-def _what(should: _Unit, found: _Unit) -> str:
+def _what(should: _ReplayedUnit, found: _ReplayedUnit) -> str:
     parts = {
         "identity": (should.who, found.who),
         "state": (should.state, found.state),
@@ -137,18 +137,18 @@ def _what(should: _Unit, found: _Unit) -> str:
     return ", ".join(name for name, (one, other) in parts.items() if one != other)
 
 
-def _stored(connection: sqlite3.Connection) -> dict[int, _Unit]:
+def _stored(connection: sqlite3.Connection) -> dict[int, _ReplayedUnit]:
     """What the tables say."""
-    units: dict[int, _Unit] = {}
+    units: dict[int, _ReplayedUnit] = {}
     for unit, state, index, spent, image, scrapped, *who in connection.execute(
         "SELECT units.id, state, idx, spent, image_passed, scrapped, name, chip, mac, unique_id FROM units"
         " LEFT JOIN batches ON batches.id = batch"
     ):
         name, chip, mac, unique_id = who
-        units[unit] = _Unit((name, chip, mac, unique_id), state, index, bool(spent))
+        units[unit] = _ReplayedUnit((name, chip, mac, unique_id), state, index, bool(spent))
         units[unit].image = text_digest(image) if image else ""
         units[unit].scrapped = bool(scrapped)
-    stray = _Unit()  # rows of other tables without a unit
+    stray = _ReplayedUnit()  # rows of other tables without a unit
     for unit, name, value in connection.execute(
         "SELECT unit, name, value FROM unique_values WHERE bound = 1"
     ):
@@ -183,6 +183,6 @@ def _stored(connection: sqlite3.Connection) -> dict[int, _Unit]:
         units.get(unit, stray).attempts[number] = one
     for number, label, name in connection.execute("SELECT attempt, label, state FROM attempt_steps"):
         units.get(owners.get(number, 0), stray).steps[number, label] = State(name).value
-    if stray != _Unit():
+    if stray != _ReplayedUnit():
         units[0] = stray
     return units

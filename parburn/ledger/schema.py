@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from parburn.errors import LedgerUnusable
+from parburn.ledger.file_location import sync_folder
 from parburn.ledger.history import History
-from parburn.ledger.place import sync_folder
 from parburn.ledger.witness import Witness, check_witness, read_witness
 
 APPLICATION_ID = 0x50425552  # "PBUR": tells a ledger from any other SQLite file

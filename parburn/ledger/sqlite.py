@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING
 from parburn.errors import LedgerError, LedgerUnusable
 from parburn.events import NO_VALUES
 from parburn.ledger import allocate, schema, units, values
-from parburn.ledger.base import NO_RECORD, Attempt, BatchSpec, Claim, Identity, Inputs, State, UserRecord
+from parburn.ledger.base import NO_USER_BITS, Attempt, BatchSpec, Claim, Inputs, State, UnitIdentity, UserBits
 from parburn.ledger.batches import Batch, Override, find_batch
-from parburn.ledger.liveness import Process, RunLocks
-from parburn.ledger.place import (
+from parburn.ledger.file_location import (
     FILE_NAME,
     check_place,
     default_path,
@@ -29,6 +28,7 @@ from parburn.ledger.place import (
     refuse_leftovers,
     sweep,
 )
+from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.witness import Witness, missing_ledger, read_witness, write_witness
 from parburn.ledger.writer import Transaction, Writer
 
@@ -91,7 +91,7 @@ class SqliteClaim:
         self.values_unknown = granted.values_unknown
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> UnitIdentity:
         return self._held.identity
 
     @property
@@ -103,7 +103,7 @@ class SqliteClaim:
         return self.attempts[0] if self.attempts else None
 
     async def planned(
-        self, plan_digest: str, unique_values: Mapping[str, str], held: UserRecord = NO_RECORD
+        self, plan_digest: str, unique_values: Mapping[str, str], held: UserBits = NO_USER_BITS
     ) -> None:
         unit = self._held
         self.state, refused, aside = await self._writer.call(
@@ -142,7 +142,7 @@ class SqliteClaim:
         image: str = "",
         *,
         inputs: Inputs = (),
-        found: UserRecord = NO_RECORD,
+        found: UserBits = NO_USER_BITS,
         found_values: Mapping[str, str] = NO_VALUES,
     ) -> None:
         work = partial(
@@ -156,7 +156,7 @@ class SqliteClaim:
         )
         self.state = await self._writer.call(work)
 
-    async def learned(self, found: UserRecord, found_values: Mapping[str, str]) -> None:
+    async def learned(self, found: UserBits, found_values: Mapping[str, str]) -> None:
         from parburn.ledger import learning  # here: only a ledger that an older parburn began needs it
 
         holder = self._held.holder
@@ -248,7 +248,7 @@ class SqliteLedger:
         return self._digest_key
 
     async def claim_all(
-        self, identities: Sequence[Identity], *, first: int, last: int | None, job_digest: str
+        self, identities: Sequence[UnitIdentity], *, first: int, last: int | None, job_digest: str
     ) -> list[Claim | LedgerError]:
         batch = self._opened
 
@@ -269,7 +269,7 @@ class SqliteLedger:
             for outcome in allocation.outcomes
         ]
 
-    async def find_known(self, identities: Sequence[Identity]) -> list[rebuilding.Known | None]:
+    async def find_known(self, identities: Sequence[UnitIdentity]) -> list[rebuilding.Known | None]:
         """What the ledger knows of these chips; see `rebuilding`."""
         from parburn.ledger import rebuilding  # here: only `ledger rebuild` needs it
 

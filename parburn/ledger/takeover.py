@@ -9,7 +9,7 @@ from pathlib import Path
 from parburn.errors import UnitRefused, UsageError
 from parburn.ledger.base import State
 from parburn.ledger.declarations import batch_id, contradictions, take_declarations
-from parburn.ledger.other import HANGS_ON_A_UNIT, OtherLedger, OtherUnit
+from parburn.ledger.foreign_ledger import HANGS_ON_A_UNIT, OtherLedger, OtherUnit
 from parburn.ledger.units import text_digest
 from parburn.ledger.values import list_in_ranges
 from parburn.ledger.writer import Transaction

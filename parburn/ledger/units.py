@@ -16,14 +16,14 @@ from parburn.errors import LedgerError, UnitRefused
 from parburn.events import NO_VALUES
 from parburn.ledger import values
 from parburn.ledger.base import (
-    NO_RECORD,
+    NO_USER_BITS,
     UNDER_WAY,
     UNTOUCHED,
     Attempt,
-    Identity,
     Inputs,
     State,
-    UserRecord,
+    UnitIdentity,
+    UserBits,
     check_transition,
 )
 from parburn.ledger.batches import Batch, refuse_foreign_records
@@ -40,7 +40,7 @@ class Held(NamedTuple):
 
     id: int
     batch: int
-    identity: Identity
+    identity: UnitIdentity
     index: int  # type: ignore[assignment]  # not tuple.index
     records: tuple[str, ...]
     job: str  # by which failures of the script are counted
@@ -94,7 +94,7 @@ def _move(
 
 
 def planned(
-    transaction: Transaction, unit: Held, plan_digest: str, named: Mapping[str, str], held: UserRecord
+    transaction: Transaction, unit: Held, plan_digest: str, named: Mapping[str, str], held: UserBits
 ) -> tuple[State, LedgerError | None, str]:
     """Write down a plan and its values. A refusal must itself be written down: it is part of the answer, with
     why the unit's index is set aside from now on (empty: it is not)."""
@@ -217,7 +217,7 @@ def passed(
     image: str,
     inputs: Inputs = (),
     *,
-    found: UserRecord = NO_RECORD,
+    found: UserBits = NO_USER_BITS,
     found_values: Mapping[str, str] = NO_VALUES,
 ) -> State:
     """The job is in the chip. Where there was no plan at all, the index goes back when the run ends, and what

@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from parburn.errors import UniqueValueTaken
-from parburn.ledger.base import CUSTOM_MAC, BatchSpec, Identity, RangeValue, UserRecord
+from parburn.ledger.base import CUSTOM_MAC, BatchSpec, RangeValue, UnitIdentity, UserBits
 from parburn.ledger.writer import Transaction
 
 DIGEST_MARK = "hmac:"
@@ -34,7 +34,7 @@ class Holder(NamedTuple):
 
     id: int
     batch: int
-    identity: Identity
+    identity: UnitIdentity
     index: int  # type: ignore[assignment]  # not tuple.index
     shares: frozenset[int]
 
@@ -57,7 +57,7 @@ class Taken(NamedTuple):
     where: str
     bound: bool
 
-    def refusal(self, own: Identity) -> UniqueValueTaken:
+    def refusal(self, own: UnitIdentity) -> UniqueValueTaken:
         """Why neither, or not this chip, is burned."""
         allow = f" If boards may have it in common: {self.option}." if self.option else ""
         if self.bound:
@@ -77,7 +77,7 @@ class Taken(NamedTuple):
 
 
 def find_taken(
-    transaction: Transaction, unit: Holder, named: Mapping[str, str], held: UserRecord
+    transaction: Transaction, unit: Holder, named: Mapping[str, str], held: UserBits
 ) -> list[Taken]:
     """Who else has or plans one of these values; the first that has one, or all that plan one."""
     connection = transaction.connection
@@ -230,7 +230,7 @@ def value_in(parts: str, blocks: Mapping[int, int]) -> str:
 # Writing it down ------------------------------------------------------------------------------------
 
 
-def write_planned(transaction: Transaction, unit: Holder, named: Mapping[str, str], held: UserRecord) -> None:
+def write_planned(transaction: Transaction, unit: Holder, named: Mapping[str, str], held: UserBits) -> None:
     """Keep what the unit is about to hold, until it is bound or forgotten."""
     connection = transaction.connection
     for name, value in named.items():
@@ -276,7 +276,7 @@ def _is_bound_mac(connection: sqlite3.Connection, mac: str, unit: int) -> bool:
     return connection.execute(_BOUND_MAC, (mac, unit)).fetchone() is not None
 
 
-def write_found(transaction: Transaction, unit: Holder, named: Mapping[str, str], held: UserRecord) -> None:
+def write_found(transaction: Transaction, unit: Holder, named: Mapping[str, str], held: UserBits) -> None:
     """Keep what stands in a chip, whoever burned it; whoever plans the same value in this moment must not
     burn it.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from parburn.errors import LedgerUnusable
-from parburn.ledger.place import sync_folder, witness_path
+from parburn.ledger.file_location import sync_folder, witness_path
 
 
 class Witness(NamedTuple):

@@ -1,4 +1,4 @@
-"""`ledger learn`: what units of an older ledger hold, reckoned from their records. Opens and burns nothing.
+"""`ledger learn`: what units of an older ledger hold, computed from their records. Opens and burns nothing.
 
 The scripts run once for each unit whose values are not known, on a blank chip of its kind, with its index.
 What comes out is kept where it agrees with all that the ledger kept: the records' digests in the old form,
@@ -21,16 +21,16 @@ from parburn.efuse.user_values import values_of
 from parburn.errors import LedgerUnusable, ParburnError, UsageError
 from parburn.events import Emit
 from parburn.ledger.batches import Override
+from parburn.ledger.file_location import default_path
 from parburn.ledger.learning import Learned, UnknownUnit
-from parburn.ledger.place import default_path
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
 from parburn.run.burns import named_values
-from parburn.run.checked import CheckedJob
-from parburn.run.kept import take_over_kept
+from parburn.run.checked_job import CheckedJob
+from parburn.run.older_images import take_over_kept
 from parburn.run.resume import user_record
 from parburn.run.shared import SharedRun
 from parburn.run.stop import StopRequest
-from parburn.script.reckoning import Order, Reckoned, reckon_all
+from parburn.script.computed_burns import Computed, Order, compute_all
 from parburn.script.session import DeviceFacts
 
 
@@ -46,7 +46,7 @@ class LearnReport(NamedTuple):
 async def learn(
     checked: CheckedJob, emit: Emit, *, why: str, allow_side_effects: bool = False
 ) -> LearnReport:
-    """Reckon what the unknown units of the job's batch hold, and keep it.
+    """Compute what the unknown units of the job's batch hold, and keep it.
 
     Raises UsageError and LedgerError; then nothing was learned.
     """
@@ -103,19 +103,19 @@ async def _learned(
             kept[unit.index] = unit
             yield Order(_facts(unit, chip), blank)
 
-    def take(order: Order, reckoned: Reckoned) -> None:
+    def take(order: Order, computed: Computed) -> None:
         assert order.facts.index is not None
         unit = kept[order.facts.index]
-        found = _reckoned(run, unit, order, reckoned, config, ledger.keyed_digest_key())
+        found = _computed(run, unit, order, computed, config, ledger.keyed_digest_key())
         if isinstance(found, str):
             left.append(f"{_name(unit)}: {found}")
         else:
             learned.append(found)
 
-    await reckon_all(
+    await compute_all(
         run.scripts, orders(), run.script_options, take=take, allow_side_effects=allow_side_effects
     )
-    count = await ledger.learn_all(learned, f"reckoned from its record: {why}")
+    count = await ledger.learn_all(learned, f"computed from its record: {why}")
     await ledger.tell_unknown()
     return LearnReport(ledger.batch, count, tuple(left), ledger.notes)
 
@@ -169,14 +169,14 @@ def _facts(unit: UnknownUnit, chip: Chip) -> DeviceFacts:
     )
 
 
-def _reckoned(
-    run: SharedRun, unit: UnknownUnit, order: Order, reckoned: Reckoned, config: ConfigFiles, key: bytes
+def _computed(
+    run: SharedRun, unit: UnknownUnit, order: Order, computed: Computed, config: ConfigFiles, key: bytes
 ) -> Learned | str:
     """What was learned of a unit, or why it was not."""
-    if reckoned.error is not None:
-        return str(reckoned.error)
+    if computed.error is not None:
+        return str(computed.error)
     rules = run.value_rules(order.image.chip)
-    found = values_of(reckoned.held, reckoned.written, rules)
+    found = values_of(computed.held, computed.written, rules)
     named = named_values(found)
     for name, value in unit.named.items():
         if named.get(name, value) != value:
@@ -184,5 +184,5 @@ def _reckoned(
     assert unit.index is not None
     digests = sorted(set(config.entries(unit.index).split()))
     whole = [" ".join(digests)] if len(digests) > 1 else []
-    record = user_record(found, reckoned.held, rules, key)
+    record = user_record(found, computed.held, rules, key)
     return Learned(unit, named, record, (*digests, *whole))

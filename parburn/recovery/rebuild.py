@@ -27,16 +27,16 @@ from parburn.hardware.first_contact import identified, read_again
 from parburn.hardware.identify import Device, identify
 from parburn.hardware.rom_loader import RomLoader
 from parburn.job import Job
-from parburn.ledger.place import default_path
+from parburn.ledger.file_location import default_path
 from parburn.ledger.rebuilding import FoundUnit, Known
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
-from parburn.recovery.bound import blank_of, found_unit, identity_of
-from parburn.recovery.carried import RecordValues
-from parburn.run.checked import CheckedJob
-from parburn.run.kept import take_over_kept
+from parburn.recovery.rebuilt_unit import blank_of, found_unit, identity_of
+from parburn.recovery.record_search import RecordValues
+from parburn.run.checked_job import CheckedJob
+from parburn.run.older_images import take_over_kept
 from parburn.run.shared import SharedRun, facts_of
 from parburn.run.stop import StopRequest
-from parburn.script.reckoning import Order, Reckoned, reckon_all
+from parburn.script.computed_burns import Computed, Order, compute_all
 from parburn.transport.descriptors import make_room
 from parburn.transport.open import open_stream
 from parburn.transport.stream import ByteStream
@@ -58,12 +58,12 @@ class BoardFound(NamedTuple):
 
 
 class RebuildReport(NamedTuple):
-    """What came out of it. `unreckoned`: records of which the scripts did not tell what they burn."""
+    """What came out of it. `uncomputed`: records of which the scripts did not tell what they burn."""
 
     boards: tuple[BoardFound, ...]
     batch: str
-    reckoned: int
-    unreckoned: int
+    computed: int
+    uncomputed: int
     first_error: str
     gaps: int
     highest: int
@@ -96,7 +96,7 @@ class _Kind(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Records:
+class _BurnedByRecord:
     """What the scripts leave in a chip of each kind, by record."""
 
     by_kind: dict[_Kind, RecordValues] = field(default_factory=dict)
@@ -146,7 +146,7 @@ async def rebuild(
 
 
 def indexes_of(job: Job, config: ConfigFiles) -> list[int]:
-    """The indexes to be reckoned: those with a record; without records those of `--index A-B`."""
+    """The indexes to be computed: those with a record; without records those of `--index A-B`."""
     first, last = job.index_first, job.index_last
     if config.has_records:
         last = config.last if last is None else min(last, config.last)
@@ -166,9 +166,9 @@ async def _rebuilt(work: _Work, ledger: SqliteLedger, indexes: Sequence[int], wh
             reading.start_soon(_look, work.run, board)
     _refuse_doubled(boards)
     await _known_before(ledger, boards)
-    records = await _reckon_records(work, boards, indexes)
+    records = await _compute_records(work, boards, indexes)
     _choose(boards, records)
-    await _reckon_boards(work, boards, records, ledger.keyed_digest_key())
+    await _compute_boards(work, boards, records, ledger.keyed_digest_key())
     found = [board for board in boards if board.found is not None]
     rebuilt = await ledger.bind_found(
         [board.found for board in found if board.found is not None], first=work.run.job.index_first, why=why
@@ -183,8 +183,8 @@ async def _rebuilt(work: _Work, ledger: SqliteLedger, indexes: Sequence[int], wh
     return RebuildReport(
         boards=tuple(board.told() for board in boards),
         batch=ledger.batch,
-        reckoned=len(indexes) - len(records.failed),
-        unreckoned=len(records.failed),
+        computed=len(indexes) - len(records.failed),
+        uncomputed=len(records.failed),
         first_error=next(iter(records.failed.values()), ""),
         gaps=rebuilt.gaps,
         highest=rebuilt.highest,
@@ -281,9 +281,9 @@ def _seen(boards: Sequence[_Board]) -> Iterator[tuple[_Board, Device, EfuseImage
             yield board, board.device, board.seen
 
 
-async def _reckon_records(work: _Work, boards: Sequence[_Board], indexes: Sequence[int]) -> _Records:
+async def _compute_records(work: _Work, boards: Sequence[_Board], indexes: Sequence[int]) -> _BurnedByRecord:
     """Run the scripts once a record for each kind of chip that was seen."""
-    records = _Records()
+    records = _BurnedByRecord()
     kinds: dict[_Kind, tuple[Device, EfuseImage]] = {}
     for board, device, image in _seen(boards):
         try:
@@ -297,22 +297,22 @@ async def _reckon_records(work: _Work, boards: Sequence[_Board], indexes: Sequen
             for index in indexes:
                 yield Order(facts_of(device, "no port", index), blank)
 
-    def take(order: Order, reckoned: Reckoned) -> None:
+    def take(order: Order, computed: Computed) -> None:
         index, kind = order.facts.index, _kind(order.image)
         assert index is not None
-        if reckoned.error is not None:
-            records.failed.setdefault(index, f"index {index}: {reckoned.error}")
+        if computed.error is not None:
+            records.failed.setdefault(index, f"index {index}: {computed.error}")
             return
         rules = work.run.value_rules(kind.chip)
-        records.by_kind[kind].add(index, values_of(reckoned.held, reckoned.written, rules))
-        records.want[kind, index] = dict(reckoned.want)
+        records.by_kind[kind].add(index, values_of(computed.held, computed.written, rules))
+        records.want[kind, index] = dict(computed.want)
 
-    await _reckon(work, orders(), take)
+    await _compute(work, orders(), take)
     return records
 
 
-async def _reckon(work: _Work, orders: Iterator[Order], take: Callable[[Order, Reckoned], object]) -> None:
-    await reckon_all(
+async def _compute(work: _Work, orders: Iterator[Order], take: Callable[[Order, Computed], object]) -> None:
+    await compute_all(
         work.run.scripts,
         orders,
         work.run.script_options,
@@ -321,7 +321,7 @@ async def _reckon(work: _Work, orders: Iterator[Order], take: Callable[[Order, R
     )
 
 
-def _choose(boards: Sequence[_Board], records: _Records) -> None:
+def _choose(boards: Sequence[_Board], records: _BurnedByRecord) -> None:
     """The one record that each board carries; what fits none or several, or is on two boards, is told."""
     carriers: dict[int, list[_Board]] = {}
     for board, _device, image in _seen(boards):
@@ -347,7 +347,9 @@ def _choose(boards: Sequence[_Board], records: _Records) -> None:
 # What is left to burn ---------------------------------------------------------------------------------
 
 
-async def _reckon_boards(work: _Work, boards: Sequence[_Board], records: _Records, key: bytes) -> None:
+async def _compute_boards(
+    work: _Work, boards: Sequence[_Board], records: _BurnedByRecord, key: bytes
+) -> None:
     """Run the scripts once more for each board that is bound, on its own chip as it was before."""
     chosen = {
         board.index: (board, device, image)
@@ -361,10 +363,10 @@ async def _reckon_boards(work: _Work, boards: Sequence[_Board], records: _Record
             before = {n: image.block(n) & ~bits for n, bits in want.items()}
             yield Order(facts_of(device, board.port, index), image.with_blocks(before))
 
-    def take(order: Order, reckoned: Reckoned) -> None:
+    def take(order: Order, computed: Computed) -> None:
         assert order.facts.index is not None
         board, device, image = chosen[order.facts.index]
-        board.found = found_unit(work.run, device, image, order.facts.index, reckoned, key)
+        board.found = found_unit(work.run, device, image, order.facts.index, computed, key)
         board.what = board.found.reason or "bound; all of its record stands in it"
 
-    await _reckon(work, orders(), take)
+    await _compute(work, orders(), take)

@@ -1,7 +1,7 @@
 """What a script may ask of its device, and above all its burns: from what is staged to verified bits.
 
 Coroutines of the event loop, called through the script's bridge (`script.session.DeviceCalls`). Here stands
-the order of a burn: plan, meet the other boards and be confirmed, record, wait for a slot, commit.
+the order of a burn: plan, meet the other boards and be confirmed, record, wait for a turn to burn, commit.
 
 **Taking up an attempt.** A burn that has bits to burn is an *attempt*: before its first pulse the ledger
 keeps the digest of its plan and what the chip held then. A run that broke off leaves its attempts open, in
@@ -27,7 +27,7 @@ from parburn.chips.model import RegisterWrite
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan, needed_blocks, plan_burns, remaining
 from parburn.efuse.staging import StagedBurns
-from parburn.efuse.stray import look_for_stray
+from parburn.efuse.unplanned_pulse import look_for_stray
 from parburn.efuse.user_values import NOT_SHOWN, Take, UserValue, Written, values_found, values_of
 from parburn.errors import (
     BadValue,
@@ -51,9 +51,9 @@ from parburn.hardware.first_contact import read_again
 from parburn.hardware.identify import Device
 from parburn.hardware.verify import MARK_IT, told_of
 from parburn.ledger.base import Attempt, Claim, Inputs, State
-from parburn.run.board import Board
-from parburn.run.burn_records import BurnRecords
-from parburn.run.foreign import carried, foreign, telling_blocks
+from parburn.run.board_progress import BoardProgress
+from parburn.run.burn_journal import BurnJournal
+from parburn.run.found_content import carried, foreign, telling_blocks
 from parburn.run.resume import (
     image_from_record,
     image_record,
@@ -72,7 +72,7 @@ AGREEING_READS = 4  # readings of a chip that is taken up again, until two in a 
 class BoardCalls:
     """What a script's thread may ask of its device. Coroutines of the event loop; see script.session."""
 
-    def __init__(self, run: SharedRun, board: Board, device: Device, claim: Claim) -> None:
+    def __init__(self, run: SharedRun, board: BoardProgress, device: Device, claim: Claim) -> None:
         self._run, self._board, self._device, self._claim = run, board, device, claim
         self._now = device.image  # what the chip shows
         self._seen = device.image  # what the script sees: the same but while an attempt is taken up again
@@ -402,16 +402,16 @@ class BoardCalls:
         self._left.update((index, after.block(index) | plan.want(index)) for index in touched)
         before = image_record(image, run.ledger.keyed_digest_key(), touched)
         attempt = Attempt(digest, before, tuple(step.label for step in plan.steps))
-        records = BurnRecords(run, board, self._claim, plan, pending, attempt)
+        journal = BurnJournal(run, board, self._claim, plan, pending, attempt)
         if not pending:
-            await records.attempted()
+            await journal.attempted()
             return
-        run.emit(StepChanged(board.port, "waiting", "for a burn slot"))
-        async with run.burn_slot():
+        run.emit(StepChanged(board.port, "waiting", "for its turn to burn"))
+        async with run.turn_to_burn():
             run.stop.check()
             run.emit(StepChanged(board.port, "burning"))
             with CancelScope() as scope:  # shielded from the first program command until the record is made
-                hooks = records.hooks(self._device.identity)
+                hooks = journal.hooks(self._device.identity)
                 result = await commit(pending, self._device.controller, self._now, hooks)
                 scope.shield = True
                 self._now, board.unread = result.image, result.unread

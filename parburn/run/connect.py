@@ -12,7 +12,7 @@ from parburn.hardware.identify import Device, identify
 from parburn.hardware.rom_loader import RomLoader
 from parburn.job import Before
 from parburn.run.baud import ROM_BAUD, RateFor
-from parburn.run.board import Board
+from parburn.run.board_progress import BoardProgress
 from parburn.run.shared import SharedRun
 from parburn.transport.open import open_stream
 from parburn.transport.stream import ByteStream
@@ -22,7 +22,7 @@ SLOW_ADAPTER_MS = 2
 NO_RESET: tuple[Before, ...] = ("no-reset", "no-reset-no-sync")
 
 
-async def opened(run: SharedRun, board: Board) -> ByteStream:
+async def opened(run: SharedRun, board: BoardProgress) -> ByteStream:
     """Open the board's port. Raises what `open_stream` raises."""
     run.emit(StepChanged(board.port, "connecting"))
     stream = await open_stream(board.port)
@@ -31,7 +31,7 @@ async def opened(run: SharedRun, board: Board) -> ByteStream:
     return stream
 
 
-async def connected(run: SharedRun, board: Board, stream: ByteStream) -> Device:
+async def connected(run: SharedRun, board: BoardProgress, stream: ByteStream) -> Device:
     """Find the ROM and the chip at the other end, within a deadline. Raises LinkError, ChipError."""
     try:
         with fail_after(CONNECT_DEADLINE_S):
@@ -43,7 +43,7 @@ async def connected(run: SharedRun, board: Board, stream: ByteStream) -> Device:
         ) from error
 
 
-async def _connect_and_identify(run: SharedRun, board: Board, stream: ByteStream) -> Device:
+async def _connect_and_identify(run: SharedRun, board: BoardProgress, stream: ByteStream) -> Device:
     def attempt(number: int) -> None:
         run.emit(StepChanged(board.port, "connecting", f"attempt {number}"))
 

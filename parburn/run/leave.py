@@ -10,7 +10,7 @@ from parburn.errors import LedgerError, ParburnError, ScriptError
 from parburn.events import Result
 from parburn.hardware.identify import Device
 from parburn.run.baud import ROM_BAUD
-from parburn.run.board import Board
+from parburn.run.board_progress import BoardProgress
 from parburn.run.shared import SharedRun
 from parburn.transport.reset import apply_reset
 from parburn.transport.stream import ByteStream
@@ -18,7 +18,7 @@ from parburn.transport.stream import ByteStream
 CLOSE_DEADLINE_S = 2.0
 
 
-async def farewell(run: SharedRun, board: Board, device: Device) -> None:
+async def farewell(run: SharedRun, board: BoardProgress, device: Device) -> None:
     """`--after`, for a unit that passed; any other is never reset (a boot loader could burn more)."""
     after = run.job.after
     if after == "no-reset" or run.job.dry_run:
@@ -37,7 +37,7 @@ async def farewell(run: SharedRun, board: Board, device: Device) -> None:
         run.note(board.port, f"passed, but --after {after} did not work: {error}", "warning")
 
 
-async def close(run: SharedRun, board: Board, stream: ByteStream) -> None:
+async def close(run: SharedRun, board: BoardProgress, stream: ByteStream) -> None:
     """Leave the ROM at its first baud rate where it still listens, and give the port back. Shielded."""
     rom = board.rom
     if rom is not None and rom.baud != ROM_BAUD and not rom.broken:
@@ -52,7 +52,7 @@ async def close(run: SharedRun, board: Board, stream: ByteStream) -> None:
             run.note(board.port, f"its trace could not be written: {error.strerror}", "warning")
 
 
-async def record(run: SharedRun, board: Board) -> None:
+async def record(run: SharedRun, board: BoardProgress) -> None:
     """Write the board's end into the ledger. A ledger that fails now is told to the operator, not raised."""
     board.result = board.result_now()
     claim = board.claim

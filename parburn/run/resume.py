@@ -18,7 +18,7 @@ from parburn.efuse.layout import layout_of
 from parburn.efuse.plan import BurnPlan
 from parburn.efuse.user_values import Take, UserValue, ValueRules
 from parburn.errors import UnitQuarantined
-from parburn.ledger.base import RangeValue, UserRecord
+from parburn.ledger.base import RangeValue, UserBits
 
 DIGEST_MARK = "hmac:"
 EARLIER = "earlier"
@@ -122,7 +122,7 @@ def image_from_record(record: str, now: EfuseImage, key: bytes) -> EfuseImage:
     return now.with_blocks(blocks)
 
 
-def user_record(found: Iterable[UserValue], held: EfuseImage, rules: ValueRules, key: bytes) -> UserRecord:
+def user_record(found: Iterable[UserValue], held: EfuseImage, rules: ValueRules, key: bytes) -> UserBits:
     """What the ledger keeps and compares of a chip that holds `held`: user blocks that can hold no key in
     clear, values that stand where a key may stand as keyed digests."""
     ranges = []
@@ -136,7 +136,7 @@ def user_record(found: Iterable[UserValue], held: EfuseImage, rules: ValueRules,
         if not value.is_mac:  # those are compared by name, on chips of all kinds
             ranges.append(_range_value(value, option, key))
     bits = tuple((index, f"{held:x}") for index, held in rules.held(held).items() if held)
-    return UserRecord(rules.layout, bits, tuple(ranges), tuple(options))
+    return UserBits(rules.layout, bits, tuple(ranges), tuple(options))
 
 
 def _range_value(value: UserValue, option: str, key: bytes) -> RangeValue:

@@ -1,4 +1,4 @@
-"""What the boards of one run share: the two barriers, the confirmation, the burn slots, the stop request.
+"""What the boards of one run share: the two barriers, the confirmation, the turns to burn, the stop request.
 
 Holds no chip and opens nothing.
 """
@@ -22,7 +22,7 @@ from parburn.job import Job
 from parburn.ledger.base import Claim, Inputs, Ledger
 from parburn.run.barrier import Barrier, OneByOne, Turns
 from parburn.run.baud import ROM_BAUD, RateFor, rate_that_pays
-from parburn.run.checked import CheckedJob
+from parburn.run.checked_job import CheckedJob
 from parburn.run.needed_blocks import blocks_mentioned
 from parburn.run.stop import StopRequest
 from parburn.run.traces import TraceBook
@@ -83,13 +83,13 @@ class SharedRun:
         self.slow_adapters: dict[str, int] = {}  # port: ms that it holds answers back
         self.traces = TraceBook(job.trace, show_keys=job.show_sensitive_info)
         self._tables = checked.tables
-        self._slots = CapacityLimiter(job.max_burning or max(1, len(ports)))
+        self._burning = CapacityLimiter(job.max_burning or max(1, len(ports)))
         self.digest = hashlib.sha256(f"{self.scripts.digest}\n{self._tables.digest}".encode()).hexdigest()
         self._blocks: dict[str, frozenset[int]] = {}
 
-    def burn_slot(self) -> CapacityLimiter:
+    def turn_to_burn(self) -> CapacityLimiter:
         """The right to be in the commit phase (`--max-burning`)."""
-        return self._slots
+        return self._burning
 
     def withdraw(self, port: str) -> None:
         """This board comes to no barrier any more."""
@@ -103,7 +103,7 @@ class SharedRun:
 
     def passed_as(self, index: int, passed: Collection[str]) -> str:
         """By which of these digests a unit has passed this job; empty when by none. Ledgers may hold it as it
-        was reckoned before."""
+        was computed before."""
         digest = self.job_digest(index)
         if digest in passed or not passed:
             return digest if passed else ""

@@ -19,7 +19,7 @@ class ScriptClock:
 
     @property
     def is_paused(self) -> bool:
-        """Whether the clock stands still: a prompt, a burn slot, a commit or a read is under way."""
+        """Whether the clock stands still: a prompt, its turn to burn, a commit or a read is under way."""
         return self._since is None
 
     def remaining(self) -> float:

@@ -12,8 +12,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from parburn.config.files import ConfigFile
+from parburn.script.board_modules import OwnModule
 from parburn.script.json_views import own_copy, plain
-from parburn.script.own_modules import OwnModule
 
 # Whole texts that scripts have read, by identity, so that `json.loads(handle.read())` need not parse again.
 # The file holds its text, so an identity stays its own for as long as the file is here.

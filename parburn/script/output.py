@@ -1,7 +1,7 @@
 """Routes what a script prints to its board. The only module that changes names of the whole process.
 
 stdout is one for the process, so it is replaced by a router while any script runs: text written inside a
-script's context goes to that script's `ScriptOutput`, all else where it went before. Threads that a script
+script's context goes to that script's `BoardOutput`, all else where it went before. Threads that a script
 starts inherit its context (`Thread.start` is wrapped meanwhile), `os.chdir` is refused in that context,
 wherever it is called from. All of it is undone when the last script has ended.
 """
@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TextIO
 
-SINK: contextvars.ContextVar[ScriptOutput | None] = contextvars.ContextVar(
+SINK: contextvars.ContextVar[BoardOutput | None] = contextvars.ContextVar(
     "parburn_script_output", default=None
 )
 
@@ -27,7 +27,7 @@ CHDIR_REFUSED = (
 LONGEST = 1_000_000  # characters kept for one board; what a script prints beyond that is dropped, and says so
 
 
-class ScriptOutput:
+class BoardOutput:
     """What one board's script printed. Written from the script's threads, handed on in order at each `flush`:
     a script that prints does not wake the loop."""
 

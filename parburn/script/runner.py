@@ -52,7 +52,7 @@ async def run_scripts(
     async with BlockingPortal() as portal:
         clock = ScriptClock(options.timeout_s)
         bridge = Bridge(portal, clock)
-        printed = output.ScriptOutput(on_output)
+        printed = output.BoardOutput(on_output)
         bridge.before_crossing = printed.flush
         session = Session(facts, image, calls, options, bridge, printed.write)
         run = _Run(scripts, session, bridge)
@@ -72,7 +72,7 @@ async def run_scripts(
 
 
 async def _ended(
-    run: _Run, thread: threading.Thread, clock: ScriptClock, bridge: Bridge, printed: output.ScriptOutput
+    run: _Run, thread: threading.Thread, clock: ScriptClock, bridge: Bridge, printed: output.BoardOutput
 ) -> bool:
     """Wait for the thread and hand on what it prints; stop it at its deadline. False: that did not work."""
     while not run.done.is_set():
@@ -104,7 +104,7 @@ def run_scripts_here(
 
     What they print is dropped. Never raises; the caller minds the time.
     """
-    printed = output.ScriptOutput(lambda text: None)
+    printed = output.BoardOutput(lambda text: None)
     session = Session(facts, image, calls, options, bridge, printed.write)
     run = _Run(scripts, session, bridge)
     output.route()
@@ -139,7 +139,7 @@ class _Run:
 
     # In the thread ------------------------------------------------------------------------------------
 
-    def in_thread(self, printed: output.ScriptOutput) -> None:
+    def in_thread(self, printed: output.BoardOutput) -> None:
         """The thread's whole life."""
         output.SINK.set(printed)
         session = self._session

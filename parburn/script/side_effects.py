@@ -1,4 +1,4 @@
-"""Keeps a script that is only reckoned from changing anything: files, sockets, processes. Burns nothing.
+"""Keeps a script that is only computed from changing anything: files, sockets, processes. Burns nothing.
 
 Where scripts run once a record, to learn what they would burn, what they do beside it must not happen ten
 thousand times. The interpreter tells of each such act before it is done, whatever module does it; in the
@@ -48,7 +48,7 @@ _hooked = False
 
 
 class SideEffectRefused(PermissionError):
-    """A script wanted to change something while it was only reckoned."""
+    """A script wanted to change something while it was only computed."""
 
 
 @contextmanager

@@ -12,12 +12,12 @@ import struct
 from collections.abc import Callable, Mapping
 
 from parburn.chips.model import Chip, LinkEndKind
-from parburn.sim.efuse_controller import BurnRecord, EfuseController
+from parburn.sim.efuse_controller import EfuseController, ProgramPulse
 from parburn.sim.efuse_memory import EfuseMemory
 from parburn.sim.fault import Fault, Faults, Swapped, Unplugged
 from parburn.sim.link import TX_FIFO_BYTES, LineToChip, LineToHost, byte_seconds
 from parburn.sim.registers import MAGIC_ADDRESS, Registers, clkdiv_address
-from parburn.sim.rom_loader import ChipResetError, RomLoader
+from parburn.sim.rom_loader import ChipResetError, SimulatedRom
 
 FIRST_BAUD = 115200
 BOOT_S = 0.01  # from reset to the first byte that the loader hears
@@ -42,7 +42,7 @@ _SECURITY_FLAGS = (
 )
 
 
-class Board:
+class SimulatedBoard:
     """A chip in download mode behind a USB-serial adapter."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Board:
         faults: Fault | None = None,
         baud_limit: int = 0,
         usb_frame_s: float = 0.0,
-        on_burn: Callable[[BurnRecord], None] = lambda record: None,
+        on_burn: Callable[[ProgramPulse], None] = lambda record: None,
         now: float = 0.0,
     ) -> None:
         self.chip: Chip = memory.chip
@@ -91,7 +91,7 @@ class Board:
         self.mode = self.controller.link_state
         if self.mode is LinkEndKind.NEXT_RESET:
             self.mode = LinkEndKind.NO_DOWNLOAD
-        self.loader = RomLoader(self, secure_download=self.mode is LinkEndKind.SECURE_DOWNLOAD)
+        self.loader = SimulatedRom(self, secure_download=self.mode is LinkEndKind.SECURE_DOWNLOAD)
         self.baud, self._synced = FIRST_BAUD, False
         self._set_divider()
         self._busy_until = self._deaf_until = now + BOOT_S

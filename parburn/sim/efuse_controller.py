@@ -30,7 +30,7 @@ _HARDEST_FIRST = tuple(LinkEndKind)
 
 
 @dataclass(frozen=True, slots=True)
-class BurnRecord:
+class ProgramPulse:
     """One program pulse: how many bits it set in which blocks, and what was wrong with it."""
 
     number: int
@@ -48,7 +48,7 @@ class EfuseController:
         *,
         crystal_mhz: int,
         faults: Fault,
-        on_burn: Callable[[BurnRecord], None] = lambda record: None,
+        on_burn: Callable[[ProgramPulse], None] = lambda record: None,
     ) -> None:
         self.memory, self.registers = memory, registers
         self.chip: Chip = memory.chip
@@ -175,7 +175,7 @@ class EfuseController:
                 for n in range(block.words):
                     self.registers.words[block.write_address + 4 * n] = 0
         self.browned_out = self.faults.brown_out(self.programs)
-        self.on_burn(BurnRecord(self.programs, {k: v for k, v in fresh.items() if v}, "; ".join(notes)))
+        self.on_burn(ProgramPulse(self.programs, {k: v for k, v in fresh.items() if v}, "; ".join(notes)))
 
     def _patterns(self, selected: int) -> dict[int, int]:
         """By block, what stands in the programming registers."""

@@ -15,7 +15,7 @@ import tty
 from pathlib import Path
 
 from parburn.errors import UsageError
-from parburn.sim.board import FIRST_BAUD, Board
+from parburn.sim.board import FIRST_BAUD, SimulatedBoard
 
 _TCGETS2, _TERMIOS2_BYTES = 0x802C542A, 44  # Linux: termios with the rates as plain numbers
 _OUTPUT_SPEED = struct.Struct("@I")
@@ -25,7 +25,7 @@ _CHUNK = 65536
 class PtyPort:
     """A board on a terminal. `attached`: somebody has sent bytes since the last hang-up."""
 
-    def __init__(self, board: Board, link: Path) -> None:
+    def __init__(self, board: SimulatedBoard, link: Path) -> None:
         self.board = board
         self.link = link
         self.master = -1

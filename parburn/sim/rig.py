@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from parburn.errors import ParburnError, UsageError
-from parburn.sim.board import BOOT_S, Board
+from parburn.sim.board import BOOT_S, SimulatedBoard
 from parburn.sim.factory import Product
 from parburn.sim.fault import Fault
 from parburn.sim.faults import parse_faults
@@ -35,7 +35,11 @@ class Rig:
     """Ports, one loop, and the files of their boards."""
 
     def __init__(
-        self, ports: Sequence[PtyPort], *, stay_powered: bool, new_board: Callable[[Board], Board]
+        self,
+        ports: Sequence[PtyPort],
+        *,
+        stay_powered: bool,
+        new_board: Callable[[SimulatedBoard], SimulatedBoard],
     ) -> None:
         """`new_board` makes the board that is put in another's place by a fault."""
         self.ports = list(ports)
@@ -162,7 +166,7 @@ class Rig:
             port.link = port.link.with_name(what.name)
             port.comes_back_at = now + what.after_s
 
-    def _swap(self, port: PtyPort, now: float) -> Board:
+    def _swap(self, port: PtyPort, now: float) -> SimulatedBoard:
         """Put another board behind an open port; one that comes from another port leaves its own there."""
         gone, what = port.board, port.board.swapped
         gone.swapped = None
@@ -282,7 +286,7 @@ class Workshop:
             ports.append(PtyPort(board, given.dir / f"ttyUSB{number}"))
         return ports
 
-    def new_board(self, gone: Board) -> Board:
+    def new_board(self, gone: SimulatedBoard) -> SimulatedBoard:
         """A new board with the chip of the one that is gone, without faults."""
         self._swapped_in += 1
         name = f"new{self._swapped_in}"
@@ -295,7 +299,7 @@ class Workshop:
         seed: str,
         faults: Fault | None,
         token: tuple[BoardToken, int] | None = None,
-    ) -> Board:
+    ) -> SimulatedBoard:
         path, rng = self._state / f"{name}.json", random.Random(seed)
         notes: list[str] = []
 
@@ -316,9 +320,9 @@ class Workshop:
 
 def board_of(
     kept: BoardFile, faults: Fault | None, *, baud_limit: int = 0, usb_frame_s: float = 0.0
-) -> Board:
+) -> SimulatedBoard:
     """The board of a file, up and silent."""
-    board = Board(
+    board = SimulatedBoard(
         kept.product.memory,
         crystal_mhz=kept.product.crystal_mhz,
         registers=kept.product.registers,

@@ -114,7 +114,7 @@ class SlipReceiver:
         self.feed(line, 0)
 
 
-class RomLoader:
+class SimulatedRom:
     """The commands. One instance lives from reset to reset."""
 
     def __init__(self, bus: Bus, *, secure_download: bool = False) -> None:

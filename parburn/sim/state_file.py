@@ -13,7 +13,7 @@ from typing import Any
 
 from parburn.chips.registry import chip_named
 from parburn.errors import UsageError
-from parburn.sim.efuse_controller import BurnRecord
+from parburn.sim.efuse_controller import ProgramPulse
 from parburn.sim.efuse_memory import EfuseMemory
 from parburn.sim.factory import Product, factory_mac, make_product
 
@@ -29,7 +29,7 @@ class BoardFile:
         self.product = product
         self.burns = burns or []
 
-    def record(self, burn: BurnRecord) -> None:
+    def record(self, burn: ProgramPulse) -> None:
         """Add a program pulse to the history and write the file."""
         names = {self.product.chip.blocks[i].name: count for i, count in burn.fresh_bits.items()}
         self.burns.append({"program": len(self.burns) + 1, "new_bits": names, "note": burn.note})

@@ -112,7 +112,7 @@ class CallbackStream:
         return gone
 
     def _note_written(self, size: int, now: float) -> None:
-        """Reckon with `size` more bytes of 10 bits each on the line."""
+        """Compute with `size` more bytes of 10 bits each on the line."""
         self._line_busy_until = max(self._line_busy_until, now) + size * 10 / self.baud
 
     async def _line_idle(self) -> None:

@@ -14,8 +14,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
-from parburn.ui.boards import Board, Boards
-from parburn.ui.looks import LOOKS
+from parburn.ui.board_rows import BoardRow, BoardRows
+from parburn.ui.state_marks import STATE_MARKS
 from parburn.ui.words import plural, short_ports, short_slots
 
 NEW_LINE = Segment.line()
@@ -38,7 +38,7 @@ TITLES = {"port": "port", "slot": "slot", "chip": "chip", "mac": "MAC", "index":
 class Frame:
     """A renderable of all boards: a row each, or a grid of cells where rows do not fit."""
 
-    def __init__(self, boards: Boards) -> None:
+    def __init__(self, boards: BoardRows) -> None:
         self._boards = boards
         self._rows: dict[str, list[Segment]] = {}
         self._ages: dict[str, int] = {}  # whole seconds that a running row shows
@@ -134,14 +134,14 @@ class Frame:
                 ages[port] = age
                 self._rows[port] = self._row(board, now)
 
-    def _row(self, board: Board, now: float) -> list[Segment]:
+    def _row(self, board: BoardRow, now: float) -> list[Segment]:
         assert self._columns is not None
         cells = self._cells(board, now)
         split = next(i for i, name in enumerate(self._columns) if name in ("step", "blocks"))
         pieces = [set_cell_size(cells[name], self._widths[name]) for name in self._columns[:-1]]
         last = cells[self._columns[-1]]
         room = self._shape[0] - sum(cell_len(p) + len(GAP) for p in pieces)
-        style = Style.parse(LOOKS[board.state].style)
+        style = Style.parse(STATE_MARKS[board.state].style)
         middle = GAP.join(pieces[split:]) + GAP
         return [
             Segment(GAP.join(pieces[:split]) + GAP),
@@ -149,7 +149,7 @@ class Frame:
             Segment(set_cell_size(last, min(room, cell_len(last))), style),
         ]
 
-    def _cells(self, board: Board, now: float) -> dict[str, str]:
+    def _cells(self, board: BoardRow, now: float) -> dict[str, str]:
         age = board.age(now)
         result = "" if board.result is None else self._mark(board) + " " + board.result.value
         if board.error and board.result is not None and not board.result.passed:
@@ -168,8 +168,8 @@ class Frame:
             "state": result or step,
         }
 
-    def _mark(self, board: Board) -> str:
-        look = LOOKS[board.state]
+    def _mark(self, board: BoardRow) -> str:
+        look = STATE_MARKS[board.state]
         return look.mark if self._utf else look.plain
 
     def _grid(self, width: int, lines: int) -> list[list[Segment]]:
@@ -185,12 +185,12 @@ class Frame:
                     [segment for board in boards[row::down] for segment in self._cell(board, label, cell)]
                     for row in range(down)
                 ]
-        marks = [Segment(self._mark(board), Style.parse(LOOKS[board.state].style)) for board in boards]
+        marks = [Segment(self._mark(board), Style.parse(STATE_MARKS[board.state].style)) for board in boards]
         rows = [marks[at : at + width] for at in range(0, len(marks), max(1, width))]
         return rows[:lines]
 
-    def _cell(self, board: Board, label: int, cell: int) -> list[Segment]:
-        look = LOOKS[board.state]
+    def _cell(self, board: BoardRow, label: int, cell: int) -> list[Segment]:
+        look = STATE_MARKS[board.state]
         text = self._mark(board)
         room = cell - label - 1
         if room > 1:

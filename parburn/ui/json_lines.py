@@ -29,7 +29,7 @@ from parburn.events import (
     StepChanged,
     TokenRead,
 )
-from parburn.ui.outlet import Outlet
+from parburn.ui.nonblocking_writer import NonblockingWriter
 
 SCHEMA = 1
 QUIET_EVENTS = ("start", "error", "token", "result", "summary")
@@ -38,8 +38,8 @@ QUIET_EVENTS = ("start", "error", "token", "result", "summary")
 class JsonLines:
     """An observer that writes objects, and nothing else, to stdout."""
 
-    def __init__(self, outlet: Outlet, *, show_output: bool = False, quiet: bool = False) -> None:
-        self._outlet = outlet
+    def __init__(self, writer: NonblockingWriter, *, show_output: bool = False, quiet: bool = False) -> None:
+        self._writer = writer
         self._show_output = show_output
         self._quiet = quiet
         self._first = True
@@ -56,7 +56,7 @@ class JsonLines:
         if self._first:
             self._first = False
             value = {**value, "schema": SCHEMA}
-        self._outlet.line(json.dumps(value, ensure_ascii=True))
+        self._writer.line(json.dumps(value, ensure_ascii=True))
 
     def error(self, message: str, hint: str) -> None:
         """Write what ended the whole run."""

@@ -17,15 +17,15 @@ from parburn.events import (
     ScriptOutput,
     StepChanged,
 )
-from parburn.ui.outlet import Outlet
+from parburn.ui.nonblocking_writer import NonblockingWriter
 from parburn.ui.words import one_line, planned_lines, plural, safe_lines, seconds
 
 
 class PlainLog:
     """An observer that writes what happens, in the order it happens."""
 
-    def __init__(self, outlet: Outlet, *, show_output: bool = False, quiet: bool = False) -> None:
-        self._outlet = outlet
+    def __init__(self, writer: NonblockingWriter, *, show_output: bool = False, quiet: bool = False) -> None:
+        self._writer = writer
         self._show_output = show_output
         self._quiet = quiet
 
@@ -34,7 +34,7 @@ class PlainLog:
         lines = self.lines_of(event)
         if lines:
             before = f"{event.port}: " if event.port else ""
-            self._outlet.write("".join([f"{before}{line}\n" for line in lines]))
+            self._writer.write("".join([f"{before}{line}\n" for line in lines]))
 
     def close(self) -> None:
         """Nothing is held back."""

@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.text import Text
 
 from parburn.events import Event, Note, ScriptOutput
-from parburn.ui.boards import Boards
+from parburn.ui.board_rows import BoardRows
 from parburn.ui.frame import Frame
-from parburn.ui.outlet import Outlet
+from parburn.ui.nonblocking_writer import NonblockingWriter
 from parburn.ui.words import one_line, safe_lines
 
 FRAME_SECONDS = 0.125
@@ -27,7 +27,7 @@ class LiveTable:
 
     def __init__(
         self,
-        outlet: Outlet,
+        writer: NonblockingWriter,
         *,
         show_output: bool = False,
         quiet: bool = False,
@@ -35,13 +35,13 @@ class LiveTable:
         width: int | None = None,
         height: int | None = None,
     ) -> None:
-        self._outlet = outlet
+        self._writer = writer
         self._show_output = show_output
         self._quiet = quiet
-        self.boards = Boards(clock=clock)
+        self.boards = BoardRows(clock=clock)
         self.frame = Frame(self.boards)
         self.console = Console(
-            file=cast(IO[str], outlet),
+            file=cast(IO[str], writer),
             force_terminal=True,
             width=width,
             height=height,
@@ -68,7 +68,7 @@ class LiveTable:
 
     def draw(self, *, force: bool = False) -> bool:
         """Draw a frame if there is something new and the terminal has taken the last one."""
-        if self._paused or not (self.boards.all or self._above) or (self._outlet.busy and not force):
+        if self._paused or not (self.boards.all or self._above) or (self._writer.busy and not force):
             return False
         size = self.console.size
         if not (force or self._above or self.frame.stale(size.width, size.height)):

@@ -14,7 +14,7 @@ from parburn.events import DeviceReport, Event, Finished, Planned, RunFinished
 from parburn.ui.fanout import Fanout, Observer
 from parburn.ui.json_lines import JsonLines
 from parburn.ui.log import PlainLog
-from parburn.ui.outlet import Outlet
+from parburn.ui.nonblocking_writer import NonblockingWriter
 from parburn.ui.summary import dry_run_lines, summary_lines
 
 DUMB_TERMINALS = ("", "dumb", "unknown")
@@ -35,8 +35,8 @@ class View:
         also: Sequence[Observer] = (),
     ) -> None:
         out_stream = sys.stdout if stdout is None else stdout
-        self.out = Outlet(out_stream)
-        self.err = Outlet(sys.stderr if stderr is None else stderr)
+        self.out = NonblockingWriter(out_stream)
+        self.err = NonblockingWriter(sys.stderr if stderr is None else stderr)
         self._json = JsonLines(self.out, show_output=show_output, quiet=quiet) if json else None
         self._debug = debug
         self._show_output = show_output
@@ -85,7 +85,7 @@ class View:
             await asyncio.sleep(table.frame_seconds)
 
     @contextmanager
-    def asking(self) -> Iterator[Outlet]:
+    def asking(self) -> Iterator[NonblockingWriter]:
         """Where to ask the operator something: the table is off the screen meanwhile, JSON stays clean."""
         if isinstance(self._main, (JsonLines, PlainLog)):
             yield self.err

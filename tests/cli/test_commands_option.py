@@ -11,7 +11,7 @@ from parburn.chips.registry import chip_named
 from parburn.cli.options import job_from
 from parburn.cli.parser import parse
 from parburn.errors import UsageError
-from parburn.run.checked import check_job
+from parburn.run.checked_job import check_job
 from parburn.run.needed_blocks import blocks_mentioned
 from parburn.script.commands.command_line import parse_commands, with_commands
 from parburn.script.compiled import CompiledScripts, compile_scripts

@@ -19,8 +19,8 @@ from parburn.cli import run as cli_run
 from parburn.cli.main import main
 from parburn.config import records
 from parburn.fleet import burn_fleet
-from parburn.ledger import upkeep
-from parburn.run import checked, tables
+from parburn.ledger import maintenance
+from parburn.run import checked_job, tables
 from parburn.script import compiled
 from parburn.script.commands import command_line
 
@@ -69,7 +69,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(compiled, "compile_script")
     count(records, "read_file")
     count(tables, "parse_custom_table")
-    count(checked, "uses_the_index")
+    count(checked_job, "uses_the_index")
     return counted
 
 
@@ -118,7 +118,7 @@ def test_a_rebuild_parses_and_reads_each_thing_once(
         "espefuse(esp, efuses, args, f'burn_efuse OF_OURS {number}')\n"
     )
     line = ["--sim", "esp32c3:1", "--records", "ids.json=item", "--ledger", "l.sqlite"]
-    upkeep.init(files / "l.sqlite", why="a test")
+    maintenance.init(files / "l.sqlite", why="a test")
     reads.clear()
     words = [word for word in WORDS if word not in ("--show-output", "--do-not-confirm", "--report", "r.csv")]
     main(["ledger", "rebuild", *line, *words, "--index", "1-2", "--why", "a test"])

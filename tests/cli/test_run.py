@@ -26,7 +26,7 @@ from parburn.cli import run as cli_run
 from parburn.errors import LedgerUnusable
 from parburn.events import DeviceReport, Emit, Finished, Note, Result, RunFinished, RunStarted, StepChanged
 from parburn.fleet import Begin, Confirm
-from parburn.run.checked import CheckedJob
+from parburn.run.checked_job import CheckedJob
 from parburn.run.shared import PlanOfBoard
 from parburn.run.stop import StopRequest
 from tests.ui.story import BLOCKS, PORTS, REPORTS, SLOTS, story
@@ -398,9 +398,9 @@ def test_a_reader_that_stands_still_does_not_hold_up_the_run(files: Path) -> Non
 
 def test_a_failing_table_is_left_out_and_the_run_goes_on(files: Path) -> None:
     (files / "sitecustomize.py").write_text(
-        "import parburn.ui.boards as b\n"
+        "import parburn.ui.board_rows as b\n"
         "def apply(self, event): raise RuntimeError('broken table')\n"
-        "b.Boards.apply = apply\n"
+        "b.BoardRows.apply = apply\n"
     )
     pid, master = pty.fork()
     if pid == 0:

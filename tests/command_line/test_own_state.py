@@ -13,7 +13,7 @@ import pytest
 from parburn.events import DeviceReport, Result
 from parburn.fleet import burn_fleet
 from parburn.job import Job
-from parburn.run.checked import check_job
+from parburn.run.checked_job import check_job
 from parburn.run.shared import PlanOfBoard
 from tests.command import Outcome, parburn
 from tests.provisioning import KEY, custom_mac_of, every_bit, key_of, rows, said, script

@@ -304,7 +304,7 @@ def test_equal_and_different_keys_in_one_run_refuse_the_equal_ones(keys: Line) -
 
 
 IDS = "espefuse(esp, efuses, args, 'burn_custom_mac 02:00:00:00:00:%02x' % args.index)\n"
-LOOKS = """\
+STATE_MARKS = """\
 if not int(efuses['SERIAL'].get()):
     espefuse(esp, efuses, args, 'burn_efuse SERIAL %d' % args.index)
 """
@@ -328,16 +328,16 @@ def test_values_that_are_in_the_chip_already_bind_its_index(line: Line, script: 
 
 
 def test_what_stands_in_a_chip_whose_script_asks_for_nothing_is_recorded_without_an_index(line: Line) -> None:
-    assert line.run(LOOKS, 0).words == ["pass"]
+    assert line.run(STATE_MARKS, 0).words == ["pass"]
     lose_ledger(line)
-    again = line.run(LOOKS, 0)
+    again = line.run(STATE_MARKS, 0)
     assert (again.words, again.results[0]["index"]) == (["pass"], None), said(again)
     assert "nothing asked, no index; what stands in it is recorded as this chip's: SERIAL 1" in again.stdout
     assert "nothing asked, no index" in line.row()["burned"]
-    refused = line.run(LOOKS, 1)
+    refused = line.run(STATE_MARKS, 1)
     assert refused.words == ["refused"], said(refused)
     assert line.rig.mac(0) in refused.results[0]["error"]
-    good = line.run(LOOKS, 1)
+    good = line.run(STATE_MARKS, 1)
     assert (good.words, good.results[0]["index"]) == (["pass"], 2), said(good)
 
 

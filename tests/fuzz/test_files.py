@@ -21,7 +21,7 @@ from parburn.config.records import ConfigFiles, load_config_files
 from parburn.errors import LedgerError, ParburnError, UsageError
 from parburn.ledger import schema
 from parburn.ledger.export import export, show, verify
-from parburn.ledger.place import witness_path
+from parburn.ledger.file_location import witness_path
 from parburn.script.commands.token import Token, parse_token
 from parburn.script.config import ConfigHandle
 from parburn.sim.token_board import BoardToken, product_of, read_token

@@ -17,8 +17,8 @@ from parburn.hardware.rom_loader import ReadRegs, RomLoader
 from parburn.protocol import commands
 from parburn.protocol.loader import LoaderProtocol
 from parburn.protocol.slip import LONGEST_FRAME, SlipDecoder, encode
-from parburn.sim.board import Board
-from parburn.sim.efuse_controller import BurnRecord
+from parburn.sim.board import SimulatedBoard
+from parburn.sim.efuse_controller import ProgramPulse
 from tests.fuzz.fuzzing import CHIPS, damaged, examples
 from tests.hardware.commit_bench import BoardStream, in_virtual_time, true_bits
 from tests.hardware.test_rom_loader import MemoryStream
@@ -164,7 +164,7 @@ def test_a_burst_over_a_damaged_line_gives_as_many_values_or_our_error(seed: int
 class NoisyStream(BoardStream):
     """A simulated board whose answers are damaged by chance on their way."""
 
-    def __init__(self, board: Board, rng: random.Random, rate: float) -> None:
+    def __init__(self, board: SimulatedBoard, rng: random.Random, rate: float) -> None:
         super().__init__(board)
         self.rng, self.rate = rng, rate
         self.written: list[bytes] = []
@@ -185,7 +185,7 @@ class NoisyStream(BoardStream):
 def test_identify_over_a_damaged_line_is_right_or_fails_and_burns_nothing(
     name: str, seed: int, rate: float
 ) -> None:
-    burned: list[BurnRecord] = []
+    burned: list[ProgramPulse] = []
     board = make_board(name, on_burn=burned.append)
     before = true_bits(board)
 

@@ -20,7 +20,7 @@ from parburn.hardware.commit import CommitResult, commit
 from parburn.hardware.hooks import CommitHooks
 from parburn.hardware.identify import Device, identify
 from parburn.hardware.rom_loader import RomLoader
-from parburn.sim.board import Board
+from parburn.sim.board import SimulatedBoard
 from parburn.sim.faults import parse_faults
 from parburn.transport.stream import CallbackStream
 from tests.sim.boards import make_board
@@ -66,7 +66,7 @@ class BoardStream(CallbackStream):
 
     has_lines = False
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: SimulatedBoard) -> None:
         super().__init__("memory", 115200)
         self.board = board
         self._loop = asyncio.get_running_loop()
@@ -148,7 +148,7 @@ class Book:
         )
 
 
-async def connected(board: Board, *, blocks: Sequence[int] | None = None) -> Device:
+async def connected(board: SimulatedBoard, *, blocks: Sequence[int] | None = None) -> Device:
     """Connect to the board and identify it."""
     rom = await RomLoader.connect(BoardStream(board), before="no-reset", attempts=3)
     every = tuple(block.index for block in board.chip.blocks) if blocks is None else tuple(blocks)
@@ -188,7 +188,9 @@ def plan_for(device: Device, stage: Stage = identity_and_key) -> BurnPlan:
     return plan_burns(device.image, staged)
 
 
-async def burn(board: Board, stage: Stage = identity_and_key, book: Book | None = None) -> CommitResult:
+async def burn(
+    board: SimulatedBoard, stage: Stage = identity_and_key, book: Book | None = None
+) -> CommitResult:
     """Connect, plan, commit."""
     device = await connected(board)
     try:
@@ -198,7 +200,7 @@ async def burn(board: Board, stage: Stage = identity_and_key, book: Book | None 
         await device.rom.aclose()
 
 
-async def finish(board: Board, plan: BurnPlan, verified: Sequence[str]) -> None:
+async def finish(board: SimulatedBoard, plan: BurnPlan, verified: Sequence[str]) -> None:
     """On a healthy line, burn what the chip lacks of a plan."""
     board.faults = board.controller.faults = parse_faults((), board=0, seed=0)
     board.power_cycle(asyncio.get_running_loop().time())
@@ -210,7 +212,7 @@ async def finish(board: Board, plan: BurnPlan, verified: Sequence[str]) -> None:
     await device.rom.aclose()
 
 
-def true_bits(board: Board) -> dict[int, int]:
+def true_bits(board: SimulatedBoard) -> dict[int, int]:
     """What the cells hold, decoded, whatever protects them."""
     return {block.index: board.memory.reading(block.index).bits for block in board.chip.blocks}
 
@@ -225,7 +227,7 @@ def settings_of(name: str) -> tuple[str, ...]:
     return ("coding=3/4",) if name.endswith("3/4") else ()
 
 
-def board_named(name: str, *faults: str) -> Board:
+def board_named(name: str, *faults: str) -> SimulatedBoard:
     """A board; its faults begin once it is identified and planned for."""
     return make_board(name.partition(" ")[0], *settings_of(name), faults=faults, baud_limit=115200)
 
@@ -234,7 +236,7 @@ def board_named(name: str, *faults: str) -> Board:
 class Trial:
     """One commit under a fault, and what came of it."""
 
-    board: Board
+    board: SimulatedBoard
     plan: BurnPlan
     before: dict[int, int]
     book: Book

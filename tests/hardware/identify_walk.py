@@ -17,10 +17,10 @@ from parburn.errors import ParburnError
 from parburn.hardware.identify import Device
 from parburn.job import Before, Job
 from parburn.run.baud import FAST_BAUD
-from parburn.run.board import Board as ReportedBoard
+from parburn.run.board_progress import BoardProgress
 from parburn.run.connect import _connect_and_identify
 from parburn.run.traces import TraceBook
-from parburn.sim.board import Board
+from parburn.sim.board import SimulatedBoard
 from parburn.sim.faults import parse_faults
 from tests.hardware.commit_bench import BoardStream, in_virtual_time, true_bits
 from tests.sim.boards import make_board
@@ -59,7 +59,7 @@ class Contact(NamedTuple):
     seconds: float
     resets: int
     notes: tuple[str, ...]
-    board: Board
+    board: SimulatedBoard
 
 
 def contact(
@@ -70,7 +70,7 @@ def contact(
     wanted: str = "auto",
     baud: int | None = None,
     rate: int = FAST_BAUD,
-    prepare: Callable[[Board], None] = lambda board: None,
+    prepare: Callable[[SimulatedBoard], None] = lambda board: None,
 ) -> Contact:
     """Connect to a board with these faults and identify it, as a run does."""
     board = make_board(chip, *settings)
@@ -93,7 +93,7 @@ def contact(
         begun = stream._loop.time()
         device = error = None
         try:
-            device = await _connect_and_identify(cast(Any, run), ReportedBoard("memory", "memory"), stream)
+            device = await _connect_and_identify(cast(Any, run), BoardProgress("memory", "memory"), stream)
         except ParburnError as caught:
             error = caught
         seconds = stream._loop.time() - begun
@@ -103,7 +103,7 @@ def contact(
     return found
 
 
-def sentences(healthy: Board, *, every: bool) -> Iterator[str]:
+def sentences(healthy: SimulatedBoard, *, every: bool) -> Iterator[str]:
     """A fault for each byte that a healthy contact has, both ways; or every fault of each."""
     rng = random.Random(1)
     for way, count in zip(WAYS, (healthy.received, healthy.sent), strict=True):

@@ -20,7 +20,7 @@ from parburn.errors import BoardSwapped, LedgerError, PartialBurn, PortGone, Ver
 from parburn.hardware.commit import CommitResult, commit
 from parburn.hardware.hooks import CommitHooks
 from parburn.hardware.identify import Device
-from parburn.sim.board import Board
+from parburn.sim.board import SimulatedBoard
 from tests.hardware.commit_bench import (
     CHIPS,
     CUSTOM_MAC,
@@ -98,7 +98,7 @@ def key_words(plan: BurnPlan) -> set[int]:
     return {word for word in key.words if word}
 
 
-def staged_words(device: Device, board: Board) -> set[int]:
+def staged_words(device: Device, board: SimulatedBoard) -> set[int]:
     """What the programming registers hold."""
     return {board.registers.words.get(address, 0) for address in device.controller.registers.addresses}
 

@@ -19,7 +19,7 @@ from parburn.errors import (
 from parburn.hardware.commit import commit
 from parburn.hardware.identify import identify
 from parburn.hardware.rom_loader import RomLoader
-from parburn.sim.board import Board
+from parburn.sim.board import SimulatedBoard
 from tests.hardware.commit_bench import (
     BoardStream,
     Book,
@@ -119,7 +119,7 @@ def test_another_chip_in_the_middle_of_a_commit_gets_no_bit_either(ends: bool) -
 # --- identification
 
 
-async def fails_to_connect(board: Board, wanted: str = "auto") -> ParburnError:
+async def fails_to_connect(board: SimulatedBoard, wanted: str = "auto") -> ParburnError:
     """The error of a board that cannot be identified; its bits are as they were."""
     before = true_bits(board)
     try:

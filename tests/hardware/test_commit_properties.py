@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from parburn.efuse.plan import plan_burns
 from parburn.errors import EfuseError
 from parburn.hardware.commit import commit
-from parburn.sim.board import Board
+from parburn.sim.board import SimulatedBoard
 from tests.efuse.test_properties import requests, scheme_value, sparse
 from tests.hardware.commit_bench import Book, connected, in_virtual_time
 from tests.peers.kinds import KINDS, Kind
 from tests.sim.boards import make_board
 
 
-def used_board(kind: Kind, draw: st.DataObject) -> Board:
+def used_board(kind: Kind, draw: st.DataObject) -> SimulatedBoard:
     """A board of this kind, of which some fields of BLOCK0 were burned before."""
     major, minor = kind.revision or ((3, 0) if kind.chip.controller == "classic" else (0, 0))
     coding = draw.draw(st.sampled_from(["none", "3/4"])) if kind.chip.controller == "classic" else "none"

@@ -18,7 +18,7 @@ from parburn.efuse.staged import StagedBurns
 from parburn.efuse.staging import stage_custom_mac, stage_field, stage_key
 from parburn.errors import BoardSwapped, ParburnError, PartialBurn, VerifyFailed
 from parburn.hardware.commit import commit
-from parburn.sim.board import Board
+from parburn.sim.board import SimulatedBoard
 from parburn.sim.efuse_memory import EfuseMemory
 from parburn.sim.fault import Fault, Faults
 from parburn.sim.faults import parse_faults
@@ -68,7 +68,7 @@ class Astray(Fault):
 class Trial:
     """One commit with a stray pulse, and what came of it."""
 
-    board: Board
+    board: SimulatedBoard
     error: ParburnError | None
     book: Book
     whole: bool

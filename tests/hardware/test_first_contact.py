@@ -23,7 +23,7 @@ from parburn.errors import (
 from parburn.hardware.first_contact import read_again
 from parburn.job import Before
 from parburn.run.baud import FAST_BAUD, ROM_BAUD
-from parburn.sim.board import Board
+from parburn.sim.board import SimulatedBoard
 from parburn.sim.faults import parse_faults
 from tests.command import parburn
 from tests.hardware.commit_bench import board_named, connected, in_virtual_time, true_bits
@@ -87,7 +87,7 @@ def test_no_line_moves_where_the_operator_forbids_it(before: Before) -> None:
 
 
 def test_permanent_is_said_only_where_the_flags_say_so() -> None:
-    def refuses(board: Board) -> None:
+    def refuses(board: SimulatedBoard) -> None:
         board.loader.secure_download = True  # every register, whatever its flags say
 
     found = contact("esp32c3", before="no-reset", prepare=refuses)
@@ -130,10 +130,10 @@ def test_a_damaged_request_for_the_flags_is_sent_again() -> None:
     assert found.device.security is not None
 
 
-def changing(number: int, how: Callable[[bytes], tuple[bytes, ...]]) -> Callable[[Board], None]:
+def changing(number: int, how: Callable[[bytes], tuple[bytes, ...]]) -> Callable[[SimulatedBoard], None]:
     """Prepares a board so that its answer with this number comes as `how` makes it."""
 
-    def prepare(board: Board) -> None:
+    def prepare(board: SimulatedBoard) -> None:
         count, put = 0, board.to_host.put
 
         def put_changed(data: bytes, now: float, pace: float, baud: int) -> None:

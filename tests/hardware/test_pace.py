@@ -16,7 +16,7 @@ from parburn.hardware.commit import commit
 from parburn.hardware.pace import Heartbeat, Pace, heartbeat_of
 from parburn.hardware.rom_loader import RomLoader
 from parburn.protocol.commands import REPLY_BYTES
-from parburn.sim.board import Board
+from parburn.sim.board import SimulatedBoard
 from parburn.transport.stream import USB_SERIAL_JTAG
 from tests.hardware.commit_bench import (
     KEY,
@@ -190,7 +190,7 @@ def run_on(selector: VirtualTime, job: Awaitable[Any]) -> Any:
 class Witness:
     """Counts writes to the programming registers of a board while its eFuse controller is at work."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: SimulatedBoard) -> None:
         self.board, self.early = board, 0
         self._write = board.write
         self._programming = frozenset(board.chip.programming_addresses)
@@ -204,7 +204,7 @@ class Witness:
         self._write(address, value, now)
 
 
-async def burn_all(board: Board) -> int:
+async def burn_all(board: SimulatedBoard) -> int:
     """Key, custom MAC and a bit, with their locks; the turns that it took."""
     device = await connected(board)
     try:

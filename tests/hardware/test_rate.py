@@ -16,20 +16,20 @@ from parburn.hardware.identify import identify
 from parburn.hardware.rom_loader import RomLoader
 from parburn.job import Before, Job
 from parburn.run.baud import FAST_BAUD, ROM_BAUD, rate_that_pays
-from parburn.run.board import Board as ReportedBoard
+from parburn.run.board_progress import BoardProgress
 from parburn.run.connect import _connect_and_identify
 from parburn.run.traces import TraceBook
-from parburn.sim.board import Board
+from parburn.sim.board import SimulatedBoard
 from parburn.sim.factory import factory_mac, make_product
 from tests.command import parburn
 from tests.hardware.commit_bench import BoardStream, in_virtual_time
 from tests.rig import start_rig
 
 
-def board_of(chip: str, **settings: str) -> Board:
+def board_of(chip: str, **settings: str) -> SimulatedBoard:
     rng = random.Random(7)
     made = make_product(chip, mac=factory_mac(rng), settings=settings, rng=rng)
-    return Board(made.memory, crystal_mhz=made.crystal_mhz, registers=made.registers)
+    return SimulatedBoard(made.memory, crystal_mhz=made.crystal_mhz, registers=made.registers)
 
 
 CLOCK = 51  # what the factory measured of the ESP32's own clock
@@ -45,7 +45,7 @@ class PacedStream(BoardStream):
 
     has_lines = True
 
-    def __init__(self, board: Board, carries: int = 1 << 30) -> None:
+    def __init__(self, board: SimulatedBoard, carries: int = 1 << 30) -> None:
         super().__init__(board)
         self.carries = carries
         self.resets = 0
@@ -75,9 +75,9 @@ def test_a_change_must_save_more_than_it_costs() -> None:
 @pytest.mark.parametrize(
     ("chip", "crystal", "told"),
     [
-        ("esp32c2", "26", FAST_BAUD * 40 // 26),  # this ROM always reckons with 40 MHz
+        ("esp32c2", "26", FAST_BAUD * 40 // 26),  # this ROM always computes with 40 MHz
         ("esp32c2", "40", FAST_BAUD),
-        ("esp32c5", "40", FAST_BAUD * 48 // 40),  # here a register says what it reckons with
+        ("esp32c5", "40", FAST_BAUD * 48 // 40),  # here a register says what it computes with
         ("esp32c5", "48", FAST_BAUD),
         ("esp32 v1.0 0", "40", FAST_BAUD),  # nothing was measured here: the ROM is taken to be right
         ("esp32 v1.0 42.5", "40", FAST_BAUD * 42.5 / 40),  # this one measures, against a clock that drifts
@@ -98,7 +98,7 @@ def test_a_rom_that_is_wrong_about_its_crystal_gets_the_rate(chip: str, crystal:
     assert asked == [pytest.approx(told, rel=0.002), pytest.approx(ROM_BAUD * told / FAST_BAUD, rel=0.002)]
 
 
-def noting_board(chip: str, crystal: str) -> tuple[Board, list[int]]:
+def noting_board(chip: str, crystal: str) -> tuple[SimulatedBoard, list[int]]:
     """A board, and the rates that it is asked for. `chip` may say its revision and what its ROM measures."""
     name, revision, seems, *_ = (*chip.split(" "), "", "")
     wanted = {"crystal": crystal}
@@ -116,7 +116,7 @@ def noting_board(chip: str, crystal: str) -> tuple[Board, list[int]]:
     return board, asked
 
 
-def rate_raised(board: Board, crystal: str) -> int:
+def rate_raised(board: SimulatedBoard, crystal: str) -> int:
     """Identify the board at the fast rate and go back; how many SYNCs beyond the first that took."""
 
     async def job() -> int:
@@ -140,14 +140,14 @@ def rate_raised(board: Board, crystal: str) -> int:
 @pytest.mark.parametrize(
     ("chip", "crystal", "believes"),
     [
-        ("esp32 v3.0 41.5", "40", 41.5),  # reckons with what it has measured, as an older one does
+        ("esp32 v3.0 41.5", "40", 41.5),  # computes with what it has measured, as an older one does
         ("esp32 v3.0 26.9", "26", 26.9),
         ("esp32 v3.0 0", "40", 40),  # is right without having measured anything
         ("esp32 v1.0 41.5", "40", 40),  # rounds, as a newer one does
         ("esp32c2", "26", 26),  # is right where it is known to be wrong
     ],
 )
-def test_a_rom_that_reckons_otherwise_than_its_like_is_found_at_the_rate_that_it_made(
+def test_a_rom_that_computes_otherwise_than_its_like_is_found_at_the_rate_that_it_made(
     chip: str, crystal: str, believes: float
 ) -> None:
     board, asked = noting_board(chip, crystal)
@@ -160,7 +160,7 @@ def test_a_rom_that_reckons_otherwise_than_its_like_is_found_at_the_rate_that_it
 
 
 @pytest.mark.parametrize("seems", [0.0, 26.0, 57.0])
-def test_what_a_rom_cannot_have_measured_is_not_reckoned_with(seems: float) -> None:
+def test_what_a_rom_cannot_have_measured_is_not_counted_on(seems: float) -> None:
     chip = chip_named("esp32")
     assert chip.crystal.rom_address is not None
     registers = {chip.crystal.rom_address: counted(seems) << 7, chip.read_registers[0][4]: CLOCK}
@@ -202,7 +202,7 @@ def test_a_line_that_does_not_carry_the_rate(tmp_path: Path, baud: int | None, b
         notes: list[str] = []
         stream = PacedStream(board_of("esp32c3"), carries=460800)
         run = cast(Any, a_run(tmp_path, baud=baud, before=before, notes=notes))
-        board = ReportedBoard("memory", "memory")
+        board = BoardProgress("memory", "memory")
         if baud is None and before == "default-reset":
             device = await _connect_and_identify(run, board, stream)
             assert (device.rom.baud, stream.baud) == (ROM_BAUD, ROM_BAUD)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from parburn.errors import LedgerError
-from parburn.ledger.base import Attempt, BatchSpec, Claim, Identity, State
+from parburn.ledger.base import Attempt, BatchSpec, Claim, State, UnitIdentity
 from parburn.ledger.batches import Override
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
 
@@ -27,8 +27,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(limited())
 
 
-def chip(number: int, name: str = "chip") -> Identity:
-    return Identity(name, f"aa:bb:cc:00:{number >> 8:02x}:{number & 255:02x}")
+def chip(number: int, name: str = "chip") -> UnitIdentity:
+    return UnitIdentity(name, f"aa:bb:cc:00:{number >> 8:02x}:{number & 255:02x}")
 
 
 def digest(text: str) -> str:
@@ -62,7 +62,7 @@ async def opened(
 
 async def claims_of(
     ledger: SqliteLedger,
-    chips: Sequence[Identity],
+    chips: Sequence[UnitIdentity],
     *,
     first: int = 1,
     last: int | None = None,
@@ -71,7 +71,7 @@ async def claims_of(
     return await ledger.claim_all(chips, first=first, last=last, job_digest=job)
 
 
-async def claim_of(ledger: SqliteLedger, one: Identity, **options: Any) -> Claim:
+async def claim_of(ledger: SqliteLedger, one: UnitIdentity, **options: Any) -> Claim:
     (claim,) = await claims_of(ledger, [one], **options)
     if isinstance(claim, LedgerError):
         raise claim
@@ -91,7 +91,7 @@ async def burn(claim: Claim, *, plan: str = "plan", values: Mapping[str, str] | 
     await claim.passed("job")
 
 
-async def burn_on(path: Path, one: Identity, spec: BatchSpec | None = None, **values: str) -> int:
+async def burn_on(path: Path, one: UnitIdentity, spec: BatchSpec | None = None, **values: str) -> int:
     """A whole run with one chip; its index."""
     async with opened(path, spec) as ledger:
         claim = await claim_of(ledger, one)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from parburn.errors import LedgerError, LedgerUnusable, OutOfIndexes, UnitQuarantined, UnitRefused
-from parburn.ledger.base import Attempt, Claim, Identity, State
+from parburn.ledger.base import Attempt, Claim, State, UnitIdentity
 from parburn.ledger.export import show, verify
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
 
@@ -282,7 +282,7 @@ def test_one_identity_twice_at_the_barrier_is_refused_twice(path: Path) -> None:
 def test_same_mac_of_other_chip_kind_or_unique_id_is_another_unit(path: Path) -> None:
     async def work() -> None:
         mac = chip(1).mac
-        several = [Identity("a", mac), Identity("b", mac), Identity("b", mac, "00ff")]
+        several = [UnitIdentity("a", mac), UnitIdentity("b", mac), UnitIdentity("b", mac, "00ff")]
         async with opened(path) as ledger:
             assert indexes(await claims_of(ledger, several)) == [1, 2, 3]
 

@@ -20,9 +20,9 @@ from parburn.errors import (
     UnitRefused,
     UsageError,
 )
-from parburn.ledger import export, upkeep
-from parburn.ledger.base import Attempt, BatchSpec, Identity, State
-from parburn.ledger.place import witness_path
+from parburn.ledger import export, maintenance
+from parburn.ledger.base import Attempt, BatchSpec, State, UnitIdentity
+from parburn.ledger.file_location import witness_path
 
 from .ledgers import attempt, batch, burn, burn_on, chip, claim_of, claims_of, opened, run
 
@@ -75,7 +75,7 @@ def test_show(used: Path) -> None:
 
 
 def test_show_of_an_empty_ledger(path: Path) -> None:
-    upkeep.init(path, why="a new line")
+    maintenance.init(path, why="a new line")
     assert export.show(path) == f"The ledger {path} has no units yet.\n"
 
 
@@ -147,11 +147,11 @@ def test_looking_while_a_run_is_at_work(path: Path) -> None:
 
 def test_init_is_needed_after_a_loss_and_says_why(used: Path) -> None:
     with pytest.raises(LedgerUnusable, match="There is a ledger"):
-        upkeep.init(used, why="a try")
+        maintenance.init(used, why="a try")
     used.unlink()
     with pytest.raises(UsageError, match="reason"):
-        upkeep.init(used, why=" ")
-    assert "import-used" in upkeep.init(used, why="the disk died")
+        maintenance.init(used, why=" ")
+    assert "import-used" in maintenance.init(used, why="the disk died")
     assert run(burn_on(used, chip(1))) == 1
     made = event_of(used, "made")
     assert made["why"] == "the disk died"
@@ -161,7 +161,7 @@ def test_init_is_needed_after_a_loss_and_says_why(used: Path) -> None:
 
 def test_init_puts_the_log_of_the_lost_ledger_aside(path: Path) -> None:
     path.with_name(path.name + "-wal").write_bytes(b"log")
-    upkeep.init(path, why="lost")
+    maintenance.init(path, why="lost")
     assert path.with_name(path.name + "-wal.lost").read_bytes() == b"log"
     assert "verifies" in export.verify(path)
 
@@ -173,7 +173,7 @@ def test_adopt_an_older_copy(path: Path) -> None:
     shutil.copy(path.with_name("copy"), path)
     with pytest.raises(LedgerUnusable, match="older"):
         run(burn_on(path, chip(3)))
-    assert "adopted" in upkeep.adopt(path, why="restored from backup")
+    assert "adopted" in maintenance.adopt(path, why="restored from backup")
     assert event_of(path, "adopted")["why"] == "restored from backup"
     assert run(burn_on(path, chip(3))) == 2
     assert "verifies" in export.verify(path)
@@ -182,9 +182,9 @@ def test_adopt_an_older_copy(path: Path) -> None:
 def test_adopt_without_a_witness_and_with_a_damaged_one(path: Path) -> None:
     run(burn_on(path, chip(1)))
     witness_path(path).unlink()
-    assert "was: none" in upkeep.adopt(path, why="moved from the old machine")
+    assert "was: none" in maintenance.adopt(path, why="moved from the old machine")
     witness_path(path).write_text("junk")
-    assert "was: damaged" in upkeep.adopt(path, why="again")
+    assert "was: damaged" in maintenance.adopt(path, why="again")
     assert run(burn_on(path, chip(2))) == 2
 
 
@@ -197,7 +197,7 @@ def test_adopt_refuses_a_changed_ledger(path: Path) -> None:
     connection.commit()
     connection.close()
     with pytest.raises(LedgerUnusable, match=r"cannot be adopted: .* whether its index is spent"):
-        upkeep.adopt(path, why="I did nothing")
+        maintenance.adopt(path, why="I did nothing")
 
 
 def test_release_lets_a_unit_go_on_with_its_own_index(path: Path) -> None:
@@ -212,14 +212,14 @@ def test_release_lets_a_unit_go_on_with_its_own_index(path: Path) -> None:
     with pytest.raises(UnitQuarantined):
         run(burn_on(path, chip(1)))
     with pytest.raises(UsageError, match="no chip"):
-        upkeep.release(path, ["00:00:00:00:00:00"], why="x")
-    assert "index 1 of default" in upkeep.release(
+        maintenance.release(path, ["00:00:00:00:00:00"], why="x")
+    assert "index 1 of default" in maintenance.release(
         path, [chip(1).mac.upper().replace(":", "-")], why="bench says fine"
     )
     run(go_on())
     assert event_of(path, "released")["why"] == "bench says fine"
     with pytest.raises(UnitRefused, match="is incomplete, not quarantined"):
-        upkeep.release(path, [chip(1).mac], why="again")
+        maintenance.release(path, [chip(1).mac], why="again")
     assert "verifies" in export.verify(path)
 
 
@@ -231,7 +231,7 @@ def test_release_waits_for_a_run_at_work(path: Path) -> None:
             await claim.burn_attempted(attempt())
             await claim.quarantined("odd")
             with pytest.raises(UnitRefused, match="held by a run"):
-                upkeep.release(path, [chip(1).mac], why="hurry")
+                maintenance.release(path, [chip(1).mac], why="hurry")
 
     run(work())
 
@@ -242,13 +242,13 @@ def test_import_used(path: Path, tmp_path: Path) -> None:
 
     async def work() -> None:
         async with opened(path) as ledger:
-            kept = Identity("esp32c3", "aa:bb:cc:00:00:07")
+            kept = UnitIdentity("esp32c3", "aa:bb:cc:00:00:07")
             claims = await claims_of(ledger, [chip(1), chip(2), kept, chip(3)])
             assert [getattr(claim, "index", claim) for claim in claims] == [4, 6, 7, 8]
 
-    upkeep.init(path, why="new machine")
-    assert "5 indexes" in upkeep.import_used(path, file, why="old sheet", batch="default")
-    assert "0 indexes" in upkeep.import_used(path, file, why="twice", batch="default")
+    maintenance.init(path, why="new machine")
+    assert "5 indexes" in maintenance.import_used(path, file, why="old sheet", batch="default")
+    assert "0 indexes" in maintenance.import_used(path, file, why="twice", batch="default")
     run(work())
     assert "verifies" in export.verify(path)
 
@@ -258,7 +258,7 @@ def test_a_chip_imported_by_its_mac_keeps_the_index_whatever_its_unique_id(
 ) -> None:
     file = tmp_path / "used.csv"
     file.write_text("1,esp32c3,aa:bb:cc:00:00:07\n2,esp32c3,aa:bb:cc:00:00:08\n")
-    seven, eight = (Identity("esp32c3", f"aa:bb:cc:00:00:0{n}", f"{n:032x}") for n in (7, 8))
+    seven, eight = (UnitIdentity("esp32c3", f"aa:bb:cc:00:00:0{n}", f"{n:032x}") for n in (7, 8))
 
     async def work() -> None:
         for _ in range(2):
@@ -267,24 +267,24 @@ def test_a_chip_imported_by_its_mac_keeps_the_index_whatever_its_unique_id(
                 found = [(getattr(one, "index", one), getattr(one, "known", one)) for one in claims[1:]]
                 assert found == [(2, True), (1, True)]
 
-    upkeep.init(path, why="new machine")
-    upkeep.import_used(path, file, why="old sheet", batch="default")
+    maintenance.init(path, why="new machine")
+    maintenance.import_used(path, file, why="old sheet", batch="default")
     run(work())
     assert "verifies" in export.verify(path)
     file.write_text("5,esp32c3,aa:bb:cc:00:00:07\n")
     with pytest.raises(UnitRefused, match="has a record already"):
-        upkeep.import_used(path, file, why="x", batch="default")
+        maintenance.import_used(path, file, why="x", batch="default")
 
 
 @pytest.mark.parametrize(
     "line", ["x", "3-1", "1,2", "1-2,esp32,aa:bb:cc:dd:ee:ff", "1,esp32,nonsense", "-5", "1e3"]
 )
 def test_import_used_names_the_line(path: Path, tmp_path: Path, line: str) -> None:
-    upkeep.init(path, why="new")
+    maintenance.init(path, why="new")
     file = tmp_path / "used.csv"
     file.write_text(f"# head\n{line}\n")
     with pytest.raises(UsageError, match=r"used\.csv:2: expected N"):
-        upkeep.import_used(path, file, why="x", batch="default")
+        maintenance.import_used(path, file, why="x", batch="default")
 
 
 def test_import_used_takes_nothing_from_a_chip(path: Path, tmp_path: Path) -> None:
@@ -292,20 +292,20 @@ def test_import_used_takes_nothing_from_a_chip(path: Path, tmp_path: Path) -> No
     file.write_text("9\n1,chip,aa:bb:cc:00:00:09\n")
     run(burn_on(path, chip(1)))
     with pytest.raises(UnitRefused, match=r"used\.csv:2: index 1 is held by"):
-        upkeep.import_used(path, file, why="x", batch="default")
+        maintenance.import_used(path, file, why="x", batch="default")
     file.write_text("8,chip,aa:bb:cc:00:00:01\n")
     with pytest.raises(UnitRefused, match="has a record already"):
-        upkeep.import_used(path, file, why="x", batch="default")
+        maintenance.import_used(path, file, why="x", batch="default")
     assert "1 units" in export.show(path)
 
 
 def test_keeping_up_needs_the_right_ledger(path: Path) -> None:
     with pytest.raises(LedgerUnusable, match="There is no ledger"):
-        upkeep.release(path, [chip(1).mac], why="x")
+        maintenance.release(path, [chip(1).mac], why="x")
     run(burn_on(path, chip(1)))
     witness_path(path).unlink()
     with pytest.raises(LedgerUnusable, match="witness"):
-        upkeep.release(path, [chip(1).mac], why="x")
+        maintenance.release(path, [chip(1).mac], why="x")
 
 
 # Another ledger, and boards that are dead ------------------------------------------------------------
@@ -348,10 +348,10 @@ def given(first: Path, form: str) -> Path:
 def test_another_ledger_is_taken_over_with_identities_records_and_values(
     path: Path, first: Path, form: str
 ) -> None:
-    upkeep.init(path, why="a second PC")
-    upkeep.scrap(first, [chip(1).mac], why="fell")
-    assert "4 chips were taken over" in upkeep.import_used(path, given(first, form), why="two PCs")
-    assert "0 chips were taken over" in upkeep.import_used(path, given(first, form), why="twice")
+    maintenance.init(path, why="a second PC")
+    maintenance.scrap(first, [chip(1).mac], why="fell")
+    assert "4 chips were taken over" in maintenance.import_used(path, given(first, form), why="two PCs")
+    assert "0 chips were taken over" in maintenance.import_used(path, given(first, form), why="twice")
     assert "verifies" in export.verify(path)
     assert "scrapped: fell" in export.show(path)
 
@@ -379,8 +379,8 @@ def test_another_ledger_is_taken_over_with_identities_records_and_values(
 def test_its_records_go_to_no_other_chip_whatever_the_batch_is_called(
     path: Path, first: Path, form: str
 ) -> None:
-    upkeep.init(path, why="a second PC")
-    upkeep.import_used(path, given(first, form), why="two PCs", batch="order 7")
+    maintenance.init(path, why="a second PC")
+    maintenance.import_used(path, given(first, form), why="two PCs", batch="order 7")
 
     async def work() -> None:
         async with opened(path, batch({1: "record1", 2: "x"}, name="order 8")) as ledger:
@@ -399,7 +399,7 @@ def test_what_contradicts_is_listed_and_nothing_is_taken(path: Path, first: Path
     run(work())
     before = export.export(path)
     with pytest.raises(UnitRefused) as refused:
-        upkeep.import_used(path, first, why="two PCs")
+        maintenance.import_used(path, first, why="two PCs")
     text = str(refused.value)
     assert f"{chip(1)} has index 2 of" in text
     assert f"is held by {chip(8)} here, by {chip(1)} there" in text
@@ -427,8 +427,8 @@ def test_digests_of_keys_stay_behind_in_all_that_was_known_of_a_passed_chip(
             return (await claim_of(ledger, chip(1))).image_passed
 
     run(work())
-    upkeep.init(path, why="a second PC")
-    upkeep.import_used(path, first, why="two PCs")
+    maintenance.init(path, why="a second PC")
+    maintenance.import_used(path, first, why="two PCs")
     assert json.loads(run(look())) == {"blocks": {"0": "1"}, "earlier": {"3": "7"}}
 
 
@@ -451,11 +451,11 @@ def test_what_was_declared_is_taken_over_and_handed_on(path: Path, tmp_path: Pat
     sharing = declared("B", **WAYS)._replace(shares_with="A")
     run(open_once(first, declared("A"), sharing, declared("of other scripts")))
     for place, source in ((path, first), (third, path)):
-        upkeep.init(place, why="another PC")
-        text = upkeep.import_used(place, given(source, form), why="two PCs")
+        maintenance.init(place, why="another PC")
+        text = maintenance.import_used(place, given(source, form), why="two PCs")
         words = "--same WEEK --unique A+B --unique SERIAL --shares-with A"
         assert f"for the batch B was taken over: {words}.\n" in text
-        assert "was declared" not in upkeep.import_used(place, given(source, form), why="twice")
+        assert "was declared" not in maintenance.import_used(place, given(source, form), why="twice")
         assert "verifies" in export.verify(place)
 
     async def work() -> None:
@@ -468,10 +468,10 @@ def test_what_was_declared_is_taken_over_and_handed_on(path: Path, tmp_path: Pat
 def test_only_the_batch_that_is_named_is_taken_over(path: Path, tmp_path: Path) -> None:
     first = tmp_path / "first" / "ledger.sqlite3"
     run(open_once(first, declared("A", same=("WEEK",)), declared("B", same=("YEAR",))))
-    upkeep.init(path, why="a second PC")
+    maintenance.init(path, why="a second PC")
     with pytest.raises(UsageError, match="has the batches A, B"):
-        upkeep.import_used(path, first, why="two PCs", batch="C")
-    text = upkeep.import_used(path, first, why="two PCs", batch="B")
+        maintenance.import_used(path, first, why="two PCs", batch="C")
+    text = maintenance.import_used(path, first, why="two PCs", batch="B")
     assert "for the batch B was taken over: --same YEAR." in text
     assert json.loads(export.export(path))["batches"] == ["B"]
 
@@ -485,45 +485,45 @@ def test_declarations_that_contradict_are_both_named_and_nothing_is_taken(path: 
             connection.execute("INSERT INTO batch_files SELECT id, 'ids.csv', ?, '' FROM batches", (form,))
     before = export.export(path)
     with pytest.raises(UnitRefused) as refused:
-        upkeep.import_used(path, first, why="two PCs")
+        maintenance.import_used(path, first, why="two PCs")
     assert "The batch A has --same SERIAL here and --unique SERIAL there." in str(refused.value)
     assert "has --records ids.csv=line here and --records ids.csv=row there." in str(refused.value)
     assert "declares anew" in refused.value.hint
     assert "two chips" not in refused.value.hint
     assert export.export(path) == before
-    upkeep.import_used(path, first, why="two PCs", batch="another")
+    maintenance.import_used(path, first, why="two PCs", batch="another")
 
 
 def test_lines_without_a_batch_are_refused(path: Path, tmp_path: Path) -> None:
-    upkeep.init(path, why="new")
+    maintenance.init(path, why="new")
     file = tmp_path / "used.csv"
     file.write_text("1-3\n")
     with pytest.raises(UsageError, match="Of which batch"):
-        upkeep.import_used(path, file, why="x")
+        maintenance.import_used(path, file, why="x")
 
 
 @pytest.mark.parametrize("text", ["{}", '{"units": 3}', "batch,index,chip,mac,unique_id,state,\n1,2\n"])
 def test_what_is_no_ledger_is_told(path: Path, tmp_path: Path, text: str) -> None:
-    upkeep.init(path, why="new")
+    maintenance.init(path, why="new")
     file = tmp_path / "other"
     file.write_text(text)
     with pytest.raises(UsageError, match="no export of one that can be understood"):
-        upkeep.import_used(path, file, why="x")
+        maintenance.import_used(path, file, why="x")
 
 
 def test_a_dead_board_is_written_off_and_its_index_stays_spent(path: Path) -> None:
     run(burn_on(path, chip(1), records()))
     with pytest.raises(UsageError, match="knows no chip aa:bb:cc:00:00:07"):
-        upkeep.scrap(path, [chip(1).mac, chip(7).mac], why="fell")
+        maintenance.scrap(path, [chip(1).mac, chip(7).mac], why="fell")
     assert "scrapped" not in export.show(path)
-    assert "stays spent" in upkeep.scrap(path, [chip(1).mac], why="fell on the floor")
+    assert "stays spent" in maintenance.scrap(path, [chip(1).mac], why="fell on the floor")
     assert "scrapped: fell on the floor" in export.show(path)
     assert json.loads(export.export(path))["units"][0]["state"] == "pass"
     with pytest.raises(UnitRefused, match="is written off: fell on the floor"):
         run(burn_on(path, chip(1), records()))
     assert run(burn_on(path, chip(2), records())) == 2
     assert "verifies" in export.verify(path)
-    upkeep.release(path, [chip(1).mac], why="it was another one")
+    maintenance.release(path, [chip(1).mac], why="it was another one")
     assert json.loads(export.export(path))["units"][0]["state"] == "pass"
     assert "verifies" in export.verify(path)
 
@@ -543,14 +543,14 @@ def test_many_are_released_and_one_wrong_word_releases_none(path: Path) -> None:
     run(work())
     before = states()
     with pytest.raises(UsageError, match="knows no chip aa:bb:cc:00:00:63"):
-        upkeep.release(path, [chip(1).mac, chip(99).mac, chip(2).mac], why="bench")
+        maintenance.release(path, [chip(1).mac, chip(99).mac, chip(2).mac], why="bench")
     with pytest.raises(UnitRefused, match=f"{chip(4).mac} is incomplete, not quarantined"):
-        upkeep.release(path, [chip(1).mac, chip(4).mac], why="bench")
+        maintenance.release(path, [chip(1).mac, chip(4).mac], why="bench")
     assert states() == before
-    upkeep.release(path, [chip(1).mac, chip(2).mac], why="bench")
+    maintenance.release(path, [chip(1).mac, chip(2).mac], why="bench")
     assert states() == ["incomplete", "incomplete", "quarantined", "incomplete"]
     with pytest.raises(UnitRefused, match="No chip of the batch other"):
-        upkeep.release(path, [], why="bench", all_of="other")
-    assert chip(3).mac in upkeep.release(path, [], why="bench", all_of="default")
+        maintenance.release(path, [], why="bench", all_of="other")
+    assert chip(3).mac in maintenance.release(path, [], why="bench", all_of="default")
     assert states() == ["incomplete"] * 4
     assert "verifies" in export.verify(path)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from parburn.errors import LedgerError, UnitQuarantined, UnitRefused
-from parburn.ledger.base import Claim, Identity, State
+from parburn.ledger.base import Claim, State, UnitIdentity
 from parburn.ledger.export import verify
 from parburn.ledger.liveness import Process
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
@@ -35,8 +35,8 @@ class Run:
 
     def __init__(self, ledger: SqliteLedger) -> None:
         self.ledger = ledger
-        self.claims: dict[Identity, Claim] = {}
-        self.goes_back: set[Identity] = set()
+        self.claims: dict[UnitIdentity, Claim] = {}
+        self.goes_back: set[UnitIdentity] = set()
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -48,14 +48,14 @@ class LedgerMachine(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(Process, "is_visible", lambda _self: False)
         self.runs: dict[int, Run] = {}
-        self.spent: dict[Identity, int] = {}  # for ever
-        self.held: dict[Identity, int] = {}  # for now, or kept by the chip
-        self.quarantined: set[Identity] = set()
+        self.spent: dict[UnitIdentity, int] = {}  # for ever
+        self.held: dict[UnitIdentity, int] = {}  # for now, or kept by the chip
+        self.quarantined: set[UnitIdentity] = set()
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(asyncio.wait_for(work, 30))
 
-    def holder(self, one: Identity) -> Run | None:
+    def holder(self, one: UnitIdentity) -> Run | None:
         return next((run for run in self.runs.values() if one in run.claims), None)
 
     @rule(which=RUNS)
@@ -103,7 +103,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if can:
             self.do(self._act(run, one, claim, data.draw(st.sampled_from(can))))
 
-    async def _act(self, run: Run, one: Identity, claim: Claim, action: str) -> None:
+    async def _act(self, run: Run, one: UnitIdentity, claim: Claim, action: str) -> None:
         if action == "plan":
             await claim.planned("plan", {"CUSTOM_MAC": one.mac})
         elif action == "attempt":

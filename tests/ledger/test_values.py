@@ -9,7 +9,7 @@ import pytest
 
 from parburn.errors import LedgerUnusable, UniqueValueTaken
 from parburn.ledger import schema
-from parburn.ledger.base import RangeValue, State, UserRecord
+from parburn.ledger.base import RangeValue, State, UserBits
 from parburn.ledger.export import export, show, verify
 from parburn.ledger.sqlite import SqliteLedger
 from parburn.ledger.values import value_in
@@ -28,23 +28,21 @@ def path(tmp_path: Path) -> Path:
 
 def record(
     bits: int, *parts: str, option: str = "--same X", layout: str = LAYOUT, block: int = 3
-) -> UserRecord:
+) -> UserBits:
     """A chip that holds these bits in its user block, with values of its own in `parts`."""
     ranges = tuple(
         RangeValue("X", part, value_in(part, {block: bits}), "shown", option)
         for part in parts
         if value_in(part, {block: bits})
     )
-    return UserRecord(layout, ((block, f"{bits:x}"),), ranges)
+    return UserBits(layout, ((block, f"{bits:x}"),), ranges)
 
 
-def key(text: str, option: str = "--same BLOCK_KEY0") -> UserRecord:
-    return UserRecord(
-        LAYOUT, (), (RangeValue("BLOCK_KEY0", "BLOCK_KEY0", f"hmac:{text}", "-", option, True),)
-    )
+def key(text: str, option: str = "--same BLOCK_KEY0") -> UserBits:
+    return UserBits(LAYOUT, (), (RangeValue("BLOCK_KEY0", "BLOCK_KEY0", f"hmac:{text}", "-", option, True),))
 
 
-async def burned(ledger: SqliteLedger, number: int, held: UserRecord) -> None:
+async def burned(ledger: SqliteLedger, number: int, held: UserBits) -> None:
     claim = await claim_of(ledger, chip(number))
     await claim.planned("plan", {}, held)
     await claim.burn_attempted(attempt())

@@ -26,10 +26,10 @@ from parburn.fleet import burn_fleet
 from parburn.hardware.identify import identify
 from parburn.hardware.rom_loader import RomLoader
 from parburn.job import Job, TableOption
-from parburn.run.checked import check_job
+from parburn.run.checked_job import check_job
 from parburn.run.shared import PlanOfBoard
 from parburn.run.tables import TableSet
-from parburn.sim.board import BOOT_S, Board
+from parburn.sim.board import BOOT_S, SimulatedBoard
 from parburn.sim.factory import Product, make_product
 from parburn.sim.pty_port import PtyPort
 from parburn.sim.rig import Rig
@@ -41,10 +41,10 @@ SUMMARY_FILE = "our_summary.json"
 
 
 @contextlib.contextmanager
-def served(board: Board, link: Path) -> Iterator[None]:
+def served(board: SimulatedBoard, link: Path) -> Iterator[None]:
     """The board answers on a pty, under the link's name, until the block ends."""
 
-    def no_swap(gone: Board) -> Board:
+    def no_swap(gone: SimulatedBoard) -> SimulatedBoard:
         raise AssertionError(f"nobody asked for another board than {gone.chip.title}")
 
     stop, stopped = os.pipe()
@@ -82,9 +82,9 @@ def product_with(chip_name: str, start: Mapping[int, int]) -> Product:
     return product
 
 
-def board_with(product: Product) -> Board:
+def board_with(product: Product) -> SimulatedBoard:
     """The board, up and silent."""
-    board = Board(
+    board = SimulatedBoard(
         product.memory,
         crystal_mhz=product.crystal_mhz,
         registers=product.registers,
@@ -98,7 +98,7 @@ def board_with(product: Product) -> Board:
 class LinkedBoard:
     """One board on its port, and the folder and table that its runs have."""
 
-    board: Board
+    board: SimulatedBoard
     port: Path
     folder: Path
     table: Path | None

@@ -200,6 +200,6 @@ def _step_outcome(rig: Rig, n: int, result: Mapping[str, Any], probed: Path) -> 
 
 
 def _visible(rig: Rig, n: int) -> dict[int, int]:
-    """What the chip's read registers show after a reset, by the simulator's own reckoning."""
+    """What the chip's read registers show after a reset, by the simulator's own computing."""
     memory = read_board(rig.states[n]).product.memory
     return {block.index: memory.visible(block.index) for block in memory.chip.blocks}

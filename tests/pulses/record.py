@@ -23,7 +23,7 @@ from parburn.hardware.commit import commit
 from parburn.hardware.identify import Device, identify
 from parburn.hardware.rom_loader import RomLoader
 from parburn.protocol import slip
-from parburn.sim.board import Board
+from parburn.sim.board import SimulatedBoard
 from parburn.sim.factory import make_product
 from parburn.transport.stream import USB_SERIAL_JTAG
 from tests.every_kind import KINDS, Kind
@@ -86,7 +86,7 @@ class Job(NamedTuple):
 class TappedStream(BoardStream):
     """A line that keeps what it carries, and breaks after so many bytes."""
 
-    def __init__(self, board: Board, *, usb_jtag: bool, lost_after: int) -> None:
+    def __init__(self, board: SimulatedBoard, *, usb_jtag: bool, lost_after: int) -> None:
         super().__init__(board)
         self.usb_vid_pid = USB_SERIAL_JTAG if usb_jtag else None
         self.left = lost_after
@@ -153,7 +153,7 @@ def _word(frame: bytes, at: int) -> int:
     return int.from_bytes(frame[at : at + 4], "little")
 
 
-def make_board(setup: Setup, *, baud_limit: int = 115200) -> Board:
+def make_board(setup: Setup, *, baud_limit: int = 115200) -> SimulatedBoard:
     """A board as it comes from the factory."""
     revision = ".".join(map(str, setup.kind.revision))
     made = make_product(
@@ -163,7 +163,9 @@ def make_board(setup: Setup, *, baud_limit: int = 115200) -> Board:
         rng=random.Random(setup.name),
     )
     registers = {**made.registers, **_held_at_reset(setup.kind.chip, made.crystal_mhz)}
-    return Board(made.memory, crystal_mhz=made.crystal_mhz, registers=registers, baud_limit=baud_limit)
+    return SimulatedBoard(
+        made.memory, crystal_mhz=made.crystal_mhz, registers=registers, baud_limit=baud_limit
+    )
 
 
 def _held_at_reset(chip: Chip, crystal_mhz: int) -> dict[int, int]:
@@ -226,7 +228,7 @@ def plan_of(setup: Setup, device: Device, stages: tuple[Stage, ...]) -> BurnPlan
 class Run:
     """One run of the driver on a board."""
 
-    def __init__(self, setup: Setup, board: Board, *, lost_after: int = _LOST_AFTER) -> None:
+    def __init__(self, setup: Setup, board: SimulatedBoard, *, lost_after: int = _LOST_AFTER) -> None:
         self.setup, self.board = setup, board
         self._lost_after = lost_after
         self.durable_at = -1

@@ -283,7 +283,7 @@ def test_a_chip_in_the_scheme_repeat_is_listed_and_the_others_are_bound(tmp_path
 def test_what_a_coded_esp32_holds_is_learned_from_its_record(
     tmp_path: Path, line: Line, coding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As if an older parburn had burned it: what that did not keep is reckoned, and is what was kept now."""
+    """As if an older parburn had burned it: what that did not keep is computed, and is what was kept now."""
     monkeypatch.chdir(tmp_path)
     for size in (24, 32):
         (tmp_path / f"key{size}.bin").write_bytes(bytes(range(1, size + 1)))
@@ -371,7 +371,7 @@ def test_no_key_is_trusted_that_was_never_rebuilt(tmp_path: Path, line: Line) ->
         ("os.makedirs('folder')", "making a folder"),
     ],
 )
-def test_a_script_that_is_reckoned_changes_nothing(tmp_path: Path, line: Line, act: str, what: str) -> None:
+def test_a_script_that_is_computed_changes_nothing(tmp_path: Path, line: Line, act: str, what: str) -> None:
     plain, acting = script(tmp_path, "plain", MAC_ONLY), script(tmp_path, "acting", f"{act}\n{MAC_ONLY}")
     acting.write_text(acting.read_text().replace("'out.txt'", repr(str(tmp_path / "out.txt"))))
     with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
@@ -379,7 +379,7 @@ def test_a_script_that_is_reckoned_changes_nothing(tmp_path: Path, line: Line, a
         line.lose()
         outcome = line.rebuild(rig.ports, acting)
         assert outcome.exit == 1, said(outcome)
-        assert "records could not be reckoned" in outcome.stdout
+        assert "records could not be computed" in outcome.stdout
         assert what in outcome.stdout
         assert "--allow-side-effects" in outcome.stdout
         assert not (tmp_path / "out.txt").exists()
@@ -410,5 +410,5 @@ def test_ten_thousand_records_take_less_than_a_minute(tmp_path: Path, line: Line
         outcome = line.rebuild(rig.ports, work)
         took_s = time.monotonic() - start
     assert outcome.exit == 0
-    assert "1000 records were reckoned" in outcome.stdout
+    assert "1000 records were computed" in outcome.stdout
     assert took_s < 6

@@ -6,8 +6,8 @@ import random
 import struct
 from collections.abc import Callable, Iterable
 
-from parburn.sim.board import BOOT_S, FIRST_BAUD, Board
-from parburn.sim.efuse_controller import BurnRecord
+from parburn.sim.board import BOOT_S, FIRST_BAUD, SimulatedBoard
+from parburn.sim.efuse_controller import ProgramPulse
 from parburn.sim.factory import make_product
 from parburn.sim.faults import parse_faults
 
@@ -22,12 +22,12 @@ def make_board(
     faults: Iterable[str] = (),
     baud_limit: int = 0,
     usb_frame_s: float = 0.0,
-    on_burn: Callable[[BurnRecord], None] = lambda record: None,
-) -> Board:
+    on_burn: Callable[[ProgramPulse], None] = lambda record: None,
+) -> SimulatedBoard:
     """A new board, made with these `KEY=VALUE` settings, that has just come up."""
     wanted = dict(setting.split("=") for setting in settings)
     made = make_product(chip, mac=MAC, settings=wanted, rng=random.Random(1))
-    return Board(
+    return SimulatedBoard(
         made.memory,
         crystal_mhz=made.crystal_mhz,
         registers=made.registers,
@@ -69,7 +69,7 @@ def answers(data: bytes) -> list[tuple[int, int, bytes]]:
 class Host:
     """Talks with a board; its clock moves only when told."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: SimulatedBoard) -> None:
         self.board = board
         self.now = 2 * BOOT_S
         board.advance(self.now)

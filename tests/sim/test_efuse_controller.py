@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parburn.sim import codes
-from parburn.sim.board import Board
+from parburn.sim.board import SimulatedBoard
 from tests.sim.boards import MAC, Host, make_board
 
 PGM = ("esp32c3", "esp32s3")
@@ -257,7 +257,7 @@ def test_classic_read_protection_of_block_0_fields() -> None:
     assert host.board.memory.field_bits("FLASH_CRYPT_CONFIG") == 5
 
 
-def mac_of(board: Board) -> bytes:
+def mac_of(board: SimulatedBoard) -> bytes:
     return board.memory.field_bits(board.chip.mac_field).to_bytes(6, "big")
 
 

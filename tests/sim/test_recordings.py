@@ -9,7 +9,7 @@ import dataclasses
 
 import pytest
 
-from parburn.sim.board import Board
+from parburn.sim.board import SimulatedBoard
 from tests.sim.boards import Host, make_board, read_reg
 from tests.traces import Turn, all_traces, read_trace
 
@@ -27,7 +27,7 @@ NOT_IN_THE_EMULATOR = {
 }
 
 
-def recorded_board(name: str) -> Board:
+def recorded_board(name: str) -> SimulatedBoard:
     chip = name.partition("-")[0]
     board = make_board(chip, *RECORDED_BOARDS[chip], *SECURE_DOWNLOAD.get(name, ()))
     board.controller.chip = dataclasses.replace(board.chip, program_ms=500.0, read_ms=500.0)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parburn.sim.board import Board
+from parburn.sim.board import SimulatedBoard
 from parburn.sim.efuse_memory import EfuseMemory
 from parburn.sim.factory import factory_mac, make_product
 from parburn.sim.faults import parse_faults
@@ -154,14 +154,14 @@ class _Worker:
     ) -> None:
         self.folder, self.state, self.line, self.seed = folder, state, line, seed
         self.reader = line.makefile("r")
-        self.boards: list[Board] = []
+        self.boards: list[SimulatedBoard] = []
         self.macs: list[bytes] = []
         for made in boards:
             self._make(made)
         self.rig = Rig([], stay_powered=stay_powered, new_board=self._new_board)
         self.rig.stop_on(line.fileno())
 
-    def _make(self, made: Made) -> Board:
+    def _make(self, made: Made) -> SimulatedBoard:
         number = len(self.boards)
         rng = random.Random(f"{self.seed}:{number}")
         mac = factory_mac(rng)
@@ -184,7 +184,7 @@ class _Worker:
         self.boards.append(board)
         return board
 
-    def _new_board(self, gone: Board) -> Board:
+    def _new_board(self, gone: SimulatedBoard) -> SimulatedBoard:
         coding = gone.memory.field_bits(gone.chip.coding_field or "")
         return self._make(Made(gone.chip.name, (("coding", "3/4"),) if coding else ()))
 
@@ -253,7 +253,7 @@ class _Worker:
         }
 
 
-def _staged(board: Board) -> list[int]:
+def _staged(board: SimulatedBoard) -> list[int]:
     """What of its programming registers is not zero: those of the PGM kind, or each block's own."""
     chip, words = board.chip, board.registers.words
     if chip.controller == "pgm":

@@ -26,12 +26,12 @@ def _no_read_back() -> None:
 def _no_identity() -> None:
     """Whoever answers after the barrier is taken for the one that was planned for."""
     from parburn.hardware import commit
-    from parburn.hardware.identify import Identity
+    from parburn.hardware.identify import ChipIdentity
 
     def stage_first(plan: Any, controller: Any, image: Any, hooks: Any) -> Any:
         return controller.stage(plan.steps[0])
 
-    Identity.same_board = lambda self, values: None  # type: ignore[method-assign]  # the mutation
+    ChipIdentity.same_board = lambda self, values: None  # type: ignore[method-assign]  # the mutation
     commit._stage_first = stage_first
 
 
@@ -171,14 +171,14 @@ def _locks_before_records() -> None:
     whole = commit._burn_steps
 
     class Hasty:
-        def __init__(self, records: Any) -> None:
-            self.begin, self.check = records.begin, records.check
+        def __init__(self, journal: Any) -> None:
+            self.begin, self.check = journal.begin, journal.check
 
         async def durable(self) -> None:
             pass
 
-    async def burn_steps(plan: Any, controller: Any, image: Any, hooks: Any, records: Any) -> Any:
-        return await whole(plan, controller, image, hooks, Hasty(records))  # type: ignore[arg-type]  # it waits not
+    async def burn_steps(plan: Any, controller: Any, image: Any, hooks: Any, journal: Any) -> Any:
+        return await whole(plan, controller, image, hooks, Hasty(journal))  # type: ignore[arg-type]  # it waits not
 
     commit._burn_steps = burn_steps
 
@@ -186,15 +186,15 @@ def _locks_before_records() -> None:
 def _pass_said() -> None:
     """A board that was burned in part is told as passed."""
     from parburn.events import Result
-    from parburn.run.board import Board
+    from parburn.run.board_progress import BoardProgress
 
-    whole = Board.result_now
+    whole = BoardProgress.result_now
 
-    def result_now(self: Board) -> Result:
+    def result_now(self: BoardProgress) -> Result:
         found = whole(self)
         return Result.PASS if found is Result.INCOMPLETE else found
 
-    Board.result_now = result_now  # type: ignore[method-assign]  # the mutation
+    BoardProgress.result_now = result_now  # type: ignore[method-assign]  # the mutation
 
 
 def _chips_of_other_batches() -> None:
@@ -206,13 +206,13 @@ def _chips_of_other_batches() -> None:
 
 def _records_by_place() -> None:
     """Files whose records nobody has declared are read as if they had none."""
-    _replace("parburn.run.checked", "uses_the_index", lambda scripts: False)
+    _replace("parburn.run.checked_job", "uses_the_index", lambda scripts: False)
 
 
 def _values_by_name() -> None:
     """Values are compared by the names of their fields, and not by their bits."""
     from parburn.ledger import values
-    from parburn.run import doubled
+    from parburn.run import value_comparison
 
     whole = values.find_taken
 
@@ -221,13 +221,13 @@ def _values_by_name() -> None:
 
     values.find_taken = find_taken
     values.refuse_conflicts = lambda transaction, unit: None
-    doubled._held = lambda plan, where: 0
+    value_comparison._held = lambda plan, where: 0
 
 
 def _macs_by_kind() -> None:
     """Custom MACs are compared within chips of one kind only."""
     from parburn.ledger import values
-    from parburn.run.doubled import doubled_values as whole
+    from parburn.run.value_comparison import doubled_values as whole
 
     values._HOLDERS_BY_NAME += " AND chip = ?5"
 

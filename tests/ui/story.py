@@ -22,7 +22,7 @@ from parburn.events import (
     StepChanged,
 )
 from parburn.ui.fanout import Observer
-from parburn.ui.outlet import Outlet
+from parburn.ui.nonblocking_writer import NonblockingWriter
 
 PORTS = tuple(f"/dev/ttyUSB{number}" for number in (0, 1, 2, 10))
 SLOTS = tuple(f"pci-0000:00:14.0-usb-0:1.{number}:1.0-port0" for number in (1, 2, 3, 4))
@@ -78,7 +78,7 @@ def tell(observer: Observer, events: Iterable[Event]) -> None:
     observer.close()
 
 
-def captured() -> tuple[io.StringIO, Outlet]:
-    """A stream without a descriptor, and an outlet that writes straight into it."""
+def captured() -> tuple[io.StringIO, NonblockingWriter]:
+    """A stream without a descriptor, and a writer that writes straight into it."""
     stream = io.StringIO()
-    return stream, Outlet(stream)
+    return stream, NonblockingWriter(stream)

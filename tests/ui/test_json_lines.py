@@ -10,8 +10,8 @@ from tests.ui.story import FINISHED, PORTS, REPORTS, captured, story, tell
 
 
 def objects(**options: bool) -> list[dict[str, Any]]:
-    stream, outlet = captured()
-    tell(JsonLines(outlet, **options), story())
+    stream, writer = captured()
+    tell(JsonLines(writer, **options), story())
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
@@ -69,15 +69,15 @@ def test_quiet_leaves_warnings_results_and_the_summary() -> None:
 
 
 def test_an_error_of_the_whole_run_is_an_object() -> None:
-    stream, outlet = captured()
-    JsonLines(outlet).error("there is no port", "look")
+    stream, writer = captured()
+    JsonLines(writer).error("there is no port", "look")
     assert json.loads(stream.getvalue()) == {
         "event": "error", "port": "", "error": "there is no port", "hint": "look", "schema": SCHEMA,
     }  # fmt: skip
 
 
 def test_lines_are_ascii_so_that_no_control_character_reaches_a_terminal() -> None:
-    stream, outlet = captured()
-    tell(JsonLines(outlet, show_output=True), story())
+    stream, writer = captured()
+    tell(JsonLines(writer, show_output=True), story())
     assert stream.getvalue().isascii()
     assert "\x1b" not in stream.getvalue()

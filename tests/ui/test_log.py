@@ -8,8 +8,8 @@ from tests.ui.story import MACS, PORTS, captured, started, story, tell
 
 
 def lines(**options: bool) -> list[str]:
-    stream, outlet = captured()
-    tell(PlainLog(outlet, **options), story())
+    stream, writer = captured()
+    tell(PlainLog(writer, **options), story())
     return stream.getvalue().splitlines()
 
 

@@ -23,10 +23,10 @@ from parburn.events import (
     Step,
     StepChanged,
 )
-from parburn.ui.boards import Boards
+from parburn.ui.board_rows import BoardRows
 from parburn.ui.frame import Frame
-from parburn.ui.looks import LOOKS
-from parburn.ui.outlet import Outlet
+from parburn.ui.nonblocking_writer import NonblockingWriter
+from parburn.ui.state_marks import STATE_MARKS
 from parburn.ui.table import LiveTable
 from tests.ui.story import MACS, PORTS, REPORTS, SLOTS, captured, started, story, tell
 
@@ -44,14 +44,14 @@ def lines_of(frame: Frame, width: int, height: int) -> list[str]:
 
 
 def framed(*, width: int = 160, height: int = 30, events: int | None = None) -> list[str]:
-    boards = Boards()
+    boards = BoardRows()
     for event in story()[:events]:
         boards.apply(event)
     return lines_of(Frame(boards), width, height)
 
 
-def many(count: int) -> Boards:
-    boards = Boards()
+def many(count: int) -> BoardRows:
+    boards = BoardRows()
     ports = tuple(f"/dev/ttyUSB{number}" for number in range(count))
     boards.apply(RunStarted("", ports, ports))
     for number, port in enumerate(ports):
@@ -97,7 +97,7 @@ def test_no_line_is_wider_than_the_terminal_and_the_index_and_result_stay(width:
 
 
 def test_a_slot_that_only_repeats_the_port_is_no_column() -> None:
-    boards = Boards()
+    boards = BoardRows()
     boards.apply(RunStarted("", PORTS, tuple(port.removeprefix("/dev/") for port in PORTS)))
     assert "slot" not in lines_of(Frame(boards), 200, 30)[0]
     assert "slot" in framed(width=200)[0]
@@ -124,10 +124,10 @@ def test_the_grid_names_the_boards_where_there_is_room() -> None:
 
 
 def test_simulated_boards_and_dry_runs_say_so() -> None:
-    boards = Boards()
+    boards = BoardRows()
     boards.apply(started(simulated=True))
     assert lines_of(Frame(boards), 100, 30)[0].startswith("SIMULATED")
-    boards = Boards()
+    boards = BoardRows()
     boards.apply(started(dry_run=True))
     assert lines_of(Frame(boards), 100, 30)[0].startswith("DRY RUN")
 
@@ -145,7 +145,7 @@ def test_only_rows_that_changed_are_built_again() -> None:
 
 def test_a_frame_is_stale_when_something_changed_or_a_second_has_passed() -> None:
     clock = Clock()
-    boards = Boards(clock=clock)
+    boards = BoardRows(clock=clock)
     boards.apply(started())
     boards.apply(StepChanged(PORTS[0], "connecting"))
     frame = Frame(boards)
@@ -162,8 +162,8 @@ def test_a_frame_is_stale_when_something_changed_or_a_second_has_passed() -> Non
 
 
 def test_text_from_outside_cannot_steer_the_terminal() -> None:
-    stream, outlet = captured()
-    table = LiveTable(outlet, show_output=True, width=160, height=30)
+    stream, writer = captured()
+    table = LiveTable(writer, show_output=True, width=160, height=30)
     tell(table, [*story(), Note("", "[bold]not markup[/bold] \x1b]0;title\x07")])
     text = stream.getvalue()
     assert "\x1b[2J" not in text
@@ -173,14 +173,14 @@ def test_text_from_outside_cannot_steer_the_terminal() -> None:
 
 
 def test_output_of_scripts_stays_away_without_show_output() -> None:
-    stream, outlet = captured()
-    tell(LiveTable(outlet, width=160, height=30), story())
+    stream, writer = captured()
+    tell(LiveTable(writer, width=160, height=30), story())
     assert "by the script" not in stream.getvalue()
 
 
 def test_a_pause_takes_the_table_off_the_screen_and_it_comes_back() -> None:
-    stream, outlet = captured()
-    table = LiveTable(outlet, width=160, height=30)
+    stream, writer = captured()
+    table = LiveTable(writer, width=160, height=30)
     table.emit(started())
     table.draw()
     with table.paused():
@@ -198,8 +198,8 @@ def test_a_pause_takes_the_table_off_the_screen_and_it_comes_back() -> None:
 
 def test_nothing_is_drawn_when_nothing_changed_and_many_changes_are_one_frame() -> None:
     clock = Clock()
-    stream, outlet = captured()
-    table = LiveTable(outlet, width=160, height=30, clock=clock)
+    stream, writer = captured()
+    table = LiveTable(writer, width=160, height=30, clock=clock)
     table.emit(started())
     assert table.draw()
     assert not table.draw()
@@ -215,13 +215,13 @@ def test_nothing_is_drawn_when_nothing_changed_and_many_changes_are_one_frame() 
 def test_no_frame_is_made_while_the_terminal_has_not_taken_the_last() -> None:
     read, write = os.pipe()
     with os.fdopen(write, "w") as stream:
-        outlet = Outlet(stream, close_deadline_s=0.2)
-        table = LiveTable(outlet, width=160, height=30)
+        writer = NonblockingWriter(stream, close_deadline_s=0.2)
+        table = LiveTable(writer, width=160, height=30)
         table.emit(started())
-        outlet.write("x" * 200_000)  # more than the pipe holds: the writer stands still
+        writer.write("x" * 200_000)  # more than the pipe holds: the writer stands still
         assert not table.draw()
         os.close(read)
-        outlet.close()
+        writer.close()
 
 
 @pytest.mark.parametrize("count", [64, 128])
@@ -229,14 +229,14 @@ def test_a_frame_costs_little(count: int, tmp_path: Path) -> None:
     """A rich Table costs 23 ms at 64 rows and 47 ms at 128; the bound is wide, for a busy machine."""
     boards = many(count)
     with (tmp_path / "screen").open("w") as stream:
-        outlet = Outlet(stream)
-        table = LiveTable(outlet, width=160, height=count + 10)
+        writer = NonblockingWriter(stream)
+        table = LiveTable(writer, width=160, height=count + 10)
         table.emit(RunStarted("", tuple(boards.all), tuple(boards.all)))
         table.draw(force=True)
         frames = 50
         best = min(_cpu_of(table, frames) for _ in range(3))
         table.close()
-        outlet.close()
+        writer.close()
     assert best / frames < 0.004 * count / 64
 
 
@@ -250,7 +250,7 @@ def _cpu_of(table: LiveTable, frames: int) -> float:
 
 
 def test_a_cell_that_is_too_long_is_cut_and_not_wrapped() -> None:
-    boards = Boards()
+    boards = BoardRows()
     boards.apply(started())
     boards.apply(Finished(PORTS[0], REPORTS[1]._replace(port=PORTS[0], error="x" * 500)))
     lines = lines_of(Frame(boards), 120, 30)
@@ -267,13 +267,13 @@ def test_marks_are_plain_without_utf8() -> None:
 
 
 def test_a_board_without_any_event_is_there_all_the_same() -> None:
-    boards = Boards()
+    boards = BoardRows()
     boards.apply(RunStarted("", PORTS, SLOTS))
     boards.apply(Finished("/dev/late", DeviceReport("/dev/late", "", Result.NO_ANSWER)))
     assert len(lines_of(Frame(boards), 120, 30)) == 1 + 5 + 1
 
 
 def test_every_state_has_a_look_of_its_own_mark() -> None:
-    assert LOOKS.keys() == {None, *get_args(Step), *Result}
-    ends = [LOOKS[result] for result in Result]
+    assert STATE_MARKS.keys() == {None, *get_args(Step), *Result}
+    ends = [STATE_MARKS[result] for result in Result]
     assert len({look.plain for look in ends}) == len(ends)

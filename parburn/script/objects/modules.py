@@ -16,6 +16,15 @@ from types import ModuleType
 from typing import Any
 
 from parburn.errors import BadValue
+from parburn.script.board_modules import (
+    OwnModule,
+    OwnModules,
+    OwnOs,
+    OwnRandom,
+    own_builtins,
+    own_importlib,
+    refused,
+)
 from parburn.script.commands.methods import Commands
 from parburn.script.commands.text import VERBS, run_command
 from parburn.script.config import ScriptJson
@@ -29,15 +38,6 @@ from parburn.script.fatal_error import (
 from parburn.script.inputs import INPUT_WHY
 from parburn.script.objects.efuses import Efuses
 from parburn.script.objects.esp import Esp
-from parburn.script.own_modules import (
-    OwnModule,
-    OwnModules,
-    OwnOs,
-    OwnRandom,
-    own_builtins,
-    own_importlib,
-    refused,
-)
 from parburn.script.session import Session
 
 SUPPORTED = [name.replace("_", "-") for name in VERBS]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from parburn.errors import LedgerUnusable
-from parburn.ledger import place, schema
-from parburn.ledger.place import check_place, default_path, file_system_type, witness_path
+from parburn.ledger import file_location, schema
+from parburn.ledger.file_location import check_place, default_path, file_system_type, witness_path
 from parburn.ledger.witness import Witness, read_witness, write_witness
 
 from .ledgers import batch, burn_on, chip, opened, run
@@ -97,7 +97,7 @@ def test_rights_of_others_are_taken_away_and_said(path: Path) -> None:
 
 
 def test_no_room_is_said_before_anything(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place, "LEAST_ROOM", 1 << 62)
+    monkeypatch.setattr(file_location, "LEAST_ROOM", 1 << 62)
     with pytest.raises(LedgerUnusable, match="is full"):
         run(notes_of(path))
     assert list(path.parent.iterdir()) == []

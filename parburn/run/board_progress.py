@@ -46,7 +46,7 @@ _RESULTS: tuple[tuple[type[ParburnError] | tuple[type[ParburnError], ...], Resul
 )
 
 
-class Board:
+class BoardProgress:
     """What has become known of this board so far; the report is made of it."""
 
     def __init__(self, port: str, slot: str) -> None:

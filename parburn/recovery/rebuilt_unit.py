@@ -12,20 +12,20 @@ from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
 from parburn.efuse.user_values import values_found, values_of
 from parburn.hardware.identify import Device
-from parburn.ledger.base import Attempt, Identity, State
+from parburn.ledger.base import Attempt, State, UnitIdentity
 from parburn.ledger.rebuilding import FoundUnit
 from parburn.run.burns import named_values
 from parburn.run.resume import image_record, user_record
 from parburn.run.shared import SharedRun
-from parburn.script.reckoning import Reckoned
+from parburn.script.computed_burns import Computed
 
 FACTORY = ("MAC", "identity", "calibration")  # categories of BLOCK0's fields that no script writes
 TRUST = "parburn ledger release --trust-hidden-keys"
 
 
-def identity_of(device: Device) -> Identity:
+def identity_of(device: Device) -> UnitIdentity:
     """Who the ledger takes this chip for."""
-    return Identity(device.chip.name, device.identity.mac_text, device.identity.unique_id.hex())
+    return UnitIdentity(device.chip.name, device.identity.mac_text, device.identity.unique_id.hex())
 
 
 def blank_of(image: EfuseImage) -> EfuseImage:
@@ -55,7 +55,7 @@ def _is_data(chip: Chip, index: int) -> bool:
 
 
 def found_unit(
-    run: SharedRun, device: Device, now: EfuseImage, index: int, own: Reckoned, key: bytes
+    run: SharedRun, device: Device, now: EfuseImage, index: int, own: Computed, key: bytes
 ) -> FoundUnit:
     """The chip's state, by what of its record's plan stands in it."""
     rules = run.value_rules(now.chip)
@@ -93,21 +93,21 @@ def found_unit(
     )
 
 
-def _hidden(now: EfuseImage, own: Reckoned) -> frozenset[int]:
+def _hidden(now: EfuseImage, own: Computed) -> frozenset[int]:
     """Blocks that hide bits which the record asks for."""
     layout = layout_of(now.chip)
     rd_dis = now.field_bits(layout.rd_dis)
     return frozenset(n for n, bits in own.want.items() if bits & layout.hidden(n, rd_dis))
 
 
-def _lacking(now: EfuseImage, own: Reckoned) -> frozenset[int]:
+def _lacking(now: EfuseImage, own: Computed) -> frozenset[int]:
     """Blocks that show less than the record asks for."""
     layout = layout_of(now.chip)
     rd_dis = now.field_bits(layout.rd_dis)
     return frozenset(n for n, bits in own.want.items() if bits & ~now.block(n) & ~layout.hidden(n, rd_dis))
 
 
-def _attempts(own: Reckoned, key: bytes, hidden: frozenset[int]) -> tuple[Attempt, ...]:
+def _attempts(own: Computed, key: bytes, hidden: frozenset[int]) -> tuple[Attempt, ...]:
     """The burns of the scripts, to go on with; `done` are the steps that somebody must vouch for."""
     attempts = []
     for plan, before in own.burns:

@@ -19,12 +19,12 @@ from parburn.events import (
     Step,
     StepChanged,
 )
-from parburn.ui.looks import State
+from parburn.ui.state_marks import State
 from parburn.ui.words import one_line
 
 
 @dataclass(slots=True)
-class Board:
+class BoardRow:
     """One board as its row shows it."""
 
     port: str
@@ -68,18 +68,18 @@ class Board:
         return now - self.began
 
 
-class Boards:
+class BoardRows:
     """All boards of a run, in run order."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.began = clock()
-        self.all: dict[str, Board] = {}
+        self.all: dict[str, BoardRow] = {}
         self.dirty: set[str] = set()
         self.simulated = False
         self.dry_run = False
 
-    def apply(self, event: Event) -> Board | None:
+    def apply(self, event: Event) -> BoardRow | None:
         """Fold one event in; the board that it changed, if any."""
         if isinstance(event, RunStarted):
             self._start(event)
@@ -88,7 +88,7 @@ class Boards:
             return None
         board = self.all.get(event.port)
         if board is None:
-            board = self.all[event.port] = Board(event.port, "")
+            board = self.all[event.port] = BoardRow(event.port, "")
         if not _fold(board, event):
             return None
         if board.began is None:
@@ -110,11 +110,11 @@ class Boards:
         self.simulated, self.dry_run = event.simulated, event.dry_run
         slots = event.slots if len(event.slots) == len(event.ports) else ("",) * len(event.ports)
         for port, slot in zip(event.ports, slots, strict=True):
-            self.all[port] = Board(port, slot)
+            self.all[port] = BoardRow(port, slot)
         self.dirty.update(self.all)
 
 
-def _fold(board: Board, event: Event) -> bool:
+def _fold(board: BoardRow, event: Event) -> bool:
     match event:
         case StepChanged(step=step, detail=detail):
             board.step, board.detail = step, one_line(detail)
@@ -133,7 +133,7 @@ def _fold(board: Board, event: Event) -> bool:
     return True
 
 
-def _finish(board: Board, report: DeviceReport) -> None:
+def _finish(board: BoardRow, report: DeviceReport) -> None:
     board.slot = report.slot or board.slot
     board.chip = report.chip or board.chip
     board.mac = report.mac or board.mac

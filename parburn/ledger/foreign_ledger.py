@@ -21,7 +21,7 @@ from typing import Any
 
 from parburn.errors import LedgerUnusable, UsageError
 from parburn.ledger import schema
-from parburn.ledger.base import UNDER_WAY, Identity, State
+from parburn.ledger.base import UNDER_WAY, State, UnitIdentity
 from parburn.ledger.batches import WITHOUT_CONFIG
 from parburn.ledger.declarations import Declarations, exported_declarations, read_declarations
 
@@ -41,7 +41,7 @@ class OtherUnit:
 
     batch: str
     index: int
-    identity: Identity
+    identity: UnitIdentity
     state: State
     reason: str
     image: str = ""
@@ -111,7 +111,7 @@ def _from_file(connection: sqlite3.Connection) -> OtherLedger:
         "SELECT units.id, name, idx, chip, mac, unique_id, state, reason, image_passed, scrapped FROM units"
         " JOIN batches ON batches.id = batch WHERE spent = 1 AND idx IS NOT NULL ORDER BY name, idx"
     ):
-        identity = Identity(chip, mac, unique_id)
+        identity = UnitIdentity(chip, mac, unique_id)
         units[unit] = OtherUnit(
             batch, index, identity, _at_rest(State(state)), reason, _in_clear(image), scrapped
         )
@@ -170,7 +170,7 @@ def _exported(one: Mapping[str, Any]) -> OtherUnit:
     return OtherUnit(
         one["batch"],
         one["index"],
-        Identity(one["chip"], one["mac"], one["unique_id"]),
+        UnitIdentity(one["chip"], one["mac"], one["unique_id"]),
         _at_rest(State(one["state"])),
         one["reason"],
         scrapped=one["scrapped"],

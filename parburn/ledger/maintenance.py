@@ -18,9 +18,9 @@ from parburn.ledger import history, schema
 from parburn.ledger.allocate import end_dead_runs
 from parburn.ledger.base import State, check_transition
 from parburn.ledger.batches import USED_BEFORE, WITHOUT_CONFIG
+from parburn.ledger.file_location import check_place, default_path, leftovers
+from parburn.ledger.foreign_ledger import read_other
 from parburn.ledger.liveness import Process, RunLocks
-from parburn.ledger.other import read_other
-from parburn.ledger.place import check_place, default_path, leftovers
 from parburn.ledger.rebuilding import refuse_to_trust, trust_hidden
 from parburn.ledger.replay import find_differences
 from parburn.ledger.takeover import take_over

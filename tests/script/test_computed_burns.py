@@ -13,7 +13,7 @@ import pytest
 from parburn.chips.registry import chip_named
 from parburn.efuse.image import EfuseImage
 from parburn.errors import UsageError
-from parburn.script.reckoning import Order, Reckoned, reckon_all
+from parburn.script.computed_burns import Computed, Order, compute_all
 from parburn.script.runner import compile_scripts
 from parburn.script.session import DeviceFacts, ScriptOptions
 from parburn.script.side_effects import SideEffectRefused, no_side_effects
@@ -26,13 +26,13 @@ def order(index: int) -> Order:
     return Order(facts, EfuseImage(CHIP, {block.index: 0 for block in CHIP.blocks}))
 
 
-def reckoned(text: str, tmp_path: Path, *, count: int = 1, timeout_s: float = 20.0) -> list[Reckoned]:
+def computed(text: str, tmp_path: Path, *, count: int = 1, timeout_s: float = 20.0) -> list[Computed]:
     path = tmp_path / "script.py"
     path.write_text(text)
-    found: list[Reckoned] = []
+    found: list[Computed] = []
     orders = (order(n) for n in range(1, count + 1))
     scripts, options = compile_scripts([path]), ScriptOptions(timeout_s=timeout_s)
-    asyncio.run(reckon_all(scripts, orders, options, take=lambda _, one: found.append(one)))
+    asyncio.run(compute_all(scripts, orders, options, take=lambda _, one: found.append(one)))
     return found
 
 
@@ -43,7 +43,7 @@ def test_all_that_is_asked_for_is_kept_also_what_the_chip_hides(tmp_path: Path) 
         "efuses.burn_all()\n"
         "burn_bit(esp, efuses, args.__class__(block='BLOCK_USR_DATA', bit_number=[args.index]))\n"
     )
-    one, two = reckoned(text, tmp_path, count=2)
+    one, two = computed(text, tmp_path, count=2)
     assert one.error is None, one.error
     assert (one.want[3], two.want[3]) == (1 << 1, 1 << 2)
     assert one.held.block(4) == int.from_bytes(bytes(reversed(range(32))), "little")
@@ -54,7 +54,7 @@ def test_all_that_is_asked_for_is_kept_also_what_the_chip_hides(tmp_path: Path) 
 
 def test_a_script_that_raises_is_told_and_the_next_record_goes_on(tmp_path: Path) -> None:
     text = "if args.index == 1: raise ValueError('bad record')\nefuses['DIS_PAD_JTAG'].save(1)\n"
-    one, two = reckoned(text, tmp_path, count=2)
+    one, two = computed(text, tmp_path, count=2)
     assert "bad record" in str(one.error)
     assert two.error is None
     assert two.want[0]
@@ -62,7 +62,7 @@ def test_a_script_that_raises_is_told_and_the_next_record_goes_on(tmp_path: Path
 
 def test_a_script_without_end_is_stopped(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"did not end within 0\.2 s for index 1"):
-        reckoned("while True: pass", tmp_path, timeout_s=0.2)
+        computed("while True: pass", tmp_path, timeout_s=0.2)
 
 
 def test_a_thread_of_the_script_changes_nothing_either(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_thread_of_the_script_changes_nothing_either(tmp_path: Path) -> None:
     )
     hook = threading.excepthook
     try:
-        (one,) = reckoned(text, tmp_path)
+        (one,) = computed(text, tmp_path)
     finally:
         threading.excepthook = hook
     assert one.error is None, one.error

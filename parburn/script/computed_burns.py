@@ -1,4 +1,4 @@
-"""What the scripts would burn for a record, reckoned on a chip that is none. Reads no board, burns nothing.
+"""What the scripts would burn for a record, computed on a chip that is none. Reads no board, burns nothing.
 
 The virtual chip holds an image; a burn applies its plan to it, and all that was asked for is kept, also what
 the chip would hide. Everything runs in one thread, without a loop: nothing is waited for.
@@ -32,26 +32,26 @@ GRACE_S = 2.0  # for a script to end after its deadline's exception
 Answer = TypeVar("Answer")
 
 
-class ReckonedBurn(NamedTuple):
+class ComputedBurn(NamedTuple):
     """One burn of the scripts: its plan, and what they saw before it."""
 
     plan: BurnPlan
     before: EfuseImage
 
 
-class Reckoned(NamedTuple):
+class Computed(NamedTuple):
     """What scripts ask for on one chip. `held` is what it holds then, also in blocks that it hides; `want`
     are the bits asked for by block. `error`: the scripts did not end well, and nothing else counts."""
 
     held: EfuseImage
     want: Mapping[int, int]
     written: tuple[Written, ...]
-    burns: tuple[ReckonedBurn, ...]
+    burns: tuple[ComputedBurn, ...]
     error: ParburnError | None = None
 
 
 class Order(NamedTuple):
-    """What is to be reckoned: the chip as the scripts are to know it, and what it shows."""
+    """What is to be computed: the chip as the scripts are to know it, and what it shows."""
 
     facts: DeviceFacts
     image: EfuseImage
@@ -63,12 +63,12 @@ class _VirtualChip:
 
     image: EfuseImage
     want: dict[int, int] = field(default_factory=dict)
-    burns: list[ReckonedBurn] = field(default_factory=list)
+    burns: list[ComputedBurn] = field(default_factory=list)
 
     def burned(self, staged: StagedBurns, image: EfuseImage) -> EfuseImage:
         plan = plan_burns(image, staged)
         if plan:
-            self.burns.append(ReckonedBurn(plan, image))
+            self.burns.append(ComputedBurn(plan, image))
         for index, bits in staged.blocks().items():
             self.want[index] = self.want.get(index, 0) | bits
         self.image = plan.apply(image)
@@ -109,7 +109,7 @@ class _BridgeToNone(Bridge):
         """Nobody listens."""
 
 
-def reckon(scripts: CompiledScripts, order: Order, options: ScriptOptions) -> Reckoned:
+def compute(scripts: CompiledScripts, order: Order, options: ScriptOptions) -> Computed:
     """Run the scripts on a virtual chip, in this thread."""
     chip = _VirtualChip(order.image)
     outcome = run_scripts_here(scripts, order.facts, order.image, chip, options, _BridgeToNone())
@@ -121,23 +121,23 @@ def reckon(scripts: CompiledScripts, order: Order, options: ScriptOptions) -> Re
             error = refused
     blocks = {index: order.image.blocks.get(index, 0) | bits for index, bits in chip.want.items()}
     held = order.image.with_blocks(blocks)
-    return Reckoned(held, chip.want, outcome.written, tuple(chip.burns), error)
+    return Computed(held, chip.want, outcome.written, tuple(chip.burns), error)
 
 
-async def reckon_all(
+async def compute_all(
     scripts: CompiledScripts,
     orders: Iterable[Order],
     options: ScriptOptions,
     *,
-    take: Callable[[Order, Reckoned], object],
+    take: Callable[[Order, Computed], object],
     allow_side_effects: bool = False,
 ) -> None:
-    """Reckon all orders in a daemon thread; `take` gets each answer there, in order.
+    """Compute all orders in a daemon thread; `take` gets each answer there, in order.
 
     Raises UsageError when a script does not end within the time that it has.
     """
     work = _Work(scripts, orders, options, take, allow_side_effects)
-    thread = threading.Thread(target=work.in_thread, name="reckoning", daemon=True)
+    thread = threading.Thread(target=work.in_thread, name="computing", daemon=True)
     thread.start()
     while thread.is_alive():
         await sleep(LOOK_AGAIN_S)
@@ -158,12 +158,12 @@ async def reckon_all(
 
 @dataclass(slots=True)
 class _Work:
-    """The thread that reckons."""
+    """The thread that computes."""
 
     scripts: CompiledScripts
     orders: Iterable[Order]
     options: ScriptOptions
-    take: Callable[[Order, Reckoned], object]
+    take: Callable[[Order, Computed], object]
     allow_side_effects: bool
     now: tuple[Order, ScriptClock] | None = None
     late: Order | None = None
@@ -185,6 +185,6 @@ class _Work:
             if self.late is not None:
                 return
             self.now = order, ScriptClock(self.options.timeout_s)
-            reckoned = reckon(self.scripts, order, self.options)
+            computed = compute(self.scripts, order, self.options)
             self.now = None
-            self.take(order, reckoned)
+            self.take(order, computed)

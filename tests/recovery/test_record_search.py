@@ -7,7 +7,7 @@ import pytest
 from parburn.chips.registry import chip_named
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.user_values import Place, Take, UserValue
-from parburn.recovery.carried import Fit, RecordValues
+from parburn.recovery.record_search import Fit, RecordValues
 
 CHIP = chip_named("esp32c3")
 LOW, HIGH, KEY = Place(3, 0, 32), Place(3, 64, 32), Place(4, 0, 256)

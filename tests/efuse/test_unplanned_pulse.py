@@ -16,7 +16,7 @@ from parburn.chips.registry import chip_named, chip_names
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import BurnPlan, BurnStep, plan_burns
 from parburn.efuse.staged import StagedBurns
-from parburn.efuse.stray import Findings, look_for_stray
+from parburn.efuse.unplanned_pulse import Findings, look_for_stray
 from parburn.sim.efuse_memory import EfuseMemory
 from parburn.sim.factory import make_product
 from tests.efuse.images import staged_bits

@@ -17,7 +17,7 @@ GATHER_S = 0.010  # how long the first of several lines waits for the others; no
 CLOSE_DEADLINE_S = 60.0  # how long close() waits for a reader that takes nothing
 
 
-class Outlet:
+class NonblockingWriter:
     """A text stream's writing end."""
 
     def __init__(self, stream: IO[str], *, close_deadline_s: float = CLOSE_DEADLINE_S) -> None:

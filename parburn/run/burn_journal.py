@@ -7,17 +7,23 @@ import asyncio
 from parburn.efuse.plan import BurnPlan, BurnStep
 from parburn.events import BlockBurned
 from parburn.hardware.hooks import CommitHooks
-from parburn.hardware.identify import Identity
+from parburn.hardware.identify import ChipIdentity
 from parburn.ledger.base import Attempt, Claim, State
-from parburn.run.board import Board
+from parburn.run.board_progress import BoardProgress
 from parburn.run.shared import SharedRun
 
 
-class BurnRecords:
+class BurnJournal:
     """The records of one burn: `plan` is the whole of it, `pending` what the chip lacks."""
 
     def __init__(
-        self, run: SharedRun, board: Board, claim: Claim, plan: BurnPlan, pending: BurnPlan, attempt: Attempt
+        self,
+        run: SharedRun,
+        board: BoardProgress,
+        claim: Claim,
+        plan: BurnPlan,
+        pending: BurnPlan,
+        attempt: Attempt,
     ) -> None:
         self._run, self._board, self._claim = run, board, claim
         self._plan, self._attempt = plan, attempt
@@ -27,7 +33,7 @@ class BurnRecords:
         if pending:
             board.total = self._first + len(pending.steps)
 
-    def hooks(self, identity: Identity) -> CommitHooks:
+    def hooks(self, identity: ChipIdentity) -> CommitHooks:
         """What the commit calls at the points where the ledger must be right."""
         return CommitHooks(
             identity=identity.registers,

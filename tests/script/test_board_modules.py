@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from parburn.script.own_modules import OwnModule
+from parburn.script.board_modules import OwnModule
 from tests.script.board import make_board, run
 
 # What sets something on one board, and what asks for it on another: False when it is not to be seen.
