@@ -130,7 +130,7 @@ class Feature(RowPart):
 
 
 class Crystal(RowPart):
-    """See `chips.model.Crystal`."""
+    """The crystal of a chip; `chips.model.Crystal` says what the keys mean."""
 
     fixed_mhz: Megahertz = 1
     clkdiv_address: Word = 0
@@ -151,7 +151,7 @@ class Crystal(RowPart):
 
 
 class UsbJtag(RowPart):
-    """See `chips.model.UsbJtag`."""
+    """The USB-Serial-JTAG of a chip; `chips.model.UsbJtag` says what the keys mean."""
 
     quiet: Writes
     buf_no: Word = 0
@@ -215,7 +215,11 @@ class Overlay(Struct):
 
 
 def check_row(row: Mapping[str, Any]) -> None:
-    """Raise ValueError, which names the key, for the first value of a wrong type or size."""
+    """Check each value of a row, and of what its overlays make of it, for type and size.
+
+    Raises:
+        ValueError: a value has a wrong type or size, or a key is unknown; the sentence names the first one.
+    """
     plain = {key: value for key, value in row.items() if key != "overlay"}
     _check(plain, Row, "")
     overlays = row.get("overlay", [])
@@ -234,7 +238,7 @@ def _check(value: Any, shape: Any, at: str) -> None:
 
 
 def _sentence(text: str, at: str) -> str:
-    """msgspec's sentence with the key in front: `blocks[0][3]: Expected ...`."""
+    """Return what msgspec said, with the key in front: `blocks[0][3]: Expected ...`."""
     found = _WHERE.search(text)
     what = text if found is None else text[: found.start()]
     for pattern, meant in _MEANT.items():
