@@ -28,7 +28,7 @@ USB_VENDORS: Final = {
 
 
 class PortInfo(NamedTuple):
-    """A port behind which a chip may be."""
+    """A USB serial port behind which a chip may be. `slot` is the socket that it is plugged into."""
 
     port: str
     slot: str
@@ -39,7 +39,7 @@ class PortInfo(NamedTuple):
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that puts ttyUSB2 before ttyUSB10."""
+    """Return the sort key that puts ttyUSB2 before ttyUSB10."""
     return tuple(
         (1, int(part), part) if "0" <= part[0] <= "9" else (0, 0, part)
         for part in _DIGITS.split(text)
@@ -50,8 +50,10 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
 def expand_ports(patterns: Iterable[str]) -> tuple[str, ...]:
     """Return the ports that names and patterns mean: naturally sorted, one name for each real device.
 
-    A plain name is kept even if nothing is there now: opening it tells what is wrong with it. Raises
-    UsageError for a pattern without a match.
+    A plain name is kept even if nothing is there now: opening it tells what is wrong with it.
+
+    Raises:
+        UsageError: a pattern matches nothing.
     """
     chosen: dict[object, str] = {}
     for pattern in patterns:
@@ -127,7 +129,7 @@ def list_candidates() -> tuple[PortInfo, ...]:
 
 
 def holder_of(port: str) -> str:
-    """Return name and process id of a program that holds a port open; empty when we may not see it."""
+    """Return name and process id of a program that holds a port open; empty when none can be seen."""
     real = os.path.realpath(port)
     for process in _processes():
         if process.name == str(os.getpid()):

@@ -21,7 +21,7 @@ _LONG: Final = 0.55  # for boards whose capacitor holds the chip in reset for lo
 
 
 def _tight(boot_pin_s: float) -> Sequence:
-    """Lines change together: no state in between reaches the circuit."""
+    """Return steps in which the lines change together: no state in between reaches the circuit."""
     return (
         (False, False, 0),
         (True, True, 0),
@@ -32,7 +32,7 @@ def _tight(boot_pin_s: float) -> Sequence:
 
 
 def _classic(boot_pin_s: float) -> Sequence:
-    """One line after the other, for circuits that do not follow the usual one."""
+    """Return steps that move one line after the other, for circuits that differ from the usual one."""
     return (
         (False, False, 0),
         (False, True, 0.1),
@@ -62,7 +62,14 @@ MODES: Final[tuple[str, ...]] = get_args(ResetMode)
 
 
 def sequence_for(stream: ByteStream, mode: ResetMode, attempt: int = 0) -> Sequence:
-    """Return the steps for a mode; attempts 0, 1, 2 .. go round the variants. Raises UsageError."""
+    """Return the steps for a mode; empty for a port without lines, and for the modes without a reset.
+
+    Args:
+        attempt: 0, 1, 2 ...; each takes the next variant of the sequence, and after the last the first again.
+
+    Raises:
+        UsageError: there is no such mode.
+    """
     if mode not in MODES:
         raise UsageError(f"{mode} is no reset mode", hint="one of " + ", ".join(MODES))
     if not stream.has_lines or mode.startswith("no-reset"):
@@ -78,7 +85,12 @@ def sequence_for(stream: ByteStream, mode: ResetMode, attempt: int = 0) -> Seque
 
 
 async def apply_reset(stream: ByteStream, mode: ResetMode, *, attempt: int = 0) -> None:
-    """Move the lines; a port without lines (pty, socket) is left alone. Raises PortGone, UsageError."""
+    """Move the lines as the mode says; a port without lines (pty, socket) is left alone.
+
+    Raises:
+        PortGone: the port vanished.
+        UsageError: there is no such mode.
+    """
     for dtr, rts, seconds in sequence_for(stream, mode, attempt):
         stream.set_lines(dtr, rts)
         if seconds:

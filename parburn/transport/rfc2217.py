@@ -27,7 +27,7 @@ _Work = tuple[Callable[[], object], "asyncio.Future[None] | None"]
 
 
 class Rfc2217Stream(CallbackStream):
-    """One remote port."""
+    """One remote port (RFC 2217). Its two threads are daemons: a server that hangs keeps no process alive."""
 
     over_network = True
 
@@ -43,7 +43,7 @@ class Rfc2217Stream(CallbackStream):
         self._worker.start()
 
     def write(self, data: bytes) -> None:
-        """Queue bytes for the remote port."""
+        """Queue bytes for the remote port. Never blocks; a failure is reported as a loss."""
         self._work.put((lambda: self._device.write(data), None))
         self._note_written(len(data), self._loop.time())
 
@@ -57,7 +57,11 @@ class Rfc2217Stream(CallbackStream):
         self._work.put((both, None))
 
     async def set_baud(self, baud: int) -> None:
-        """Change the remote rate. Raises PortGone."""
+        """Change the remote rate, once what was written has left the line.
+
+        Raises:
+            PortGone: the connection is lost, or the server has not answered in time.
+        """
         await self._line_idle()
         done = self._loop.create_future()
         self._work.put((lambda: setattr(self._device, "baudrate", baud), done))
@@ -70,7 +74,7 @@ class Rfc2217Stream(CallbackStream):
         self.baud = baud
 
     async def aclose(self) -> None:
-        """Send what is queued, then close."""
+        """Send what is queued, then close. Does not wait long for a server that does not answer."""
         if not self._closing:
             await self._line_idle()
             self._closing = True
@@ -114,7 +118,12 @@ def _resolve(done: asyncio.Future[None]) -> None:
 
 
 async def open_rfc2217(url: str, *, baud: int) -> Rfc2217Stream:
-    """Connect to `rfc2217://host:port`. Raises PortGone, UsageError."""
+    """Connect to `rfc2217://host:port`.
+
+    Raises:
+        PortGone: the server cannot be reached, or does not answer.
+        UsageError: the address is no host and port.
+    """
     host_and_port(url)
     loop = asyncio.get_running_loop()
     opening = loop.run_in_executor(None, _open_device, url, baud)

@@ -41,8 +41,11 @@ class _Port(serial.Serial):
     on_write_error: Callable[[OSError], object]
 
     def read(self, size: int | None = 1) -> bytes:
-        """Return what is there, at most 4096 bytes, b"" when nothing is. Raises SerialException when the
-        port is gone: EIO, or an empty read although the port is readable."""
+        """Return what is there, at most 4096 bytes; b"" when nothing is.
+
+        Raises:
+            SerialException: the port is gone: EIO, or an empty read although the port is readable.
+        """
         try:
             data = os.read(self.number, _READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -54,9 +57,12 @@ class _Port(serial.Serial):
         return data
 
     def write(self, b: ReadableBuffer, /) -> int | None:
-        """Write what the driver takes now. Raises BlockingIOError when that is nothing.
+        """Write what the driver takes now, and return how many bytes that were.
 
-        A port that is gone swallows everything and calls `on_write_error`: the transport would log it.
+        A port that is gone takes everything and calls `on_write_error`: the transport would log it.
+
+        Raises:
+            BlockingIOError: the driver takes nothing now.
         """
         try:
             return os.write(self.number, b)
@@ -67,7 +73,7 @@ class _Port(serial.Serial):
             return len(memoryview(b))
 
     def _reconfigure_port(self, force_update: bool = False) -> None:
-        """Set up the driver. Not for a new timeout, which is none of its business: the transport sets two."""
+        """Set up the driver for a new rate; not for a new timeout, of which the transport sets two."""
         if force_update or self.baudrate != self._set_up_for:
             super()._reconfigure_port(force_update)  # type: ignore[misc]  # the stubs leave it out
             self._set_up_for = self.baudrate
@@ -104,7 +110,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
     # --- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Nothing to do: the transport is known since it was made."""
+        """Do nothing: the transport is known since it was made."""
 
     def data_received(self, data: bytes) -> None:
         """Hand on what the transport read."""
@@ -132,7 +138,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
             self._note_written(len(data), self._loop.time())
 
     def rest(self, seconds: float) -> None:
-        """Take the port out of the loop's sight for so long."""
+        """Pause reads for so many seconds: the loop is not woken, and the driver collects what comes."""
         if not (self._resting or self._closing or self._transport.is_closing()):
             self._resting = True
             self._transport.pause_reading()
@@ -143,7 +149,11 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         self._transport.resume_reading()  # does nothing for a transport that closes
 
     def set_lines(self, dtr: bool, rts: bool) -> None:
-        """Set both lines in one step. Raises PortGone."""
+        """Set both lines in one step.
+
+        Raises:
+            PortGone: the port vanished.
+        """
         if not self.has_lines:
             return
         try:
@@ -152,7 +162,12 @@ class SerialStream(CallbackStream, asyncio.Protocol):
             raise self.gone(error) from error
 
     async def set_baud(self, baud: int) -> None:
-        """Change the rate; nothing that waits in the queues is lost. Raises PortGone."""
+        """Change the rate, once what was written has left the line; received bytes stay in the queue.
+
+        Raises:
+            LinkError: the driver cannot set this rate.
+            PortGone: the port vanished.
+        """
         await self._line_idle()
         try:
             self._device.baudrate = baud
@@ -218,7 +233,10 @@ def _resolve(done: asyncio.Future[None]) -> None:
 async def open_tty(port: str, *, baud: int) -> SerialStream:
     """Open a serial port or pty: raw mode, locked, low latency where the OS allows.
 
-    Raises PortBusy, PortDenied, PortGone.
+    Raises:
+        PortBusy: another program holds the port.
+        PortDenied: we have no rights to open it.
+        PortGone: it is not there, or is no serial port.
     """
     loop = asyncio.get_running_loop()
     if tty.is_pty(port):

@@ -34,7 +34,7 @@ class TcpStream(CallbackStream, asyncio.Protocol):
         self._deliver(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The other end closed, or we did."""
+        """Note that the connection has ended, and report a loss unless we closed it."""
         if not self._ended.done():
             self._ended.set_result(None)
         self._lose(exc)
@@ -45,16 +45,20 @@ class TcpStream(CallbackStream, asyncio.Protocol):
             self._transport.write(data)
 
     def set_lines(self, dtr: bool, rts: bool) -> None:
-        """A plain socket carries no control lines."""
+        """Do nothing: a plain socket carries no control lines."""
 
     async def set_baud(self, baud: int) -> None:
-        """Raise LinkError: only the bridge's other side knows the rate."""
+        """Refuse: only the bridge's other side knows the rate.
+
+        Raises:
+            LinkError: always.
+        """
         raise LinkError(
             f"{self.port}: the rate of a plain socket cannot be set from here", hint="leave out --baud"
         )
 
     async def aclose(self) -> None:
-        """Send what is queued, then close."""
+        """Send what is queued, then close. Does not wait long for a bridge that takes nothing."""
         if self._transport is None or self._ended.done():
             return
         self._closing = True
@@ -66,7 +70,11 @@ class TcpStream(CallbackStream, asyncio.Protocol):
 
 
 def host_and_port(url: str) -> tuple[str, int]:
-    """Return host and port of `scheme://host:port`. Raises UsageError."""
+    """Return host and port of `scheme://host:port`.
+
+    Raises:
+        UsageError: the address has another form.
+    """
     try:
         parts = urlsplit(url)
         host, number = parts.hostname, parts.port
@@ -78,7 +86,13 @@ def host_and_port(url: str) -> tuple[str, int]:
 
 
 async def open_tcp(url: str, *, baud: int) -> TcpStream:
-    """Connect to `socket://host:port`. Raises PortGone, PortDenied, UsageError."""
+    """Connect to `socket://host:port`.
+
+    Raises:
+        PortDenied: the system does not permit to connect.
+        PortGone: the bridge cannot be reached.
+        UsageError: the address is no host and port.
+    """
     host, number = host_and_port(url)
     loop = asyncio.get_running_loop()
     try:

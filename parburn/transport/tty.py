@@ -36,7 +36,10 @@ def is_pty(tty: int | str) -> bool:
 def set_lines(fd: int, dtr: bool, rts: bool) -> None:
     """Set DTR and RTS with one TIOCMSET, so that no state in between reaches a reset circuit.
 
-    A port without such lines (a pty) is left as it is. Raises OSError when the port is gone.
+    A port without such lines (a pty) is left as it is.
+
+    Raises:
+        OSError: the port is gone.
     """
     try:
         lines = struct.unpack("I", fcntl.ioctl(fd, termios.TIOCMGET, b"\0\0\0\0"))[0]
@@ -89,7 +92,8 @@ def unsent_bytes(fd: int) -> int:
 def ask_low_latency(fd: int, port: str) -> int | None:
     """Ask the driver to hand received bytes on at once instead of after its 16 ms timer (FTDI and others).
 
-    Returns the timer that is in force after it, in ms; None where the driver has none.
+    Returns:
+        The timer that is in force after it, in ms; None where the driver has none, or does not tell.
     """
     if is_pty(fd):
         return None
@@ -108,7 +112,7 @@ def ask_low_latency(fd: int, port: str) -> int | None:
 
 
 def latency_timer(port: str) -> Path:
-    """Return where the driver of a USB adapter keeps its latency timer in ms, if it has one."""
+    """Return the file in which the driver of a USB adapter has its latency timer in ms; it may not exist."""
     return _sysfs_device(port) / "latency_timer"
 
 
