@@ -19,7 +19,11 @@ NO_CANDIDATES = "no USB serial port was found; is a board plugged in?"
 
 
 def ports(options: argparse.Namespace) -> int:
-    """List candidate ports, and with --probe the chips behind them. Exit 0, or 1 when a probe failed."""
+    """List candidate ports, and with --probe the chips behind them; return 0, or 1 when a probe failed.
+
+    Raises:
+        UsageError: a pattern matches no port.
+    """
     rows = _candidates(options.port_names)
     failed = False
     if options.probe:
@@ -65,7 +69,7 @@ async def _probe_all(names: Sequence[str], before: Before) -> list[tuple[dict[st
 
 
 async def _probe(port: str, before: Before) -> tuple[dict[str, Any], str]:
-    """What the chip says of itself, or why it does not."""
+    """Return what the chip says of itself, or why it does not."""
     from parburn.hardware.identify import identify
     from parburn.hardware.rom_loader import RomLoader
     from parburn.transport.open import open_stream
@@ -93,7 +97,11 @@ async def _probe(port: str, before: Before) -> tuple[dict[str, Any], str]:
 
 
 def ledger(options: argparse.Namespace) -> int:
-    """One action on the ledger; its text goes to stdout."""
+    """Do one action on the ledger and return 0; its text goes to stdout, or to the file of --output.
+
+    Raises:
+        ParburnError: the action was refused, or the ledger cannot be used.
+    """
     from parburn.ledger import export, maintenance
 
     if options.ledger_command == "rebuild":
@@ -140,7 +148,7 @@ def ledger(options: argparse.Namespace) -> int:
 
 
 def completion(options: argparse.Namespace) -> int:
-    """Print the script that teaches a shell to complete parburn's words."""
+    """Print the script that lets a shell complete parburn's words, and return 0."""
     from argcomplete.shell_integration import shellcode
 
     _say(shellcode(["parburn"], shell=options.shell) + "\n")

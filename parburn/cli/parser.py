@@ -53,7 +53,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser(words: Collection[str] | None = None) -> Parser:
-    """The whole tree of parsers; with the words of a command line, only what these can reach is filled in."""
+    """Return the whole tree of parsers.
+
+    Args:
+        words: those of the command line: only what they can reach is filled in, to start faster. None: all.
+    """
 
     def is_reached(command: str) -> bool:
         return words is None or command in words
@@ -337,7 +341,7 @@ def _allow_side_effects(sub: argparse.ArgumentParser) -> None:
 
 
 def _add_what_was_burned(sub: argparse.ArgumentParser) -> None:
-    """The options of a run that say what its boards were burned with."""
+    """Add the options of a run that say what its boards were burned with."""
 
     def add(*names: str, **options: Any) -> None:
         sub.add_argument(*names, default=argparse.SUPPRESS, **options)
@@ -355,7 +359,11 @@ def _add_what_was_burned(sub: argparse.ArgumentParser) -> None:
 
 
 def index_range(text: str) -> tuple[int, int | None]:
-    """`A` or `A-B` as (first, last). Raises argparse.ArgumentTypeError."""
+    """Return `A` or `A-B` as (first, last); last is None for `A`.
+
+    Raises:
+        ArgumentTypeError: the text has another form, or the range is empty or begins below 1.
+    """
     first, dash, last = text.partition("-")
     if not _digits(first) or (dash and not _digits(last)):
         raise argparse.ArgumentTypeError(f"{text!r} is no index range; write 5 or 5-20")
@@ -404,9 +412,10 @@ def _complete_chips(**_: object) -> list[str]:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line as a namespace; lists before and after the word `run` add up.
+    """Return the command line as a namespace; lists before and behind the word `run` add up.
 
-    Exits by SystemExit for --help, --version (0) and mistakes (2).
+    Raises:
+        SystemExit: for --help and --version (0), and for mistakes (2).
     """
     options = build_parser(argv).parse_args(list(argv))
     for name in [name for name in vars(options) if name.endswith(AFTER_RUN)]:

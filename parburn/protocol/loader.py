@@ -128,7 +128,7 @@ class LoaderProtocol:
     def data_to_send(self) -> bytes:
         """Return the next whole frames that fit into the ring, joined; empty when none may go now.
 
-        More frames go out only when half of the ring is free: that takes fewer system calls than frame by frame,
+        More frames go out only when half of the ring is free: that takes fewer system calls than one by one,
         and the other half keeps the line busy meanwhile.
         """
         frames, first = self._frames, self._sent
