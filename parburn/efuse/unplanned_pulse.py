@@ -53,8 +53,10 @@ def look_for_stray(
 ) -> Findings:
     """Judge every block of `now` as the module says.
 
-    `staged` is all whose data may have stood in the programming registers, `burned` what the pulses since
-    `before` were to burn. `sure` names the blocks of `before` that are surely known.
+    Args:
+        staged: all whose data may have stood in the programming registers.
+        burned: what the pulses since `before` were to burn.
+        sure: the blocks of `before` that are surely known.
     """
     expected = burned.apply(before)  # what the last step hides may show yet
     written = {write.block.index for step in burned.steps for write in step.writes}
@@ -95,7 +97,7 @@ def _gain(block: Block, gained: int, errors: int) -> str:
 
 
 def _errors(image: EfuseImage, index: int) -> int:
-    """Coding errors of one block; the classic controller has one report for all, which tells nothing here."""
+    """Return one block's coding errors; 0 on the classic controller, whose one report is for all blocks."""
     if not image.chip.controller.reports_each_block:
         return 0
     status = image.status.get(index, GOOD)
@@ -107,8 +109,10 @@ def _new_errors(before: EfuseImage, now: EfuseImage, index: int) -> int:
 
 
 def _one_damaged_byte(held: int, gained: int) -> bool:
-    """Whether one wrong byte of the earlier reading explains what a block has gained. Of a block that showed
-    nothing at all a damaged byte would have had to hide everything."""
+    """Tell whether one wrong byte of the earlier reading explains what a block has gained.
+
+    Of a block that showed nothing at all a damaged byte would have had to hide everything.
+    """
     low = (gained & -gained).bit_length() - 1
     return held != 0 and gained.bit_length() - 1 <= low | 7
 
@@ -123,7 +127,7 @@ def _source_of(block: Block, staged: BurnPlan, now: EfuseImage) -> str:
 
 
 def _holds(block: Block, write: BlockWrite, now: EfuseImage) -> bool:
-    """Whether a block shows all bits that a pulse with another block's words sets in it, by no accident."""
+    """Tell whether a block shows all bits that a pulse with another block's words sets, by no accident."""
     words = write.words[: block.words]
     data = int.from_bytes(struct.pack(f"<{len(words)}I", *words), "little")
     if now.scheme(block.index) is CodingScheme.THREE_QUARTERS:
@@ -138,7 +142,7 @@ def _holds(block: Block, write: BlockWrite, now: EfuseImage) -> bool:
 
 
 def _mended(block: Block, write: BlockWrite, now: EfuseImage) -> bool:
-    """Whether the decoder took a pulse with another block's words for damage, and mended it."""
+    """Tell whether the decoder took a pulse with another block's words for damage, and mended it."""
     status = now.status.get(block.index, GOOD)
     if now.scheme(block.index) is not CodingScheme.RS or status.fail or status.errors < TELLING_ERRORS:
         return False
