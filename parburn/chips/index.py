@@ -66,7 +66,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str, Entry]]:
             except ValueError as error:
                 raise ChipDataError(f"cannot read this line: {error}", where=f"{path}:{number}:1") from error
             if not _NAME.fullmatch(name):
-                what = "is no name of a chip: small letters and digits, at most 32"
+                what = "cannot be the name of a chip: small letters and digits, at most 32"
                 raise ChipDataError(f"{name[:40]!r} {what}", where=f"{path}:{number}:1")
             read += 1
             if read > MOST_CHIPS:
@@ -91,7 +91,7 @@ def text_of(path: Path) -> str:
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
-            raise OSError("it is no file")
+            raise OSError("it is not a regular file")
         if about.st_size > MOST_BYTES:
             raise OSError(f"it has {about.st_size} bytes, and chip data have at most {MOST_BYTES}")
         return path.read_text(encoding="utf-8")

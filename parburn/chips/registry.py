@@ -113,7 +113,7 @@ def _read_row(name: str) -> Row:
     try:
         row = tomllib.loads(text_of(path))
     except (ValueError, RecursionError) as error:  # also numbers too long, tables too deep in each other
-        raise ChipDataError(f"this is no TOML: {error}", where=str(path)) from error
+        raise ChipDataError(f"this is not TOML: {error}", where=str(path)) from error
     if path.parent != DATA:  # our own are checked by the tests
         from parburn.chips.shape import check_row  # here: a start with our own chips does without msgspec
 

@@ -5,7 +5,7 @@ is refused with its key (`blocks[3][2]`) and never reaches arithmetic or an allo
 to each other is the subject of `chips.validate`.
 
 Our own rows are checked by the tests: a run that needs no others does not import this module, since msgspec
-would make its start 6 % dearer.
+would make its start 6 % slower.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def _field(cells: list[str], lengths: Mapping[str, str]) -> Field:
     alt_names, description = split_comment(comment)
     for one in (name, *alt_names):
         if not _PLAIN_NAME.match(one):
-            raise ValueError(f"{_shown(one)} is no name")
+            raise ValueError(f"{_shown(one)} cannot be a name")
     length = _number("bit_count", bits, 1, MOST_BITS)
     return Field(
         name=name,
@@ -201,7 +201,7 @@ def _source(text: str, lengths: Mapping[str, str]) -> Source:
 
 def _address(text: str) -> int:
     if not _ADDRESS.match(text):
-        raise ValueError(f"sources: {_shown(text)} is no address")
+        raise ValueError(f"sources: {_shown(text)} is not an address")
     return int(text, 16)
 
 
@@ -315,7 +315,7 @@ class _CustomLine:
     def block(self) -> int:
         found = _BLOCK.match(self.cells[1])
         if not found:
-            self.refuse(1, f"{_shown(self.cells[1])} is no block; write EFUSE_BLK3 or 3")
+            self.refuse(1, f"{_shown(self.cells[1])} is not a block; write EFUSE_BLK3 or 3")
         return int(found[1], 16 if found[1][:2] in ("0x", "0X") else 10)
 
     def number(self, cell: int, what: str) -> int:

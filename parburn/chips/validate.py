@@ -122,7 +122,7 @@ def registers_are_addresses(chip: Chip) -> Breaches:
     errors = [one.errors.address for one in chip.blocks if one.errors]
     for address in (*used, *chip.error_registers, *chip.extra_registers, *errors):
         if not 0 < address <= 0xFFFFFFFF or address % 4:
-            yield f"{address:#x} is no address of a register"
+            yield f"{address:#x} is not the address of a register"
 
 
 def protection_bits_exist(chip: Chip) -> Breaches:
@@ -221,9 +221,9 @@ def codecs_fit_their_fields(chip: Chip) -> Breaches:
         if one.kind is FieldKind.BYTES and (one.bits % 8 or one.width > one.bits):
             yield f"{one.name} is not a number of whole bytes"
         if macs and (one.kind is not FieldKind.BYTES or one.bits > 64):
-            yield f"{one.name}: {one.bits} bits are no address"
+            yield f"{one.name}: {one.bits} bits cannot be an address"
         if one.codec is Codec.ADC_TP and one.name not in ADC_POINTS:
-            yield f"{one.name} is no point of the ADC"
+            yield f"{one.name} is not a calibration point of the ADC"
     for name, bits in ((chip.mac_field, 48), (chip.unique_id_field or "", 128)):
         for one in chip.field_by_name.get(name, ()):
             if one.start is None or one.bits != bits or one.sources:
@@ -269,7 +269,7 @@ def key_purposes_name_fields(chip: Chip) -> Breaches:
         yield from _exists(chip, purpose.target or None, *purpose.sets, *purpose.without)
         for one in chip.field_by_name.get(purpose.target, ()):
             if one.block not in key_blocks:
-                yield f"{purpose.name}: {one.name} is no part of a key block"
+                yield f"{purpose.name}: {one.name} is not a part of a key block"
         for name in (*purpose.sets, *purpose.without):
             if any(one.bits != 1 for one in chip.field_by_name.get(name, ())):
                 yield f"{purpose.name}: {name} is more than one bit"

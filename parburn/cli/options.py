@@ -243,7 +243,7 @@ def _baud(text: str) -> int | None:
     baud = int(text) if text.isdecimal() and len(text) < 10 else 0
     if not 9600 <= baud <= 5_000_000:
         raise UsageError(
-            f"--baud {text} is no rate that a chip can do",
+            f"--baud {text} is not a rate that a chip can do",
             hint="Usual are 115200, 460800 and 921600; `auto` raises the rate where that pays.",
         )
     return baud

@@ -83,7 +83,7 @@ def build_parser(words: Collection[str] | None = None) -> Parser:
     ports = commands.add_parser("ports", help="list the ports that may hold a chip")
     if is_reached("ports"):
         _add_ports(ports)
-    ledger = commands.add_parser("ledger", help="show, export and mend the record of what was burned")
+    ledger = commands.add_parser("ledger", help="show, export and correct the record of what was burned")
     if is_reached("ledger"):
         _add_ledger(ledger)
     completion = commands.add_parser("completion", help="print the completion script of a shell")
@@ -261,7 +261,7 @@ def _add_ports(parser: Parser) -> None:
 
 def _add_ledger(parser: Parser) -> None:
     parser.description = (
-        "Look at the record of what was burned, and mend it when the world around it changed."
+        "Look at the record of what was burned, and correct it when the world around it changed."
     )
     parser.add_argument(
         "--ledger", type=Path, default=argparse.SUPPRESS, metavar="PATH", help="the ledger's file"
@@ -366,7 +366,7 @@ def index_range(text: str) -> tuple[int, int | None]:
     """
     first, dash, last = text.partition("-")
     if not _digits(first) or (dash and not _digits(last)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no index range; write 5 or 5-20")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an index range; write 5 or 5-20")
     a, b = int(first), int(last) if dash else None
     if a < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: indexes begin at 1")
@@ -381,7 +381,7 @@ def _digits(text: str) -> bool:
 
 def _count(text: str) -> int:
     if not _digits(text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
     return int(text)
 
 
@@ -391,7 +391,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value <= 86400 * 7:  # also refuses nan
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
 
 

@@ -70,7 +70,7 @@ def read_file(path: Path) -> ConfigFile:
             return ConfigFile(path, content, False, None, digest, whole)
         raise UsageError(
             f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}",
-            hint="Mend the file; nothing was burned.",
+            hint="Correct the file; nothing was burned.",
         ) from error
     except RecursionError as error:
         raise UsageError(f"{path}:1:1: nested too deeply for JSON") from error

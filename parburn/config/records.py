@@ -269,7 +269,7 @@ def load_config_files(paths: Iterable[Path], declared: Iterable[str] = ()) -> Co
 def _declaration(files: ConfigFiles, text: str) -> tuple[str, str]:
     wanted, _, form = text.rpartition("=")
     if form not in FORMS and not (form.startswith(COLUMN) and form != COLUMN):
-        raise UsageError(f"--records {text}: {form!r} is no form", hint=f"Forms are {', '.join(FORMS)}.")
+        raise UsageError(f"--records {text}: {form!r} is not a form", hint=f"Forms are {', '.join(FORMS)}.")
     found = [
         name
         for name, file in zip(files.names, files.files, strict=True)

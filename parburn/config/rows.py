@@ -171,7 +171,7 @@ def numbered_rows(name: str, lines: Lines, column: int, delimiter: str, *, heade
         elif cell or row.strip(b' \t\r\n,;"'):
             text = cell if isinstance(cell, str) else cell.decode()
             raise UsageError(
-                f"{name}:{lines.line(place)}: {text[:20]!r} is no index",
+                f"{name}:{lines.line(place)}: {text[:20]!r} is not an index",
                 hint="The column of the index holds whole numbers only. Nothing was opened.",
             )
     return _checked(name, lines, Numbered(numbers, places))

@@ -43,7 +43,7 @@ class BlockWrite(NamedTuple):
     `want` is the bits to burn as they will be read. `words` is what the programming registers hold: 8 data
     and 3 check words for the PGM controllers, the block's WDATA words for the classic one. A BLOCK0 of more
     than 8 words, which has no check words, runs on into their registers. `again` marks bits that are there
-    and are burned once more, to mend a coding error.
+    and are burned once more, to repair a coding error.
     """
 
     block: Block

@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
 class StagedBurns:
     """Bits asked for, by block.
 
-    `recovering` holds blocks whose bits are burned again to mend errors; `ignored_rules` says that
+    `recovering` holds blocks whose bits are burned again to repair errors; `ignored_rules` says that
     `burn_efuse --force` was given.
     """
 

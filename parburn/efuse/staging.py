@@ -30,7 +30,7 @@ BURNED_HINT = (
     "nothing of this command is staged; compare `summary` with what this unit is to hold: it may be another "
     "unit's board. Go on with another board, and set this one aside"
 )
-STAGED_HINT = "two commands of the script contradict each other: mend the script"
+STAGED_HINT = "two commands of the script contradict each other: correct the script"
 _SHOWN_BITS = 64  # a longer value is not repeated in a sentence
 
 
@@ -443,10 +443,10 @@ def _protect(
 
 
 def stage_recovery(image: EfuseImage, staged: StagedBurns) -> bool:
-    """Ask to burn again what blocks with coding errors show, which mends bits that burned badly.
+    """Ask to burn again what blocks with coding errors show, which repairs bits that burned badly.
 
     Returns:
-        False when no block with errors can be mended: none has any, or those show nothing or are
+        False when no block with errors can be repaired: none has any, or those show nothing or are
         write-protected.
     """
     bad = {index for index, status in image.status.items() if status.errors or status.fail}

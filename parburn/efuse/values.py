@@ -82,7 +82,7 @@ def get_raw(image: EfuseImage, f: Field, bits: int | None = None) -> int | bool 
     if f.kind is FieldKind.BOOL:
         return bool(bits)
     if f.kind is FieldKind.BYTES:
-        # A composed EUI-64 reads back turned round; scripts compare that, so it stays.
+        # A composed EUI-64 reads back with its bytes reversed; scripts compare that, so it stays.
         return bits.to_bytes(f.bits // 8, "little" if f.codec is Codec.MAC_EUI64 else "big")
     return bits & ((1 << f.bits) - 1)
 

@@ -219,7 +219,7 @@ async def _burn_step(
 ) -> tuple[EfuseImage, bool]:
     """Burn step `number` until it reads back whole. Returns the image, and whether the next one is staged.
 
-    Raises VerifyFailed; link errors that a new SYNC did not mend.
+    Raises VerifyFailed; link errors that a new SYNC did not repair.
     """
     step = plan.steps[number]
     following = plan.steps[number + 1] if number + 1 < len(plan.steps) else None

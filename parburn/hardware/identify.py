@@ -1,7 +1,7 @@
 """Finds out which chip answers, who it is, and what it holds. Reads only; burns and writes nothing.
 
 Answers carry no checksum, so all that identity, timing and the choice of the chip's tables (by its revision,
-where it has several) rest on is read twice in one burst and must agree.
+where it has several) depend on is read twice in one burst and must agree.
 What goes wrong here may be one damaged byte: `first_contact` calls it again before it is believed.
 """
 

@@ -1,6 +1,6 @@
 """Which silicon it is: revision and package, from the few words of the chip that tell. Pure functions.
 
-The block that they stand in is long, and hardly a job needs more of it than these words.
+The block that they stand in is long, and few jobs need more of it than these words.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def verify(
     words: list[str] = []
     for index in blocks:
         want, got = expected.block(index), now.block(index)
-        # What was there before is no news.
+        # What was there before does not count.
         lacks, adds = want & ~got, got & ~(want | before.block(index))
         if adds and now.is_torn(index):  # the decoder guesses; another pulse of the same word shows the truth
             lacks, adds = lacks | adds, 0

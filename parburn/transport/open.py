@@ -14,7 +14,7 @@ async def open_stream(port: str, *, baud: int = 115200) -> ByteStream:
     Raises:
         PortBusy: another program holds the port.
         PortDenied: we have no rights to open it.
-        PortGone: it is not there, does not answer, or is no serial port.
+        PortGone: it is not there, does not answer, or is not a serial port.
         UsageError: the address is no host and port.
     """
     if port.startswith("socket://"):

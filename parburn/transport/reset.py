@@ -71,7 +71,7 @@ def sequence_for(stream: ByteStream, mode: ResetMode, attempt: int = 0) -> Seque
         UsageError: there is no such mode.
     """
     if mode not in MODES:
-        raise UsageError(f"{mode} is no reset mode", hint="one of " + ", ".join(MODES))
+        raise UsageError(f"{mode} is not a reset mode", hint="one of " + ", ".join(MODES))
     if not stream.has_lines or mode.startswith("no-reset"):
         return ()
     over_usb_jtag = stream.usb_vid_pid == USB_SERIAL_JTAG

@@ -236,7 +236,7 @@ async def open_tty(port: str, *, baud: int) -> SerialStream:
     Raises:
         PortBusy: another program holds the port.
         PortDenied: we have no rights to open it.
-        PortGone: it is not there, or is no serial port.
+        PortGone: it is not there, or is not a serial port.
     """
     loop = asyncio.get_running_loop()
     if tty.is_pty(port):

@@ -81,7 +81,7 @@ def host_and_port(url: str) -> tuple[str, int]:
     except ValueError:
         host = number = None
     if not host or number is None:
-        raise UsageError(f"{url} is no host and port", hint=f"write {url.partition(':')[0]}://host:port")
+        raise UsageError(f"{url} is not a host and port", hint=f"write {url.partition(':')[0]}://host:port")
     return host, number
 
 

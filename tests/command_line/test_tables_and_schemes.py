@@ -82,7 +82,7 @@ def test_fields_of_a_table_are_burned_by_all_their_names(folder: Path) -> None:
         ("A, 3, 250, 8, x\n", "table.csv:1:7: bits 250 to 257 are outside of the block"),
         ("A, 3, 0, 0, x\n", "table.csv:1:10: bit_count is 0"),
         ("A, 3, zero, 8, x\n", "table.csv:1:7: bit_start 'zero' is not a number"),
-        ("A, KEY3, 0, 8, x\n", "table.csv:1:4: 'KEY3' is no block"),
+        ("A, KEY3, 0, 8, x\n", "table.csv:1:4: 'KEY3' is not a block"),
         ("A, 33, 0, 8, x\n", "table.csv:1:1: ESP32-C3 has no block 33"),
         ("A-1, 3, 0, 8, x\n", "table.csv:1:1: 'A-1' cannot be a field name"),
         ("# head\n\nMAC, 3, 0, 8, x\n", "table.csv:3:1: ESP32-C3 already has a field or block MAC"),
