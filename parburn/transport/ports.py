@@ -73,7 +73,7 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _identity(port: str) -> object:
-    """What makes two names one port: the device number, else the real path, else the address."""
+    """Return what makes two names one port: the device number, else the real path, else the address."""
     if port.startswith(_SCHEMES):
         return port.lower().rstrip("/")
     with contextlib.suppress(OSError):
