@@ -1,7 +1,7 @@
 """THE STORY: one chip's whole life in one task, from the opened port to the written record.
 
 Read `_live` first, then `run.burns.BoardCalls.burn`: what must happen in a certain order is ordered in these
-two; how each thing is done stands in the module that the line names. No error escapes `burn_device`: whatever
+two; how each thing is done is in the module that the line names. No error escapes `burn_device`: whatever
 happens, one DeviceReport comes out of it, and it says whether anything was burned.
 """
 

@@ -135,7 +135,7 @@ class IdentityUnclear(ChipError):
 
 
 class BoardSwapped(ChipError):
-    """Another chip sits where this one was, or its eFuses changed behind our back."""
+    """Another chip sits where this one was, or its eFuses have changed since they were read."""
 
 
 class ReadOtherwise(BoardSwapped):

@@ -12,7 +12,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
-# What a board is doing, in the order of a run; waiting stands between any two. Words of `--json`.
+# What a board is doing, in the order of a run; waiting comes between any two. Words of `--json`.
 Step = Literal["connecting", "identifying", "waiting", "scripting", "confirming", "burning"]
 NoteLevel = Literal["info", "hint", "warning"]  # words of `--json`
 

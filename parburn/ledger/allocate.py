@@ -153,7 +153,7 @@ def _units_of(connection: sqlite3.Connection, identity: UnitIdentity) -> list[_U
 
 def _doubled(identity: UnitIdentity) -> LedgerError:
     return UnitRefused(
-        f"{identity} stands at two ports of this run.",
+        f"{identity} is at two ports of this run.",
         hint="One board behind two ports, or two chips with one identity: sort it out, then run again.",
     )
 

@@ -361,7 +361,7 @@ def _changed(connection: sqlite3.Connection, view: ConfigView, number: int, name
             hint=f"Leave --records away: the batch remembers how its files lie; {meant}",
         )
     moved = _moved(connection, view, number, index)
-    where = f" What index {moved[0]} had stands under index {moved[1]} now." if moved else ""
+    where = f" What index {moved[0]} had is under index {moved[1]} now." if moved else ""
     return BatchRefused(
         f"The config files say something else for index {index} than what a chip of the batch "
         f"{name} carries.{where}",

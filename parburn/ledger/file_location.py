@@ -110,13 +110,14 @@ def check_place(path: Path, *, mounts: str | None = None) -> None:
     if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise LedgerUnusable(
             f"The ledger {path} cannot be written: no rights, or a read-only disk.",
-            hint="Nothing is burned without a record. Mend the rights, or choose another --ledger.",
+            hint="Nothing is burned without an entry in the ledger. "
+            "Mend the rights, or choose another --ledger.",
         )
     room = os.statvfs(folder)
     if room.f_bavail * room.f_frsize < LEAST_ROOM:
         raise LedgerUnusable(
             f"The disk of the ledger {path} is full: less than {LEAST_ROOM >> 20} MiB are free.",
-            hint="Nothing is burned without a record. Make room, then start again.",
+            hint="Nothing is burned without an entry in the ledger. Make room, then start again.",
         )
 
 

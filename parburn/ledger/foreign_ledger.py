@@ -32,7 +32,7 @@ HANGS_ON_A_UNIT: Mapping[str, tuple[tuple[str, ...], str]] = {
     "passes": (("job",), "1"),
     "user_bits": (("block", "bound", "layout", "bits"), "bound = 1"),
 }
-KEYED = "hmac:"  # begins what records keep of key blocks
+KEYED = "hmac:"  # begins what images keep of key blocks
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """What `parburn ledger init`, `adopt`, `release`, `scrap` and `import-used` do, each with a reason.
 
-None of them frees an index, or takes anything from the record.
+None of them frees an index, or takes anything from the history.
 """
 
 from __future__ import annotations
@@ -314,7 +314,7 @@ def _mark_used(
     ).fetchone()
     if known is not None:
         raise UnitRefused(
-            f"{file}:{entry.line}: the chip {entry.mac} has a record already (index {known[0]})."
+            f"{file}:{entry.line}: the chip {entry.mac} is in the ledger already (index {known[0]})."
         )
     unit = connection.execute(
         "INSERT INTO units (batch, chip, mac, unique_id, idx, state, spent, reason, changed)"

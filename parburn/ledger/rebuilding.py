@@ -25,7 +25,7 @@ _GAP = "not-found-"  # begins the unique id of a unit that stands for an index a
 class FoundUnit(NamedTuple):
     """A chip and the record that it carries.
 
-    `state` is PASS where all of the record's plan stands in the chip, QUARANTINED where some of it cannot be
+    `state` is PASS where the chip holds all of the record's plan, QUARANTINED where some of it cannot be
     read, else INCOMPLETE. `attempts` are the burns that are to go on; their `done` names the steps that
     somebody must vouch for.
     """

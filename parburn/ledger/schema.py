@@ -174,7 +174,7 @@ def now() -> str:
 def translate(error: Exception, path: Path) -> LedgerUnusable:
     """Return what a failure of the database means to an operator."""
     text = str(error)
-    hint = "Nothing is burned without a record."
+    hint = "Nothing is burned without an entry in the ledger."
     if "full" in text or "No space" in text:
         return LedgerUnusable(
             f"The disk of the ledger {path} is full.", hint=f"{hint} Make room, start again."

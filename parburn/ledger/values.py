@@ -272,7 +272,7 @@ def write_planned(transaction: Transaction, unit: Holder, named: Mapping[str, st
         )
 
 
-# The name stands in the text: where a parameter decides whether the index of bound MACs fits, SQLite prepares
+# The name is in the text: where a parameter decides whether the index of bound MACs fits, SQLite prepares
 # the statement anew each time.
 _BOUND_MAC = (
     f"SELECT 1 FROM unique_values WHERE name = '{CUSTOM_MAC}' AND bound = 1 AND value = ? AND unit != ?"

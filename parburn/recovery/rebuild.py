@@ -140,7 +140,7 @@ async def rebuild(
     if not checked.uses_index:
         raise UsageError(
             "These scripts use no index, so no board carries a record: there is nothing to bind.",
-            hint="Run parburn itself: what stands in a board already is recorded as its own.",
+            hint="Run parburn itself: what a board holds already is bound to it in the ledger.",
         )
     ledger = await open_ledger(job.ledger, checked.batch, overrides=job.overrides)
     try:
@@ -380,6 +380,6 @@ async def _compute_boards(
         assert order.facts.index is not None
         board, device, image = chosen[order.facts.index]
         board.found = found_unit(work.run, device, image, order.facts.index, computed, key)
-        board.what = board.found.reason or "bound; all of its record stands in it"
+        board.what = board.found.reason or "bound; it holds all of its record"
 
     await _compute(work, orders(), take)

@@ -1,8 +1,8 @@
-"""What of a record stands in a chip: the unit as the ledger is to have it after it was lost. Pure.
+"""What a chip holds of a record: the unit as the ledger is to have it after it was lost. Pure.
 
 What the scripts ask for on the chip as it was before is compared with what it shows now. Where all of it
-stands the unit has passed; where bits are missing it can go on with the very same plan; where the chip hides
-bits somebody must vouch for them.
+is there the unit has passed; where bits are missing it can go on with the very same plan; where the chip
+hides bits somebody must vouch for them.
 """
 
 from __future__ import annotations

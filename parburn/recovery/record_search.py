@@ -1,7 +1,7 @@
 """Which record a chip carries, by its values' bits. Pure; knows no ledger and burns nothing.
 
 Values that may be equal on several chips (`same`) tell nothing. A record fits wholly where each of its other
-values stands in the chip, as far as its blocks can be read; it fits in part where at least one does and the
+values is in the chip, as far as its blocks can be read; it fits in part where at least one does and the
 rest is not burned, or not whole, yet.
 """
 

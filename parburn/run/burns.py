@@ -3,7 +3,7 @@
 Coroutines of the event loop, called through the script's bridge (`script.session.DeviceCalls`). Here stands
 the order of a burn: plan, meet the other boards and be confirmed, record, wait for a turn to burn, commit.
 
-**Taking up an attempt.** A burn that has bits to burn is an *attempt*: before its first pulse the ledger
+**Resuming an attempt.** A burn that has bits to burn is an *attempt*: before its first pulse the ledger
 keeps the digest of its plan and what the chip held then. A run that broke off leaves its attempts open, in
 their order, and the next run goes through the same script once more:
 
@@ -11,8 +11,8 @@ their order, and the next run goes through the same script once more:
   from 0 to 1 would else be burned on to 3;
 * its n-th burn must give the plan of the n-th attempt (`_resumed`), digest for digest; another plan is
   refused and changes nothing;
-* of that plan only what the chip lacks is burned. What a read protection hides counts as there only where a
-  record says that it was verified;
+* of that plan only what the chip lacks is burned. What a read protection hides counts as there only where the
+  ledger says that it was verified;
 * a chip that lacks what was verified, or holds what nobody planned, is another one or is damaged: quarantine;
 * attempts that the script does not come to again leave the unit incomplete.
 """
@@ -66,7 +66,7 @@ from parburn.run.resume import (
 from parburn.run.shared import PlanOfBoard, SharedRun
 from parburn.script.session import ScriptOutcome
 
-AGREEING_READS = 4  # readings of a chip that is taken up again, until two in a row agree
+AGREEING_READS = 4  # readings of a chip whose attempts are open, until two in a row agree
 
 
 class BoardCalls:
@@ -75,13 +75,13 @@ class BoardCalls:
     def __init__(self, run: SharedRun, board: BoardProgress, device: Device, claim: Claim) -> None:
         self._run, self._board, self._device, self._claim = run, board, device, claim
         self._now = device.image  # what the chip shows
-        self._seen = device.image  # what the script sees: the same but while an attempt is taken up again
+        self._seen = device.image  # what the script sees: the same but while an attempt is resumed
         self._burns = 0
         self._attempts = 0  # those of the burns that have bits to burn: the ledger keeps an attempt for each
         self._written: tuple[Written, ...] = ()  # what the plans so far know of
         self._touched: set[int] = set()  # blocks that were burned, or found burned, and verified
         self._left: dict[int, int] = {}  # what those blocks may show after the burns so far
-        self._resumed: Attempt | None = None  # what this burn takes up, set once a burn
+        self._resumed: Attempt | None = None  # the attempt that this burn resumes, set once a burn
         self._then_passed = ""  # digest of the job, once the last burn is asked for
         self._inputs: Inputs = ()  # what its scripts have read
 
@@ -351,7 +351,7 @@ class BoardCalls:
         if self._claim.state is State.IDENTIFIED:
             board.nothing_asked, board.index = True, None
             stands = ", ".join(f"{name} {value}" for name, value in named.items())
-            kept = f"; what stands in it is recorded as this chip's: {stands}" if stands else ""
+            kept = f"; what it holds is bound to it in the ledger: {stands}" if stands else ""
             self._run.note(board.port, f"nothing asked, no index{kept}")
 
     async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:

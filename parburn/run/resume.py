@@ -1,7 +1,7 @@
 """What the ledger keeps of a chip's bits: readable values in clear, key blocks as keyed digests only.
 
-A record lets a later run give the script the image that the first run's script saw, and tells whether a key
-block still holds what it held. Pure functions; no I/O.
+What is kept lets a later run give the script the image that the first run's script saw, and tells whether a
+key block still holds what it held. Pure functions; no I/O.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from parburn.ledger.base import RangeValue, UserBits
 
 DIGEST_MARK = "hmac:"
 EARLIER = "earlier"
-KNOWN_CONTENT = (Codec.CUSTOM_MAC, Codec.ADC_TP)  # codecs of what stands in blocks that take keys too
+KNOWN_CONTENT = (Codec.CUSTOM_MAC, Codec.ADC_TP)  # codecs of fields in blocks that take keys too
 
 
 def _digest(key: bytes, index: int, bits: int) -> str:

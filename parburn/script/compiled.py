@@ -71,14 +71,14 @@ class CompiledFunction(CompiledScript):
 
     @cached_property
     def lines(self) -> list[str]:
-        """Lines of the file that it stands in, as far as there is one."""
+        """Lines of the file that it was written in, as far as there is one."""
         import linecache  # here: only a function that failed needs it
 
         return linecache.getlines(self.filename)
 
     @property
     def filename(self) -> str:
-        """The file that it stands in."""
+        """The file that it was written in."""
         return self.code.co_filename
 
     @property

@@ -1,8 +1,8 @@
 """Whether scripts use `args.index`. Where that is not certain, they do: a function always. Runs nothing.
 
 A script that uses no index gets the same config files whatever its index is: what these hold is shared data.
-In doubt is whatever hands `args` on to code that is not seen here. A nested script has an index only where
-`--index` is given to it, in a text that holds this word.
+It is not certain where `args` is handed on to code that is not seen here. A nested script has an index only
+where `--index` is given to it, in a text that holds this word.
 """
 
 from __future__ import annotations

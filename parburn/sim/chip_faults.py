@@ -36,7 +36,7 @@ class RomReboot(Fault):
 
 
 class Watchdog(Fault):
-    """The watchdog bites once the n-th packet is executed: its answer may be out, the registers are gone."""
+    """The watchdog resets the chip after the n-th packet: its answer may be out, the registers are gone."""
 
     def __init__(self, sentence: str, rng: random.Random, packet: str) -> None:
         super().__init__(sentence, rng)

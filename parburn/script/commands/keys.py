@@ -1,6 +1,6 @@
 """burn_key and burn_key_digest: whole keys, their purposes and protections, in all forms of the originals.
 
-Key bytes are never printed unless the operator asked for it. What a key block accepts stands in
+Key bytes are never printed unless the operator asked for it. What a key block accepts is in
 `parburn.efuse`; here is how files become key bytes, and which blocks a key of two halves takes.
 """
 
