@@ -53,9 +53,9 @@ def burn(
         on_event: Gets each event, in the thread that called; it must not block. One that raises is logged and
             gets no more.
         confirm: Gets the plans of all boards that have something to burn, once; True burns them. A plain
-            function is called in a thread of its own and may ask a person; a coroutine is awaited.
-            What it raises comes out of here when all boards have ended; nothing is burned then. Without it,
-            and without `do_not_confirm` in the job, these boards are refused and burn nothing (NotConfirmed).
+            function is called in a thread of its own and may ask a person; a coroutine is awaited. What it
+            raises comes out of here when all boards have ended; nothing is burned then. Without it, and
+            without `do_not_confirm` in the job, these boards are refused and burn nothing (NotConfirmed).
 
     Returns:
         One report for each port, naturally sorted. What went wrong with a board is told there, not raised.

@@ -109,8 +109,7 @@ class SimulatedBoard:
             faults: The new ones.
             now: The time in seconds.
             stay_powered: The chip goes on with all that it holds, with the crystal that it has, and inside
-                the
-                frame whose end never came. Otherwise this is a power cycle.
+                the frame whose end never came. Otherwise this is a power cycle.
         """
         self.faults = self.controller.faults = faults
         self.unplugged = self.swapped = None

@@ -44,8 +44,7 @@ class Commands:
 
         Args:
             name_value_pairs: Values as text, number, bytes or bool, by field name. None burns a bool, or the
-                next
-                bit of a count.
+                next bit of a count.
             force: Burn what breaks a rule of the chip, such as two settings that contradict each other.
         """
         pairs = list(name_value_pairs.items() if isinstance(name_value_pairs, Mapping) else name_value_pairs)
@@ -128,8 +127,7 @@ class Commands:
             block: See blocks.
             keyfile: See keyfiles.
             force: Take a key whose bytes are all equal, fill up with zeros one that is shorter than its block
-                says,
-                and burn one that the chip will not use; all are refused without it.
+                says, and burn one that the chip will not use; all are refused without it.
             force_write_always: Skip the checks of what the block holds, which may spoil it.
         """
         if isinstance(keypurposes, bool):
@@ -286,8 +284,7 @@ class Commands:
         Args:
             scripts: Paths. They share this script's global names.
             index: Their `args.index`; refused unless it is this board's own, or `--allow-fixed-index` is
-                given.
-                None: they have none.
+                given. None: they have none.
             configfiles: Paths of their `args.configfiles`; None: they have none.
         """
         names = [getattr(one, "name", one) for one in _listed(scripts)]
