@@ -30,7 +30,11 @@ class Barrier(Generic[Brought, Taken]):
             self._complete.set()
 
     async def arrive(self, port: str, value: Brought) -> Taken:
-        """Bring a value and wait for the decision; raises the error that was decided for this board."""
+        """Bring a value, wait for the decision, and return what was decided for this board.
+
+        Raises:
+            ParburnError: the error that was decided for this board.
+        """
         if port in self._missing:
             self._brought[port] = value
             self._out(port)
@@ -41,11 +45,11 @@ class Barrier(Generic[Brought, Taken]):
         return taken
 
     def withdraw(self, port: str) -> None:
-        """This board will not come. Does nothing when it has arrived or withdrawn before."""
+        """Count this board as one that will not come; do nothing if it has arrived or withdrawn before."""
         self._out(port)
 
     async def complete(self) -> Mapping[str, Brought]:
-        """Wait for all boards; what those that came have brought, in the order they came."""
+        """Wait for all boards; return what those that came have brought, in the order they came."""
         await self._complete.wait()
         return self._brought
 
@@ -61,8 +65,10 @@ class Barrier(Generic[Brought, Taken]):
 
 
 class OneByOne(Barrier[Brought, Taken]):
-    """A barrier at which each board is decided for alone, in the order in which they come: nobody waits in it
-    for a board that has not begun."""
+    """A barrier at which each board is decided for alone, in the order in which they come.
+
+    Nobody waits in it for a board that has not begun.
+    """
 
     def __init__(self, ports: Iterable[str]) -> None:
         super().__init__(ports)
@@ -71,6 +77,7 @@ class OneByOne(Barrier[Brought, Taken]):
         self._waiting: list[str] = []
 
     async def arrive(self, port: str, value: Brought) -> Taken:
+        """Bring a value, wait for this board's decision alone, and return it; see `Barrier.arrive`."""
         if port in self._missing:
             self._brought[port] = value
             self._decided[port] = Event()
@@ -84,7 +91,10 @@ class OneByOne(Barrier[Brought, Taken]):
         return taken
 
     async def next(self) -> str | None:
-        """The next board that has come, None when no more will; what they all brought is in `brought`."""
+        """Return the port of the next board that has come, or None when no more will.
+
+        What they all brought is in `brought`.
+        """
         while not self._waiting:
             if not self._missing:
                 return None
@@ -129,5 +139,5 @@ class Turns:
                 await ended.wait()
 
     def ended(self, port: str) -> None:
-        """This board's script does nothing any more."""
+        """Let the next board begin: this board's script does nothing any more."""
         self._ended[port].set()

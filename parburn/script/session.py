@@ -1,5 +1,6 @@
-"""One device as its script knows it: the image, what is staged, and the way to the chip. Runs in the script's
-thread; only the bridge leaves it.
+"""One device as its script knows it: the image, what is staged, and the way to the chip.
+
+Runs in the script's thread; only the bridge leaves it.
 
 A command works on a `Draft`, a copy of what is staged, which replaces it when the command succeeds: a refused
 command stages nothing. The pure functions of `parburn.efuse` raise BlockNotRead for a block that was not read
@@ -35,7 +36,11 @@ T = TypeVar("T")
 
 
 class DeviceFacts(NamedTuple):
-    """What was learnt of the device before its script runs."""
+    """What is known of the device before its script runs.
+
+    `mac` is the factory MAC, first byte first; `package` is the package code where it is known;
+    `security_flags` are those of GET_SECURITY_INFO, None where the ROM has no such command.
+    """
 
     port: str
     chip: Chip
@@ -50,24 +55,30 @@ class DeviceFacts(NamedTuple):
 
     @property
     def revision(self) -> int:
-        """major * 100 + minor."""
+        """The silicon revision, major * 100 + minor."""
         return self.major * 100 + self.minor
 
 
 class DeviceCalls(Protocol):
-    """What a script may ask of its device. Coroutines of the event loop."""
+    """What a script may ask of its device. Coroutines of the event loop.
+
+    Each raises ParburnError; after any but an EfuseError the script goes no further.
+    """
 
     async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
-        """Plan, confirm, commit; returns what the chip shows then.
+        """Plan, confirm and commit; return what the chip shows then.
 
-        `written` are the places that the scripts have asked for so far, which may tell this chip from others.
+        Args:
+            staged: What the script asked for.
+            image: What the script saw.
+            written: Places that the scripts have asked for so far, which may tell this chip from others.
         """
 
     async def read_blocks(self, indexes: frozenset[int]) -> EfuseImage:
-        """Read blocks that are not known yet; returns an image that has them."""
+        """Read blocks that are not known yet; return an image that has them."""
 
     async def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
-        """Read any registers."""
+        """Read any registers; return their values in the order of the addresses."""
 
     async def write_registers(self, writes: tuple[RegisterWrite, ...]) -> None:
         """Write registers; those of the eFuse controller were refused before."""
@@ -105,7 +116,10 @@ class ScriptOutcome(NamedTuple):
 
 
 class Draft:
-    """A command at work: reads `image`, stages into its own copy, says what it will say once it succeeded."""
+    """A command at work: reads `image`, stages into its own copy, keeps what it will say.
+
+    That is printed, and `effects` are done, once the command has succeeded.
+    """
 
     __slots__ = ("effects", "image", "said", "session", "staged", "written")
 
@@ -127,7 +141,11 @@ class Draft:
         self.said.append(text + "\n")
 
     def block(self, name: str) -> Block:
-        """A block by name or alias. Raises UnknownName with the nearest names."""
+        """Return a block by name or alias.
+
+        Raises:
+            UnknownName: there is none; it names the nearest ones.
+        """
         block = self.chip.block_by_name.get(name)
         if block is None:
             raise UnknownName(
@@ -136,13 +154,14 @@ class Draft:
         return block
 
     def wrote(self, kind: Kind, name: str, block: int, start: int, bits: int) -> None:
-        """Note a place that this command asks for: what stands there then may tell this chip from others."""
+        """Note a place that this command asks for: what it holds then may tell this chip from others."""
         self.written.append(Written(kind, Place(block, start, bits), name))
 
     def wrote_field(self, one: Field, bits: int) -> None:
         """Note a field that this command asks for, if it is one that may tell chips apart.
 
-        Raises UnitRefused, which ends the script, where the chip carries another value already.
+        Raises:
+            UnitRefused: the chip carries another value there already. It ends the script.
         """
         if one.start is None or not (one.block or one.custom):
             return
@@ -153,7 +172,7 @@ class Draft:
             self.wrote(Kind.DATA, one.name, one.block, one.start, one.bits)
 
     def _refuse_other(self, one: Field, bits: int) -> None:
-        """Raise UnitRefused where a value of another record stands in the chip: it is another unit's."""
+        """Raise UnitRefused where the chip holds a value of another record: it is another unit's."""
         session = self.session
         have = self.image.field_bits(one)
         if not have or have == bits or not bits or self.staged.force:
@@ -177,7 +196,7 @@ class Draft:
 
 
 class Session:
-    """See the module docstring."""
+    """One device as its script knows it; see the module."""
 
     def __init__(
         self,
@@ -210,7 +229,12 @@ class Session:
     # Reading ------------------------------------------------------------------------------------------
 
     def read(self, function: Callable[[EfuseImage], T]) -> T:
-        """Apply a pure function to the image, reading blocks as it needs them."""
+        """Apply a pure function to the image, reading blocks as it needs them; return what it returns.
+
+        Raises:
+            ParburnError: what the function or a read raises, or an earlier failure of this board.
+            ScriptStopped: the script is past its deadline.
+        """
         self._check()
         for _ in range(len(self.chip.blocks) + 1):
             try:
@@ -226,22 +250,33 @@ class Session:
         self.image = self.image.with_blocks({index: known.block(index)}, status, errors)
 
     def field_named(self, name: str) -> Field:
-        """A field by name or alternative name. Raises UnknownName."""
+        """Return a field by name or alternative name.
+
+        Raises:
+            UnknownName: there is none; it names the nearest ones.
+        """
         return self.read(lambda image: image.field_named(name))
 
     def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
-        """Registers of the chip as they are now."""
+        """Return registers of the chip as they are now."""
         return list(self._cross(self._calls.read_registers, addresses))
 
     def write_register(self, write: RegisterWrite) -> None:
-        """Write a register that is not the eFuse controller's."""
+        """Write a register that is not the eFuse controller's.
+
+        Raises:
+            EfuseError: it is the eFuse controller's.
+        """
         check_register(self.chip, write.address)
         self._cross(self._calls.write_registers, (write,))
 
     # Staging and burning ------------------------------------------------------------------------------
 
     def change(self, command: Callable[[Draft], T]) -> T:
-        """Run a command on a draft and take over what it staged; a command that raises stages nothing."""
+        """Run a command on a draft and take over what it staged; return what it returns.
+
+        A command that raises stages nothing.
+        """
 
         def attempt(image: EfuseImage) -> tuple[Draft, T]:
             draft = Draft(self, image, self.staged.copy())
@@ -258,7 +293,12 @@ class Session:
         return result
 
     def burn_all(self) -> bool:
-        """Burn what is staged; then the image shows what the chip shows. True, as the original says it."""
+        """Burn what is staged; then the image shows what the chip shows. Return True, as the original does.
+
+        Raises:
+            EfuseError: refused before the first bit; what is staged stays staged.
+            ParburnError: anything else; nothing goes on after it.
+        """
         self._check()
         if not self.staged:
             self.say("Nothing to burn.\n")
@@ -269,7 +309,7 @@ class Session:
         return True
 
     def burn_block(self, index: int) -> bool:
-        """Burn what is staged for one block; the rest stays staged."""
+        """Burn what is staged for one block; the rest stays staged. See `burn_all`."""
         rest = self.staged
         self.staged = rest.only(index)
         try:
@@ -305,7 +345,8 @@ class Session:
 def check_register(chip: Chip, address: int) -> None:
     """Raise EfuseError for a register of the eFuse controller, under any address the bus knows it by.
 
-    The classic chips show peripherals twice, 0x3FF4.... and 0x6000....: the low 18 bits are the same.
+    The classic chips show peripherals twice, 0x3FF4.... and 0x6000....: the low 18 bits are the same (TRM,
+    "System and Memory").
     """
     window = 0x800
     base = chip.efuse_base & 0x3FFFF
@@ -320,7 +361,7 @@ def check_register(chip: Chip, address: int) -> None:
 
 
 def nearest(name: str, known: Mapping[str, object]) -> str:
-    """A question that names what was perhaps meant, or nothing."""
+    """Return a question that names what was perhaps meant, or nothing."""
     from difflib import get_close_matches  # here: only a mistyped name needs it
 
     near = get_close_matches(name, known, n=3)
@@ -328,7 +369,11 @@ def nearest(name: str, known: Mapping[str, object]) -> str:
 
 
 def read_file(path: str | Path) -> bytes:
-    """The bytes of a file a command names. Raises EfuseError with the system's words."""
+    """Return the bytes of a file that a command names.
+
+    Raises:
+        EfuseError: it cannot be read; with the system's words.
+    """
     try:
         with Path(path).open("rb", buffering=0) as file:
             return file.readall()

@@ -13,7 +13,10 @@ UART_CLKDIV = 0x14  # in the UART's page, on every chip
 
 
 def clkdiv_address(chip: Chip) -> int:
-    """The UART's clock divider: where the row says, else in the page of the UART's date register."""
+    """Return the address of the UART's clock divider.
+
+    It is where the row says, else in the page of the UART's date register.
+    """
     return chip.uart_clkdiv or (chip.dummy_register & ~0xFFF) + UART_CLKDIV
 
 
@@ -39,7 +42,11 @@ class Registers:
             raise BusError(f"nothing answers at 0x{address:08x}")
 
     def read(self, address: int) -> int:
-        """The word there. Raises BusError."""
+        """Return the word at an address.
+
+        Raises:
+            BusError: nothing is mapped there, or it is not aligned.
+        """
         value = self.words.get(address)
         if value is None:
             self.check(address)
@@ -47,7 +54,11 @@ class Registers:
         return value
 
     def write(self, address: int, value: int) -> None:
-        """Set the word there. Raises BusError."""
+        """Set the word at an address.
+
+        Raises:
+            BusError: nothing is mapped there, or it is not aligned.
+        """
         self.check(address)
         if address not in self.read_only and address >> WINDOW_SHIFT != ROM_WINDOW:
             self.words[address] = value

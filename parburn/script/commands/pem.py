@@ -21,9 +21,15 @@ CURVES = {"secp192r1": (1, 24, 64), "secp256r1": (2, 32, 64), "secp384r1": (3, 4
 
 
 def secure_boot_digest(pem: bytes) -> bytes:
-    """SHA-256 over a public key as the signature block of secure boot V2 holds it: all numbers little-endian.
+    """Return the SHA-256 over a public key as the signature block of secure boot V2 holds it.
 
-    Takes the PEM of a private or public key, RSA-3072 or ECDSA. Raises BadValue.
+    All numbers in it are little-endian (ESP-IDF, "Secure Boot V2", signature block format).
+
+    Args:
+        pem: The PEM of a private or public key, RSA-3072 or ECDSA.
+
+    Raises:
+        BadValue: it is no such key.
     """
     key = _public_key(pem)
     if isinstance(key, rsa.RSAPublicKey):
@@ -39,9 +45,14 @@ def secure_boot_digest(pem: bytes) -> bytes:
 
 
 def ecdsa_private_key(pem: bytes, *, double: bool) -> bytes:
-    """The private number of an ECDSA key as a key block takes it: 32 bytes, or 64 for P-384 (`double`).
+    """Return the private number of an ECDSA key as a key block takes it: 32 bytes, or 64 for P-384.
 
-    Raises BadValue for another kind of key.
+    Args:
+        pem: The PEM of the private key.
+        double: The purpose takes two blocks: P-384.
+
+    Raises:
+        BadValue: another kind of key.
     """
     key = _private_key(pem)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in CURVES:
@@ -54,7 +65,7 @@ def ecdsa_private_key(pem: bytes, *, double: bool) -> bytes:
 
 
 def _rsa_block(numbers: rsa.RSAPublicNumbers) -> bytes:
-    """Modulus, exponent, R^2 mod n and -1/n mod 2^32: what the RSA peripheral needs of the key."""
+    """Return modulus, exponent, R^2 mod n and -1/n mod 2^32: what the RSA peripheral needs of the key."""
     r_squared = pow(2, 2 * RSA_BITS, numbers.n)
     m_prime = -pow(numbers.n, -1, 1 << 32) & 0xFFFFFFFF
     return (
