@@ -42,7 +42,7 @@ class ByteStream(Protocol):
     async def set_baud(self, baud: int) -> None:
         """Change the rate of the port. Raises PortGone."""
 
-    def rest(self, seconds: float) -> None:
+    def pause_reads(self, seconds: float) -> None:
         """Do not wake anybody for so long: what comes is collected by the driver. A hint."""
 
     def discard_input(self) -> None:
@@ -81,7 +81,7 @@ class CallbackStream:
         if self.lost is not None:
             on_lost(self.lost)
 
-    def rest(self, seconds: float) -> None:
+    def pause_reads(self, seconds: float) -> None:
         """Nothing to do where the driver does not collect for us."""
 
     def discard_input(self) -> None:
