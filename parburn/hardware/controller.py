@@ -20,7 +20,7 @@ The ROM's buffer is one and never cleared, and what arrives of a frame is execut
 there. So each prefix of each frame must be harmless on each frame before it (`tests/pulses` tries them all):
 
 * A poll of CMD leaves CMD's address where a WRITE_REG has that of its first entry, and `CMD <- 5A5A` is a
-  program command for block 6. So a harmless register is read behind each poll (`rom.WriteGuard`).
+  program command for block 6. So a harmless register is read behind each poll (`burst_frames.WriteGuard`).
 * The program entries stay in the buffer behind their packet, and a cut read command would run them again. So
   CONF loses the op code first, in a packet of one entry: it covers CONF's place and cannot reach CMD's.
 * The packet of the program command has the block's number in CMD's value, although it was read back and the
@@ -48,6 +48,7 @@ from parburn.chips.model import Block, Chip, ControllerKind, RegisterWrite, merg
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import BurnStep
 from parburn.errors import BoardSwapped, ControllerStuck, GarbledAnswer, StagingMismatch
+from parburn.hardware.burst_frames import ReadRegs, WriteGuard, WriteRegs
 from parburn.hardware.programming_registers import (
     BLOCK_NUMBER_SHIFT,
     CMD_PROGRAM,
@@ -55,7 +56,7 @@ from parburn.hardware.programming_registers import (
     PgmRegisters,
     ProgrammingRegisters,
 )
-from parburn.hardware.rom_loader import ReadRegs, RomLoader, WriteGuard, WriteRegs
+from parburn.hardware.rom_loader import RomLoader
 
 CONF_PROGRAM = 0x5A5A
 CONF_READ = 0x5AA5
@@ -375,7 +376,7 @@ class PgmController(Controller):
 
     @staticmethod
     def _registers_of(rom: RomLoader, chip: Chip) -> ProgrammingRegisters:
-        return PgmRegisters(chip, rom.second_left)
+        return PgmRegisters(chip, rom.frames.second_left)
 
     def _program_value(self, step: BurnStep) -> int:
         (write,) = step.writes

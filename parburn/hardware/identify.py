@@ -17,8 +17,9 @@ from parburn.efuse.image import EfuseImage
 from parburn.efuse.values import crc8
 from parburn.errors import BoardSwapped, ChipError, CommandRefused, IdentityUnclear, SecureDownload, WrongChip
 from parburn.hardware import crystal, silicon
+from parburn.hardware.burst_frames import ReadRegs, WriteRegs
 from parburn.hardware.controller import CONTROLLERS, Controller, join_words, write_guard
-from parburn.hardware.rom_loader import ReadRegs, RomLoader, WriteRegs
+from parburn.hardware.rom_loader import RomLoader
 from parburn.hardware.silicon import Silicon
 from parburn.protocol.commands import SecurityInfo
 from parburn.transport.stream import USB_SERIAL_JTAG

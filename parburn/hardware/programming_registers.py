@@ -18,7 +18,8 @@ from parburn.efuse.plan import BurnStep
 CMD_PROGRAM = 0x2
 BLOCK_NUMBER_SHIFT = 2
 
-# Which of some writes the ROM's buffer has at its second place once all are executed: RomLoader.second_left.
+# Which of some writes is at the second place of the ROM's buffer once all are executed:
+# FrameBuilder.second_left.
 SecondLeft = Callable[[tuple[RegisterWrite, ...]], int | None]
 
 

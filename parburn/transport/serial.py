@@ -101,7 +101,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         # A loss is never reported from within write(): the caller is in the middle of its own state.
         device.on_write_error = lambda error: self._loop.call_soon(self._lose, error)
         self._closed: asyncio.Future[None] | None = None
-        self._resting = False
+        self._reads_paused = False
         self.latency_ms = device.latency_ms
         self.is_pty = tty.is_pty(device.number)
         self.has_lines = not self.is_pty
@@ -137,15 +137,15 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         if not self.is_pty:  # what a pty took is with its other end already
             self._note_written(len(data), self._loop.time())
 
-    def rest(self, seconds: float) -> None:
+    def pause_reads(self, seconds: float) -> None:
         """Pause reads for so many seconds: the loop is not woken, and the driver collects what comes."""
-        if not (self._resting or self._closing or self._transport.is_closing()):
-            self._resting = True
+        if not (self._reads_paused or self._closing or self._transport.is_closing()):
+            self._reads_paused = True
             self._transport.pause_reading()
-            self._loop.call_later(seconds, self._wake)
+            self._loop.call_later(seconds, self._resume_reads)
 
-    def _wake(self) -> None:
-        self._resting = False
+    def _resume_reads(self) -> None:
+        self._reads_paused = False
         self._transport.resume_reading()  # does nothing for a transport that closes
 
     def set_lines(self, dtr: bool, rts: bool) -> None:

@@ -51,7 +51,7 @@ class ByteStream(Protocol):
             PortGone: the port vanished.
         """
 
-    def rest(self, seconds: float) -> None:
+    def pause_reads(self, seconds: float) -> None:
         """Pause reads for so many seconds: the driver collects what comes. A hint, which may do nothing."""
 
     def discard_input(self) -> None:
@@ -90,7 +90,7 @@ class CallbackStream:
         if self.lost is not None:
             on_lost(self.lost)
 
-    def rest(self, seconds: float) -> None:
+    def pause_reads(self, seconds: float) -> None:
         """Do nothing: the driver does not collect for us."""
 
     def discard_input(self) -> None:
