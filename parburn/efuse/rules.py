@@ -183,8 +183,8 @@ def _named_rules(image: EfuseImage) -> tuple[str, ...]:
 # --- read protection
 
 
-def must_stay_readable(image: EfuseImage, what: Field | Block) -> str | None:
-    """A key block is read-protected only when its purpose, as burned, is one that software must not see."""
+def must_stay_readable(image: EfuseImage, staged: StagedBurns, what: Field | Block) -> str | None:
+    """A key block is read-protected only when its purpose, burned or asked for, is one for hardware alone."""
     for name in _named_rules(image):
         rule = READ_RULES.get(name)
         reason = rule(image, what) if rule is not None else None
@@ -193,7 +193,8 @@ def must_stay_readable(image: EfuseImage, what: Field | Block) -> str | None:
     block = image.chip.block_by_name.get(what.name)
     if block is None or block.key_purpose is None:
         return None
-    purpose_name = get(image, image.field_named(block.key_purpose))
+    use = image.field_named(block.key_purpose)
+    purpose_name = get(image, use, image.value_bits(use) | staged.value(image.chip, use))
     purpose = image.chip.purpose_by_name.get(str(purpose_name))
     if purpose is not None and purpose.read_protect:
         return None

@@ -169,7 +169,8 @@ async def identify(
     names the baud rate to go on with, given the blocks to be read: it is raised as soon as the crystal is
     known, so that they are read at the new rate. Unless `burns`, timing is not looked at: it is then written
     without a look if it comes to that.
-    Raises WrongChip, SecureDownload, IdentityUnclear, LinkError.
+    Raises WrongChip, SecureDownload, IdentityUnclear, LinkError, and EfuseError for a coding scheme that
+    nothing supports.
     """
     chip, security = await find_out_chip(rom, wanted)
     rom.set_limits(ring_bytes=chip.ring_bytes, entries_per_write=chip.entries_per_write)
@@ -214,6 +215,7 @@ async def identify(
         controller = CONTROLLERS[chip.controller](rom, chip)
         if exact.blocks != plain.blocks:
             image = await controller.read_blocks(image.blocks.keys(), image)
+    image.scheme(1)  # a coding scheme that nothing supports is refused here, whatever the scripts would do
     timing = crystal.timing_for(chip, crystal_mhz)
     if stale:
         timing = crystal.whole_timing(chip, timing, sensed.values)
