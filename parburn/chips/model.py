@@ -49,6 +49,13 @@ class ControllerKind(StrEnum):
         return self is ControllerKind.PGM
 
 
+class SecureBootKeys(StrEnum):
+    """The kind of public key whose signatures a ROM's secure boot V2 takes, where it takes one kind only."""
+
+    RSA = "rsa"
+    ECDSA = "ecdsa"
+
+
 class FieldKind(StrEnum):
     """What the value of a field is."""
 
@@ -383,6 +390,8 @@ class Chip:
     program_ms: float = 1.0  # typical length of one program command
     read_ms: float = 0.1
     revision_fields: tuple[str, str] = ("WAFER_VERSION_MAJOR", "WAFER_VERSION_MINOR")
+    data_ram: tuple[int, ...] = ()  # first and last address of the internal RAM on the data bus
+    secure_boot_keys: SecureBootKeys | None = None  # None: the ROM takes both, or that is not known
     flash_voltage: str = ""  # how set_flash_voltage works: name of a rule set, empty: not on this chip
     features: tuple[str, ...] = ()
     package_field: str | None = None

@@ -33,6 +33,7 @@ from parburn.chips.model import (
     LinkEnd,
     LinkEndKind,
     RegisterWrite,
+    SecureBootKeys,
     UsbJtag,
     WatchdogReset,
 )
@@ -185,6 +186,7 @@ def build_chip(name: str, row: Row, fields: tuple[Field, ...]) -> Chip:
         error_registers=_addresses(base, row.pop("error_registers")),
         burned_last=tuple(row.pop("burned_last")),
         link_ends=tuple(LinkEnd(field, LinkEndKind(kind)) for field, kind in row.pop("link_ends").items()),
+        secure_boot_keys=SecureBootKeys(row.pop("secure_boot_keys")) if "secure_boot_keys" in row else None,
         usb_jtag=_usb_jtag(row.pop("usb_jtag", None)),
         watchdog_reset=_watchdog_reset(row.pop("watchdog_reset", None)),
         packages=_numbered(row.pop("packages", {})),
@@ -202,6 +204,7 @@ def build_chip(name: str, row: Row, fields: tuple[Field, ...]) -> Chip:
 _PLAIN = frozenset(
     (
         "coding_field",
+        "data_ram",
         "dummy_register",
         "entries_per_write",
         "extra_registers",

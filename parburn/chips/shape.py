@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from parburn.chips.model import LinkEndKind
+from parburn.chips.model import LinkEndKind, SecureBootKeys
 
 _WHERE = re.compile(r" - at (`key` in )?`\$\.?(.*)`\Z", re.DOTALL)
 _LARGEST = 0xFFFFFFFF
@@ -181,6 +181,7 @@ class Row(RowPart):
     custom_purpose_bits: Annotated[int, Meta(ge=0, le=6)] = 0
     rules: Annotated[list[Name], Meta(max_length=16)] = []
     flash_voltage: Name = ""
+    secure_boot_keys: SecureBootKeys | None = None
     mac_field: Name = ""
     unique_id_field: Name = ""
     package_field: Name = ""
@@ -190,6 +191,7 @@ class Row(RowPart):
     read_ms: Milliseconds = 1.0
     uart_clkdiv: Word = 0
     dummy_register: Word = 0
+    data_ram: Annotated[list[Word], Meta(max_length=2)] = []
     mirrors: Annotated[list[Word], Meta(max_length=4)] = []
     extra_registers: Annotated[list[Word], Meta(max_length=16)] = []
     revision_fields: tuple[Names, Names] = ("", "")

@@ -230,6 +230,12 @@ def codecs_fit_their_fields(chip: Chip) -> Breaches:
                 yield f"{one.name} must be {bits} bits in a place of their own"
 
 
+def data_ram_is_a_range(chip: Chip) -> Breaches:
+    """Refuse a RAM that is not a first and a last address: the simulator would answer elsewhere."""
+    if chip.data_ram and (len(chip.data_ram) != 2 or chip.data_ram[0] > chip.data_ram[1]):
+        yield "data_ram is the first and the last address of the RAM"
+
+
 def conditions_are_about_fields(chip: Chip) -> Breaches:
     """Check that each condition is about fields, can hold, and exists where it is named."""
     for condition in chip.conditions.values():
@@ -363,6 +369,7 @@ CHECKS: tuple[Callable[[Chip], Breaches], ...] = (
     composed_fields_have_sources,
     sources_are_parts_of_fields,
     codecs_fit_their_fields,
+    data_ram_is_a_range,
     conditions_are_about_fields,
     key_purposes_are_sound,
     key_purposes_name_fields,

@@ -196,8 +196,8 @@ def _named_rules(image: EfuseImage) -> tuple[str, ...]:
 # --- read protection
 
 
-def must_stay_readable(image: EfuseImage, what: Field | Block) -> str | None:
-    """Refuse to read-protect a key block whose burned purpose is one that software reads.
+def must_stay_readable(image: EfuseImage, staged: StagedBurns, what: Field | Block) -> str | None:
+    """Refuse to read-protect a key block whose purpose, burned or staged, is one that software reads.
 
     Raises:
         ChipDataError: the chip's row names a rule that is not here.
@@ -210,7 +210,8 @@ def must_stay_readable(image: EfuseImage, what: Field | Block) -> str | None:
     block = image.chip.block_by_name.get(what.name)
     if block is None or block.key_purpose is None:
         return None
-    purpose_name = get(image, image.field_named(block.key_purpose))
+    use = image.field_named(block.key_purpose)
+    purpose_name = get(image, use, image.value_bits(use) | staged.value(image.chip, use))
     purpose = image.chip.purpose_by_name.get(str(purpose_name))
     if purpose is not None and purpose.read_protect:
         return None

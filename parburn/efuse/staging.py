@@ -480,7 +480,7 @@ def stage_read_protection(
     """
     if not image.is_readable(what):
         return False
-    reason = must_stay_readable(image, what) if check_use else None
+    reason = must_stay_readable(image, staged, what) if check_use else None
     if reason is not None:
         raise EfuseError(reason)
     return stage_read_bits(image, staged, what)

@@ -197,6 +197,7 @@ async def identify(
         IdentityUnclear: two readings differ, or the MAC or crystal makes no sense.
         ChipError: the chip does not let its registers be read, or cannot burn with its crystal.
         LinkError, CommandRefused: the chip could not be read.
+        EfuseError: nothing supports the chip's coding scheme.
     """
     chip, security = await find_out_chip(rom, wanted)
     rom.set_limits(ring_bytes=chip.ring_bytes, entries_per_write=chip.entries_per_write)
@@ -241,6 +242,7 @@ async def identify(
         controller = CONTROLLERS[chip.controller](rom, chip)
         if exact.blocks != plain.blocks:
             image = await controller.read_blocks(image.blocks.keys(), image)
+    image.scheme(1)  # a coding scheme that nothing supports is refused here, whatever the scripts would do
     timing = crystal.timing_for(chip, crystal_mhz)
     if stale:
         timing = crystal.whole_timing(chip, timing, sensed.values)

@@ -27,14 +27,17 @@ class BusError(Exception):
 class Registers:
     """Words by address; those never written read 0. Writes to `read_only` words and to the ROM do nothing.
 
-    What exists: a window around every address that the chip's row names, and the ROM's. A mirror of the
-    peripherals answers, but has words of its own.
+    What exists: a window around every address that the chip's row names, the ROM's, and the internal RAM:
+    esptool reads variables of the ROM there. A mirror of the peripherals answers, but has words of its own.
     """
 
     def __init__(self, chip: Chip) -> None:
         self.words: dict[int, int] = {}
         self.read_only: set[int] = set()
         self._windows = {address >> WINDOW_SHIFT for address in _named_addresses(chip)} | {ROM_WINDOW}
+        if chip.data_ram:
+            first, last = (address >> WINDOW_SHIFT for address in chip.data_ram)
+            self._windows.update(range(first, last + 1))
 
     def check(self, address: int) -> None:
         """Raise BusError where nothing is mapped."""

@@ -26,20 +26,43 @@ def burn_efuse(draft: Draft, pairs: Pairs, *, force: bool = False) -> None:
         force: Burn what breaks a rule of the chip (see `rules.broken_rule`).
 
     Raises:
-        UnknownName: no such field.
-        BadValue: a name comes twice, or a value does not fit.
+        UnknownName: no such field, or one that this chip does not list.
+        BadValue: a name comes twice with two values, or a value does not fit.
         EfuseError: the hardware or a rule of the chip forbids it.
         UnitRefused: the chip carries another unit's value there; it ends the script.
     """
-    found = [(draft.image.field_named(name), value) for name, value in pairs]
-    refuse_twice(one.name for one, _ in found)
+    found: dict[str, tuple[Field, int]] = {}
+    for name, value in pairs:
+        one = _field_to_burn(draft, name)
+        bits = values.parse(draft.image, draft.staged, one, value)
+        if found.setdefault(one.name, (one, bits))[1] != bits:
+            raise BadValue(f"{one.name} is named twice, with different values")
     if force:
         draft.staged.ignored_rules = True
-    for one, value in found:
-        stage_value(draft, one, values.parse(draft.image, draft.staged, one, value))
+    for one, bits in found.values():
+        stage_value(draft, one, bits)
     reason = rules.broken_rule(draft.image, draft.staged)
     if reason is not None and not (draft.staged.ignored_rules or draft.staged.force):
         raise EfuseError(reason, hint="--force skips this check")
+
+
+def _field_to_burn(draft: Draft, name: str) -> Field:
+    """Return the field of that name, if this chip lists it.
+
+    Another one can be looked at, but on this chip its bits mean nothing or something else. CUSTOM_MAC is
+    taken: what makes it count (its CRC and version) is staged with it.
+
+    Raises:
+        UnknownName: no such field, or one that this chip does not list.
+    """
+    one = draft.image.field_named(name)
+    if draft.image.is_shown(one) or one.codec is Codec.CUSTOM_MAC:
+        return one
+    raise UnknownName(
+        f"this {draft.chip.title} does not list {one.name}, and it cannot be burned by its name: the field "
+        f"counts only where the chip's other eFuses say so ({one.shown_when})",
+        hint="`summary` lists the fields of this chip; burn_custom_mac burns a custom MAC with its CRC",
+    )
 
 
 def stage_value(draft: Draft, one: Field, bits: int) -> None:
@@ -186,13 +209,13 @@ def _protectable(draft: Draft, names: Sequence[str], kind: str) -> list[Field | 
 
 
 def field_or_block(draft: Draft, name: str) -> Field | Block:
-    """Return what a name means: a field, else a block.
+    """Return what a name means: a field that this chip lists, else a block.
 
     Raises:
         UnknownName: it is neither.
     """
     try:
-        return draft.image.field_named(name)
+        return _field_to_burn(draft, name)
     except UnknownName:
         block = draft.chip.block_by_name.get(name)
         if block is None:

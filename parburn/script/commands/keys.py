@@ -116,10 +116,11 @@ def burn_key_digest(
     if not orders:
         raise BadValue("burn_key_digest needs a key file in PEM format")
     digests = []
+    only = None if force else draft.chip.secure_boot_keys
     for order in orders:
         purpose = _digest_purpose(draft, order)
         block = order.block or _digest_block(draft, purpose)
-        digests.append(KeyOrder(block, secure_boot_digest(order.content), purpose.name))
+        digests.append(KeyOrder(block, secure_boot_digest(order.content, only=only), purpose.name))
     if not has_purposes(draft.chip):
         _check_secure_boot_v2(draft)
     burn_key(

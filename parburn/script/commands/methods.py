@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from parburn.efuse.staging import StagedBurns, stage_recovery
 from parburn.errors import BadValue, EfuseError
@@ -22,6 +22,13 @@ KeyFile = str | Path | bytes | BinaryIO
 Words = list[str]
 Given = Mapping[str, Any]
 Nest = Callable[[Sequence[str], "int | None", "Sequence[str] | None"], None]
+
+
+class _Unprotected(NamedTuple):
+    """Which protections a key is left without."""
+
+    write: bool
+    read: bool
 
 
 class Commands:
@@ -130,16 +137,22 @@ class Commands:
                 says, and burn one that the chip will not use; all are refused without it.
             force_write_always: Skip the checks of what the block holds, which may spoil it.
         """
-        if isinstance(keypurposes, bool):
+        if isinstance(keypurposes, bool):  # the form of chips without purposes; its fourth shows the key
             no_protect_key, keypurposes = keypurposes, ()
+            no_write_protect, show_sensitive_info = False, show_sensitive_info or no_write_protect
+        unprotected = self._unprotected(
+            no_write_protect=no_write_protect,
+            no_read_protect=no_read_protect,
+            no_protect_key=no_protect_key,
+        )
         files = _listed(digest) if digest is not None else _listed(keyfiles) or _listed(keyfile)
         orders = self._orders(_listed(blocks) or _listed(block), files, _listed(keypurposes))
         self._session.change(
             lambda draft: keys.burn_key(
                 draft,
                 orders,
-                no_write_protect=no_write_protect or no_protect_key,
-                no_read_protect=no_read_protect or no_protect_key,
+                no_write_protect=unprotected.write,
+                no_read_protect=unprotected.read,
                 show_sensitive_info=show_sensitive_info,
                 force=force,
                 force_write_always=force_write_always,
@@ -151,7 +164,7 @@ class Commands:
         self,
         blocks: str | KeyFile | Sequence[str | None] = (),
         keyfiles: KeyFile | Sequence[KeyFile | None] | bool = (),
-        keypurposes: str | Sequence[str | None] = (),
+        keypurposes: str | Sequence[str | None] | bool = (),
         no_write_protect: bool = False,
         no_read_protect: bool = False,
         show_sensitive_info: bool = False,
@@ -166,26 +179,52 @@ class Commands:
         Chips with one place for it take `(keyfile, no_protect_key)`; the other arguments are those of
         `burn_key`.
         """
-        if isinstance(keyfiles, bool):
+        if isinstance(keyfiles, bool):  # the form of chips with one place for it; its third shows the digest
             no_protect_key, keyfiles = keyfiles, ()
+            if isinstance(keypurposes, bool):
+                show_sensitive_info, keypurposes = keypurposes, ()
+        unprotected = self._unprotected(
+            no_write_protect=no_write_protect,
+            no_read_protect=no_read_protect,
+            no_protect_key=no_protect_key,
+        )
         files = _listed(keyfiles)
         if keyfile is None and not files and blocks:
             keyfile = blocks  # type: ignore[assignment]  # the form with a file alone
         if keyfile is not None:
             orders = [KeyOrder("", _content(_listed(keyfile)[0]))]
         else:
-            orders = self._orders(_listed(blocks), files, _listed(keypurposes))
+            orders = self._orders(_listed(blocks), files, _listed(keypurposes or ()))
         self._session.change(
             lambda draft: keys.burn_key_digest(
                 draft,
                 orders,
-                no_write_protect=no_write_protect or no_protect_key,
-                no_read_protect=no_read_protect,
+                no_write_protect=unprotected.write,
+                no_read_protect=unprotected.read,
                 show_sensitive_info=show_sensitive_info,
                 force=force,
                 force_write_always=force_write_always,
             )
         )
+
+    def _unprotected(
+        self, *, no_write_protect: bool, no_read_protect: bool, no_protect_key: bool
+    ) -> _Unprotected:
+        """Return which protections are left out. Raises BadValue for an option of another chip's form."""
+        chip = self._session.chip
+        both = no_protect_key
+        if has_purposes(chip) and both:
+            raise BadValue(
+                f"{chip.title} has no --no-protect-key: that is for chips without key purposes (ESP32)",
+                hint="--no-write-protect leaves the key writeable, --no-read-protect leaves it readable",
+            )
+        if not has_purposes(chip) and (no_write_protect or no_read_protect):
+            given = "--no-write-protect" if no_write_protect else "--no-read-protect"
+            raise BadValue(
+                f"{chip.title} has no {given}: that is for chips with key purposes",
+                hint="--no-protect-key leaves the key readable and writeable",
+            )
+        return _Unprotected(write=no_write_protect or both, read=no_read_protect or both)
 
     def _orders(self, blocks: list[Any], files: list[Any], purposes: list[Any]) -> list[KeyOrder]:
         if not has_purposes(self._session.chip):
