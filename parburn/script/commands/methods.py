@@ -215,7 +215,7 @@ class Commands:
         both = no_protect_key
         if has_purposes(chip) and both:
             raise BadValue(
-                f"{chip.title} has no --no-protect-key: that is for chips without key purposes (ESP32)",
+                f"{chip.title} has no --no-protect-key: that is for chips without key purposes",
                 hint="--no-write-protect leaves the key writeable, --no-read-protect leaves it readable",
             )
         if not has_purposes(chip) and (no_write_protect or no_read_protect):
