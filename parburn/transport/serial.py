@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import termios
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -20,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import serial
 import serial_asyncio
 
-from parburn.errors import LinkError, PortBusy, PortDenied, PortGone
-from parburn.transport import ports, tty
+from parburn.errors import LinkError
+from parburn.transport import tty
+from parburn.transport.port_errors import PORT_ERRORS, is_bad_setting, opening_error
 from parburn.transport.stream import CallbackStream
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
             return
         try:
             tty.set_lines(self._device.number, dtr, rts)
-        except OSError as error:
+        except PORT_ERRORS as error:
             raise self.gone(error) from error
 
     async def set_baud(self, baud: int) -> None:
@@ -171,9 +171,11 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         await self._line_idle()
         try:
             self._device.baudrate = baud
-        except ValueError as error:
-            raise LinkError(f"{self.port} cannot be set to {baud} baud", hint="try --baud 460800") from error
-        except (OSError, termios.error) as error:
+        except PORT_ERRORS as error:
+            if is_bad_setting(error):
+                raise LinkError(
+                    f"{self.port} cannot be set to {baud} baud", hint="try --baud 460800"
+                ) from error
             raise self.gone(error) from error
         self.baud = baud
 
@@ -216,7 +218,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         done = self._loop.create_future()
 
         def close() -> None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*PORT_ERRORS):
                 self._device.really_close()
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
                 self._loop.call_soon_threadsafe(_resolve, done)
@@ -253,28 +255,9 @@ def _open_device(port: str, baud: int) -> _Port:
     try:
         # exclusive: flock, before a single setting is touched
         device = _Port(port, baudrate=baud, exclusive=True, timeout=0, write_timeout=0)
-    except (OSError, ValueError) as error:
-        raise _open_error(port, error) from error
+    except PORT_ERRORS as error:
+        raise opening_error(port, error) from error
     device.number = device.fileno()
     tty.claim_exclusively(device.number)
     device.latency_ms = tty.ask_low_latency(device.number, port)
     return device
-
-
-def _open_error(port: str, error: Exception) -> LinkError:
-    number = getattr(error, "errno", None)
-    if number in (errno.EBUSY, errno.EAGAIN):
-        holder = ports.holder_of(port)
-        by = f" by {holder}" if holder else " by another program"
-        return PortBusy(f"{port} is held{by}", hint=ports.busy_hint())
-    if number in (errno.EACCES, errno.EPERM):
-        return PortDenied(
-            f"no rights to open {port}",
-            hint="add yourself to the group that owns it (dialout or uucp: sudo usermod -aG dialout $USER), "
-            "then log in again",
-        )
-    if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
-        return PortGone(
-            f"there is no {port}", hint="check cable and hub; `parburn ports` lists what is there"
-        )
-    return PortGone(f"{port} cannot be opened as a serial port: {error}", hint="is it a serial port at all?")

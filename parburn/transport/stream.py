@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from parburn.errors import PortGone
+from parburn.transport.port_errors import lost_error
 
 USB_SERIAL_JTAG = (0x303A, 0x1001)  # vendor and product id of the peripheral inside the chips
 
@@ -113,12 +114,7 @@ class CallbackStream:
 
     def gone(self, error: Exception | None) -> PortGone:
         """Return the error for a port that vanished."""
-        gone = PortGone(
-            f"{self.port} is gone",
-            hint="unplugged, or the chip's USB went away; check cable and hub, then run again",
-        )
-        gone.__cause__ = error
-        return gone
+        return lost_error(self.port, error)
 
     def _note_written(self, size: int, now: float) -> None:
         """Count `size` more bytes, of 10 bits each, into the time that the line is busy."""

@@ -219,7 +219,7 @@ def test_a_pty_has_no_lines_and_takes_any_rate() -> None:
         (errno.EACCES, PortDenied, "rights"),
         (errno.ENOENT, PortGone, "there is no"),
         (errno.ENODEV, PortGone, "there is no"),
-        (errno.EIO, PortGone, "cannot be opened"),
+        (errno.EIO, PortGone, "is gone"),
     ],
 )
 def test_errors_of_opening(
