@@ -25,7 +25,7 @@ from parburn.run.checked_job import CheckedJob
 from parburn.run.shared import PlanOfBoard, SharedRun
 from parburn.run.stop import StopRequest
 from parburn.run.value_comparison import doubled_values, how_taken
-from parburn.transport.ports import slots_of
+from parburn.transport.slots import slots_of
 
 Confirm = Callable[[tuple[PlanOfBoard, ...]], Awaitable[bool]]
 Begin = Callable[[], Awaitable[None]]  # raises unless a new ledger may be made

@@ -41,7 +41,8 @@ def ports(options: argparse.Namespace) -> int:
 
 
 def _candidates(names: Sequence[str]) -> list[dict[str, Any]]:
-    from parburn.transport.ports import expand_ports, list_candidates, slots_of
+    from parburn.transport.ports import expand_ports, list_candidates
+    from parburn.transport.slots import slots_of
 
     known = {info.port: info for info in list_candidates()}
     rows: list[dict[str, Any]] = []

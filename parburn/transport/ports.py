@@ -1,4 +1,4 @@
-"""Which ports there are and how they are called: patterns, slots, USB candidates, holders. Opens none."""
+"""Which ports there are and how they are called: patterns, USB candidates, holders. Opens none."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from parburn.errors import UsageError
+from parburn.transport.slots import SCHEMES, slots_of
 
-_SCHEMES: Final = ("socket://", "rfc2217://")
-_BY_PATH: Final = Path("/dev/serial/by-path")
 _PROC: Final = Path("/proc")
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -63,7 +62,7 @@ def expand_ports(patterns: Iterable[str]) -> tuple[str, ...]:
 
 
 def _matches(pattern: str) -> list[str]:
-    if pattern.startswith(_SCHEMES) or not glob.has_magic(pattern) or os.path.lexists(pattern):
+    if pattern.startswith(SCHEMES) or not glob.has_magic(pattern) or os.path.lexists(pattern):
         return [pattern]
     path = Path(pattern).expanduser()
     found = [str(match) for match in Path(path.anchor).glob(str(path.relative_to(path.anchor)))]
@@ -74,38 +73,13 @@ def _matches(pattern: str) -> list[str]:
 
 def _identity(port: str) -> object:
     """Return what makes two names one port: the device number, else the real path, else the address."""
-    if port.startswith(_SCHEMES):
+    if port.startswith(SCHEMES):
         return port.lower().rstrip("/")
     with contextlib.suppress(OSError):
         found = Path(port).stat()
         if stat.S_ISCHR(found.st_mode):
             return found.st_rdev
     return os.path.realpath(port)
-
-
-def slots_of(ports: Iterable[str]) -> dict[str, str]:
-    """Return the sockets that ports are plugged into: by-path name, else the last part of the path.
-
-    A by-path name stays with the hub's socket when nodes are numbered anew.
-    """
-    by_path: dict[int, str] = {}  # by device number; the folder is read once for all ports
-    with contextlib.suppress(OSError):
-        for entry in _BY_PATH.iterdir():
-            with contextlib.suppress(OSError):
-                by_path.setdefault(entry.stat().st_rdev, entry.name)
-    return {port: _slot(port, by_path) for port in ports}
-
-
-def _slot(port: str, by_path: Mapping[int, str]) -> str:
-    if port.startswith(_SCHEMES):
-        return port.partition("://")[2].rstrip("/")
-    path = Path(port)
-    if by_path:
-        with contextlib.suppress(OSError):
-            device = path.stat().st_rdev
-            if device and device in by_path:
-                return by_path[device]
-    return path.name
 
 
 def list_candidates() -> tuple[PortInfo, ...]:

@@ -16,7 +16,8 @@ from serial.tools import list_ports
 
 from parburn.errors import UsageError
 from parburn.transport import ports
-from parburn.transport.ports import expand_ports, list_candidates, natural_key, slots_of
+from parburn.transport.ports import expand_ports, list_candidates, natural_key
+from parburn.transport.slots import slots_of
 
 
 @pytest.fixture
@@ -88,20 +89,6 @@ def test_natural_order_is_numeric(numbers: list[int]) -> None:
 def test_any_names_can_be_sorted(names: list[str]) -> None:
     keys = [natural_key(name) for name in sorted(names, key=natural_key)]
     assert all(one <= other for one, other in pairwise(keys))
-
-
-def test_slot_is_the_by_path_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    master, slave = os.openpty()
-    try:
-        (tmp_path / "pci-0000:00:14.0-usb-0:2.3:1.0-port0").symlink_to(os.ttyname(slave))
-        (tmp_path / "another").symlink_to("/dev/null")
-        (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
-        monkeypatch.setattr(ports, "_BY_PATH", tmp_path)
-        assert slots_of([os.ttyname(slave)]).popitem()[1] == "pci-0000:00:14.0-usb-0:2.3:1.0-port0"
-        assert slots_of(["/dev/ttyUSB77"]).popitem()[1] == "ttyUSB77"
-    finally:
-        os.close(master)
-        os.close(slave)
 
 
 def test_candidates_are_usb_ports(monkeypatch: pytest.MonkeyPatch) -> None:
