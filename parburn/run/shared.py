@@ -86,6 +86,7 @@ class SharedRun:
         self._burning = CapacityLimiter(job.max_burning or max(1, len(ports)))
         self.digest = hashlib.sha256(f"{self.scripts.digest}\n{self._tables.digest}".encode()).hexdigest()
         self._blocks: dict[str, frozenset[int]] = {}
+        self._said_once: set[str] = set()
 
     def turn_to_burn(self) -> CapacityLimiter:
         """The right to be in the commit phase (`--max-burning`)."""
@@ -174,6 +175,12 @@ class SharedRun:
     def tell_ledger_notes(self) -> None:
         """Pass on what the ledger has to say since the last time."""
         for text in self.ledger.take_notes():
+            self.note("", text)
+
+    def note_once(self, text: str) -> None:
+        """A sentence for the operator that several boards have to say: it is said once a run."""
+        if text not in self._said_once:
+            self._said_once.add(text)
             self.note("", text)
 
     def note(self, port: str, text: str, level: NoteLevel = "info") -> None:

@@ -16,6 +16,7 @@ from anyio import Event, move_on_after, sleep
 from anyio.from_thread import BlockingPortal
 
 from parburn.config.files import ConfigFile, read_file
+from parburn.efuse.held_back import NOTHING_HELD
 from parburn.efuse.image import EfuseImage
 from parburn.errors import EfuseError, ParburnError
 from parburn.script import output
@@ -213,11 +214,12 @@ class _Run:
             staged.clear()
         return ScriptOutcome(
             staged=staged,
-            image=session.image,
+            image=session.real,
             error=error,
             written=tuple(session.written),
             had_staged=session.had_staged,
             inputs=session.inputs.kept(),
+            held=NOTHING_HELD if error is not None else session.held,
         )
 
     def _failure(self, given_up: bool, timeout_s: float) -> ParburnError | None:

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from parburn.chips.model import Block, Chip, Codec, Field, RegisterWrite
 from parburn.config.records import ConfigFiles
+from parburn.efuse.held_back import NOTHING_HELD, HeldBack, hold_back
 from parburn.efuse.image import BlockNotRead, EfuseImage
+from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.user_values import (
     Declared,
@@ -27,7 +29,14 @@ from parburn.efuse.user_values import (
     shown,
     take_of,
 )
-from parburn.errors import ChipError, EfuseError, ParburnError, ScriptError, UnitRefused, UnknownName
+from parburn.errors import (
+    ChipError,
+    EfuseError,
+    ParburnError,
+    ScriptError,
+    UnitRefused,
+    UnknownName,
+)
 from parburn.script.bridge import Bridge
 from parburn.script.inputs import Digests, RunInputs
 
@@ -63,6 +72,9 @@ class DeviceCalls(Protocol):
         `written` are the places that the scripts have asked for so far, which may tell this chip from others.
         """
 
+    async def held_back(self, held: HeldBack) -> None:
+        """Learn all that waits for the end of the scripts; the script sees it as burned."""
+
     async def read_blocks(self, indexes: frozenset[int]) -> EfuseImage:
         """Read blocks that are not known yet; returns an image that has them."""
 
@@ -91,7 +103,8 @@ class ScriptOptions(NamedTuple):
 class ScriptOutcome(NamedTuple):
     """How a device's scripts ended.
 
-    `staged` is what is left to burn, empty after an error. `had_staged`: something was staged at some time.
+    `staged` is what is left to burn, empty after an error; `held` is to be burned behind it, and `image` is
+    the chip without that. `had_staged`: something was staged at some time.
     `written` are the places that they asked for, also where nothing was staged because it is there already.
     `inputs` are path and keyed digest of each file that they read.
     """
@@ -102,6 +115,7 @@ class ScriptOutcome(NamedTuple):
     written: tuple[Written, ...]
     had_staged: bool
     inputs: Digests = ()
+    held: HeldBack = NOTHING_HELD
 
 
 class Draft:
@@ -189,7 +203,9 @@ class Session:
         say: Callable[[str], None],
     ) -> None:
         self.facts = facts
-        self.image = image
+        self.real = image  # what the chip shows
+        self.image = image  # what the script sees: the same, and what is held back as if it were burned
+        self.held = NOTHING_HELD
         self.options = options
         self.staged = StagedBurns()
         self.had_staged = False
@@ -223,7 +239,11 @@ class Session:
         known = self._cross(self._calls.read_blocks, frozenset({index}))
         status = {index: known.status[index]} if index in known.status else None
         errors = known.block0_errors if index == 0 else None
-        self.image = self.image.with_blocks({index: known.block(index)}, status, errors)
+        self._show(self.real.with_blocks({index: known.block(index)}, status, errors))
+
+    def _show(self, real: EfuseImage) -> None:
+        """The chip shows this now."""
+        self.real, self.image = real, self.held.over(real)
 
     def field_named(self, name: str) -> Field:
         """A field by name or alternative name. Raises UnknownName."""
@@ -231,7 +251,15 @@ class Session:
 
     def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
         """Registers of the chip as they are now."""
-        return list(self._cross(self._calls.read_registers, addresses))
+        found = list(self._cross(self._calls.read_registers, addresses))
+        if self.held:
+            words = self.chip.read_registers[0]
+            shown = zip(addresses, found, strict=True)
+            found = [
+                value | self.held.bits >> 32 * words.index(at) & 0xFFFFFFFF if at in words else value
+                for at, value in shown
+            ]
+        return found
 
     def write_register(self, write: RegisterWrite) -> None:
         """Write a register that is not the eFuse controller's."""
@@ -263,10 +291,28 @@ class Session:
         if not self.staged:
             self.say("Nothing to burn.\n")
             return True
-        self.image = self._cross(self._calls.burn, self.staged, self.image, tuple(self.written))
+        now, held = self._parted()
+        if held != self.held:
+            self._cross(self._calls.held_back, held)
+        real = self.real
+        if now:
+            real = self._cross(self._calls.burn, now, real, tuple(self.written))
+        self.held = held
+        self._show(real)
         self.staged = self.staged.copy()  # the burn may still look at what it was given
         self.staged.clear()
         return True
+
+    def _parted(self) -> tuple[StagedBurns, HeldBack]:
+        """What is burned now, and what is held back until the scripts have ended.
+
+        All of it is planned together before: what the hardware forbids is refused here, and not at the end.
+        """
+        now, held = hold_back(self.real, self.staged, self.held)
+        if held:
+            self.read(lambda image: plan_burns(image, self.staged))
+            now, held = hold_back(self.real, self.staged, self.held)
+        return now, held
 
     def burn_block(self, index: int) -> bool:
         """Burn what is staged for one block; the rest stays staged."""
