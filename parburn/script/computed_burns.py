@@ -110,6 +110,9 @@ class _BridgeToNone(Bridge):
     def check(self) -> None:
         """It is never closed."""
 
+    def close(self) -> None:
+        """What threads stage when their script has ended is never looked at."""
+
     def post(self, function: Callable[[], object]) -> None:
         """Nobody listens."""
 

@@ -136,6 +136,7 @@ class _Run:
         self._bridge = bridge
         self._error: BaseException | None = None
         self._depth = 0
+        self._thread = 0  # the script's own
         self._given: tuple[Any, Any, Any]
 
     # In the thread ------------------------------------------------------------------------------------
@@ -143,6 +144,7 @@ class _Run:
     def in_thread(self, printed: output.BoardOutput) -> None:
         """The thread's whole life."""
         output.SINK.set(printed)
+        self._thread = threading.get_ident()
         session = self._session
         READER.set(session.inputs)
         try:
@@ -151,6 +153,10 @@ class _Run:
             self._execute(self._scripts.scripts, session.facts.index, session.options.config_files.files)
         except BaseException as error:
             self._error = error
+        try:
+            session.end()
+        except BaseException as error:
+            self._error = self._error or error
         finally:
             output.unroute()
             self._bridge.post(self.done.set)
@@ -185,6 +191,12 @@ class _Run:
                 f"execute_scripts --index {index} goes around the shared index: every board would get the "
                 "same one",
                 hint="Leave --index out and use args.index, or give --allow-fixed-index.",
+            )
+        if threading.get_ident() != self._thread:
+            raise EfuseError(
+                "execute_scripts is refused in a thread that a script has started: args and the other names "
+                "would change for the whole script meanwhile",
+                hint="Call it from the script itself.",
             )
         if self._depth >= MAX_DEPTH:
             raise EfuseError(f"execute_scripts is nested more than {MAX_DEPTH} deep")

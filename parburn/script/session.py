@@ -4,13 +4,21 @@ thread; only the bridge leaves it.
 A command works on a `Draft`, a copy of what is staged, which replaces it when the command succeeds: a refused
 command stages nothing. The pure functions of `parburn.efuse` raise BlockNotRead for a block that was not read
 yet; then it is read and the command starts again on a fresh draft.
+
+A script may have threads of its own. Their calls are taken in turn, one at a time (`in_turn`): a burn ends
+before another thread stages or burns anything, so nothing that one stages is taken for burned by another.
+What was asked for before the script ended is done before it counts as ended.
 """
 
 from __future__ import annotations
 
+import functools
+import threading
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from parburn.chips.model import Block, Chip, Codec, Field, RegisterWrite
 from parburn.config.records import ConfigFiles
@@ -32,6 +40,7 @@ from parburn.efuse.user_values import (
 from parburn.errors import (
     ChipError,
     EfuseError,
+    InternalError,
     ParburnError,
     ScriptError,
     UnitRefused,
@@ -41,6 +50,7 @@ from parburn.script.bridge import Bridge
 from parburn.script.inputs import Digests, RunInputs
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class DeviceFacts(NamedTuple):
@@ -190,6 +200,42 @@ class Draft:
         raise session.broken
 
 
+def in_turn(function: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Session, P], T]:
+    """A method that waits until no other thread of the script is in one. One may call another."""
+
+    def called(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self.turn:
+            return function(self, *args, **kwargs)
+
+    functools.update_wrapper(called, function)
+    return called
+
+
+class _Turn:
+    """A lock that knows whether threads wait for it."""
+
+    __slots__ = ("_asking", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._asking: set[int] = set()
+
+    def __enter__(self) -> None:
+        me = threading.get_ident()
+        self._asking.add(me)
+        try:
+            self._lock.acquire()
+        finally:
+            self._asking.discard(me)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def is_asked_for(self) -> bool:
+        """Whether another thread waits."""
+        return bool(self._asking)
+
+
 class Session:
     """See the module docstring."""
 
@@ -215,6 +261,7 @@ class Session:
         self.inputs = (options.inputs or RunInputs()).board()
         self.inputs.refuse = self._break
         self.globals: dict[str, Any] = {}
+        self.turn = _Turn()
         self._calls = calls
         self._bridge = bridge
 
@@ -225,6 +272,7 @@ class Session:
 
     # Reading ------------------------------------------------------------------------------------------
 
+    @in_turn
     def read(self, function: Callable[[EfuseImage], T]) -> T:
         """Apply a pure function to the image, reading blocks as it needs them."""
         self._check()
@@ -249,6 +297,7 @@ class Session:
         """A field by name or alternative name. Raises UnknownName."""
         return self.read(lambda image: image.field_named(name))
 
+    @in_turn
     def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
         """Registers of the chip as they are now."""
         found = list(self._cross(self._calls.read_registers, addresses))
@@ -261,6 +310,7 @@ class Session:
             ]
         return found
 
+    @in_turn
     def write_register(self, write: RegisterWrite) -> None:
         """Write a register that is not the eFuse controller's."""
         check_register(self.chip, write.address)
@@ -268,6 +318,7 @@ class Session:
 
     # Staging and burning ------------------------------------------------------------------------------
 
+    @in_turn
     def change(self, command: Callable[[Draft], T]) -> T:
         """Run a command on a draft and take over what it staged; a command that raises stages nothing."""
 
@@ -285,6 +336,7 @@ class Session:
             self.say("".join(draft.said))
         return result
 
+    @in_turn
     def burn_all(self) -> bool:
         """Burn what is staged; then the image shows what the chip shows. True, as the original says it."""
         self._check()
@@ -314,6 +366,7 @@ class Session:
             now, held = hold_back(self.real, self.staged, self.held)
         return now, held
 
+    @in_turn
     def burn_block(self, index: int) -> bool:
         """Burn what is staged for one block; the rest stays staged."""
         rest = self.staged
@@ -327,6 +380,16 @@ class Session:
         return done
 
     # The way out --------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """The script has ended. What its threads have asked for until now is done first; what they ask for
+        later raises in them."""
+        while True:
+            with self.turn:
+                if not self.turn.is_asked_for():
+                    self._bridge.close()
+                    return
+            time.sleep(0.001)  # the lock is not fair: let them have it
 
     def _check(self) -> None:
         self._bridge.check()
@@ -344,7 +407,12 @@ class Session:
         except EfuseError:
             raise  # refused before its first bit: the script may go on
         except ParburnError as error:
-            self.broken = error
+            self._break(error)
+            raise
+        except CancelledError:
+            raise
+        except Exception as error:  # a defect of ours: no script may pass over it
+            self._break(InternalError(error))
             raise
 
 

@@ -200,12 +200,13 @@ class Commands:
         session = self._session
         found = self._errors()
         if found and recovery:
-            kept, session.staged = session.staged, StagedBurns()
-            try:
-                if session.change(lambda draft: stage_recovery(draft.image, draft.staged)):
-                    session.burn_all()
-            finally:
-                session.staged = kept
+            with session.turn:
+                kept, session.staged = session.staged, StagedBurns()
+                try:
+                    if session.change(lambda draft: stage_recovery(draft.image, draft.staged)):
+                        session.burn_all()
+                finally:
+                    session.staged = kept
             found = self._errors()
         if found:
             raise EfuseError(
