@@ -204,7 +204,7 @@ def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes
     )
 
 
-def facts_of(device: Device, port: str, index: int | None) -> DeviceFacts:
+def facts_of(device: Device, port: str, index: int | None, slot: str = "") -> DeviceFacts:
     """What a script may know of a chip before it runs."""
     security = device.security
     return DeviceFacts(
@@ -218,4 +218,5 @@ def facts_of(device: Device, port: str, index: int | None) -> DeviceFacts:
         package=device.silicon.package,
         security_flags=security.flags if security else None,
         secure_download=bool(security and security.secure_download),
+        slot=slot,
     )

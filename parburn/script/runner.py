@@ -205,7 +205,8 @@ class _Run:
             self._session.inputs.note(script.path, script.source.digest)  # compiled for another board before
         files = None
         if config_paths is not None:
-            files = tuple(read_file(Path(path)) for path in config_paths)
+            pipes = self._session.files.pipes
+            files = tuple(read_file(Path(path), pipes.content) for path in config_paths)
         names = self._session.globals
         outer = {name: names.get(name) for name in _PER_SCRIPT}
         self._depth += 1

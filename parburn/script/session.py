@@ -66,6 +66,7 @@ class DeviceFacts(NamedTuple):
     package: int | None
     security_flags: int | None
     secure_download: bool
+    slot: str = ""
 
     @property
     def revision(self) -> int:
@@ -258,8 +259,9 @@ class Session:
         self.written: dict[Written, None] = {}  # in order, each once
         self.broken: ParburnError | None = None  # a burn or the line failed: nothing goes on
         self.say = say
-        self.inputs = (options.inputs or RunInputs()).board()
-        self.inputs.refuse = self._break
+        self.files = options.inputs or RunInputs()
+        self.inputs = self.files.board()
+        self.inputs.refuse = self.stop_with
         self.globals: dict[str, Any] = {}
         self.turn = _Turn()
         self._calls = calls
@@ -396,7 +398,7 @@ class Session:
         if self.broken is not None:
             raise self.broken
 
-    def _break(self, error: ParburnError) -> None:
+    def stop_with(self, error: ParburnError) -> None:
         """Let nothing go on, whatever the script makes of the error."""
         self.broken = self.broken or error
 
@@ -407,12 +409,12 @@ class Session:
         except EfuseError:
             raise  # refused before its first bit: the script may go on
         except ParburnError as error:
-            self._break(error)
+            self.stop_with(error)
             raise
         except CancelledError:
             raise
         except Exception as error:  # a defect of ours: no script may pass over it
-            self._break(InternalError(error))
+            self.stop_with(InternalError(error))
             raise
 
 
@@ -441,9 +443,15 @@ def nearest(name: str, known: Mapping[str, object]) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-def read_file(path: str | Path) -> bytes:
-    """The bytes of a file a command names. Raises EfuseError with the system's words."""
+def read_file(session: Session, path: str | Path) -> bytes:
+    """The bytes of a file a command names; what a pipe holds is the same for all boards of the run.
+
+    Raises EfuseError with the system's words.
+    """
     try:
+        content = session.files.pipes.content(path)
+        if content is not None:
+            return content
         with Path(path).open("rb", buffering=0) as file:
             return file.readall()
     except OSError as error:

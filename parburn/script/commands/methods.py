@@ -57,7 +57,7 @@ class Commands:
         """Burn files into blocks."""
         names, files = _listed(block_names), _listed(datafiles)
         _same_length(blocks=names, files=files)
-        parts = [(name, _content(file)) for name, file in zip(names, files, strict=True)]
+        parts = [(name, _content(self._session, file)) for name, file in zip(names, files, strict=True)]
         self._session.change(lambda draft: burning.burn_block_data(draft, parts, offset=offset, force=force))
 
     def burn_custom_mac(self, mac: str | bytes, *, force: bool | None = None) -> None:
@@ -137,7 +137,7 @@ class Commands:
         if keyfile is None and not files and blocks:
             keyfile = blocks  # type: ignore[assignment]  # the form with a file alone
         if keyfile is not None:
-            orders = [KeyOrder("", _content(_listed(keyfile)[0]))]
+            orders = [KeyOrder("", _content(self._session, _listed(keyfile)[0]))]
         else:
             orders = self._orders(_listed(blocks), files, _listed(keypurposes))
         self._session.change(
@@ -159,7 +159,7 @@ class Commands:
             purposes = [None] * len(blocks)
         _same_length(blocks=blocks, files=files, purposes=purposes)
         return [
-            KeyOrder(block, _content(file), purpose)
+            KeyOrder(block, _content(self._session, file), purpose)
             for block, file, purpose in zip(blocks, files, purposes, strict=True)
         ]
 
@@ -247,7 +247,7 @@ def _same_length(**lists: list[Any]) -> None:
         raise BadValue(f"there must be as many of each: {found} were given")
 
 
-def _content(file: Any) -> bytes:
+def _content(session: Session, file: Any) -> bytes:
     """The bytes of an open file, a path, or bytes themselves. An open file is left open."""
     if isinstance(file, (bytes, bytearray)):
         return bytes(file)
@@ -256,4 +256,4 @@ def _content(file: Any) -> bytes:
         if not isinstance(content, bytes):
             raise BadValue("a key or data file must be opened in binary mode: open(name, 'rb')")
         return content
-    return read_file(file)
+    return read_file(session, file)
