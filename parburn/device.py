@@ -119,7 +119,7 @@ async def _script_and_burn(run: SharedRun, board: BoardProgress, device: Device,
 
     seen = await calls.first_image()
     run.emit(StepChanged(board.port, "scripting"))
-    facts = facts_of(device, board.port, board.index)
+    facts = facts_of(device, board.port, board.index, board.slot)
     outcome = await run_scripts(run.scripts, facts, seen, calls, run.script_options, on_output=printed)
     if outcome.error is not None:
         raise await calls.told_who(outcome.error)

@@ -375,6 +375,7 @@ class Chip:
     error_registers: tuple[int, ...]  # all, in the order of an EFSR token
     burned_last: tuple[str, ...]  # fields of BLOCK0 that lock or cut: burned after all else is verified
     link_ends: tuple[LinkEnd, ...]
+    usb_ends: tuple[str, ...] = ()  # fields of BLOCK0 that end the connection over the chip's own USB only
     coding_field: str | None = None
     rules: tuple[str, ...] = ()  # names of functions in parburn.efuse.rules
     extra_registers: tuple[int, ...] = ()  # read at identification, for composed fields

@@ -221,6 +221,7 @@ _PLAIN = frozenset(
         "rules",
         "uart_clkdiv",
         "unique_id_field",
+        "usb_ends",
         "unknown_package",
     )
 )

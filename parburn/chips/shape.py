@@ -174,6 +174,7 @@ class Row(RowPart):
     link_ends: Annotated[dict[Name, LinkEndKind], Meta(max_length=64)]
     crystal: Crystal
     timing: Annotated[dict[NumberText, Writes], Meta(max_length=256)]
+    usb_ends: Annotated[list[Name], Meta(max_length=16)] = []
     coding_field: Name = ""
     block_errors: Annotated[list[BlockError], Meta(max_length=16)] = []
     block0_errors: Annotated[list[Offset], Meta(max_length=32)] = []

@@ -305,6 +305,14 @@ def link_ends_are_burned_last(chip: Chip) -> Breaches:
             yield f"{end.field} is not burned last"
 
 
+def usb_ends_are_in_block0(chip: Chip) -> Breaches:
+    """Check that what closes the USB link is in block 0: only there is a burn held back."""
+    yield from _exists(chip, *chip.usb_ends)
+    for name in chip.usb_ends:
+        if any(one.block != 0 or one.start is None for one in chip.field_by_name.get(name, ())):
+            yield f"{name} is not in block 0"
+
+
 def every_crystal_has_timing(chip: Chip) -> Breaches:
     """Check that the row tells the crystal, and the programming times for each one that a chip may have.
 
@@ -376,6 +384,7 @@ CHECKS: tuple[Callable[[Chip], Breaches], ...] = (
     key_blocks_have_purpose_fields,
     burned_last_is_in_block0,
     link_ends_are_burned_last,
+    usb_ends_are_in_block0,
     every_crystal_has_timing,
     timing_writes_stay_in_the_controller,
     named_fields_exist,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,18 @@ class ConfigFile:
         return text
 
 
-def read_file(path: Path) -> ConfigFile:
+def read_file(path: Path, piped: Callable[[Path], bytes | None] = lambda path: None) -> ConfigFile:
     """Read one file, and parse it when it is JSON: `*.json` must be, any other file may be.
+
+    `piped` returns what a pipe holds that several boards read, and None for a file.
 
     Raises:
         UsageError: it cannot be read, is empty, is not UTF-8, or is named like JSON and is not JSON; the
             sentence names the file and, where known, line and column.
     """
     try:
-        content = path.read_bytes()
+        given = piped(path)
+        content = path.read_bytes() if given is None else given
     except (OSError, ValueError) as error:  # ValueError: a path that no system takes
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(

@@ -28,6 +28,7 @@ class Layout(NamedTuple):
     hides: dict[int, tuple[tuple[int, int], ...]]
     locks: int  # bits of BLOCK0 that are burned last
     link_ends: tuple[tuple[int, LinkEndKind], ...]  # (mask in BLOCK0, kind)
+    ends: int  # bits of BLOCK0 after which a board may never answer again, over any kind of port
     fields: dict[int, tuple[tuple[int, Field], ...]]  # block index -> (mask, field), places only
 
     def names(self, index: int, bits: int) -> tuple[str, ...]:
@@ -92,6 +93,9 @@ def layout_of(chip: Chip) -> Layout:
     locks = 0
     for name in chip.burned_last:
         locks |= chip.field_by_name[name][0].mask
+    ends = 0
+    for name in (*(end.field for end in chip.link_ends), *chip.usb_ends):
+        ends |= chip.field_by_name[name][0].mask
     return Layout(
         chip=chip,
         blocks={block.index: block for block in chip.blocks},
@@ -101,6 +105,7 @@ def layout_of(chip: Chip) -> Layout:
         hides={bit: _merged(pairs) for bit, pairs in hides.items()},
         locks=locks,
         link_ends=tuple((chip.field_by_name[end.field][0].mask, end.kind) for end in chip.link_ends),
+        ends=ends,
         fields={index: tuple(pairs) for index, pairs in fields.items()},
     )
 

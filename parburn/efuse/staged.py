@@ -99,6 +99,19 @@ class StagedBurns:
         other._wanted = tuple(one for one in self._wanted if one.kept or one.block != index)
         return other
 
+    def leaving_out(self, left_out: Mapping[int, int]) -> StagedBurns:
+        """Return what is asked for without some bits, by block. No value is wanted of those any more."""
+        other = self.copy()
+        other._bits = {index: bits & ~left_out.get(index, 0) for index, bits in self._bits.items()}
+        other._bits = {index: bits for index, bits in other._bits.items() if bits}
+        less = (
+            one._replace(mask=one.mask & ~left, bits=one.bits & ~left)
+            for one in self._wanted
+            for left in (left_out.get(one.block, 0),)
+        )
+        other._wanted = tuple(one for one in less if one.mask)
+        return other
+
     def add(self, index: int, bits: int) -> None:
         """Ask for more bits in a block, unchecked."""
         if bits:

@@ -15,6 +15,10 @@ their order, and the next run goes through the same script once more:
   ledger says that it was verified;
 * a chip that lacks what was verified, or holds what nobody planned, is another one or is damaged: quarantine;
 * attempts that the script does not come to again leave the unit incomplete.
+
+**What ends the connection** is held back by the script's session (`efuse.held_back`) and comes with the last
+burn of the scripts, behind all else. So the ledger has it in the last attempt only, and a run that takes the
+unit up holds it back again.
 """
 
 from __future__ import annotations
@@ -24,8 +28,10 @@ from collections.abc import Collection, Mapping
 from anyio import CancelScope
 
 from parburn.chips.model import RegisterWrite
+from parburn.efuse.held_back import NOTHING_HELD, HeldBack, plan_to_the_end
 from parburn.efuse.image import EfuseImage
-from parburn.efuse.plan import BurnPlan, needed_blocks, plan_burns, remaining
+from parburn.efuse.layout import layout_of
+from parburn.efuse.plan import BurnPlan, needed_blocks, remaining
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.unplanned_pulse import look_for_stray
 from parburn.efuse.user_values import NOT_SHOWN, Take, UserValue, Written, values_found, values_of
@@ -45,7 +51,7 @@ from parburn.errors import (
     UnknownName,
     VerifyFailed,
 )
-from parburn.events import Note, Planned, Result, StepChanged
+from parburn.events import Note, Planned, PlannedBlock, Result, StepChanged
 from parburn.hardware.commit import commit
 from parburn.hardware.first_contact import read_again
 from parburn.hardware.identify import Device
@@ -84,6 +90,7 @@ class BoardCalls:
         self._resumed: Attempt | None = None  # the attempt that this burn resumes, set once a burn
         self._then_passed = ""  # digest of the job, once the last burn is asked for
         self._inputs: Inputs = ()  # what its scripts have read
+        self._held = NOTHING_HELD  # what waits for the end of the scripts
 
     async def still_what_passed(self) -> None:
         """Raise UnitQuarantined where the chip lacks what this unit held when it passed any job.
@@ -175,6 +182,7 @@ class BoardCalls:
             return False
         self._burns = self._attempts = 0
         self._written, self._touched, self._left = (), set(), {}
+        self._held = NOTHING_HELD
         self._then_passed, self._inputs = (
             "",
             (),
@@ -242,6 +250,26 @@ class BoardCalls:
         self._seen = self._seen.with_blocks(blocks, self._now.status, self._now.block0_errors)
         return self._seen
 
+    async def held_back(self, held: HeldBack) -> None:
+        """Learn all that waits for the end of the scripts, and tell the operator once a run."""
+        self._held = held
+        layout = layout_of(self._now.chip)
+        names = ", ".join(layout.names(0, held.bits & layout.ends))
+        self._run.note_once(
+            f"{names}: held back until a board's scripts have ended, since nothing can be burned or verified "
+            "once the connection ends; the scripts see it as burned"
+        )
+
+    def _held_rows(self) -> tuple[PlannedBlock, ...]:
+        """Return what is held back, as the operator confirms it with the first plan."""
+        if not self._held:
+            return ()
+        layout, bits = layout_of(self._now.chip), self._held.bits
+        kinds = [kind.value for mask, kind in layout.link_ends if mask & bits]
+        label = f"{layout.blocks[0].name} when the scripts have ended"
+        fields = layout.names(0, bits)
+        return (PlannedBlock(label, bits.bit_count(), fields, locks=True, ends_link=", ".join(kinds)),)
+
     async def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
         """Read any registers of the chip; return their values in the order of the addresses.
 
@@ -270,7 +298,9 @@ class BoardCalls:
             ParburnError: what `burn` raises.
         """
         self._then_passed, self._inputs = self._run.job_digest(self._claim.index), outcome.inputs
-        if outcome.staged or (outcome.written != self._written and await self._found_there(outcome)):
+        to_burn = outcome.staged or outcome.held
+        if to_burn or (outcome.written != self._written and await self._found_there(outcome)):
+            self._held = outcome.held
             await self.burn(outcome.staged, outcome.image, outcome.written)
         else:
             if not self._burns and self._run.scripts.may_burn:
@@ -357,6 +387,8 @@ class BoardCalls:
     async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
         """Plan, meet the others, be confirmed, record, burn and verify; return what the chip shows then.
 
+        The last burn of the scripts has what was held back, too.
+
         Args:
             staged: What the script asked for.
             image: What the script saw.
@@ -377,7 +409,7 @@ class BoardCalls:
         lacking = needed - image.blocks.keys()
         if lacking:
             image = await self.read_blocks(lacking)
-        plan = plan_burns(image, staged)
+        plan = plan_to_the_end(image, staged, self._held if self._then_passed else NOTHING_HELD)
         if not plan:
             await self._still_shown()
         self._burns += 1
@@ -434,7 +466,7 @@ class BoardCalls:
                     chip=device.chip.title,
                     mac=device.identity.mac_text,
                     index=self._claim.index,
-                    blocks=plan.describe(),
+                    blocks=plan.describe() + (() if self._then_passed else self._held_rows()),
                     unique_values=dict(board.unique),
                     begun=self._resumed is not None,
                     values=values,

@@ -17,6 +17,7 @@ from parburn.run.tables import TableSet
 from parburn.script.commands.command_line import with_commands
 from parburn.script.compiled import CompiledScripts, compile_scripts
 from parburn.script.index_use import uses_the_index
+from parburn.script.shared_output import refuse_one_file_for_all
 from parburn.transport.tcp import host_and_port
 
 
@@ -38,8 +39,15 @@ class CheckedJob(NamedTuple):
     uses_index: bool
 
     def at(self, ports: Iterable[str]) -> CheckedJob:
-        """Return the same job for the boards at these ports."""
-        return self._replace(job=self.job._replace(ports=tuple(ports)))
+        """Return the same job for the boards at these ports.
+
+        Raises:
+            UsageError: a command would write one file for all of them.
+        """
+        ports = tuple(ports)
+        if len(ports) > 1:
+            refuse_one_file_for_all(self.scripts)
+        return self._replace(job=self.job._replace(ports=ports))
 
     @property
     def batch(self) -> BatchSpec:
@@ -70,8 +78,8 @@ def check_job(job: Job) -> CheckedJob:
     """Find out all that can be found out without a port; every file is read here, once.
 
     Raises:
-        UsageError: a port's address or a command cannot be understood, a config file cannot be read or
-            parsed, or `same` or `unique` name no value.
+        UsageError: a port's address or a command cannot be understood, a command writes one file for all
+            boards, a config file cannot be read or parsed, or `same` or `unique` name no value.
         ScriptSyntaxError: a script does not compile.
         ChipDataError: a custom eFuse table breaks a rule.
     """
@@ -79,6 +87,8 @@ def check_job(job: Job) -> CheckedJob:
         if "://" in port:
             host_and_port(port)  # an address that is none is bad input, and no board's failure
     scripts = with_commands(compile_scripts(job.scripts), job.commands)
+    if len(job.ports) > 1:
+        refuse_one_file_for_all(scripts)
     config = load_config_files(job.config_files, job.records)
     uses_index = uses_the_index(scripts)
     tables = TableSet(job.tables)

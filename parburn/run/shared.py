@@ -88,6 +88,7 @@ class SharedRun:
         self._burning = CapacityLimiter(job.max_burning or max(1, len(ports)))
         self.digest = hashlib.sha256(f"{self.scripts.digest}\n{self._tables.digest}".encode()).hexdigest()
         self._blocks: dict[str, frozenset[int]] = {}
+        self._said_once: set[str] = set()
 
     def turn_to_burn(self) -> CapacityLimiter:
         """Return the limiter of boards that may be in the commit phase at once (`--max-burning`)."""
@@ -187,6 +188,12 @@ class SharedRun:
         for text in self.ledger.take_notes():
             self.note("", text)
 
+    def note_once(self, text: str) -> None:
+        """Emit a sentence that several boards have to say: it is said once a run."""
+        if text not in self._said_once:
+            self._said_once.add(text)
+            self.note("", text)
+
     def note(self, port: str, text: str, level: NoteLevel = "info") -> None:
         """Emit a sentence for the operator; `port` is empty where it is of the whole run."""
         self.emit(Note(port, text, level))
@@ -208,7 +215,7 @@ def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes
     )
 
 
-def facts_of(device: Device, port: str, index: int | None) -> DeviceFacts:
+def facts_of(device: Device, port: str, index: int | None, slot: str = "") -> DeviceFacts:
     """Return what a script may know of a chip before it runs."""
     security = device.security
     return DeviceFacts(
@@ -222,4 +229,5 @@ def facts_of(device: Device, port: str, index: int | None) -> DeviceFacts:
         package=device.silicon.package,
         security_flags=security.flags if security else None,
         secure_download=bool(security and security.secure_download),
+        slot=slot,
     )

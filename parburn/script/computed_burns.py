@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 from anyio import sleep
 
 from parburn.chips.model import RegisterWrite
+from parburn.efuse.held_back import NOTHING_HELD, HeldBack, plan_to_the_end
 from parburn.efuse.image import EfuseImage
-from parburn.efuse.plan import BurnPlan, plan_burns
+from parburn.efuse.plan import BurnPlan
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.user_values import Written
 from parburn.errors import ChipError, ParburnError, UsageError
@@ -68,17 +69,21 @@ class _VirtualChip:
     want: dict[int, int] = field(default_factory=dict)
     burns: list[ComputedBurn] = field(default_factory=list)
 
-    def burned(self, staged: StagedBurns, image: EfuseImage) -> EfuseImage:
-        plan = plan_burns(image, staged)
+    def burned(self, staged: StagedBurns, image: EfuseImage, held: HeldBack = NOTHING_HELD) -> EfuseImage:
+        plan = plan_to_the_end(image, staged, held)
         if plan:
             self.burns.append(ComputedBurn(plan, image))
-        for index, bits in staged.blocks().items():
-            self.want[index] = self.want.get(index, 0) | bits
+        for burned in (staged, held.as_staged()):
+            for index, bits in burned.blocks().items():
+                self.want[index] = self.want.get(index, 0) | bits
         self.image = plan.apply(image)
         return self.image
 
     async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
         return self.burned(staged, image)
+
+    async def held_back(self, held: HeldBack) -> None:
+        """Do nothing: the scripts' outcome tells of it."""
 
     async def read_blocks(self, indexes: Collection[int]) -> EfuseImage:
         return self.image.with_blocks({i: 0 for i in indexes if i not in self.image.blocks})
@@ -108,6 +113,9 @@ class _BridgeToNone(Bridge):
     def check(self) -> None:
         """Do nothing: it is never closed."""
 
+    def close(self) -> None:
+        """Do nothing: what threads stage when their script has ended is never looked at."""
+
     def post(self, function: Callable[[], object]) -> None:
         """Do nothing: nobody listens."""
 
@@ -120,9 +128,9 @@ def compute(scripts: CompiledScripts, order: Order, options: ScriptOptions) -> C
     chip = _VirtualChip(order.image)
     outcome = run_scripts_here(scripts, order.facts, order.image, chip, options, _BridgeToNone())
     error = outcome.error
-    if error is None and outcome.staged:
+    if error is None and (outcome.staged or outcome.held):
         try:
-            chip.burned(outcome.staged, outcome.image)
+            chip.burned(outcome.staged, outcome.image, outcome.held)
         except ParburnError as refused:
             error = refused
     blocks = {index: order.image.blocks.get(index, 0) | bits for index, bits in chip.want.items()}

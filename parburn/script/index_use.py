@@ -46,7 +46,8 @@ def _is_use(node: ast.AST, taken: set[int]) -> bool:
     if isinstance(node, ast.Attribute):
         return node.attr == "index" and _of_args(node)
     if isinstance(node, ast.Constant):
-        return isinstance(node.value, str) and ("--index" in node.value or node.value.strip() == "index")
+        text = node.value if isinstance(node.value, str) else ""
+        return "--index" in text or "{index}" in text or text.strip() == "index"
     if isinstance(node, ast.keyword):
         return node.arg == "index"
     if isinstance(node, ast.Name):

@@ -10,6 +10,9 @@ the config files of the run (they count by their records), and files that script
 
 `input()` passes them, too, and is refused there, whoever calls it for a script.
 
+A pipe that scripts open themselves gives its bytes to one of them only: the second board that opens it is
+refused. (What a command reads from a pipe is read once for all: `script.pipes`.)
+
 A file that one board's script writes and another's reads is a state that all boards share (the next serial
 number): both may have read the same. Unless the boards come one at a time, the second that touches it is
 refused, and whatever its script makes of the refusal, its board goes no further.
@@ -26,11 +29,13 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from importlib.util import source_from_cache
 from pathlib import Path
 from typing import Any
 
 from parburn.errors import EfuseError
+from parburn.script.pipes import Pipes, is_pipe
 
 Digests = tuple[
     tuple[str, str], ...
@@ -43,6 +48,7 @@ INPUT_WHY = "nobody could tell whose board it asks about; give the answer in a c
 _CHUNK = 1 << 20
 _KNOWN_AT_MOST = 4096  # files whose digests are kept: each board may have a key file of its own
 _PACKAGES = ("site-packages", "dist-packages")
+_NO_FILES = ("/proc/", "/sys/", "/dev/")
 _MODULES = (".py", ".pyc", ".so", ".pyd")
 
 _lock = threading.Lock()
@@ -63,8 +69,11 @@ class RunInputs:
         self._paths: dict[
             str | bytes, str
         ] = {}  # what names of files lead to; scripts do not change the folder
+        self._pipe_readers: dict[tuple[int, int], BoardInputs] = {}
         self._readers: dict[str, set[BoardInputs]] = {}
         self._writers: dict[str, set[BoardInputs]] = {}
+        self.pipes = Pipes()
+        self._outputs: dict[str, str] = {}  # files that commands write, and for the board at which port
         self._modules: set[str] = set()  # code that scripts of this run have opened
 
     def board(self) -> BoardInputs:
@@ -86,6 +95,11 @@ class RunInputs:
     def moved(self) -> None:
         """Forget where names lead to: a file was moved or removed."""
         self._paths.clear()
+
+    def writer_of(self, path: str, port: str) -> str:
+        """Return the port of the board for which a command writes this file: the first that asked."""
+        with _lock:
+            return self._outputs.setdefault(path, port)
 
     def changed(self, kept: Digests) -> str:
         """Return the first of these files that is not what it was; empty when all are. Reads them."""
@@ -151,6 +165,8 @@ class BoardInputs:
         """
         path = self._run.path_of(name)
         if _is_installed(path):
+            if path.startswith(_NO_FILES):
+                self._pipe(_look(os.fsdecode(os.fspath(name))), str(name), flags)
             return
         access = flags & (os.O_WRONLY | os.O_RDWR)
         if path.endswith(_MODULES):
@@ -162,6 +178,28 @@ class BoardInputs:
         found = _look(path)
         if found is None or stat.S_ISREG(found.st_mode):  # no device, pipe or folder
             self._touch(path, reads=access != os.O_WRONLY, writes=access != os.O_RDONLY, found=found)
+        else:
+            self._pipe(found, path, flags)
+
+    def taken_up(self, descriptor: int) -> None:
+        """Take note that an open descriptor, as that of the standard input, is about to be read as a file."""
+        with suppress(OSError):
+            self._pipe(os.fstat(descriptor), f"the open file {descriptor}", os.O_RDONLY)
+
+    def _pipe(self, found: os.stat_result | None, name: str, flags: int) -> None:
+        """Take note that a pipe is about to be read. Raises EfuseError where another board's script reads it."""
+        writes_only = flags & (os.O_WRONLY | os.O_RDWR) == os.O_WRONLY
+        if found is None or writes_only or not is_pipe(found) or self._run._one_at_a_time:
+            return
+        with _lock:
+            reader = self._run._pipe_readers.setdefault((found.st_dev, found.st_ino), self)
+        if reader is not self:
+            error = EfuseError(
+                f"{name} is a pipe that another board's script reads: each byte of it goes to one of them",
+                hint="Write what it gives into a file, and name that; or give it as a config file.",
+            )
+            self.refuse(error)
+            raise error
 
     def replaced(self, name: Any) -> None:
         """Note a file that is about to be replaced, cut off or deleted.
@@ -263,7 +301,7 @@ def _python_folders() -> tuple[str, ...]:
 
 
 def _is_installed(path: str) -> bool:
-    return path.startswith((*_python_folders(), "/proc/", "/sys/", "/dev/")) or any(
+    return path.startswith((*_python_folders(), *_NO_FILES)) or any(
         f"{os.sep}{name}{os.sep}" in path for name in _PACKAGES
     )
 
@@ -299,6 +337,8 @@ def _open(board: BoardInputs, arguments: tuple[Any, ...]) -> None:
     name, _mode, flags = arguments
     if isinstance(name, (str, bytes, os.PathLike)):
         board.opened(name, flags or 0)
+    elif isinstance(name, int):
+        board.taken_up(name)
 
 
 def _import(board: BoardInputs, arguments: tuple[Any, ...]) -> None:

@@ -16,6 +16,7 @@ from anyio import Event, move_on_after, sleep
 from anyio.from_thread import BlockingPortal
 
 from parburn.config.files import ConfigFile, read_file
+from parburn.efuse.held_back import NOTHING_HELD
 from parburn.efuse.image import EfuseImage
 from parburn.errors import EfuseError, ParburnError
 from parburn.script import output
@@ -144,6 +145,7 @@ class _Run:
         self._bridge = bridge
         self._error: BaseException | None = None
         self._depth = 0
+        self._thread = 0  # the script's own
         self._given: tuple[Any, Any, Any]
 
     # In the thread ------------------------------------------------------------------------------------
@@ -151,6 +153,7 @@ class _Run:
     def in_thread(self, printed: output.BoardOutput) -> None:
         """Be the thread's whole life."""
         output.SINK.set(printed)
+        self._thread = threading.get_ident()
         session = self._session
         READER.set(session.inputs)
         try:
@@ -159,6 +162,10 @@ class _Run:
             self._execute(self._scripts.scripts, session.facts.index, session.options.config_files.files)
         except BaseException as error:
             self._error = error
+        try:
+            session.end()
+        except BaseException as error:
+            self._error = self._error or error
         finally:
             output.unroute()
             self._bridge.post(self.done.set)
@@ -196,6 +203,12 @@ class _Run:
                 "same one",
                 hint="Leave --index out and use args.index, or give --allow-fixed-index.",
             )
+        if threading.get_ident() != self._thread:
+            raise EfuseError(
+                "execute_scripts is refused in a thread that a script has started: args and the other names "
+                "would change for the whole script meanwhile",
+                hint="Call it from the script itself.",
+            )
         if self._depth >= MAX_DEPTH:
             raise EfuseError(f"execute_scripts is nested more than {MAX_DEPTH} deep")
         scripts = [self._scripts.script_at(path) for path in paths]
@@ -203,7 +216,8 @@ class _Run:
             self._session.inputs.note(script.path, script.source.digest)  # compiled for another board before
         files = None
         if config_paths is not None:
-            files = tuple(read_file(Path(path)) for path in config_paths)
+            pipes = self._session.files.pipes
+            files = tuple(read_file(Path(path), pipes.content) for path in config_paths)
         names = self._session.globals
         outer = {name: names.get(name) for name in _PER_SCRIPT}
         self._depth += 1
@@ -224,11 +238,12 @@ class _Run:
             staged.clear()
         return ScriptOutcome(
             staged=staged,
-            image=session.image,
+            image=session.real,
             error=error,
             written=tuple(session.written),
             had_staged=session.had_staged,
             inputs=session.inputs.kept(),
+            held=NOTHING_HELD if error is not None else session.held,
         )
 
     def _failure(self, given_up: bool, timeout_s: float) -> ParburnError | None:

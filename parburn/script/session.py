@@ -5,17 +5,27 @@ Runs in the script's thread; only the bridge leaves it.
 A command works on a `Draft`, a copy of what is staged, which replaces it when the command succeeds: a refused
 command stages nothing. The pure functions of `parburn.efuse` raise BlockNotRead for a block that was not read
 yet; then it is read and the command starts again on a fresh draft.
+
+A script may have threads of its own. Their calls are taken in turn, one at a time (`in_turn`): a burn ends
+before another thread stages or burns anything, so nothing that one stages is taken for burned by another.
+What was asked for before the script ended is done before it counts as ended.
 """
 
 from __future__ import annotations
 
+import functools
+import threading
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from parburn.chips.model import Block, Chip, Codec, Field, RegisterWrite
 from parburn.config.records import ConfigFiles
+from parburn.efuse.held_back import NOTHING_HELD, HeldBack, hold_back
 from parburn.efuse.image import BlockNotRead, EfuseImage
+from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.user_values import (
     Declared,
@@ -28,11 +38,20 @@ from parburn.efuse.user_values import (
     shown,
     take_of,
 )
-from parburn.errors import ChipError, EfuseError, ParburnError, ScriptError, UnitRefused, UnknownName
+from parburn.errors import (
+    ChipError,
+    EfuseError,
+    InternalError,
+    ParburnError,
+    ScriptError,
+    UnitRefused,
+    UnknownName,
+)
 from parburn.script.bridge import Bridge
 from parburn.script.inputs import Digests, RunInputs
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class DeviceFacts(NamedTuple):
@@ -52,6 +71,7 @@ class DeviceFacts(NamedTuple):
     package: int | None
     security_flags: int | None
     secure_download: bool
+    slot: str = ""
 
     @property
     def revision(self) -> int:
@@ -73,6 +93,9 @@ class DeviceCalls(Protocol):
             image: What the script saw.
             written: Places that the scripts have asked for so far, which may tell this chip from others.
         """
+
+    async def held_back(self, held: HeldBack) -> None:
+        """Learn all that waits for the end of the scripts; the script sees it as burned."""
 
     async def read_blocks(self, indexes: frozenset[int]) -> EfuseImage:
         """Read blocks that are not known yet; return an image that has them."""
@@ -102,7 +125,8 @@ class ScriptOptions(NamedTuple):
 class ScriptOutcome(NamedTuple):
     """How a device's scripts ended.
 
-    `staged` is what is left to burn, empty after an error. `had_staged`: something was staged at some time.
+    `staged` is what is left to burn, empty after an error; `held` is to be burned behind it, and `image` is
+    the chip without that. `had_staged`: something was staged at some time.
     `written` are the places that they asked for, also where nothing was staged because it is there already.
     `inputs` are path and keyed digest of each file that they read.
     """
@@ -113,6 +137,7 @@ class ScriptOutcome(NamedTuple):
     written: tuple[Written, ...]
     had_staged: bool
     inputs: Digests = ()
+    held: HeldBack = NOTHING_HELD
 
 
 class Draft:
@@ -195,6 +220,42 @@ class Draft:
         raise session.broken
 
 
+def in_turn(function: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Session, P], T]:
+    """Make a method wait until no other thread of the script is in one. One may call another."""
+
+    def called(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self.turn:
+            return function(self, *args, **kwargs)
+
+    functools.update_wrapper(called, function)
+    return called
+
+
+class _Turn:
+    """A lock that knows whether threads wait for it."""
+
+    __slots__ = ("_asking", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._asking: set[int] = set()
+
+    def __enter__(self) -> None:
+        me = threading.get_ident()
+        self._asking.add(me)
+        try:
+            self._lock.acquire()
+        finally:
+            self._asking.discard(me)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def is_asked_for(self) -> bool:
+        """Whether another thread waits."""
+        return bool(self._asking)
+
+
 class Session:
     """One device as its script knows it; see the module."""
 
@@ -208,16 +269,20 @@ class Session:
         say: Callable[[str], None],
     ) -> None:
         self.facts = facts
-        self.image = image
+        self.real = image  # what the chip shows
+        self.image = image  # what the script sees: the same, and what is held back as if it were burned
+        self.held = NOTHING_HELD
         self.options = options
         self.staged = StagedBurns()
         self.had_staged = False
         self.written: dict[Written, None] = {}  # in order, each once
         self.broken: ParburnError | None = None  # a burn or the line failed: nothing goes on
         self.say = say
-        self.inputs = (options.inputs or RunInputs()).board()
-        self.inputs.refuse = self._break
+        self.files = options.inputs or RunInputs()
+        self.inputs = self.files.board()
+        self.inputs.refuse = self.stop_with
         self.globals: dict[str, Any] = {}
+        self.turn = _Turn()
         self._calls = calls
         self._bridge = bridge
 
@@ -228,6 +293,7 @@ class Session:
 
     # Reading ------------------------------------------------------------------------------------------
 
+    @in_turn
     def read(self, function: Callable[[EfuseImage], T]) -> T:
         """Apply a pure function to the image, reading blocks as it needs them; return what it returns.
 
@@ -247,7 +313,11 @@ class Session:
         known = self._cross(self._calls.read_blocks, frozenset({index}))
         status = {index: known.status[index]} if index in known.status else None
         errors = known.block0_errors if index == 0 else None
-        self.image = self.image.with_blocks({index: known.block(index)}, status, errors)
+        self._show(self.real.with_blocks({index: known.block(index)}, status, errors))
+
+    def _show(self, real: EfuseImage) -> None:
+        """Take over what the chip shows now."""
+        self.real, self.image = real, self.held.over(real)
 
     def field_named(self, name: str) -> Field:
         """Return a field by name or alternative name.
@@ -257,10 +327,20 @@ class Session:
         """
         return self.read(lambda image: image.field_named(name))
 
+    @in_turn
     def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
         """Return registers of the chip as they are now."""
-        return list(self._cross(self._calls.read_registers, addresses))
+        found = list(self._cross(self._calls.read_registers, addresses))
+        if self.held:
+            words = self.chip.read_registers[0]
+            shown = zip(addresses, found, strict=True)
+            found = [
+                value | self.held.bits >> 32 * words.index(at) & 0xFFFFFFFF if at in words else value
+                for at, value in shown
+            ]
+        return found
 
+    @in_turn
     def write_register(self, write: RegisterWrite) -> None:
         """Write a register that is not the eFuse controller's.
 
@@ -272,6 +352,7 @@ class Session:
 
     # Staging and burning ------------------------------------------------------------------------------
 
+    @in_turn
     def change(self, command: Callable[[Draft], T]) -> T:
         """Run a command on a draft and take over what it staged; return what it returns.
 
@@ -292,6 +373,7 @@ class Session:
             self.say("".join(draft.said))
         return result
 
+    @in_turn
     def burn_all(self) -> bool:
         """Burn what is staged; then the image shows what the chip shows. Return True, as the original does.
 
@@ -303,11 +385,30 @@ class Session:
         if not self.staged:
             self.say("Nothing to burn.\n")
             return True
-        self.image = self._cross(self._calls.burn, self.staged, self.image, tuple(self.written))
+        now, held = self._parted()
+        if held != self.held:
+            self._cross(self._calls.held_back, held)
+        real = self.real
+        if now:
+            real = self._cross(self._calls.burn, now, real, tuple(self.written))
+        self.held = held
+        self._show(real)
         self.staged = self.staged.copy()  # the burn may still look at what it was given
         self.staged.clear()
         return True
 
+    def _parted(self) -> tuple[StagedBurns, HeldBack]:
+        """Return what is burned now, and what is held back until the scripts have ended.
+
+        All of it is planned together before: what the hardware forbids is refused here, and not at the end.
+        """
+        now, held = hold_back(self.real, self.staged, self.held)
+        if held:
+            self.read(lambda image: plan_burns(image, self.staged))
+            now, held = hold_back(self.real, self.staged, self.held)
+        return now, held
+
+    @in_turn
     def burn_block(self, index: int) -> bool:
         """Burn what is staged for one block; the rest stays staged. See `burn_all`."""
         rest = self.staged
@@ -322,12 +423,24 @@ class Session:
 
     # The way out --------------------------------------------------------------------------------------
 
+    def end(self) -> None:
+        """Take note that the script has ended.
+
+        What its threads have asked for until now is done first; what they ask for later raises in them.
+        """
+        while True:
+            with self.turn:
+                if not self.turn.is_asked_for():
+                    self._bridge.close()
+                    return
+            time.sleep(0.001)  # the lock is not fair: let them have it
+
     def _check(self) -> None:
         self._bridge.check()
         if self.broken is not None:
             raise self.broken
 
-    def _break(self, error: ParburnError) -> None:
+    def stop_with(self, error: ParburnError) -> None:
         """Let nothing go on, whatever the script makes of the error."""
         self.broken = self.broken or error
 
@@ -338,7 +451,12 @@ class Session:
         except EfuseError:
             raise  # refused before its first bit: the script may go on
         except ParburnError as error:
-            self.broken = error
+            self.stop_with(error)
+            raise
+        except CancelledError:
+            raise
+        except Exception as error:  # a defect of ours: no script may pass over it
+            self.stop_with(InternalError(error))
             raise
 
 
@@ -368,13 +486,16 @@ def nearest(name: str, known: Mapping[str, object]) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-def read_file(path: str | Path) -> bytes:
-    """Return the bytes of a file that a command names.
+def read_file(session: Session, path: str | Path) -> bytes:
+    """Return the bytes of a file that a command names; a pipe gives the same to all boards of the run.
 
     Raises:
         EfuseError: it cannot be read; with the system's words.
     """
     try:
+        content = session.files.pipes.content(path)
+        if content is not None:
+            return content
         with Path(path).open("rb", buffering=0) as file:
             return file.readall()
     except OSError as error:

@@ -83,6 +83,7 @@ BREACHES: dict[str, Callable[[Chip], Chip]] = {
     "key_blocks_have_purpose_fields": lambda c: block(c, 4, key_purpose="NONE"),
     "burned_last_is_in_block0": lambda c: replace(c, burned_last=("WR_DIS", "RD_DIS", "MAC")),
     "link_ends_are_burned_last": lambda c: replace(c, link_ends=(CUT_BY_TWAI,)),
+    "usb_ends_are_in_block0": lambda c: replace(c, usb_ends=("MAC",)),
     "every_crystal_has_timing": lambda c: replace(c, crystal=Crystal(fixed_mhz=26)),
     "timing_writes_stay_in_the_controller": lambda c: replace(
         c, timing={40: (RegisterWrite(c.efuse_base + 0x1F4, 0x10000, 0xFFFF),)}

@@ -268,7 +268,7 @@ if where == 'ttyUSB3':
     espefuse(esp, efuses, args, 'burn_bit BLOCK9 1')
     efuses.burn_all()
 if where == 'ttyUSB4':
-    esp.read_reg(0x60007000)
+    print('register', esp.read_reg(0x60007000))
 if where != 'ttyUSB2':
     assert efuses['ENABLE_SECURITY_DOWNLOAD'].get() or efuses['DIS_DOWNLOAD_MODE'].get()
 """
@@ -287,20 +287,18 @@ def test_fields_that_end_the_link_are_verified_in_their_own_way(tmp_path: Path, 
             "--report", report, "--baud", 460800, state=state,
         )  # fmt: skip
         found = rows(report)
-        assert [row["result"] for row in found][:5] == [
-            "pass", "pass", "pass", "incomplete", "incomplete",
-        ], said(outcome)  # fmt: skip
+        assert [row["result"] for row in found][:5] == ["pass"] * 5, said(outcome)
         assert found[5]["result"] == "incomplete"
         assert outcome.exit == 1
-        fields = {0: "ENABLE_SECURITY_DOWNLOAD", 1: "DIS_DOWNLOAD_MODE"}
+        fields = {
+            0: "ENABLE_SECURITY_DOWNLOAD", 1: "DIS_DOWNLOAD_MODE", 3: "ENABLE_SECURITY_DOWNLOAD",
+            4: "DIS_DOWNLOAD_MODE",
+        }  # fmt: skip
         for number, name in fields.items():
             assert f"{name} could not be read back" in found[number]["burned"]
             assert custom_mac_of(rig, number) == f"aa:cd:ef:00:03:{found[number]['index']:02x}"
         assert "read back" not in found[2]["burned"]
-        for number, name in ((3, "ENABLE_SECURITY_DOWNLOAD"), (4, "DIS_DOWNLOAD_MODE")):
-            assert name in found[number]["error"]
-            assert "cannot be reached" in found[number]["error"]
-            assert found[number]["next_step"]
+        assert rig.bits(3, 9) == 2  # what the script burned behind it
         said_by = [event["port"] for event in outcome.events if event["event"] == "output"]
         assert set(rig.ports[:5]) <= set(said_by)
         # What is locked now is found locked by the next run, and nothing is burned into it.

@@ -19,8 +19,8 @@ from parburn.chips.registry import chip_named
 from parburn.chips.table import extend_chip, parse_custom_table
 from parburn.config.records import load_config_files
 from parburn.efuse import values
+from parburn.efuse.held_back import NOTHING_HELD, HeldBack, plan_to_the_end
 from parburn.efuse.image import BlockStatus, EfuseImage
-from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.user_values import Written
 from parburn.errors import IdentityUnclear, ParburnError
@@ -38,10 +38,19 @@ class MemoryCalls:
     def __init__(self, image: EfuseImage) -> None:
         self.image = image
 
-    async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
+    async def burn(
+        self,
+        staged: StagedBurns,
+        image: EfuseImage,
+        written: tuple[Written, ...],
+        held: HeldBack = NOTHING_HELD,
+    ) -> EfuseImage:
         """Plan, and apply the plan."""
-        self.image = plan_burns(self.image, staged).apply(self.image)
+        self.image = plan_to_the_end(self.image, staged, held).apply(self.image)
         return self.image
+
+    async def held_back(self, held: HeldBack) -> None:
+        """It comes with the last burn."""
 
     async def read_blocks(self, indexes: frozenset[int]) -> EfuseImage:
         """All blocks are known."""
@@ -142,8 +151,8 @@ class MemoryBoard:
         )
         if outcome.error is not None:
             return outcome.error
-        if outcome.staged:
-            await self.calls.burn(outcome.staged, outcome.image, outcome.written)
+        if outcome.staged or outcome.held:
+            await self.calls.burn(outcome.staged, outcome.image, outcome.written, outcome.held)
         return None
 
     def _facts(self, index: int | None) -> DeviceFacts:

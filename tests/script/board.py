@@ -12,8 +12,8 @@ from parburn.chips.model import Chip, RegisterWrite
 from parburn.chips.registry import chip_named
 from parburn.chips.table import extend_chip, parse_custom_table
 from parburn.config.records import ConfigFiles, load_config_files
+from parburn.efuse.held_back import NOTHING_HELD, HeldBack, plan_to_the_end
 from parburn.efuse.image import BlockStatus, EfuseImage
-from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.user_values import Declared, Written, rules_of, values_of
 from parburn.errors import ParburnError
@@ -33,6 +33,7 @@ class Board:
     blocks: dict[int, int]
     known: frozenset[int]
     burns: int = 0
+    held: list[HeldBack] = field(default_factory=list)
     reads: list[frozenset[int]] = field(default_factory=list)
     registers: dict[int, int] = field(default_factory=dict)
     written: list[RegisterWrite] = field(default_factory=list)
@@ -56,15 +57,24 @@ class Board:
         """A field's bits in the chip."""
         return self.whole.field_bits(self.whole.field_named(name))
 
-    async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
+    async def burn(
+        self,
+        staged: StagedBurns,
+        image: EfuseImage,
+        written: tuple[Written, ...],
+        held: HeldBack = NOTHING_HELD,
+    ) -> EfuseImage:
         if self.fails is not None:
             raise self.fails
         await anyio.sleep(self.burn_s)
-        after = plan_burns(self.whole, staged).apply(self.whole)
+        after = plan_to_the_end(self.whole, staged, held).apply(self.whole)
         self.blocks = dict(after.blocks)
         self.status = dict(after.status)
         self.burns += 1
         return after
+
+    async def held_back(self, held: HeldBack) -> None:
+        self.held.append(held)
 
     async def read_blocks(self, indexes: frozenset[int]) -> EfuseImage:
         self.reads.append(indexes)
@@ -143,8 +153,8 @@ async def run_async(
     outcome = await run_scripts(
         scripts, facts_of(board, index), board.image, board, options, on_output=said.append
     )
-    if outcome.error is None and outcome.staged:
-        await board.burn(outcome.staged, outcome.image, outcome.written)
+    if outcome.error is None and (outcome.staged or outcome.held):
+        await board.burn(outcome.staged, outcome.image, outcome.written, outcome.held)
     return Ran(outcome, "".join(said), board)
 
 

@@ -80,7 +80,7 @@ class Commands:
         """
         names, files = _listed(block_names), _listed(datafiles)
         _same_length(blocks=names, files=files)
-        parts = [(name, _content(file)) for name, file in zip(names, files, strict=True)]
+        parts = [(name, _content(self._session, file)) for name, file in zip(names, files, strict=True)]
         self._session.change(lambda draft: burning.burn_block_data(draft, parts, offset=offset, force=force))
 
     def burn_custom_mac(self, mac: str | bytes, *, force: bool | None = None) -> None:
@@ -192,7 +192,7 @@ class Commands:
         if keyfile is None and not files and blocks:
             keyfile = blocks  # type: ignore[assignment]  # the form with a file alone
         if keyfile is not None:
-            orders = [KeyOrder("", _content(_listed(keyfile)[0]))]
+            orders = [KeyOrder("", _content(self._session, _listed(keyfile)[0]))]
         else:
             orders = self._orders(_listed(blocks), files, _listed(keypurposes or ()))
         self._session.change(
@@ -233,7 +233,7 @@ class Commands:
             purposes = [None] * len(blocks)
         _same_length(blocks=blocks, files=files, purposes=purposes)
         return [
-            KeyOrder(block, _content(file), purpose)
+            KeyOrder(block, _content(self._session, file), purpose)
             for block, file, purpose in zip(blocks, files, purposes, strict=True)
         ]
 
@@ -292,12 +292,13 @@ class Commands:
         session = self._session
         found = self._errors()
         if found and recovery:
-            kept, session.staged = session.staged, StagedBurns()
-            try:
-                if session.change(lambda draft: stage_recovery(draft.image, draft.staged)):
-                    session.burn_all()
-            finally:
-                session.staged = kept
+            with session.turn:
+                kept, session.staged = session.staged, StagedBurns()
+                try:
+                    if session.change(lambda draft: stage_recovery(draft.image, draft.staged)):
+                        session.burn_all()
+                finally:
+                    session.staged = kept
             found = self._errors()
         if found:
             raise EfuseError(
@@ -345,7 +346,7 @@ def _same_length(**lists: list[Any]) -> None:
         raise BadValue(f"there must be as many of each: {found} were given")
 
 
-def _content(file: Any) -> bytes:
+def _content(session: Session, file: Any) -> bytes:
     """Return the bytes of an open file, a path, or bytes themselves. An open file is left open."""
     if isinstance(file, (bytes, bytearray)):
         return bytes(file)
@@ -354,4 +355,4 @@ def _content(file: Any) -> bytes:
         if not isinstance(content, bytes):
             raise BadValue("a key or data file must be opened in binary mode: open(name, 'rb')")
         return content
-    return read_file(file)
+    return read_file(session, file)

@@ -17,6 +17,7 @@ from parburn.efuse.image import GOOD, EfuseImage
 from parburn.errors import BadValue, EfuseError
 from parburn.script.commands.burn import flash_voltage_words
 from parburn.script.commands.token import token_text, write_token
+from parburn.script.output_files import output_file
 from parburn.script.session import Draft
 
 FORMATS = ("summary", "json", "value_only")
@@ -73,7 +74,7 @@ def _put(draft: Draft, text: str, file: str | Path | TextIO | None) -> None:
         if text:
             draft.say(text.rstrip("\n"))
     elif isinstance(file, (str, Path)):
-        path = Path(file)
+        path = output_file(draft, file)
         draft.effects.append(lambda: _written(lambda: path.write_text(text), path))
         draft.say(f"eFuse values -> {path}")
     else:
@@ -231,14 +232,14 @@ def dump(draft: Draft, *, format: str = "default", file_name: str | Path | None 
         if file_name is None:
             draft.say(token_text(text, hidden.values()))
         else:
-            _save(draft, Path(file_name), text.encode())
+            _save(draft, output_file(draft, file_name), text.encode())
         return
     if file_name is None:
         for block in blocks:
             draft.say(_block_line(draft, block, words=format == "default"))
         return
     data = {block.index: block_bytes(image, block) for block in blocks}
-    path = Path(file_name)
+    path = output_file(draft, file_name)
     if format == "joint":
         _save(draft, path, b"".join(data.values()))
     else:

@@ -88,7 +88,8 @@ class Efuses:
 
     @force_write_always.setter
     def force_write_always(self, force: bool | None) -> None:
-        self._session.staged.force = bool(force)
+        with self._session.turn:
+            self._session.staged.force = bool(force)
 
     @for_scripts
     def burn_all(self, check_batch_mode: bool = False) -> bool:
