@@ -182,12 +182,12 @@ class BoardInputs:
             self._pipe(found, path, flags)
 
     def taken_up(self, descriptor: int) -> None:
-        """Take note that an open descriptor, as that of the standard input, is about to be read as a file."""
+        """Take note of an open descriptor, as that of the standard input, that is about to be read."""
         with suppress(OSError):
             self._pipe(os.fstat(descriptor), f"the open file {descriptor}", os.O_RDONLY)
 
     def _pipe(self, found: os.stat_result | None, name: str, flags: int) -> None:
-        """Take note that a pipe is about to be read. Raises EfuseError where another board's script reads it."""
+        """Take note of a pipe that is about to be read. Raises EfuseError where another board reads it."""
         writes_only = flags & (os.O_WRONLY | os.O_RDWR) == os.O_WRONLY
         if found is None or writes_only or not is_pipe(found) or self._run._one_at_a_time:
             return
