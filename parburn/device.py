@@ -53,7 +53,8 @@ async def _live(run: SharedRun, board: BoardProgress) -> None:
     try:
         device = await connected(run, board, stream)
         run.emit(StepChanged(board.port, "waiting", "for the other boards"))
-        claim = await run.claims.arrive(board.port, device)  # barrier: all ports are identified
+        with board.watch.there():
+            claim = await run.claims.arrive(board.port, device)  # barrier: all ports are identified
         board.claim = claim
         board.passed_before = claim.state is State.PASS
         if not run.scripts.shows_only:
@@ -65,7 +66,8 @@ async def _live(run: SharedRun, board: BoardProgress) -> None:
         if await _has_passed(run, board, claim):
             board.result = Result.ALREADY_PASS
         else:
-            await run.turn(board.port)
+            with board.watch.there():
+                await run.turn(board.port)
             await _scripted(run, board, device, calls)
         await farewell(run, board, device)
     finally:
@@ -108,7 +110,9 @@ async def _script_and_burn(run: SharedRun, board: BoardProgress, device: Device,
     seen = await calls.first_image()
     run.emit(StepChanged(board.port, "scripting"))
     facts = facts_of(device, board.port, board.index)
-    outcome = await run_scripts(run.scripts, facts, seen, calls, run.script_options, on_output=printed)
+    outcome = await run_scripts(
+        run.scripts, facts, seen, calls, run.script_options, on_output=printed, port=board.watch
+    )
     if outcome.error is not None:
         raise await calls.told_who(outcome.error)
     try:

@@ -116,7 +116,8 @@ class RomLoader:
         self.broken = False  # a burst was broken off: sync() first
         self.was_reset = True  # by us; else its buffer may hold frames of an earlier run
         self.hasty = False  # judge silence sooner: what is asked now can be asked again
-        self.lost: Exception | None = None
+        self.lost: PortGone | None = None
+        self._tell_lost: Callable[[PortGone], object] | None = None
         self.trace = trace
         self._first_baud = baud
         self._secure_download = False  # as the chip's flags say, once they were read
@@ -570,10 +571,18 @@ class RomLoader:
             )
         )
 
-    def _on_lost(self, error: Exception) -> None:
+    def when_lost(self, tell: Callable[[PortGone], object]) -> None:
+        """Have `tell` called when the port is lost, also while no burst is under way; at once where it is."""
+        self._tell_lost = tell
+        if self.lost is not None:
+            tell(self.lost)
+
+    def _on_lost(self, error: PortGone) -> None:
         self.lost = error
         self._search.on_lost(error)
         self._fail(error)
+        if self._tell_lost is not None:
+            self._tell_lost(error)
 
     async def _in_search(self, search: Coroutine[None, None, None]) -> None:
         try:

@@ -30,11 +30,18 @@ class Barrier(Generic[Brought, Taken]):
             self._complete.set()
 
     async def arrive(self, port: str, value: Brought) -> Taken:
-        """Bring a value and wait for the decision; raises the error that was decided for this board."""
+        """Bring a value and wait for the decision; raises the error that was decided for this board.
+
+        Who is cancelled while it waits takes its value away again: nothing is decided for it.
+        """
         if port in self._missing:
             self._brought[port] = value
             self._out(port)
-        await self._released.wait()
+        try:
+            await self._decision(port)
+        except BaseException:
+            self._leave(port)
+            raise
         taken = self._taken[port]
         if isinstance(taken, ParburnError):
             raise taken
@@ -45,14 +52,20 @@ class Barrier(Generic[Brought, Taken]):
         self._out(port)
 
     async def complete(self) -> Mapping[str, Brought]:
-        """Wait for all boards; what those that came have brought, in the order they came."""
+        """Wait for all boards; what those that came, and are still here, have brought, as they came."""
         await self._complete.wait()
-        return self._brought
+        return dict(self._brought)
 
     def release(self, taken: Mapping[str, Taken | ParburnError]) -> None:
         """Let every board go on with what was decided for it."""
         self._taken = taken
         self._released.set()
+
+    async def _decision(self, port: str) -> None:
+        await self._released.wait()
+
+    def _leave(self, port: str) -> None:
+        self._brought.pop(port, None)
 
     def _out(self, port: str) -> None:
         self._missing.discard(port)
@@ -72,16 +85,9 @@ class OneByOne(Barrier[Brought, Taken]):
 
     async def arrive(self, port: str, value: Brought) -> Taken:
         if port in self._missing:
-            self._brought[port] = value
             self._decided[port] = Event()
             self._waiting.append(port)
-            self._out(port)
-        if port in self._decided and port not in self._taken and not self._released.is_set():
-            await self._decided[port].wait()
-        taken = self._taken[port]
-        if isinstance(taken, ParburnError):
-            raise taken
-        return taken
+        return await super().arrive(port, value)
 
     async def next(self) -> str | None:
         """The next board that has come, None when no more will; what they all brought is in `brought`."""
@@ -108,6 +114,15 @@ class OneByOne(Barrier[Brought, Taken]):
         self._released.set()
         for decided in self._decided.values():
             decided.set()
+
+    async def _decision(self, port: str) -> None:
+        if port in self._decided and port not in self._taken and not self._released.is_set():
+            await self._decided[port].wait()
+
+    def _leave(self, port: str) -> None:
+        super()._leave(port)
+        if port in self._waiting:
+            self._waiting.remove(port)
 
     def _out(self, port: str) -> None:
         super()._out(port)

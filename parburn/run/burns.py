@@ -374,22 +374,21 @@ class BoardCalls:
         run, board, device = self._run, self._board, self._device
         if self._burns == 1:
             run.emit(StepChanged(board.port, "confirming"))
-            await run.plans.arrive(
-                board.port,
-                PlanOfBoard(
-                    port=board.port,
-                    slot=board.slot,
-                    chip=device.chip.title,
-                    mac=device.identity.mac_text,
-                    index=self._claim.index,
-                    blocks=plan.describe(),
-                    unique_values=dict(board.unique),
-                    begun=self._resumed is not None,
-                    values=values,
-                    layout=layout,
-                    held=held,
-                ),
+            brought = PlanOfBoard(
+                port=board.port,
+                slot=board.slot,
+                chip=device.chip.title,
+                mac=device.identity.mac_text,
+                index=self._claim.index,
+                blocks=plan.describe(),
+                unique_values=dict(board.unique),
+                begun=self._resumed is not None,
+                values=values,
+                layout=layout,
+                held=held,
             )
+            with board.watch.there():
+                await run.plans.arrive(board.port, brought)
 
     async def _committed(self, plan: BurnPlan, image: EfuseImage, digest: str) -> None:
         """Burn what the chip lacks of the plan. The rest of the run may be cancelled, this may not."""
@@ -407,7 +406,10 @@ class BoardCalls:
             await journal.attempted()
             return
         run.emit(StepChanged(board.port, "waiting", "for its turn to burn"))
-        async with run.turn_to_burn():
+        turn = run.turn_to_burn()
+        with board.watch.there():
+            await turn.acquire()
+        try:
             run.stop.check()
             run.emit(StepChanged(board.port, "burning"))
             with CancelScope() as scope:  # shielded from the first program command until the record is made
@@ -417,6 +419,8 @@ class BoardCalls:
                 self._now, board.unread = result.image, result.unread
                 if self._then_passed:
                     await self._passed()
+        finally:
+            turn.release()
 
     def _pending(self, plan: BurnPlan, image: EfuseImage) -> BurnPlan:
         """What the chip lacks of the plan. A burn that is taken up must find its own chip, and no stray.

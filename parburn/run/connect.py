@@ -55,6 +55,8 @@ async def _connect_and_identify(run: SharedRun, board: BoardProgress, stream: By
         on_attempt=attempt,
         trace=run.traces.open(board.port),
     )
+    board.watch.tell(lambda _: run.lost(board))
+    rom.when_lost(board.watch.lose)
     run.emit(StepChanged(board.port, "identifying"))
     rate: RateFor | None = run.rate_for(stream)
 

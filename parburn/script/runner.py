@@ -27,7 +27,7 @@ from parburn.script.config import ConfigHandle
 from parburn.script.failure import script_exited, script_failed, script_timed_out
 from parburn.script.inputs import READER
 from parburn.script.objects.namespace import make_args, make_globals
-from parburn.script.session import DeviceCalls, DeviceFacts, ScriptOptions, ScriptOutcome, Session
+from parburn.script.session import DeviceCalls, DeviceFacts, PortLoss, ScriptOptions, ScriptOutcome, Session
 
 GRACE_S = 1.0  # for a script to end after its deadline's exception
 LOOK_AGAIN_S = 0.25  # at the clock, and at what was printed
@@ -43,10 +43,11 @@ async def run_scripts(
     options: ScriptOptions,
     *,
     on_output: Callable[[str], None],
+    port: PortLoss | None = None,
 ) -> ScriptOutcome:
     """Run all scripts on one device. Never raises but for cancellation; see ScriptOutcome for how they ended.
 
-    `on_output` gets what they print, on the event loop, in order.
+    `on_output` gets what they print, on the event loop, in order. Once `port` is lost the script is stopped.
     """
     given_up = True
     async with BlockingPortal() as portal:
@@ -61,6 +62,8 @@ async def run_scripts(
         )
         output.route()
         thread.start()
+        if port is not None:
+            port.tell(run.lose)
         try:
             given_up = not await _ended(run, thread, clock, bridge, printed)
         finally:
@@ -75,19 +78,19 @@ async def _ended(
     run: _Run, thread: threading.Thread, clock: ScriptClock, bridge: Bridge, printed: output.BoardOutput
 ) -> bool:
     """Wait for the thread and hand on what it prints; stop it at its deadline. False: that did not work."""
-    while not run.done.is_set():
+    while not run.done:
         left = clock.remaining()
-        if left <= 0 and not clock.is_paused:
+        if (left <= 0 or run.lost is not None) and not clock.is_paused:
             if not bridge.close_unless_crossing():
                 await sleep(0.001)  # it has just begun to cross
                 continue
-            run.late = True
+            run.stopped = True
             raise_in(thread)
             with move_on_after(GRACE_S):
-                await run.done.wait()
-            return run.done.is_set()
+                await run.ended.wait()
+            return run.done
         with move_on_after(LOOK_AGAIN_S if clock.is_paused else min(left, LOOK_AGAIN_S)):
-            await run.done.wait()
+            await run.changed()
         printed.flush()
     return True
 
@@ -128,14 +131,34 @@ class _Run:
     """The scripts of one device on their way."""
 
     def __init__(self, scripts: CompiledScripts, session: Session, bridge: Bridge) -> None:
-        self.done = Event()
-        self.late = False
+        self.done = False
+        self.ended = Event()
+        self.stopped = False  # at its deadline, or since its port was lost
+        self.lost: ParburnError | None = None  # the port
+        self._change = Event()
         self._scripts = scripts
         self._session = session
         self._bridge = bridge
         self._error: BaseException | None = None
         self._depth = 0
         self._given: tuple[Any, Any, Any]
+
+    def end(self) -> None:
+        """Note that the thread has ended."""
+        self.done = True
+        self.ended.set()
+        self._change.set()
+
+    def lose(self, error: ParburnError) -> None:
+        """Note that the port is gone: nothing of what the script does can reach the chip any more."""
+        self.lost = error
+        self._change.set()
+
+    async def changed(self) -> None:
+        """Wait until the thread has ended or the port is lost."""
+        await self._change.wait()
+        if not self.done:
+            self._change = Event()
 
     # In the thread ------------------------------------------------------------------------------------
 
@@ -152,7 +175,7 @@ class _Run:
             self._error = error
         finally:
             output.unroute()
-            self._bridge.post(self.done.set)
+            self._bridge.post(self.end)
 
     def _execute(
         self, scripts: Sequence[CompiledScript], index: int | None, files: Sequence[ConfigFile] | None
@@ -224,7 +247,9 @@ class _Run:
         error = self._error
         if self._session.broken is not None:
             return self._session.broken  # whatever the script made of it
-        if given_up or self.late:
+        if self.stopped and self.lost is not None:
+            return self.lost
+        if given_up or self.stopped:
             return script_timed_out(timeout_s, None if given_up else error, self._scripts)
         if error is None:
             return None

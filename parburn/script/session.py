@@ -54,6 +54,13 @@ class DeviceFacts(NamedTuple):
         return self.major * 100 + self.minor
 
 
+class PortLoss(Protocol):
+    """Tells when the board's port is lost."""
+
+    def tell(self, call: Callable[[ParburnError], object]) -> None:
+        """Have `call` called on the event loop once the port is lost; at once where it is."""
+
+
 class DeviceCalls(Protocol):
     """What a script may ask of its device. Coroutines of the event loop."""
 

@@ -16,7 +16,7 @@ from parburn.errors import PortGone
 USB_SERIAL_JTAG = (0x303A, 0x1001)  # vendor and product id of the peripheral inside the chips
 
 OnData = Callable[[bytes], None]
-OnLost = Callable[[Exception], None]
+OnLost = Callable[[PortGone], None]
 
 
 class ByteStream(Protocol):
@@ -65,7 +65,7 @@ class CallbackStream:
     def __init__(self, port: str, baud: int) -> None:
         self.port = port
         self.baud = baud
-        self.lost: Exception | None = None
+        self.lost: PortGone | None = None
         self._on_data: OnData | None = None
         self._on_lost: OnLost | None = None
         self._early: list[bytes] = []
