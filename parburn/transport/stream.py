@@ -8,12 +8,14 @@ is attached, and reports a loss once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from parburn.errors import PortGone
 
 USB_SERIAL_JTAG = (0x303A, 0x1001)  # vendor and product id of the peripheral inside the chips
+
+LineStep = tuple[bool, bool, float]  # DTR, RTS, seconds to leave them so
 
 OnData = Callable[[bytes], None]
 OnLost = Callable[[PortGone], None]
@@ -36,11 +38,14 @@ class ByteStream(Protocol):
     def write(self, data: bytes) -> None:
         """Queue bytes for the line. Never blocks; a failure shows as a loss."""
 
-    def set_lines(self, dtr: bool, rts: bool) -> None:
-        """Set both control lines, at once where the OS can. Raises PortGone."""
+    async def move_lines(self, steps: Sequence[LineStep]) -> None:
+        """Move both control lines step by step, each pair at once where the OS can.
+
+        Raises PortGone; NoAnswer where the adapter does not carry it out.
+        """
 
     async def set_baud(self, baud: int) -> None:
-        """Change the rate of the port. Raises PortGone."""
+        """Change the rate of the port. Raises PortGone; NoAnswer where the adapter does not carry it out."""
 
     def rest(self, seconds: float) -> None:
         """Do not wake anybody for so long: what comes is collected by the driver. A hint."""
