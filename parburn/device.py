@@ -53,8 +53,7 @@ async def _live(run: SharedRun, board: BoardProgress) -> None:
     try:
         device = await connected(run, board, stream)
         run.emit(StepChanged(board.port, "waiting", "for the other boards"))
-        with board.watch.there():
-            claim = await run.claims.arrive(board.port, device)  # barrier: all ports are identified
+        claim = await run.claims.arrive(board.port, device)  # barrier: all ports are identified
         board.claim = claim
         board.passed_before = claim.state is State.PASS
         if not run.scripts.shows_only:
@@ -66,8 +65,7 @@ async def _live(run: SharedRun, board: BoardProgress) -> None:
         if await _has_passed(run, board, claim):
             board.result = Result.ALREADY_PASS
         else:
-            with board.watch.there():
-                await run.turn(board.port)
+            await run.turn(board)
             await _scripted(run, board, device, calls)
         await farewell(run, board, device)
     finally:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from anyio import CancelScope
+from anyio import CancelScope, WouldBlock
 
 from parburn.chips.model import RegisterWrite
 from parburn.efuse.image import EfuseImage
@@ -387,8 +387,7 @@ class BoardCalls:
                 layout=layout,
                 held=held,
             )
-            with board.watch.there():
-                await run.plans.arrive(board.port, brought)
+            await run.plans.arrive(board.port, brought)
 
     async def _committed(self, plan: BurnPlan, image: EfuseImage, digest: str) -> None:
         """Burn what the chip lacks of the plan. The rest of the run may be cancelled, this may not."""
@@ -407,8 +406,11 @@ class BoardCalls:
             return
         run.emit(StepChanged(board.port, "waiting", "for its turn to burn"))
         turn = run.turn_to_burn()
-        with board.watch.there():
-            await turn.acquire()
+        try:
+            turn.acquire_nowait()
+        except WouldBlock:
+            with board.watch.there():
+                await turn.acquire()
         try:
             run.stop.check()
             run.emit(StepChanged(board.port, "burning"))

@@ -55,7 +55,7 @@ async def _connect_and_identify(run: SharedRun, board: BoardProgress, stream: By
         on_attempt=attempt,
         trace=run.traces.open(board.port),
     )
-    board.watch.tell(lambda _: run.lost(board))
+    board.watch.tell(lambda error: run.lost(board, error))
     rom.when_lost(board.watch.lose)
     run.emit(StepChanged(board.port, "identifying"))
     rate: RateFor | None = run.rate_for(stream)

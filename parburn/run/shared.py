@@ -15,7 +15,7 @@ from anyio import CapacityLimiter
 from parburn.chips.model import Chip
 from parburn.config.records import ConfigFiles
 from parburn.efuse.user_values import Declared, UserValue, ValueRules, rules_of
-from parburn.errors import NotConfirmed, TooFewBoards
+from parburn.errors import NotConfirmed, ParburnError, TooFewBoards
 from parburn.events import NO_VALUES, Emit, Note, NoteLevel, PlannedBlock, StepChanged
 from parburn.hardware.identify import Device
 from parburn.job import Job
@@ -95,11 +95,13 @@ class SharedRun:
         """The right to be in the commit phase (`--max-burning`)."""
         return self._burning
 
-    def lost(self, board: BoardProgress) -> None:
-        """Its port is gone: it counts no more for --expect, unless it was burned."""
+    def lost(self, board: BoardProgress, error: ParburnError) -> None:
+        """Its port is gone: it waits at no barrier, and counts no more for --expect, unless it was burned."""
         if not board.attempted:
             self.gone.add(board.port)
             self.identified.discard(board.port)
+        self.claims.lose(board.port, error)
+        self.plans.lose(board.port, error)
 
     def too_few(self) -> TooFewBoards | None:
         """Why no board may be burned: fewer are there than --expect asks for. None where all are."""
@@ -136,14 +138,15 @@ class SharedRun:
     def _job_digest(self, of_config: str) -> str:
         return hashlib.sha256(f"{self.digest}\n{of_config}".encode()).hexdigest()
 
-    async def turn(self, port: str) -> None:
+    async def turn(self, board: BoardProgress) -> None:
         """Wait until this board's script may begin: at once, unless the boards come one at a time.
 
-        Raises NotConfirmed when the operator has refused the boards before.
+        Raises NotConfirmed when the operator has refused the boards before; PortGone.
         """
         if self.job.one_at_a_time:
-            self.emit(StepChanged(port, "waiting", "for the boards before it"))
-            await self.turns.wait(port)
+            self.emit(StepChanged(board.port, "waiting", "for the boards before it"))
+            with board.watch.there():
+                await self.turns.wait(board.port)
             if self.refused_by_operator:
                 raise NotConfirmed(
                     "not confirmed by the operator, for a board before; its script did not run"

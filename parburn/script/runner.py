@@ -86,11 +86,14 @@ async def _ended(
                 continue
             run.stopped = True
             raise_in(thread)
+            run.woken = Event()
             with move_on_after(GRACE_S):
-                await run.ended.wait()
+                await run.woken.wait()
             return run.done
+        if run.woken.is_set():  # by a loss, while the script waits for us
+            run.woken = Event()
         with move_on_after(LOOK_AGAIN_S if clock.is_paused else min(left, LOOK_AGAIN_S)):
-            await run.changed()
+            await run.woken.wait()
         printed.flush()
     return True
 
@@ -132,10 +135,9 @@ class _Run:
 
     def __init__(self, scripts: CompiledScripts, session: Session, bridge: Bridge) -> None:
         self.done = False
-        self.ended = Event()
+        self.woken = Event()  # it has ended, or its port is lost
         self.stopped = False  # at its deadline, or since its port was lost
         self.lost: ParburnError | None = None  # the port
-        self._change = Event()
         self._scripts = scripts
         self._session = session
         self._bridge = bridge
@@ -146,19 +148,12 @@ class _Run:
     def end(self) -> None:
         """Note that the thread has ended."""
         self.done = True
-        self.ended.set()
-        self._change.set()
+        self.woken.set()
 
     def lose(self, error: ParburnError) -> None:
         """Note that the port is gone: nothing of what the script does can reach the chip any more."""
         self.lost = error
-        self._change.set()
-
-    async def changed(self) -> None:
-        """Wait until the thread has ended or the port is lost."""
-        await self._change.wait()
-        if not self.done:
-            self._change = Event()
+        self.woken.set()
 
     # In the thread ------------------------------------------------------------------------------------
 

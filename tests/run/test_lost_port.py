@@ -395,22 +395,38 @@ def test_what_came_in_the_same_moment_is_kept() -> None:
 
 
 @pytest.mark.parametrize("kind", [Barrier, OneByOne])
-def test_who_leaves_a_barrier_has_brought_nothing(kind: type[Barrier[int, int]]) -> None:
+@pytest.mark.parametrize("how", ["lost", "cancelled"])
+def test_who_leaves_a_barrier_has_brought_nothing(kind: type[Barrier[int, int]], how: str) -> None:
     async def run() -> None:
-        barrier, watch = kind(["a", "b"]), PortWatch()
+        barrier = kind(["a", "b"])
 
         async def comes() -> None:
-            with pytest.raises(PortGone), watch.there():
+            with pytest.raises(PortGone):
                 await barrier.arrive("a", 1)
 
         async with anyio.create_task_group() as group:
             group.start_soon(comes)
             await anyio.sleep(0.01)
-            watch.lose(gone())
-            await anyio.sleep(0.01)
-            barrier.withdraw("b")
-            assert await barrier.complete() == {}
-            if isinstance(barrier, OneByOne):
-                assert await barrier.next() is None
+            if how == "lost":
+                barrier.lose("a", gone())
+            else:
+                group.cancel_scope.cancel()
+        barrier.withdraw("b")
+        assert await barrier.complete() == {}
+        if isinstance(barrier, OneByOne):
+            assert await barrier.next() is None
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", [Barrier, OneByOne])
+def test_who_is_lost_before_does_not_arrive(kind: type[Barrier[int, int]]) -> None:
+    async def run() -> None:
+        barrier = kind(["a"])
+        barrier.lose("a", gone())
+        with pytest.raises(PortGone):
+            await barrier.arrive("a", 1)
+        barrier.withdraw("a")
+        assert await barrier.complete() == {}
 
     asyncio.run(run())
