@@ -15,7 +15,7 @@ from parburn.hardware.identify import Device
 from parburn.ledger.base import Claim, State
 from parburn.run.board_progress import AGAIN, BoardProgress
 from parburn.run.burns import BoardCalls
-from parburn.run.connect import connected, opened
+from parburn.run.connect import connected, name_reader, opened
 from parburn.run.leave import close, farewell, record
 from parburn.run.shared import SharedRun, facts_of
 from parburn.script.runner import run_scripts
@@ -32,6 +32,7 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
             await _live(run, board)
         except ParburnError as error:
             board.error = error
+            await name_reader(port, error)
         except Exception as error:  # a defect of ours must not take the other boards down
             board.error = InternalError(error)
     if board.result is None and board.error is None:

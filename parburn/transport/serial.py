@@ -37,7 +37,6 @@ _DRAIN_S = 1.0  # how long closing waits for bytes the driver still holds
 _CLOSE_S = 3.0  # how long closing waits for close() itself
 _OPEN_S = 10.0  # the kernel gives up a request to an adapter after 5 s, and opening takes several
 _REQUEST_S = 10.0  # for lines and rate
-USB_REQUEST_S = 5.0  # after which Linux gives up a request itself (USB_CTRL_GET_TIMEOUT)
 
 Result = TypeVar("Result")
 
@@ -312,15 +311,14 @@ def _open_error(port: str, error: Exception) -> LinkError:
     if number in (errno.EBUSY, errno.EAGAIN):
         holder = ports.holder_of(port)
         by = f" by {holder}" if holder else " by another program"
-        return PortBusy(f"{port} is held{by}", hint=ports.busy_hint())
+        who = "" if holder else f" (`sudo fuser -v {port}` shows which)"
+        return PortBusy(f"{port} is held{by}{who}", hint=ports.busy_hint())
     if number in (errno.EACCES, errno.EPERM):
         return PortDenied(
             f"no rights to open {port}",
             hint="add yourself to the group that owns it (dialout or uucp: sudo usermod -aG dialout $USER), "
             "then log in again",
         )
-    if number == errno.ETIMEDOUT:  # the kernel's own patience with the adapter has ended
-        return _adapter_hangs(port, "being opened", USB_REQUEST_S)
     if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
         return PortGone(
             f"there is no {port}", hint="check cable and hub; `parburn ports` lists what is there"

@@ -25,6 +25,8 @@ _TIOCSSERIAL = getattr(termios, "TIOCSSERIAL", 0x541F)
 _FLAGS_OFFSET = 16  # of `int flags` in struct serial_struct: type, line, port, irq come first
 _ASYNC_LOW_LATENCY = 1 << 13
 _SERIAL_STRUCT_BYTES = 128  # more than any kernel fills in
+_READ_BYTES = 4096
+_MOST_READS = 64  # more than the queues hold; a port that sends without end is not waited for
 _SYSFS_TTY = Path("/sys/class/tty")
 
 
@@ -101,9 +103,14 @@ def release(fd: int) -> None:
 
 
 def discard_input(fd: int) -> None:
-    """Throw away received bytes that nobody has read."""
-    with contextlib.suppress(termios.error, OSError):
-        termios.tcflush(fd, termios.TCIFLUSH)
+    """Throw away received bytes that nobody has read; the port does not block.
+
+    They are read, and not flushed: a driver may make a request of a flush.
+    """
+    with contextlib.suppress(OSError):  # no more, or gone
+        for _ in range(_MOST_READS):
+            if not os.read(fd, _READ_BYTES):
+                return
 
 
 def unsent_bytes(fd: int) -> int:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serial import SerialException
 
 from parburn.errors import NoAnswer, PortGone
 from parburn.transport import serial as serial_module
@@ -175,15 +174,6 @@ def test_a_rate_that_is_not_taken(driver: Driver) -> None:
 
     with pty_board() as board:
         asyncio.run(run(board))
-
-
-def test_the_kernel_gives_up_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise SerialException(110, "Connection timed out")
-
-    monkeypatch.setattr(serial_module, "_Port", refuse)
-    with pytest.raises(NoAnswer, match="its adapter did not answer to being opened within 5 s"):
-        asyncio.run(open_stream("/dev/ttyUSB7"))
 
 
 HANGS_AT_EXIT = """
