@@ -30,7 +30,8 @@ def ports(options: argparse.Namespace) -> int:
     if options.probe and rows:
         _tell_probed(rows)
         probed = [row for row in rows if row["probed"]]
-        found = asyncio.run(_probe_all([row["port"] for row in probed], options.before))
+        names = [row["port"] for row in probed]
+        found = asyncio.run(_probe_all(names, options.before, debug=bool(getattr(options, "debug", False))))
         for row, (seen, error) in zip(probed, found, strict=True):
             row.update(seen, error=str(error or ""), hint=error.hint if error else "")
             failed |= error is not None
@@ -81,9 +82,12 @@ def _as_line(row: Mapping[str, Any]) -> str:
 
 
 async def _probe_all(
-    names: Sequence[str], before: Before
+    names: Sequence[str], before: Before, *, debug: bool
 ) -> list[tuple[dict[str, Any], ParburnError | None]]:
-    return await asyncio.gather(*(_probed(name, before) for name in names))
+    from parburn.cli import background
+
+    with background.told(background.on_stderr, debug=debug):
+        return await asyncio.gather(*(_probed(name, before) for name in names))
 
 
 async def _probed(port: str, before: Before) -> tuple[dict[str, Any], ParburnError | None]:

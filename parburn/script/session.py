@@ -30,6 +30,7 @@ from parburn.efuse.user_values import (
 from parburn.errors import ChipError, EfuseError, ParburnError, ScriptError, UnitRefused, UnknownName
 from parburn.script.bridge import Bridge
 from parburn.script.inputs import Digests, RunInputs
+from parburn.script.register_guard import checked_address, checked_write
 
 T = TypeVar("T")
 
@@ -238,12 +239,11 @@ class Session:
 
     def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
         """Registers of the chip as they are now."""
-        return list(self._cross(self._calls.read_registers, addresses))
+        return list(self._cross(self._calls.read_registers, tuple(map(checked_address, addresses))))
 
     def write_register(self, write: RegisterWrite) -> None:
         """Write a register that is not the eFuse controller's."""
-        check_register(self.chip, write.address)
-        self._cross(self._calls.write_registers, (write,))
+        self._cross(self._calls.write_registers, (checked_write(self.chip, write),))
 
     # Staging and burning ------------------------------------------------------------------------------
 
@@ -307,23 +307,6 @@ class Session:
         except ParburnError as error:
             self.broken = error
             raise
-
-
-def check_register(chip: Chip, address: int) -> None:
-    """Raise EfuseError for a register of the eFuse controller, under any address the bus knows it by.
-
-    The classic chips show peripherals twice, 0x3FF4.... and 0x6000....: the low 18 bits are the same.
-    """
-    window = 0x800
-    base = chip.efuse_base & 0x3FFFF
-    start = base & ~(window - 1)
-    peripheral = address >> 28 in (0x2, 0x5, 0x6) or 0x3F400000 <= address < 0x3FF80000
-    near = start <= (address & 0x3FFFF) < start + window
-    if (near and peripheral) or chip.efuse_base <= address < chip.efuse_base + window:
-        raise EfuseError(
-            f"esp.write_reg to 0x{address:08x} is refused: it is a register of the eFuse controller",
-            hint="Use the burn commands, which check, record and verify what they burn.",
-        )
 
 
 def nearest(name: str, known: Mapping[str, object]) -> str:

@@ -93,7 +93,7 @@ class Esp:
     def update_reg(self, addr: int, mask: int, new_val: int) -> None:
         """Write the bits of `mask`."""
         shift = (mask & -mask).bit_length() - 1 if mask else 0
-        self.write_reg(addr, new_val << shift, mask)
+        self.write_reg(addr, new_val << shift & mask, mask)
 
     @for_scripts
     def read_efuse(self, n: int) -> int:
