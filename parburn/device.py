@@ -15,7 +15,7 @@ from parburn.hardware.identify import Device
 from parburn.ledger.base import Claim, State
 from parburn.run.board_progress import AGAIN, BoardProgress
 from parburn.run.burns import BoardCalls
-from parburn.run.connect import connected, opened
+from parburn.run.connect import connected, name_reader, opened
 from parburn.run.leave import close, farewell, record
 from parburn.run.shared import SharedRun, facts_of
 from parburn.script.runner import run_scripts
@@ -40,6 +40,7 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
             await _live(run, board)
         except ParburnError as error:
             board.error = error
+            await name_reader(port, error)
         except Exception as error:  # a defect of ours must not take the other boards down
             board.error = InternalError(error)
     if board.result is None and board.error is None:
@@ -73,7 +74,7 @@ async def _live(run: SharedRun, board: BoardProgress) -> None:
         if await _has_passed(run, board, claim):
             board.result = Result.ALREADY_PASS
         else:
-            await run.turn(board.port)
+            await run.turn(board)
             await _scripted(run, board, device, calls)
         await farewell(run, board, device)
     finally:
@@ -120,7 +121,9 @@ async def _script_and_burn(run: SharedRun, board: BoardProgress, device: Device,
     seen = await calls.first_image()
     run.emit(StepChanged(board.port, "scripting"))
     facts = facts_of(device, board.port, board.index, board.slot)
-    outcome = await run_scripts(run.scripts, facts, seen, calls, run.script_options, on_output=printed)
+    outcome = await run_scripts(
+        run.scripts, facts, seen, calls, run.script_options, on_output=printed, port=board.watch
+    )
     if outcome.error is not None:
         raise await calls.told_who(outcome.error)
     try:

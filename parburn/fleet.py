@@ -13,7 +13,7 @@ from anyio import CancelScope, create_task_group
 
 from parburn import coding
 from parburn.device import burn_device
-from parburn.errors import IdentityUnclear, InternalError, NotConfirmed, ParburnError, TooFewBoards
+from parburn.errors import IdentityUnclear, InternalError, NotConfirmed, ParburnError, PortGone
 from parburn.events import DeviceReport, Emit, RunStarted
 from parburn.hardware.identify import Device
 from parburn.job import Job
@@ -124,7 +124,9 @@ async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]
 async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
     """Decide at the barriers. Whatever goes wrong here is decided for every board: none waits for ever."""
     try:
-        devices = await run.claims.complete()
+        brought = await run.claims.complete()
+        devices = {port: device for port, device in brought.items() if port not in run.gone}
+        run.identified.update(devices)
         run.tell_slow_adapters()
         run.claims.release(await _admit(run, devices))
         if isinstance(run.plans, OneByOne):
@@ -141,11 +143,7 @@ async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
 async def _admit(run: SharedRun, devices: Mapping[str, Device]) -> Mapping[str, Claim | ParburnError]:
     """Decide who may go on past the first barrier, and with which index."""
     job = run.job
-    if job.expect is not None and len(devices) < job.expect:
-        reason = TooFewBoards(
-            f"{len(devices)} of {job.expect} expected boards were identified: no board is burned",
-            hint="Mend the boards that did not answer, or run with a lower --expect.",
-        )
+    if (reason := run.too_few()) is not None:
         return dict.fromkeys(devices, reason)
     outcomes: dict[str, Claim | ParburnError] = {}
     seen = Counter(_identity(device) for device in devices.values())
@@ -165,6 +163,18 @@ async def _admit(run: SharedRun, devices: Mapping[str, Device]) -> Mapping[str, 
     )
     run.tell_ledger_notes()
     outcomes.update(zip(admitted, claims, strict=True))
+    return await _without_lost(run, outcomes)
+
+
+async def _without_lost(
+    run: SharedRun, outcomes: dict[str, Claim | ParburnError]
+) -> Mapping[str, Claim | ParburnError]:
+    """Give back the indexes of boards that were lost meanwhile; of all boards where too few are left."""
+    reason = run.too_few()
+    for port, claim in outcomes.items():
+        if not isinstance(claim, ParburnError) and (reason is not None or port in run.gone):
+            await claim.failed_clean("its port was lost" if reason is None else str(reason), release=True)
+            outcomes[port] = reason or PortGone(f"{port} is gone")
     return outcomes
 
 
@@ -191,6 +201,9 @@ async def _confirmed(
     if to_burn and not (run.job.do_not_confirm or run.job.dry_run):
         refused = await _refused(confirm, to_burn)
         outcomes.update((plan.port, refused) for plan in to_burn)
+    too_few = run.too_few()  # counted last: a board may be pulled while the operator reads
+    if too_few is not None:
+        outcomes.update((plan.port, too_few) for plan in to_burn)
     return outcomes
 
 
@@ -223,5 +236,5 @@ async def _confirmed_one_by_one(run: SharedRun, plans: OneByOne[PlanOfBoard, Non
             refused = await _refused(confirm, (plan,))
             run.refused_by_operator = refused is not None
         if outcome is None and plan.blocks:
-            outcome = refused
+            outcome = refused or run.too_few()
         plans.decide(port, outcome)

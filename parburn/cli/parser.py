@@ -251,7 +251,10 @@ def _add_ports(parser: Parser) -> None:
     parser.add_argument("--before", type=_dashed, choices=BEFORE_MODES, default=argparse.SUPPRESS,
                         help="how to reach the ROM loader when probing")  # fmt: skip
     parser.add_argument(
-        "--probe", action="store_true", help="identify the chips; resets them, writes no eFuse"
+        "--probe",
+        action="store_true",
+        help="identify the chips: open the ports, move their reset lines, send a SYNC; burns nothing. "
+        "Without names only where the USB id is one that boards with these chips have",
     )
     parser.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object a line"

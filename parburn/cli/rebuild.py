@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
+from parburn.cli import background
 from parburn.cli.options import rebuild_job, simulated_groups
 from parburn.errors import UsageError
 from parburn.events import Event
 from parburn.recovery.learn import learn
 from parburn.recovery.rebuild import BoardFound, RebuildReport, rebuild
 from parburn.run.checked_job import CheckedJob, check_job
+
+Report = TypeVar("Report")
 
 ALL_BOUND = 0
 SOME_NOT_BOUND = 1
@@ -41,9 +46,8 @@ def run_rebuild(options: argparse.Namespace) -> int:
 
 
 def _rebuild(checked: CheckedJob, options: argparse.Namespace) -> int:
-    report = asyncio.run(
-        rebuild(checked, _nothing_shown, why=options.why, allow_side_effects=options.allow_side_effects)
-    )
+    work = rebuild(checked, _nothing_shown, why=options.why, allow_side_effects=options.allow_side_effects)
+    report = asyncio.run(_told(work, options))
     sys.stdout.write(report_text(report))
     return ALL_BOUND if all(board.bound for board in report.boards) else SOME_NOT_BOUND
 
@@ -55,13 +59,17 @@ def run_learn(options: argparse.Namespace) -> int:
         ParburnError: the options, the files or the ledgers forbid it.
     """
     checked = check_job(rebuild_job(options, simulated_ports=()))
-    report = asyncio.run(
-        learn(checked, _nothing_shown, why=options.why, allow_side_effects=options.allow_side_effects)
-    )
+    work = learn(checked, _nothing_shown, why=options.why, allow_side_effects=options.allow_side_effects)
+    report = asyncio.run(_told(work, options))
     lines = [f"not learned: {said}" for said in report.left] + [f"note: {note}" for note in report.notes]
     lines.append(f"{report.learned} units of the batch {report.batch} were learned. Nothing was burned.")
     sys.stdout.write("\n".join(lines) + "\n")
     return SOME_NOT_BOUND if report.left else ALL_BOUND
+
+
+async def _told(work: Coroutine[Any, Any, Report], options: argparse.Namespace) -> Report:
+    with background.told(background.on_stderr, debug=bool(getattr(options, "debug", False))):
+        return await work
 
 
 def _nothing_shown(event: Event) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from parburn.api import as_ours
+from parburn.cli import background
 from parburn.cli.exit_code import INTERRUPTED, RunFlags, exit_code
 from parburn.cli.options import SimulatedGroup, job_from, simulated_groups
 from parburn.errors import NotConfirmed, ParburnError
@@ -173,7 +174,7 @@ async def _burn_and_draw(checked: CheckedJob, view: View, operator: Operator) ->
     drawing = asyncio.ensure_future(view.keep_drawing())
     ending = Ending()
     try:
-        with operator.listening():
+        with operator.listening(), background.told(_noted_by(view), debug=checked.job.debug):
             make_room(len(checked.job.ports))
             _collect_only_what_comes()
             ending.reports = await burn_fleet(
@@ -186,6 +187,10 @@ async def _burn_and_draw(checked: CheckedJob, view: View, operator: Operator) ->
         drawing.cancel()
         await asyncio.wait({drawing}, timeout=1.0)
     return ending
+
+
+def _noted_by(view: View) -> Callable[[str], object]:
+    return lambda text: view.emit(Note("", text, "warning"))
 
 
 def _collect_only_what_comes() -> None:

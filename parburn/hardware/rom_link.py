@@ -12,10 +12,10 @@ what the line must have shown for that in `pace`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Final
 
-from parburn.errors import CommandRefused, GarbledAnswer, LinkError
+from parburn.errors import CommandRefused, GarbledAnswer, LinkError, PortGone
 from parburn.hardware.pace import Pace, heartbeat_of
 from parburn.hardware.read_pauses import ReadPauses
 from parburn.hardware.reply_deadline import ReplyDeadline, silence_allowed_s
@@ -47,7 +47,8 @@ class RomLink:
         self.counters = LinkCounters()
         self.broken = False  # a burst was broken off: sync() first
         self.hasty = False  # judge silence sooner: what is asked now can be asked again
-        self.lost: Exception | None = None
+        self.lost: PortGone | None = None
+        self._tell_lost: Callable[[PortGone], object] | None = None
         self.trace = trace
         self._secure_download = False  # as the chip's flags say, once they were read
         self._protocol = LoaderProtocol()
@@ -207,10 +208,18 @@ class RomLink:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(error)
 
-    def _on_lost(self, error: Exception) -> None:
+    def when_lost(self, tell: Callable[[PortGone], object]) -> None:
+        """Have `tell` called when the port is lost, also while no burst is under way; at once where it is."""
+        self._tell_lost = tell
+        if self.lost is not None:
+            tell(self.lost)
+
+    def _on_lost(self, error: PortGone) -> None:
         self.lost = error
         self._search.on_lost(error)
         self._fail(error)
+        if self._tell_lost is not None:
+            self._tell_lost(error)
 
     async def _in_search(self, search: Coroutine[None, None, None]) -> None:
         try:

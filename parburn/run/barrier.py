@@ -6,6 +6,7 @@ one of both.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
@@ -24,21 +25,35 @@ class Barrier(Generic[Brought, Taken]):
         self._missing = set(ports)
         self._brought: dict[str, Brought] = {}
         self._taken: Mapping[str, Taken | ParburnError] = {}
+        self._lost: dict[str, ParburnError] = {}
+        self._waits: dict[str, asyncio.Future[None]] = {}  # no events: every board comes here twice
         self._complete = Event()
-        self._released = Event()
+        self._released = False
         if not self._missing:
             self._complete.set()
 
     async def arrive(self, port: str, value: Brought) -> Taken:
         """Bring a value, wait for the decision, and return what was decided for this board.
 
+        Who is lost or cancelled while it waits takes its value away again: nothing is decided for it.
+
         Raises:
-            ParburnError: the error that was decided for this board.
+            ParburnError: the error that was decided for this board, or that of its lost port.
         """
+        if port in self._lost:
+            raise self._lost[port]
         if port in self._missing:
             self._brought[port] = value
             self._out(port)
-        await self._released.wait()
+        if port not in self._taken and not self._released:
+            wait = self._waits[port] = asyncio.get_running_loop().create_future()
+            try:
+                await wait
+            except BaseException:
+                self._leave(port)
+                raise
+            if port in self._lost:
+                raise self._lost[port]
         taken = self._taken[port]
         if isinstance(taken, ParburnError):
             raise taken
@@ -48,15 +63,31 @@ class Barrier(Generic[Brought, Taken]):
         """Count this board as one that will not come; do nothing if it has arrived or withdrawn before."""
         self._out(port)
 
+    def lose(self, port: str, error: ParburnError) -> None:
+        """Count this board as gone: where it waits its wait ends with this error, as does a later arrival."""
+        self._lost[port] = error
+        self._leave(port)
+        self._wake(port)
+
     async def complete(self) -> Mapping[str, Brought]:
-        """Wait for all boards; return what those that came have brought, in the order they came."""
+        """Wait for all boards; return what those that came, and are still here, brought, as they came."""
         await self._complete.wait()
-        return self._brought
+        return dict(self._brought)
 
     def release(self, taken: Mapping[str, Taken | ParburnError]) -> None:
         """Let every board go on with what was decided for it."""
         self._taken = taken
-        self._released.set()
+        self._released = True
+        for port in self._waits:
+            self._wake(port)
+
+    def _wake(self, port: str) -> None:
+        wait = self._waits.get(port)
+        if wait is not None and not wait.done():
+            wait.set_result(None)
+
+    def _leave(self, port: str) -> None:
+        self._brought.pop(port, None)
 
     def _out(self, port: str) -> None:
         self._missing.discard(port)
@@ -72,23 +103,14 @@ class OneByOne(Barrier[Brought, Taken]):
 
     def __init__(self, ports: Iterable[str]) -> None:
         super().__init__(ports)
-        self._decided: dict[str, Event] = {}
         self._changed = Event()
         self._waiting: list[str] = []
 
     async def arrive(self, port: str, value: Brought) -> Taken:
         """Bring a value, wait for this board's decision alone, and return it; see `Barrier.arrive`."""
-        if port in self._missing:
-            self._brought[port] = value
-            self._decided[port] = Event()
+        if port in self._missing and port not in self._lost:
             self._waiting.append(port)
-            self._out(port)
-        if port in self._decided and port not in self._taken and not self._released.is_set():
-            await self._decided[port].wait()
-        taken = self._taken[port]
-        if isinstance(taken, ParburnError):
-            raise taken
-        return taken
+        return await super().arrive(port, value)
 
     async def next(self) -> str | None:
         """Return the port of the next board that has come, or None when no more will.
@@ -104,20 +126,22 @@ class OneByOne(Barrier[Brought, Taken]):
 
     @property
     def brought(self) -> Mapping[str, Brought]:
-        """What the boards that came so far have brought."""
+        """What the boards that came so far, and are still here, have brought."""
         return self._brought
 
     def decide(self, port: str, taken: Taken | ParburnError) -> None:
         """Let one board go on with what was decided for it."""
         self._taken = {**self._taken, port: taken}
-        self._decided[port].set()
+        self._wake(port)
 
     def release(self, taken: Mapping[str, Taken | ParburnError]) -> None:
         """Decide for all that are not decided for, also for those that come later."""
-        self._taken = {**taken, **self._taken}
-        self._released.set()
-        for decided in self._decided.values():
-            decided.set()
+        super().release({**taken, **self._taken})
+
+    def _leave(self, port: str) -> None:
+        super()._leave(port)
+        if port in self._waiting:
+            self._waiting.remove(port)
 
     def _out(self, port: str) -> None:
         super()._out(port)

@@ -30,6 +30,7 @@ from parburn.events import DeviceReport, Result
 from parburn.hardware.identify import Device
 from parburn.hardware.rom_loader import RomLoader
 from parburn.ledger.base import Claim
+from parburn.run.port_watch import PortWatch
 
 AGAIN = "Run the same command again with this board: it goes on with the same index."
 _NEXT_STEPS = {
@@ -53,6 +54,7 @@ class BoardProgress:
         self.port = port
         self.slot = slot
         self.started = time.monotonic()
+        self.watch = PortWatch()
         self.device: Device | None = None
         self.claim: Claim | None = None
         self.index: int | None = None  # none for a job that only shows: its claim means nothing

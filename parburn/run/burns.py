@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from anyio import CancelScope
+from anyio import CancelScope, WouldBlock
 
 from parburn.chips.model import RegisterWrite
 from parburn.efuse.held_back import NOTHING_HELD, HeldBack, plan_to_the_end
@@ -458,22 +458,20 @@ class BoardCalls:
         run, board, device = self._run, self._board, self._device
         if self._burns == 1:
             run.emit(StepChanged(board.port, "confirming"))
-            await run.plans.arrive(
-                board.port,
-                PlanOfBoard(
-                    port=board.port,
-                    slot=board.slot,
-                    chip=device.chip.title,
-                    mac=device.identity.mac_text,
-                    index=self._claim.index,
-                    blocks=plan.describe() + (() if self._then_passed else self._held_rows()),
-                    unique_values=dict(board.unique),
-                    begun=self._resumed is not None,
-                    values=values,
-                    layout=layout,
-                    held=held,
-                ),
+            brought = PlanOfBoard(
+                port=board.port,
+                slot=board.slot,
+                chip=device.chip.title,
+                mac=device.identity.mac_text,
+                index=self._claim.index,
+                blocks=plan.describe() + (() if self._then_passed else self._held_rows()),
+                unique_values=dict(board.unique),
+                begun=self._resumed is not None,
+                values=values,
+                layout=layout,
+                held=held,
             )
+            await run.plans.arrive(board.port, brought)
 
     async def _committed(self, plan: BurnPlan, image: EfuseImage, digest: str) -> None:
         """Burn what the chip lacks of the plan. The rest of the run may be cancelled, this may not."""
@@ -491,7 +489,13 @@ class BoardCalls:
             await journal.attempted()
             return
         run.emit(StepChanged(board.port, "waiting", "for its turn to burn"))
-        async with run.turn_to_burn():
+        turn = run.turn_to_burn()
+        try:
+            turn.acquire_nowait()
+        except WouldBlock:
+            with board.watch.there():
+                await turn.acquire()
+        try:
             run.stop.check()
             run.emit(StepChanged(board.port, "burning"))
             with CancelScope() as scope:  # shielded from the first program command until the record is made
@@ -501,6 +505,8 @@ class BoardCalls:
                 self._now, board.unread = result.image, result.unread
                 if self._then_passed:
                     await self._passed()
+        finally:
+            turn.release()
 
     def _pending(self, plan: BurnPlan, image: EfuseImage) -> BurnPlan:
         """Return what the chip lacks of the plan. A resumed burn must find its own chip, and no stray bit.

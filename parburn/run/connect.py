@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from anyio import fail_after
+from anyio import fail_after, to_thread
 
-from parburn.errors import LinkError, NoAnswer
+from parburn.errors import LinkError, NoAnswer, ParburnError
 from parburn.events import Identified, StepChanged
 from parburn.hardware.first_contact import identified
 from parburn.hardware.hooks import GUARD_REGISTERS
@@ -15,6 +15,7 @@ from parburn.run.baud import ROM_BAUD, RateFor
 from parburn.run.board_progress import BoardProgress
 from parburn.run.shared import SharedRun
 from parburn.transport.open import open_stream
+from parburn.transport.ports import is_of_the_line, told_of_reader
 from parburn.transport.stream import ByteStream
 
 CONNECT_DEADLINE_S = 60.0
@@ -34,6 +35,12 @@ async def opened(run: SharedRun, board: BoardProgress) -> ByteStream:
     if (stream.latency_ms or 0) > SLOW_ADAPTER_MS:
         run.slow_adapters[board.port] = stream.latency_ms or 0
     return stream
+
+
+async def name_reader(port: str, error: ParburnError) -> None:
+    """Say in an error of the line which other program has the port open, where one has."""
+    if is_of_the_line(error):
+        await to_thread.run_sync(told_of_reader, port, error)
 
 
 async def connected(run: SharedRun, board: BoardProgress, stream: ByteStream) -> Device:
@@ -65,6 +72,8 @@ async def _connect_and_identify(run: SharedRun, board: BoardProgress, stream: By
         on_attempt=attempt,
         trace=run.traces.open(board.port),
     )
+    board.watch.tell(lambda error: run.lost(board, error))
+    rom.when_lost(board.watch.lose)
     run.emit(StepChanged(board.port, "identifying"))
     rate: RateFor | None = run.rate_for(stream)
 

@@ -15,19 +15,21 @@ from anyio import CapacityLimiter
 from parburn.chips.model import Chip
 from parburn.config.records import ConfigFiles
 from parburn.efuse.user_values import Declared, UserValue, ValueRules, rules_of
-from parburn.errors import NotConfirmed
+from parburn.errors import NotConfirmed, ParburnError, TooFewBoards
 from parburn.events import NO_VALUES, Emit, Note, NoteLevel, PlannedBlock, StepChanged
 from parburn.hardware.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import Claim, Inputs, Ledger
 from parburn.run.barrier import Barrier, OneByOne, Turns
 from parburn.run.baud import ROM_BAUD, RateFor, rate_that_pays
+from parburn.run.board_progress import BoardProgress
 from parburn.run.checked_job import CheckedJob
 from parburn.run.needed_blocks import blocks_mentioned
 from parburn.run.stop import StopRequest
 from parburn.run.traces import TraceBook
 from parburn.script.inputs import RunInputs
 from parburn.script.session import DeviceFacts, ScriptOptions
+from parburn.transport.ports import natural_key
 from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
 from parburn.transport.tty import latency_timer
 
@@ -82,6 +84,8 @@ class SharedRun:
         self.plans: Barrier[PlanOfBoard, None] = (OneByOne if job.one_at_a_time else Barrier)(ports)
         self.turns = Turns(ports)
         self.refused_by_operator = False  # asked once under --one-at-a-time: no other script begins
+        self.identified: set[str] = set()  # ports past the first barrier, and still there
+        self.gone: set[str] = set()  # ports that were lost before anything was burned at them
         self.slow_adapters: dict[str, int] = {}  # port: ms that it holds answers back
         self.traces = TraceBook(job.trace, show_keys=job.show_sensitive_info)
         self._tables = checked.tables
@@ -93,6 +97,27 @@ class SharedRun:
     def turn_to_burn(self) -> CapacityLimiter:
         """Return the limiter of boards that may be in the commit phase at once (`--max-burning`)."""
         return self._burning
+
+    def lost(self, board: BoardProgress, error: ParburnError) -> None:
+        """Its port is gone: it waits at no barrier, and counts no more for --expect, unless it was burned."""
+        if not board.attempted:
+            self.gone.add(board.port)
+            self.identified.discard(board.port)
+        self.claims.lose(board.port, error)
+        self.plans.lose(board.port, error)
+
+    def too_few(self) -> TooFewBoards | None:
+        """Why no board may be burned: fewer are there than --expect asks for. None where all are."""
+        expect, there = self.job.expect, len(self.identified)
+        if expect is None or there >= expect:
+            return None
+        lost = ", ".join(sorted(self.gone, key=natural_key))
+        return TooFewBoards(
+            f"{there} of {expect} expected boards "
+            + (f"are there, {lost} was lost: " if lost else "were identified: ")
+            + ("no other board is burned" if lost and self.job.one_at_a_time else "no board is burned"),
+            hint="Mend the boards that did not answer, or run with a lower --expect.",
+        )
 
     def withdraw(self, port: str) -> None:
         """Withdraw this board from both barriers."""
@@ -120,15 +145,17 @@ class SharedRun:
     def _job_digest(self, of_config: str) -> str:
         return hashlib.sha256(f"{self.digest}\n{of_config}".encode()).hexdigest()
 
-    async def turn(self, port: str) -> None:
+    async def turn(self, board: BoardProgress) -> None:
         """Wait until this board's script may begin: at once, unless the boards come one at a time.
 
         Raises:
             NotConfirmed: the operator has refused a board before this one.
+            PortGone: this board's port is lost.
         """
         if self.job.one_at_a_time:
-            self.emit(StepChanged(port, "waiting", "for the boards before it"))
-            await self.turns.wait(port)
+            self.emit(StepChanged(board.port, "waiting", "for the boards before it"))
+            with board.watch.there():
+                await self.turns.wait(board.port)
             if self.refused_by_operator:
                 raise NotConfirmed(
                     "not confirmed by the operator, for a board before; its script did not run"

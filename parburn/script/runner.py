@@ -28,7 +28,7 @@ from parburn.script.config import ConfigHandle
 from parburn.script.failure import script_exited, script_failed, script_timed_out
 from parburn.script.inputs import READER
 from parburn.script.objects.namespace import make_args, make_globals
-from parburn.script.session import DeviceCalls, DeviceFacts, ScriptOptions, ScriptOutcome, Session
+from parburn.script.session import DeviceCalls, DeviceFacts, PortLoss, ScriptOptions, ScriptOutcome, Session
 
 GRACE_S = 1.0  # for a script to end after its deadline's exception
 LOOK_AGAIN_S = 0.25  # at the clock, and at what was printed
@@ -44,6 +44,7 @@ async def run_scripts(
     options: ScriptOptions,
     *,
     on_output: Callable[[str], None],
+    port: PortLoss | None = None,
 ) -> ScriptOutcome:
     """Run all scripts on one device; nothing is raised but for cancellation.
 
@@ -54,6 +55,7 @@ async def run_scripts(
         calls: What scripts may ask of the device.
         options: What they feel of the command line.
         on_output: Gets what they print, on the event loop, in order.
+        port: Once it is lost the script is stopped.
 
     Returns:
         How they ended, what is left to burn, and what they have read.
@@ -71,6 +73,8 @@ async def run_scripts(
         )
         output.route()
         thread.start()
+        if port is not None:
+            port.tell(run.lose)
         try:
             given_up = not await _ended(run, thread, clock, bridge, printed)
         finally:
@@ -85,19 +89,22 @@ async def _ended(
     run: _Run, thread: threading.Thread, clock: ScriptClock, bridge: Bridge, printed: output.BoardOutput
 ) -> bool:
     """Wait for the thread and hand on what it prints; stop it at its deadline. False: that did not work."""
-    while not run.done.is_set():
+    while not run.done:
         left = clock.remaining()
-        if left <= 0 and not clock.is_paused:
+        if (left <= 0 or run.lost is not None) and not clock.is_paused:
             if not bridge.close_unless_crossing():
                 await sleep(0.001)  # it has just begun to cross
                 continue
-            run.late = True
+            run.stopped = True
             raise_in(thread)
+            run.woken = Event()
             with move_on_after(GRACE_S):
-                await run.done.wait()
-            return run.done.is_set()
+                await run.woken.wait()
+            return run.done
+        if run.woken.is_set():  # by a loss, while the script waits for us
+            run.woken = Event()
         with move_on_after(LOOK_AGAIN_S if clock.is_paused else min(left, LOOK_AGAIN_S)):
-            await run.done.wait()
+            await run.woken.wait()
         printed.flush()
     return True
 
@@ -138,8 +145,10 @@ class _Run:
     """The scripts of one device on their way."""
 
     def __init__(self, scripts: CompiledScripts, session: Session, bridge: Bridge) -> None:
-        self.done = Event()
-        self.late = False
+        self.done = False
+        self.woken = Event()  # it has ended, or its port is lost
+        self.stopped = False  # at its deadline, or since its port was lost
+        self.lost: ParburnError | None = None  # the port
         self._scripts = scripts
         self._session = session
         self._bridge = bridge
@@ -147,6 +156,16 @@ class _Run:
         self._depth = 0
         self._thread = 0  # the script's own
         self._given: tuple[Any, Any, Any]
+
+    def end(self) -> None:
+        """Note that the thread has ended."""
+        self.done = True
+        self.woken.set()
+
+    def lose(self, error: ParburnError) -> None:
+        """Note that the port is gone: nothing of what the script does can reach the chip any more."""
+        self.lost = error
+        self.woken.set()
 
     # In the thread ------------------------------------------------------------------------------------
 
@@ -168,7 +187,7 @@ class _Run:
             self._error = self._error or error
         finally:
             output.unroute()
-            self._bridge.post(self.done.set)
+            self._bridge.post(self.end)
 
     def _execute(
         self, scripts: Sequence[CompiledScript], index: int | None, files: Sequence[ConfigFile] | None
@@ -250,7 +269,9 @@ class _Run:
         error = self._error
         if self._session.broken is not None:
             return self._session.broken  # whatever the script made of it
-        if given_up or self.late:
+        if self.stopped and self.lost is not None:
+            return self.lost
+        if given_up or self.stopped:
             return script_timed_out(timeout_s, None if given_up else error, self._scripts)
         if error is None:
             return None

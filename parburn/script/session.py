@@ -49,6 +49,7 @@ from parburn.errors import (
 )
 from parburn.script.bridge import Bridge
 from parburn.script.inputs import Digests, RunInputs
+from parburn.script.register_guard import checked_address, checked_write
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -77,6 +78,13 @@ class DeviceFacts(NamedTuple):
     def revision(self) -> int:
         """The silicon revision, major * 100 + minor."""
         return self.major * 100 + self.minor
+
+
+class PortLoss(Protocol):
+    """Tells when the board's port is lost."""
+
+    def tell(self, call: Callable[[ParburnError], object]) -> None:
+        """Have `call` called on the event loop once the port is lost; at once where it is."""
 
 
 class DeviceCalls(Protocol):
@@ -330,7 +338,7 @@ class Session:
     @in_turn
     def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
         """Return registers of the chip as they are now."""
-        found = list(self._cross(self._calls.read_registers, addresses))
+        found = list(self._cross(self._calls.read_registers, tuple(map(checked_address, addresses))))
         if self.held:
             words = self.chip.read_registers[0]
             shown = zip(addresses, found, strict=True)
@@ -347,8 +355,7 @@ class Session:
         Raises:
             EfuseError: it is the eFuse controller's.
         """
-        check_register(self.chip, write.address)
-        self._cross(self._calls.write_registers, (write,))
+        self._cross(self._calls.write_registers, (checked_write(self.chip, write),))
 
     # Staging and burning ------------------------------------------------------------------------------
 
@@ -458,24 +465,6 @@ class Session:
         except Exception as error:  # a defect of ours: no script may pass over it
             self.stop_with(InternalError(error))
             raise
-
-
-def check_register(chip: Chip, address: int) -> None:
-    """Raise EfuseError for a register of the eFuse controller, under any address the bus knows it by.
-
-    The classic chips show peripherals twice, 0x3FF4.... and 0x6000....: the low 18 bits are the same (TRM,
-    "System and Memory").
-    """
-    window = 0x800
-    base = chip.efuse_base & 0x3FFFF
-    start = base & ~(window - 1)
-    peripheral = address >> 28 in (0x2, 0x5, 0x6) or 0x3F400000 <= address < 0x3FF80000
-    near = start <= (address & 0x3FFFF) < start + window
-    if (near and peripheral) or chip.efuse_base <= address < chip.efuse_base + window:
-        raise EfuseError(
-            f"esp.write_reg to 0x{address:08x} is refused: it is a register of the eFuse controller",
-            hint="Use the burn commands, which check, record and verify what they burn.",
-        )
 
 
 def nearest(name: str, known: Mapping[str, object]) -> str:

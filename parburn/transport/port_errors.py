@@ -55,7 +55,8 @@ def opening_error(port: str, error: Exception) -> LinkError:
     if number in _BUSY:
         holder = ports.holder_of(port)
         by = f" by {holder}" if holder else " by another program"
-        return PortBusy(f"{port} is held{by}", hint=ports.busy_hint())
+        who = "" if holder else f" (`sudo fuser -v {port}` shows which)"
+        return PortBusy(f"{port} is held{by}{who}", hint=ports.busy_hint())
     if number in _DENIED:
         return PortDenied(
             f"no rights to open {port}",

@@ -7,23 +7,18 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from parburn.errors import UsageError
+from parburn.errors import GarbledAnswer, NoAnswer, ParburnError, UsageError
 from parburn.transport.slots import SCHEMES, slots_of
+from parburn.transport.usb_ports import may_hold_chip, usb_ports
 
 _PROC: Final = Path("/proc")
 _DIGITS = re.compile(r"([0-9]+)")
-
-USB_VENDORS: Final = {
-    0x303A: "Espressif",
-    0x10C4: "Silicon Labs CP210x",
-    0x1A86: "WCH CH34x",
-    0x0403: "FTDI",
-    0x067B: "Prolific",
-}
 
 
 class PortInfo(NamedTuple):
@@ -34,7 +29,7 @@ class PortInfo(NamedTuple):
     vid: int
     pid: int
     description: str
-    known_bridge: bool  # the vendor makes the bridges that boards use
+    may_hold_chip: bool  # boards with these chips are known to come with such a USB device
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
@@ -84,18 +79,16 @@ def _identity(port: str) -> object:
 
 def list_candidates() -> tuple[PortInfo, ...]:
     """Return the USB serial ports of this machine, naturally sorted."""
-    from serial.tools import list_ports  # slow to import, and only this function needs it
-
-    usb = [entry for entry in list_ports.comports() if entry.vid is not None]
-    slots = slots_of(entry.device for entry in usb)
+    usb = usb_ports()
+    slots = slots_of(entry.port for entry in usb)
     found = [
         PortInfo(
-            port=entry.device,
-            slot=slots[entry.device],
+            port=entry.port,
+            slot=slots[entry.port],
             vid=entry.vid,
-            pid=entry.pid or 0,
-            description=entry.description or "",
-            known_bridge=entry.vid in USB_VENDORS,
+            pid=entry.pid,
+            description=entry.description,
+            may_hold_chip=may_hold_chip(entry.vid, entry.pid),
         )
         for entry in usb
     ]
@@ -103,16 +96,61 @@ def list_candidates() -> tuple[PortInfo, ...]:
 
 
 def holder_of(port: str) -> str:
-    """Return name and process id of a program that holds a port open; empty when none can be seen."""
-    real = os.path.realpath(port)
+    """Return name and process id of another program that has a port open; empty when we may not see it."""
+    return _HOLDERS.look().get(os.path.realpath(port), "")
+
+
+class _Holders:
+    """Which devices other programs have open. When many boards ask in one moment it is looked up once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._looked_at = 0.0
+        self._found: dict[str, str] = {}
+
+    def look(self) -> Mapping[str, str]:
+        """Return what was so at some time after this was called."""
+        asked_at = time.monotonic()
+        with self._lock:
+            if self._looked_at < asked_at:
+                self._looked_at = time.monotonic()
+                self._found = _open_in_programs()
+            return self._found
+
+
+_HOLDERS: Final = _Holders()
+
+
+def _open_in_programs() -> dict[str, str]:
+    found: dict[str, str] = {}
     for process in _processes():
         if process.name == str(os.getpid()):
             continue
         with contextlib.suppress(OSError):
             for entry in (process / "fd").iterdir():
-                if str(entry.readlink()) == real:
-                    return f"{_command(process)} (process {process.name})"
-    return ""
+                with contextlib.suppress(OSError):
+                    found.setdefault(str(entry.readlink()), f"{_command(process)} (process {process.name})")
+    return found
+
+
+def is_of_the_line(error: ParburnError) -> bool:
+    """Tell whether an error is owed to answers that did not come, or made no sense."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, (NoAnswer, GarbledAnswer)):
+        cause = cause.__cause__
+    return cause is not None
+
+
+def told_of_reader(port: str, error: ParburnError) -> None:
+    """Say in an error of the line which other program has the port open, where one has: it takes answers.
+
+    Our lock and mark forbid a later open, and can do nothing about an earlier one.
+    """
+    if port.startswith(SCHEMES) or not is_of_the_line(error):
+        return
+    if holder := holder_of(port):
+        error.message = f"{error.message}; {holder} has {port} open too, and may have taken the answers"
+        error.hint = busy_hint()
 
 
 def modem_manager_runs() -> bool:

@@ -7,14 +7,12 @@ without DTR, and the boot pin is low with DTR without RTS; both or neither leave
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final, Literal, get_args
 
 from parburn.errors import UsageError
-from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
+from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream, LineStep
 
-Step = tuple[bool, bool, float]  # dtr, rts, seconds
-Sequence = tuple[Step, ...]
+Sequence = tuple[LineStep, ...]
 
 _SHORT: Final = 0.05  # seconds the boot pin stays low after reset
 _LONG: Final = 0.55  # for boards whose capacitor holds the chip in reset for long
@@ -87,11 +85,13 @@ def sequence_for(stream: ByteStream, mode: ResetMode, attempt: int = 0) -> Seque
 async def apply_reset(stream: ByteStream, mode: ResetMode, *, attempt: int = 0) -> None:
     """Move the lines as the mode says; a port without lines (pty, socket) is left alone.
 
+    The whole sequence is handed over at once: its times are kept where the lines are, and a busy loop does
+    not stretch them.
+
     Raises:
         PortGone: the port vanished.
+        NoAnswer: the adapter does not carry it out.
         UsageError: there is no such mode.
     """
-    for dtr, rts, seconds in sequence_for(stream, mode, attempt):
-        stream.set_lines(dtr, rts)
-        if seconds:
-            await asyncio.sleep(seconds)
+    if steps := sequence_for(stream, mode, attempt):
+        await stream.move_lines(steps)

@@ -2,28 +2,45 @@
 
 That client blocks, so two daemon threads stand between it and the loop: one reads, one does everything else
 in the order it was asked for. Timing of the control lines is as good as the network allows.
+
+What the server sends is taken apart by the client in a third thread, its own. That thread believes the
+server: an answer that is none ends it with an error, and Python would print that. `_Client` keeps it instead.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import serial.rfc2217
 
-from parburn.errors import LinkError, PortGone
-from parburn.transport.stream import CallbackStream
+from parburn.errors import LinkError, NoAnswer, PortGone
+from parburn.transport.port_thread import PortThread
+from parburn.transport.stream import CallbackStream, LineStep
 from parburn.transport.tcp import host_and_port
 
 _READ_S = 0.05  # how long one blocking read waits
 _OPEN_S = 15.0
+_REQUEST_S = 15.0  # for lines and rate: the client waits 3 s for each answer
 _CLOSE_S = 5.0
 
-_Work = tuple[Callable[[], object], "asyncio.Future[None] | None"]
+
+class _Client(serial.rfc2217.Serial):
+    """pyserial's client, whose thread ends in silence at what is no RFC 2217, and says so in `failure`."""
+
+    failure: Exception | None = None
+    _read_buffer: Any  # the stubs leave it out
+
+    def _telnet_read_loop(self) -> None:
+        try:
+            super()._telnet_read_loop()  # type: ignore[misc]  # the stubs leave it out
+        except Exception as error:  # whatever it is that the server's bytes lead to
+            self.failure = error
+            self._read_buffer.put(None)  # wakes the reader, which then finds the thread ended
 
 
 class Rfc2217Stream(CallbackStream):
@@ -31,58 +48,93 @@ class Rfc2217Stream(CallbackStream):
 
     over_network = True
 
-    def __init__(self, port: str, device: Any) -> None:
+    def __init__(self, port: str, device: _Client, worker: PortThread) -> None:
         super().__init__(port, device.baudrate)
         self._device = device
         self._loop = asyncio.get_running_loop()
-        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._worker = worker
+        self._closed: asyncio.Future[None] | None = None
         self._reader = threading.Thread(target=self._read_on, name=f"read {port}", daemon=True)
-        self._worker = threading.Thread(target=self._work_on, name=f"write {port}", daemon=True)
         self._reader.start()
-        self._worker.start()
 
     def write(self, data: bytes) -> None:
         """Queue bytes for the remote port. Never blocks; a failure is reported as a loss."""
-        self._work.put((lambda: self._device.write(data), None))
+        self._worker.post(lambda: self._device.write(data), self._lose)
         self._note_written(len(data), self._loop.time())
 
-    def set_lines(self, dtr: bool, rts: bool) -> None:
-        """Queue both lines; RFC 2217 sets them one after the other."""
+    async def move_lines(self, steps: Sequence[LineStep]) -> None:
+        """Move both lines; RFC 2217 sets them one after the other. Raises PortGone, NoAnswer."""
+        given_up = threading.Event()
 
-        def both() -> None:
-            self._device.dtr = dtr
-            self._device.rts = rts
+        def move() -> None:
+            for dtr, rts, seconds in steps:
+                if given_up.is_set():
+                    return
+                self._device.dtr = dtr
+                self._device.rts = rts
+                time.sleep(seconds)
 
-        self._work.put((both, None))
+        try:
+            await self._request(move, _REQUEST_S + sum(step[2] for step in steps), "moving its lines")
+        except NoAnswer:
+            given_up.set()
+            raise
 
     async def set_baud(self, baud: int) -> None:
         """Change the remote rate, once what was written has left the line.
 
         Raises:
-            PortGone: the connection is lost, or the server has not answered in time.
+            PortGone: the connection is lost.
+            NoAnswer: the server has not answered in time.
         """
         await self._line_idle()
-        done = self._loop.create_future()
-        self._work.put((lambda: setattr(self._device, "baudrate", baud), done))
+        await self._request(lambda: setattr(self._device, "baudrate", baud), _REQUEST_S, "a new rate")
+        self.baud = baud
+
+    async def _request(self, call: Callable[[], object], within_s: float, what: str) -> None:
+        """Have the worker do something. Raises PortGone, NoAnswer."""
         try:
-            await asyncio.wait_for(done, _OPEN_S)
+            await self._worker.do(call, within_s)
         except TimeoutError as error:
-            raise self.gone(error) from error
+            raise NoAnswer(
+                f"{self.port}: the server did not answer to {what} within {within_s:g} s",
+                hint="is the RFC 2217 server busy, or its network slow?",
+            ) from error
+        except Exception as error:
+            self._lose(error)
         if self.lost is not None:
             raise self.lost
-        self.baud = baud
+
+    def gone(self, error: Exception | None) -> PortGone:
+        """Return the error for a port that vanished, or whose server sends what is no RFC 2217."""
+        if self._device.failure is None:
+            return super().gone(error)
+        gone = PortGone(
+            f"{self.port}: the server sends what is no RFC 2217 ({self._device.failure})",
+            hint="is it an RFC 2217 server? A plain TCP bridge is socket://host:port",
+        )
+        gone.__cause__ = self._device.failure
+        return gone
 
     async def aclose(self) -> None:
         """Send what is queued, then close. Does not wait long for a server that does not answer."""
-        if not self._closing:
-            await self._line_idle()
-            self._closing = True
-            self._work.put(None)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._ended), _CLOSE_S)
+        if self._closed is None:
+            self._closed = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closed)
 
-    # --- the two threads
+    async def _close(self) -> None:
+        await self._line_idle()
+        self._closing = True
+        with contextlib.suppress(TimeoutError):
+            await self._worker.do(self._shut, _CLOSE_S)
+        self._worker.end()
+
+    # --- in threads
+
+    def _shut(self) -> None:
+        self._reader.join(_CLOSE_S)
+        with contextlib.suppress(OSError):
+            self._device.close()
 
     def _read_on(self) -> None:
         try:
@@ -93,28 +145,9 @@ class Rfc2217Stream(CallbackStream):
         except Exception as error:
             self._from_thread(self._lose, error)
 
-    def _work_on(self) -> None:
-        while (work := self._work.get()) is not None:
-            do, done = work
-            try:
-                do()
-            except Exception as error:
-                self._from_thread(self._lose, error)
-            if done is not None:
-                self._from_thread(_resolve, done)
-        self._reader.join(_CLOSE_S)
-        with contextlib.suppress(OSError):
-            self._device.close()
-        self._from_thread(_resolve, self._ended)
-
     def _from_thread(self, call: Callable[..., object], *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(call, *args)
-
-
-def _resolve(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)
 
 
 async def open_rfc2217(url: str, *, baud: int) -> Rfc2217Stream:
@@ -125,19 +158,21 @@ async def open_rfc2217(url: str, *, baud: int) -> Rfc2217Stream:
         UsageError: the address is no host and port.
     """
     host_and_port(url)
-    loop = asyncio.get_running_loop()
-    opening = loop.run_in_executor(None, _open_device, url, baud)
+    worker = PortThread(f"port {url}")
     try:
-        device = await asyncio.wait_for(opening, _OPEN_S)
-    except TimeoutError as error:
-        raise PortGone(f"{url} does not answer", hint="is the RFC 2217 server running?") from error
-    return Rfc2217Stream(url, device)
+        device = await worker.do(lambda: _open_device(url, baud), _OPEN_S, unwanted=_Client.close)
+    except BaseException as error:
+        worker.end()
+        if isinstance(error, TimeoutError):
+            raise PortGone(f"{url} does not answer", hint="is the RFC 2217 server running?") from error
+        raise
+    return Rfc2217Stream(url, device, worker)
 
 
-def _open_device(url: str, baud: int) -> Any:
+def _open_device(url: str, baud: int) -> _Client:
     try:
-        return serial.rfc2217.Serial(url, baudrate=baud, timeout=_READ_S)
-    except (OSError, ValueError) as error:
+        return _Client(url, baudrate=baud, timeout=_READ_S)
+    except Exception as error:  # the server's answers may lead to any
         reason: LinkError = PortGone(
             f"{url} cannot be reached: {error}", hint="is the RFC 2217 server running?"
         )

@@ -4,6 +4,9 @@ pyserial-asyncio drives any object with pyserial's methods. `_Port` is pyserial'
 methods replaced that cost most or block: read and write are one system call each, flush does not drain (on
 some USB-CDC drivers tcdrain never returns), close leaves the closing to us, off the loop, and the driver is
 not set up anew for a timeout.
+
+Whatever may be a request to an adapter (opening, lines, rate, closing) is called in the port's own thread,
+with a deadline. A pty has no adapter, and is spared the crossing.
 """
 
 from __future__ import annotations
@@ -13,16 +16,18 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import serial
 import serial_asyncio
 
-from parburn.errors import LinkError
+from parburn.errors import LinkError, NoAnswer
 from parburn.transport import tty
 from parburn.transport.port_errors import PORT_ERRORS, is_bad_setting, opening_error
-from parburn.transport.stream import CallbackStream
+from parburn.transport.port_thread import PortThread
+from parburn.transport.stream import CallbackStream, LineStep
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -30,6 +35,10 @@ if TYPE_CHECKING:
 _READ_BYTES = 4096
 _DRAIN_S = 1.0  # how long closing waits for bytes the driver still holds
 _CLOSE_S = 3.0  # how long closing waits for close() itself
+_OPEN_S = 10.0  # the kernel gives up a request to an adapter after 5 s, and opening takes several
+_REQUEST_S = 10.0  # for lines and rate
+
+Result = TypeVar("Result")
 
 
 class _Port(serial.Serial):
@@ -37,7 +46,9 @@ class _Port(serial.Serial):
 
     number: int  # the file descriptor
     _set_up_for = 0  # the rate with which the driver was set up last
-    latency_ms: int | None  # of the driver's timer
+    latency = tty.Latency()
+    usb_vid_pid: tuple[int, int] | None = None
+    other_lines = 0
     on_write_error: Callable[[OSError], object]
 
     def read(self, size: int | None = 1) -> bytes:
@@ -92,9 +103,10 @@ class _Port(serial.Serial):
 class SerialStream(CallbackStream, asyncio.Protocol):
     """One tty or pty."""
 
-    def __init__(self, port: str, device: _Port) -> None:
+    def __init__(self, port: str, device: _Port, thread: PortThread | None) -> None:
         super().__init__(port, device.baudrate)
         self._device = device
+        self._thread = thread  # None: a pty, whose calls never wait
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None  # serial_asyncio.SerialTransport, which has no types
         self._transport_ended = self._loop.create_future()
@@ -102,10 +114,10 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         device.on_write_error = lambda error: self._loop.call_soon(self._lose, error)
         self._closed: asyncio.Future[None] | None = None
         self._reads_paused = False
-        self.latency_ms = device.latency_ms
+        self.latency_ms = device.latency.timer_ms
         self.is_pty = tty.is_pty(device.number)
         self.has_lines = not self.is_pty
-        self.usb_vid_pid = None if self.is_pty else tty.usb_ids(port)
+        self.usb_vid_pid = device.usb_vid_pid
 
     # --- asyncio.Protocol
 
@@ -148,18 +160,35 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         self._reads_paused = False
         self._transport.resume_reading()  # does nothing for a transport that closes
 
-    def set_lines(self, dtr: bool, rts: bool) -> None:
-        """Set both lines in one step.
+    async def move_lines(self, steps: Sequence[LineStep]) -> None:
+        """Move both lines, in one step each.
+
+        A sequence that was given up at its deadline goes no further, whenever the driver comes back: after
+        the first barrier no line moves. One that is only not waited for any more ends as it should.
 
         Raises:
             PortGone: the port vanished.
+            NoAnswer: the adapter does not carry it out.
         """
         if not self.has_lines:
             return
+        given_up = threading.Event()
+
+        def move() -> None:
+            for dtr, rts, seconds in steps:
+                if given_up.is_set():
+                    return
+                tty.set_lines(self._device.number, dtr, rts, self._device.other_lines)
+                if seconds:
+                    time.sleep(seconds)
+
         try:
-            tty.set_lines(self._device.number, dtr, rts)
+            await self._in_driver(move, _REQUEST_S + sum(step[2] for step in steps), "moving its lines")
         except PORT_ERRORS as error:
             raise self.gone(error) from error
+        except NoAnswer:
+            given_up.set()
+            raise
 
     async def set_baud(self, baud: int) -> None:
         """Change the rate, once what was written has left the line; received bytes stay in the queue.
@@ -167,10 +196,11 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         Raises:
             LinkError: the driver cannot set this rate.
             PortGone: the port vanished.
+            NoAnswer: the adapter does not carry it out.
         """
         await self._line_idle()
         try:
-            self._device.baudrate = baud
+            await self._in_driver(lambda: setattr(self._device, "baudrate", baud), _REQUEST_S, "a new rate")
         except PORT_ERRORS as error:
             if is_bad_setting(error):
                 raise LinkError(
@@ -178,6 +208,15 @@ class SerialStream(CallbackStream, asyncio.Protocol):
                 ) from error
             raise self.gone(error) from error
         self.baud = baud
+
+    async def _in_driver(self, call: Callable[[], Result], within_s: float, what: str) -> Result:
+        """Have the driver do something. Raises NoAnswer at the deadline; and what the call raises."""
+        if self._thread is None:
+            return call()
+        try:
+            return await self._thread.do(call, within_s)
+        except TimeoutError as error:
+            raise _adapter_hangs(self.port, what, within_s) from error
 
     def discard_input(self) -> None:
         """Throw away received bytes, here and in the driver."""
@@ -200,11 +239,12 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         if not self._transport.is_closing():  # a second abort() of a transport that ended would raise
             self._transport.abort()
         await asyncio.wait({self._transport_ended}, timeout=_CLOSE_S)
-        tty.release(self._device.number)
-        if self.is_pty:
-            self._device.really_close()
-        else:
-            await self._close_in_thread()
+        if self._thread is None:
+            _shut(self._device, self.port)
+        else:  # a driver that hangs in close() must hold up neither loop nor exit
+            with contextlib.suppress(TimeoutError):
+                await self._thread.do(lambda: _shut(self._device, self.port), _CLOSE_S)
+            self._thread.end()
 
     async def _driver_empty(self) -> None:
         deadline = self._loop.time() + _DRAIN_S
@@ -212,24 +252,6 @@ class SerialStream(CallbackStream, asyncio.Protocol):
             if self.lost is not None or self._loop.time() > deadline:
                 return
             await asyncio.sleep(0.005)
-
-    async def _close_in_thread(self) -> None:
-        """Close in a daemon thread: a driver that hangs in close() must hold up neither loop nor exit."""
-        done = self._loop.create_future()
-
-        def close() -> None:
-            with contextlib.suppress(*PORT_ERRORS):
-                self._device.really_close()
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                self._loop.call_soon_threadsafe(_resolve, done)
-
-        threading.Thread(target=close, name=f"close {self.port}", daemon=True).start()
-        await asyncio.wait({done}, timeout=_CLOSE_S)
-
-
-def _resolve(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)
 
 
 async def open_tty(port: str, *, baud: int) -> SerialStream:
@@ -239,25 +261,69 @@ async def open_tty(port: str, *, baud: int) -> SerialStream:
         PortBusy: another program holds the port.
         PortDenied: we have no rights to open it.
         PortGone: it is not there, or is not a serial port.
+        NoAnswer: its adapter does not let itself be opened.
+        LinkError: the system has no more of what it takes to open it.
     """
     loop = asyncio.get_running_loop()
+    thread = None
     if tty.is_pty(port):
         device = _open_device(port, baud)
-    else:  # some drivers take their time
-        device = await loop.run_in_executor(None, _open_device, port, baud)
-    stream = SerialStream(port, device)
+    else:
+        thread = PortThread(f"port {port}")
+        device = await _open_in(thread, port, baud)
+    stream = SerialStream(port, device, thread)
     transport, _ = await serial_asyncio.connection_for_serial(loop, lambda: stream, device)
     stream._transport = transport
     return stream
 
 
+async def _open_in(thread: PortThread, port: str, baud: int) -> _Port:
+    """Open the port in its thread. One that opens when nobody waits any more is closed again."""
+    try:
+        return await thread.do(
+            lambda: _open_device(port, baud), _OPEN_S, unwanted=lambda late: late.really_close()
+        )
+    except BaseException as error:
+        thread.end()
+        if isinstance(error, TimeoutError):
+            raise _adapter_hangs(port, "being opened", _OPEN_S) from error
+        raise
+
+
+def _adapter_hangs(port: str, what: str, within_s: float) -> NoAnswer:
+    return NoAnswer(
+        f"{port}: its adapter did not answer to {what} within {within_s:g} s",
+        hint="unplug the adapter and plug it in again, or use another one or another port of the hub; "
+        "then run again",
+    )
+
+
 def _open_device(port: str, baud: int) -> _Port:
+    device = None
     try:
         # exclusive: flock, before a single setting is touched
         device = _Port(port, baudrate=baud, exclusive=True, timeout=0, write_timeout=0)
+        device.number = device.fileno()
+        tty.claim_exclusively(device.number)
+        if not tty.is_pty(device.number):
+            _set_up_adapter(device, port)
     except PORT_ERRORS as error:
+        if device is not None:
+            device.really_close()
         raise opening_error(port, error) from error
-    device.number = device.fileno()
-    tty.claim_exclusively(device.number)
-    device.latency_ms = tty.ask_low_latency(device.number, port)
     return device
+
+
+def _set_up_adapter(device: _Port, port: str) -> None:
+    tty.keep_lines_at_close(device.number)
+    device.usb_vid_pid = tty.usb_ids(port)
+    device.other_lines = 0 if device.usb_vid_pid else tty.other_lines(device.number)
+    device.latency = tty.ask_low_latency(device.number, port)
+
+
+def _shut(device: _Port, port: str) -> None:
+    """Leave the port as it was found, and close it."""
+    tty.put_back_latency(device.number, port, device.latency)
+    tty.release(device.number)
+    with contextlib.suppress(*PORT_ERRORS):
+        device.really_close()

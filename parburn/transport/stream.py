@@ -8,7 +8,7 @@ is attached, and reports a loss once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from parburn.errors import PortGone
@@ -16,8 +16,10 @@ from parburn.transport.port_errors import lost_error
 
 USB_SERIAL_JTAG = (0x303A, 0x1001)  # vendor and product id of the peripheral inside the chips
 
+LineStep = tuple[bool, bool, float]  # DTR, RTS, seconds to leave them so
+
 OnData = Callable[[bytes], None]
-OnLost = Callable[[Exception], None]
+OnLost = Callable[[PortGone], None]
 
 
 class ByteStream(Protocol):
@@ -37,11 +39,12 @@ class ByteStream(Protocol):
     def write(self, data: bytes) -> None:
         """Queue bytes for the line. Never blocks; a failure is reported as a loss."""
 
-    def set_lines(self, dtr: bool, rts: bool) -> None:
-        """Set both control lines, at once where the OS can.
+    async def move_lines(self, steps: Sequence[LineStep]) -> None:
+        """Move both control lines step by step, each pair at once where the OS can.
 
         Raises:
             PortGone: the port vanished.
+            NoAnswer: the adapter does not carry it out.
         """
 
     async def set_baud(self, baud: int) -> None:
@@ -75,7 +78,7 @@ class CallbackStream:
     def __init__(self, port: str, baud: int) -> None:
         self.port = port
         self.baud = baud
-        self.lost: Exception | None = None
+        self.lost: PortGone | None = None
         self._on_data: OnData | None = None
         self._on_lost: OnLost | None = None
         self._early: list[bytes] = []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from parburn.errors import LinkError, PortDenied, PortGone, UsageError
-from parburn.transport.stream import CallbackStream
+from parburn.transport.stream import CallbackStream, LineStep
 
 _CONNECT_S = 10.0
 _CLOSE_S = 2.0
@@ -44,7 +45,7 @@ class TcpStream(CallbackStream, asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
-    def set_lines(self, dtr: bool, rts: bool) -> None:
+    async def move_lines(self, steps: Sequence[LineStep]) -> None:
         """Do nothing: a plain socket carries no control lines."""
 
     async def set_baud(self, baud: int) -> None:

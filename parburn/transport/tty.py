@@ -14,14 +14,19 @@ import stat
 import struct
 import termios
 from pathlib import Path
+from typing import NamedTuple
 
 _PTY_MAJORS = range(136, 144)  # Linux: UNIX98 pty slaves
 _NO_SUCH_LINES = (errno.ENOTTY, errno.EINVAL)
+_OTHER_OUTPUTS = 0xE000  # OUT1, OUT2 and LOOP (asm-generic/termios.h)
 
 _TIOCGSERIAL = getattr(termios, "TIOCGSERIAL", 0x541E)
 _TIOCSSERIAL = getattr(termios, "TIOCSSERIAL", 0x541F)
 _FLAGS_OFFSET = 16  # of `int flags` in struct serial_struct: type, line, port, irq come first
 _ASYNC_LOW_LATENCY = 1 << 13
+_SERIAL_STRUCT_BYTES = 128  # more than any kernel fills in
+_READ_BYTES = 4096
+_MOST_READS = 64  # more than the queues hold; a port that sends without end is not waited for
 _SYSFS_TTY = Path("/sys/class/tty")
 
 
@@ -33,22 +38,47 @@ def is_pty(tty: int | str) -> bool:
     return False
 
 
-def set_lines(fd: int, dtr: bool, rts: bool) -> None:
+def set_lines(fd: int, dtr: bool, rts: bool, others: int = 0) -> None:
     """Set DTR and RTS with one TIOCMSET, so that no state in between reaches a reset circuit.
 
-    A port without such lines (a pty) is left as it is.
+    `others` are the output lines beside these two, as `other_lines` told them. A port without such lines (a
+    pty) is left as it is.
 
     Raises:
         OSError: the port is gone.
     """
+    lines = others | (termios.TIOCM_DTR if dtr else 0) | (termios.TIOCM_RTS if rts else 0)
     try:
-        lines = struct.unpack("I", fcntl.ioctl(fd, termios.TIOCMGET, b"\0\0\0\0"))[0]
-        lines = lines | termios.TIOCM_DTR if dtr else lines & ~termios.TIOCM_DTR
-        lines = lines | termios.TIOCM_RTS if rts else lines & ~termios.TIOCM_RTS
         fcntl.ioctl(fd, termios.TIOCMSET, struct.pack("I", lines))
     except OSError as error:
         if error.errno not in _NO_SUCH_LINES:
             raise
+
+
+def other_lines(fd: int) -> int:
+    """Return which output lines a UART of the machine itself has set beside DTR and RTS.
+
+    OUT2 of a PC's UART lets its interrupts through, and TIOCMSET would clear it. USB adapters have no such
+    lines, and each question is a request to the adapter: do not ask them.
+    """
+    with contextlib.suppress(OSError):
+        found: int = struct.unpack("I", fcntl.ioctl(fd, termios.TIOCMGET, b"\0\0\0\0"))[0]
+        return found & _OTHER_OUTPUTS
+    return 0
+
+
+def keep_lines_at_close(fd: int) -> None:
+    """Clear HUPCL: with it the last close(), also that of a killed process, lets go of DTR and RTS.
+
+    Linux does that only where HUPCL is set (tty_port_shutdown), and on some adapters it resets the board (as
+    measured with a CP2102C, pull request 1157 of esptool). It is not set again at the end: the close that
+    follows would move the lines. The driver forgets it when the adapter is unplugged.
+    Raises termios.error, OSError.
+    """
+    settings = termios.tcgetattr(fd)
+    if settings[2] & termios.HUPCL:
+        settings[2] &= ~termios.HUPCL
+        termios.tcsetattr(fd, termios.TCSANOW, settings)
 
 
 def claim_exclusively(fd: int) -> None:
@@ -76,9 +106,14 @@ def release(fd: int) -> None:
 
 
 def discard_input(fd: int) -> None:
-    """Throw away received bytes that nobody has read."""
-    with contextlib.suppress(termios.error, OSError):
-        termios.tcflush(fd, termios.TCIFLUSH)
+    """Throw away received bytes that nobody has read; the port does not block.
+
+    They are read, and not flushed: a driver may make a request of a flush.
+    """
+    with contextlib.suppress(OSError):  # no more, or gone
+        for _ in range(_MOST_READS):
+            if not os.read(fd, _READ_BYTES):
+                return
 
 
 def unsent_bytes(fd: int) -> int:
@@ -89,26 +124,67 @@ def unsent_bytes(fd: int) -> int:
     return 0
 
 
-def ask_low_latency(fd: int, port: str) -> int | None:
+class Latency(NamedTuple):
+    """How long a driver holds received bytes back, and what it was told before."""
+
+    timer_ms: int | None = None  # in force now; None where the driver has none
+    flags_before: int | None = None  # of struct serial_struct, where we have changed them
+    timer_before: str = ""  # the text in sysfs, where we have changed it
+
+
+def ask_low_latency(fd: int, port: str) -> Latency:
     """Ask the driver to hand received bytes on at once instead of after its 16 ms timer (FTDI and others).
 
-    Returns:
-        The timer that is in force after it, in ms; None where the driver has none, or does not tell.
+    Without a word where the driver has no such thing, or where we may not change it.
     """
     if is_pty(fd):
-        return None
+        return Latency()
+    flags_before, timer_before, timer_ms = None, "", None
+    timer = latency_timer(port)
+    before = _text_of(timer)
     with contextlib.suppress(OSError):
-        serial_struct = array.array("B", bytes(128))
-        fcntl.ioctl(fd, _TIOCGSERIAL, serial_struct)
-        flags = struct.unpack_from("i", serial_struct, _FLAGS_OFFSET)[0]
-        struct.pack_into("i", serial_struct, _FLAGS_OFFSET, flags | _ASYNC_LOW_LATENCY)
-        fcntl.ioctl(fd, _TIOCSSERIAL, serial_struct)
+        flags = _driver_flags(fd)
+        if not flags & _ASYNC_LOW_LATENCY:
+            _set_driver_flags(fd, flags | _ASYNC_LOW_LATENCY)
+            flags_before = flags
+    if before:
+        with contextlib.suppress(OSError):
+            timer.write_text("1")
+            timer_before = before
+        with contextlib.suppress(ValueError):
+            timer_ms = int(_text_of(timer))
+    return Latency(timer_ms, flags_before, timer_before)
+
+
+def put_back_latency(fd: int, port: str, latency: Latency) -> None:
+    """Leave the driver's latency as `ask_low_latency` found it. Without a word where the port is gone."""
+    with contextlib.suppress(OSError):
+        if latency.flags_before is not None:
+            _set_driver_flags(fd, latency.flags_before)
     timer = latency_timer(port)
     with contextlib.suppress(OSError):
-        timer.write_text("1")
+        if latency.timer_before and _text_of(timer) != latency.timer_before:
+            timer.write_text(latency.timer_before)
+
+
+def _driver_flags(fd: int) -> int:
+    serial_struct = array.array("B", bytes(_SERIAL_STRUCT_BYTES))
+    fcntl.ioctl(fd, _TIOCGSERIAL, serial_struct)
+    flags: int = struct.unpack_from("i", serial_struct, _FLAGS_OFFSET)[0]
+    return flags
+
+
+def _set_driver_flags(fd: int, flags: int) -> None:
+    serial_struct = array.array("B", bytes(_SERIAL_STRUCT_BYTES))
+    fcntl.ioctl(fd, _TIOCGSERIAL, serial_struct)
+    struct.pack_into("i", serial_struct, _FLAGS_OFFSET, flags)
+    fcntl.ioctl(fd, _TIOCSSERIAL, serial_struct)
+
+
+def _text_of(file: Path) -> str:
     with contextlib.suppress(OSError, ValueError):
-        return int(timer.read_text())
-    return None
+        return file.read_text().strip()
+    return ""
 
 
 def latency_timer(port: str) -> Path:

@@ -26,11 +26,15 @@ from parburn.errors import (
     Interrupted,
     LedgerUnusable,
     OutOfIndexes,
+    PortDenied,
+    PortGone,
     UnitQuarantined,
     UsageError,
 )
 from parburn.events import DeviceReport, Result
 from parburn.job import After, Before, Job
+from parburn.transport.ports import PortInfo
+from tests.transport.board import pty_board
 
 ROOT = Path(__file__).parents[2]
 
@@ -489,7 +493,8 @@ def test_a_probe_of_what_is_no_port_is_a_sentence(files: Path, capsys: pytest.Ca
     assert main(["ports", "--probe", "ttyUSB1"]) == 1
     said = capsys.readouterr()
     assert "Traceback" not in said.out + said.err
-    assert len(said.out.splitlines()) == 2
+    assert [line.strip().partition(":")[0] for line in said.out.splitlines()[2:]] == ["hint"]
+    assert "moves the reset lines" in said.err
 
 
 def test_ports_prints_no_line_for_no_port(
@@ -530,3 +535,79 @@ def test_a_line_means_the_same_to_the_parser_that_was_made_for_it(line: str) -> 
 def test_the_modes_of_the_command_line_are_those_of_a_job() -> None:
     assert get_args(Before) == BEFORE_MODES
     assert get_args(After) == AFTER_MODES
+
+
+# --- parburn ports --probe
+
+
+def candidates(*found: tuple[str, bool]) -> tuple[PortInfo, ...]:
+    return tuple(PortInfo(port, f"slot of {port}", 0x1234, 1, "", may) for port, may in found)
+
+
+def test_only_ports_that_may_hold_a_chip_are_probed_unless_they_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+
+    async def open_stream(port: str) -> None:
+        opened.append(port)
+        raise PortDenied(f"no rights to open {port}", hint="add yourself to the group")
+
+    monkeypatch.setattr("parburn.transport.open.open_stream", open_stream)
+    monkeypatch.setattr(
+        "parburn.transport.ports.list_candidates",
+        lambda: candidates(("/dev/ttyUSB0", True), ("/dev/ttyACM7", False)),
+    )
+    assert main(["ports", "--probe"]) == 1
+    said = capsys.readouterr()
+    assert opened == ["/dev/ttyUSB0"]
+    assert "moves the reset lines of these ports and sends a SYNC" in said.err
+    assert said.err.splitlines()[0].endswith(": /dev/ttyUSB0")
+    assert "no rights to open /dev/ttyUSB0\n    hint: add yourself to the group" in said.out
+    assert "not probed" in said.out.splitlines()[-1]
+    assert main(["ports", "--probe", "--json", "/dev/ttyACM7"]) == 1
+    assert opened == ["/dev/ttyUSB0", "/dev/ttyACM7"]
+    (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (row["probed"], row["hint"]) == (True, "add yourself to the group")
+    assert main(["ports", "--json"]) == 0
+    assert all("probed" not in json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert len(opened) == 2
+
+
+def test_a_probe_that_touches_nothing_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "parburn.transport.ports.list_candidates", lambda: candidates(("/dev/ttyACM7", False))
+    )
+    assert main(["ports", "--probe"]) == 0
+    assert "no port was probed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a defect"), OSError(5, "gone"), ValueError(), TypeError()])
+def test_what_goes_wrong_at_one_port_stays_at_that_port(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def open_stream(port: str) -> None:
+        raise error if port == "/dev/ttyUSB0" else PortGone(f"there is no {port}")
+
+    monkeypatch.setattr("parburn.transport.open.open_stream", open_stream)
+    assert main(["ports", "--probe", "/dev/ttyUSB0", "/dev/ttyUSB1"]) == 1
+    said = capsys.readouterr()
+    assert "there is no /dev/ttyUSB1" in said.out
+    assert "Traceback" not in said.out + said.err
+
+
+def test_a_reader_that_came_earlier_is_named_in_a_probe(capsys: pytest.CaptureFixture[str]) -> None:
+    with pty_board() as board:
+        code = "import sys, time; f = open(sys.argv[1]); print(1, flush=True); time.sleep(60)"
+        with subprocess.Popen([sys.executable, "-c", code, board.port], stdout=subprocess.PIPE) as reader:
+            assert reader.stdout is not None
+            reader.stdout.readline()
+            try:
+                assert main(["ports", "--probe", board.port]) == 1
+            finally:
+                reader.kill()
+    said = capsys.readouterr().out
+    assert f"(process {reader.pid}) has {board.port} open too" in said
+    assert "hint: " in said

@@ -22,7 +22,7 @@ from parburn.hardware.identify import Device, identify
 from parburn.hardware.rom_loader import RomLoader
 from parburn.sim.board import SimulatedBoard
 from parburn.sim.faults import parse_faults
-from parburn.transport.stream import CallbackStream
+from parburn.transport.stream import CallbackStream, LineStep
 from tests.sim.boards import make_board
 
 KEY = bytes(range(0x51, 0x71))
@@ -83,7 +83,7 @@ class BoardStream(CallbackStream):
             self.board.receive(data, self._loop.time())
             self._again(0.0)
 
-    def set_lines(self, dtr: bool, rts: bool) -> None:
+    async def move_lines(self, steps: Sequence[LineStep]) -> None:
         """There are none."""
         raise AssertionError("no lines here")
 

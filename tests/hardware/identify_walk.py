@@ -6,6 +6,7 @@ In memory and in virtual time, over a line that can reset the chip. All faults:
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sys
 from collections import Counter
@@ -22,6 +23,7 @@ from parburn.run.connect import _connect_and_identify
 from parburn.run.traces import TraceBook
 from parburn.sim.board import SimulatedBoard
 from parburn.sim.faults import parse_faults
+from parburn.transport.stream import LineStep
 from tests.hardware.commit_bench import BoardStream, in_virtual_time, true_bits
 from tests.sim.boards import make_board
 
@@ -43,12 +45,14 @@ class LinedStream(BoardStream):
         self.board.receive(data, self._loop.time(), self.baud)
         self._again(0.0)
 
-    def set_lines(self, dtr: bool, rts: bool) -> None:
+    async def move_lines(self, steps: Sequence[LineStep]) -> None:
         """RTS resets."""
-        if rts and not self._held:
-            self.resets += 1
-            self.board.reset(self._loop.time())
-        self._held = rts
+        for _, rts, seconds in steps:
+            if rts and not self._held:
+                self.resets += 1
+                self.board.reset(self._loop.time())
+            self._held = rts
+            await asyncio.sleep(seconds)
 
 
 class Contact(NamedTuple):

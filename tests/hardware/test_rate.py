@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,6 +23,7 @@ from parburn.run.connect import _connect_and_identify
 from parburn.run.traces import TraceBook
 from parburn.sim.board import SimulatedBoard
 from parburn.sim.factory import factory_mac, make_product
+from parburn.transport.stream import LineStep
 from tests.command import parburn
 from tests.hardware.commit_bench import BoardStream, in_virtual_time
 from tests.rig import start_rig
@@ -56,11 +59,13 @@ class PacedStream(BoardStream):
         self.board.receive(data, self._loop.time(), 1 if noise else self.baud)
         self._again(0.0)
 
-    def set_lines(self, dtr: bool, rts: bool) -> None:
-        if rts and not self._held:
-            self.resets += 1
-            self.board.reset(self._loop.time())
-        self._held = rts
+    async def move_lines(self, steps: Sequence[LineStep]) -> None:
+        for _, rts, seconds in steps:
+            if rts and not self._held:
+                self.resets += 1
+                self.board.reset(self._loop.time())
+            self._held = rts
+            await asyncio.sleep(seconds)
 
 
 def test_a_change_must_save_more_than_it_costs() -> None:

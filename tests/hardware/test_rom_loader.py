@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from parburn.protocol import commands
 from parburn.protocol.commands import SecurityInfo
 from parburn.protocol.trace import Trace
 from parburn.transport.open import open_stream
-from parburn.transport.stream import CallbackStream
+from parburn.transport.stream import CallbackStream, LineStep
 from tests.protocol.fake_rom import FakeRom
 from tests.transport.board import PtyBoard, pty_board
 
@@ -46,7 +46,7 @@ class MemoryStream(CallbackStream):
     def lose(self) -> None:
         self._lose(None)
 
-    def set_lines(self, dtr: bool, rts: bool) -> None:
+    async def move_lines(self, steps: Sequence[LineStep]) -> None:
         raise AssertionError("no lines here")
 
     async def set_baud(self, baud: int) -> None:

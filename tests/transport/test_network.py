@@ -207,3 +207,95 @@ def test_an_rfc2217_server_that_hangs_up() -> None:
 
     with pty_board() as board, rfc2217_server(board) as server:
         asyncio.run(run(server))
+
+
+# --- servers that lie
+
+IAC, SB, SE, WILL, WONT, DO, DONT, COM_PORT = 255, 250, 240, 251, 252, 253, 254, 44
+AGREES = bytes((IAC, WILL, 0, IAC, DO, 0, IAC, WILL, COM_PORT, IAC, DO, COM_PORT))
+LIES = {
+    "an end without a beginning": bytes((IAC, SE)),
+    "an option in no state": bytes((IAC, WILL, 1, IAC, WILL, 1, IAC, WONT, 1, IAC, DONT, 1)) * 3,
+    "a short block": bytes((IAC, SB, COM_PORT, IAC, SE)),
+    "an empty block": bytes((IAC, SB, IAC, SE)) * 3,
+    "a block that never ends": bytes((IAC, SB)) + bytes(50_000),
+    "every byte": bytes(range(256)) * 20,
+    "commands": bytes(byte for second in range(240, 256) for byte in (IAC, second)),
+}
+
+
+@contextlib.contextmanager
+def lying_server(first: bytes, then: bytes) -> Iterator[str]:
+    """Sends `first` at once, and `then` for each thing that it hears."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    clients: list[socket.socket] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                clients.append(client)
+                client.sendall(first)
+                while client.recv(4096):
+                    client.sendall(then)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"rfc2217://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        for one in (*clients, listener):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        thread.join(5)
+
+
+@pytest.fixture
+def thread_errors(monkeypatch: pytest.MonkeyPatch) -> list[threading.ExceptHookArgs]:
+    """What threads would have printed."""
+    failed: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    return failed
+
+
+@rfc2217_client
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("agrees", [False, True])
+def test_a_server_that_lies_is_a_port_that_cannot_be_used(
+    lie: str, agrees: bool, thread_errors: list[threading.ExceptHookArgs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(url: str) -> None:
+        stream = await open_stream(url + "?timeout=0.3")
+        try:
+            with pytest.raises(LinkError):
+                await RomLoader.connect(stream, attempts=1)
+        finally:
+            await stream.aclose()
+
+    with lying_server(AGREES if agrees else b"", LIES[lie]) as url:
+        with pytest.raises(PortGone) as caught:
+            asyncio.run(run(url))
+        assert url in str(caught.value)
+        assert caught.value.hint
+    assert thread_errors == []
+
+
+@rfc2217_client
+def test_a_server_that_begins_to_lie(thread_errors: list[threading.ExceptHookArgs]) -> None:
+    async def run(server: Rfc2217Server) -> None:
+        stream = await open_stream(server.url)
+        losses: asyncio.Queue[Exception] = asyncio.Queue()
+        stream.attach(lambda data: None, losses.put_nowait)
+        server.write(LIES["an end without a beginning"])
+        lost = await asyncio.wait_for(losses.get(), 5)
+        assert isinstance(lost, PortGone)
+        assert "the server sends what is no RFC 2217" in str(lost)
+        assert "socket://host:port" in lost.hint
+        with pytest.raises(PortGone):
+            await stream.move_lines([(True, False, 0.0)])
+        await stream.aclose()
+
+    with pty_board() as board, rfc2217_server(board) as server:
+        asyncio.run(run(server))
+    assert thread_errors == []

@@ -88,7 +88,7 @@ def lines_of(board: PtyBoard, monkeypatch: pytest.MonkeyPatch, failure: Failure)
         stream.has_lines = True
         try:
             fail(monkeypatch, fcntl, "ioctl", failure)
-            stream.set_lines(True, False)
+            await stream.move_lines([(True, False, 0.0)])
         finally:
             monkeypatch.undo()
             await stream.aclose()

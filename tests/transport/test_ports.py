@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serial.tools import list_ports
 
-from parburn.errors import UsageError
+from parburn.errors import NoAnswer, NotConfirmed, ParburnError, PartialBurn, UsageError
 from parburn.transport import ports
-from parburn.transport.ports import expand_ports, list_candidates, natural_key
+from parburn.transport.ports import expand_ports, list_candidates, natural_key, told_of_reader
 from parburn.transport.slots import slots_of
+from parburn.transport.usb_ports import UsbPort
 
 
 @pytest.fixture
@@ -92,13 +95,13 @@ def test_any_names_can_be_sorted(names: list[str]) -> None:
 
 
 def test_candidates_are_usb_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    def port(device: str, vid: int | None, pid: int | None = None) -> SimpleNamespace:
-        return SimpleNamespace(device=device, vid=vid, pid=pid, description=f"on {device}")
-
-    some = [port("/dev/ttyUSB10", 0x10C4, 0xEA60), port("/dev/ttyS0", None), port("/dev/ttyUSB9", 0x1234, 1)]
-    monkeypatch.setattr(list_ports, "comports", lambda: some)
+    some = (
+        UsbPort("/dev/ttyUSB10", 0x10C4, 0xEA60, "on ttyUSB10"),
+        UsbPort("/dev/ttyUSB9", 0x1234, 1, "on ttyUSB9"),
+    )
+    monkeypatch.setattr(ports, "usb_ports", lambda: some)
     found = list_candidates()
-    assert [(info.port, info.vid, info.pid, info.known_bridge) for info in found] == [
+    assert [(info.port, info.vid, info.pid, info.may_hold_chip) for info in found] == [
         ("/dev/ttyUSB9", 0x1234, 1, False),
         ("/dev/ttyUSB10", 0x10C4, 0xEA60, True),
     ]
@@ -117,6 +120,60 @@ def test_a_holder_is_named(tmp_path: Path) -> None:
             assert str(process.pid) in ports.holder_of(str(held))
         finally:
             process.kill()
+
+
+READER = "import sys, time; f = open(sys.argv[1]); print('open', flush=True); time.sleep(60)"
+
+
+@contextmanager
+def reader_of(port: str) -> Iterator[int]:
+    """Another program that has the port open; its process id."""
+    with subprocess.Popen([sys.executable, "-c", READER, port], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def test_many_who_ask_at_once_look_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def look() -> dict[str, str]:
+        looks.append(time.monotonic())
+        time.sleep(0.1)
+        return {"/dev/ttyUSB0": "cat (process 1)"}
+
+    monkeypatch.setattr(ports, "_open_in_programs", look)
+    with ThreadPoolExecutor(20) as pool:
+        assert set(pool.map(ports.holder_of, ["/dev/ttyUSB0"] * 20)) == {"cat (process 1)"}
+    assert len(looks) <= 3
+    looks.clear()
+    ports.holder_of("/dev/ttyUSB0")
+    assert len(looks) == 1  # what was found before is not believed
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_another_reader_is_named_in_an_error_of_the_line(tmp_path: Path, wrapped: bool) -> None:
+    port = tmp_path / "ttyUSB0"
+    port.touch()
+    error: ParburnError = NoAnswer(f"{port}: no answer", hint="is it powered?")
+    if wrapped:
+        error, cause = PartialBurn("step 1 was not finished", remaining=1), error
+        error.__cause__ = cause
+    before = str(error)
+    told_of_reader(str(port), error)
+    assert str(error) == before
+    with reader_of(str(port)) as process:
+        told_of_reader(str(port), error)
+        assert str(error).startswith(before)
+        assert f"(process {process}) has {port} open too, and may have taken the answers" in str(error)
+        assert "powered" not in error.hint
+        assert "close the other program" in error.hint or "ModemManager" in error.hint
+        refused = NotConfirmed("not confirmed")
+        told_of_reader(str(port), refused)
+        assert str(refused) == "not confirmed"
 
 
 def test_names_cost_no_heavy_import() -> None:

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from parburn.errors import UsageError
 from parburn.transport import reset
 from parburn.transport.reset import apply_reset, sequence_for
-from parburn.transport.stream import USB_SERIAL_JTAG, CallbackStream
+from parburn.transport.stream import USB_SERIAL_JTAG, CallbackStream, LineStep
 
 
 class Lines(CallbackStream):
-    """Notes line states and how long they stand."""
+    """Notes what is to be done with the lines."""
 
     def __init__(self, port: str = "/dev/ttyUSB0") -> None:
         super().__init__(port, 115200)
-        self.states: list[tuple[bool, bool]] = []
+        self.moves: list[list[LineStep]] = []
 
     def write(self, data: bytes) -> None:
         raise AssertionError
 
-    def set_lines(self, dtr: bool, rts: bool) -> None:
-        self.states.append((dtr, rts))
+    async def move_lines(self, steps: Sequence[LineStep]) -> None:
+        self.moves.append([*steps])
 
     async def set_baud(self, baud: int) -> None:
         raise AssertionError
@@ -85,16 +86,15 @@ def test_choice_of_sequence() -> None:
     assert "default-reset" in caught.value.hint
 
 
-def test_applied(monkeypatch: pytest.MonkeyPatch) -> None:
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    monkeypatch.setattr(asyncio, "sleep", sleep)
+def test_a_sequence_is_handed_over_whole() -> None:
     stream = Lines()
     asyncio.run(apply_reset(stream, "default-reset"))
-    assert stream.states == [(False, False), (True, True), (False, True), (True, False), (False, False)]
-    assert slept == [0.1, 0.05]
     asyncio.run(apply_reset(stream, "default-reset", attempt=1))
-    assert slept[2:] == [0.1, 0.55]
+    asyncio.run(apply_reset(stream, "no-reset"))
+    assert [[(dtr, rts) for dtr, rts, _ in move] for move in stream.moves] == 2 * [
+        [(False, False), (True, True), (False, True), (True, False), (False, False)]
+    ]
+    assert [[seconds for *_, seconds in move if seconds] for move in stream.moves] == [
+        [0.1, 0.05],
+        [0.1, 0.55],
+    ]

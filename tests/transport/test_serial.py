@@ -198,7 +198,7 @@ def test_a_pty_has_no_lines_and_takes_any_rate() -> None:
             stream, taker = await open_stream(board.port), Taker()
             stream.attach(taker.on_data, taker.on_lost)
             assert not stream.has_lines
-            stream.set_lines(True, False)
+            await stream.move_lines([(True, False, 0.0)])
             await stream.set_baud(921600)
             await stream.set_baud(123456)
             stream.write(b"still here")
@@ -256,22 +256,27 @@ def test_modem_manager_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 # --- what a pty does not have, by its system calls
 
 
-def test_both_lines_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_lines_in_one_call_and_no_question(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[int, int]] = []
 
     def ioctl(_fd: int, request: int, argument: bytes) -> bytes:
-        if request == termios.TIOCMGET:
-            return struct.pack("I", termios.TIOCM_DTR | termios.TIOCM_CTS)
         calls.append((request, struct.unpack("I", argument)[0]))
         return argument
 
     monkeypatch.setattr(fcntl, "ioctl", ioctl)
     tty.set_lines(3, False, True)
-    tty.set_lines(3, True, False)
+    tty.set_lines(3, True, False, others=0x4000)
     assert calls == [
-        (termios.TIOCMSET, termios.TIOCM_RTS | termios.TIOCM_CTS),
-        (termios.TIOCMSET, termios.TIOCM_DTR | termios.TIOCM_CTS),
+        (termios.TIOCMSET, termios.TIOCM_RTS),
+        (termios.TIOCMSET, termios.TIOCM_DTR | 0x4000),
     ]
+
+
+def test_output_lines_of_a_uart_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without OUT2 a PC's UART interrupts no more; inputs are nothing to set."""
+    lines = struct.pack("I", termios.TIOCM_DTR | termios.TIOCM_CTS | 0x4000)
+    monkeypatch.setattr(fcntl, "ioctl", lambda *_: lines)
+    assert tty.other_lines(3) == 0x4000
 
 
 @pytest.mark.parametrize(
@@ -291,44 +296,88 @@ def test_missing_lines_are_no_error_and_a_gone_port_is(
                 patch.setattr(fcntl, "ioctl", ioctl)
                 if raised:
                     with pytest.raises(PortGone):
-                        stream.set_lines(True, True)
+                        await stream.move_lines([(True, True, 0.0)])
                 else:
-                    stream.set_lines(True, True)
+                    await stream.move_lines([(True, True, 0.0)])
             await stream.aclose()
 
     asyncio.run(run())
 
 
-def test_low_latency_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    flags: list[int] = []
+def a_driver(monkeypatch: pytest.MonkeyPatch, flags: int) -> list[int]:
+    """A driver that knows its flags; what they became is kept."""
+    seen = [flags]
 
     def ioctl(_fd: int, request: int, argument: Any) -> int:
         if request == tty._TIOCSSERIAL:
-            flags.append(struct.unpack_from("i", argument, 16)[0])
+            seen.append(struct.unpack_from("i", argument, 16)[0])
         else:
-            struct.pack_into("i", argument, 16, 0x40)
+            struct.pack_into("i", argument, 16, seen[-1])
         return 0
 
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    monkeypatch.setattr(tty, "is_pty", lambda fd: False)
+    return seen
+
+
+def test_low_latency_is_asked_for_and_put_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    timer = tmp_path / "ttyUSB9" / "device" / "latency_timer"
+    timer.parent.mkdir(parents=True)
+    timer.write_text("16")
+    monkeypatch.setattr(tty, "_SYSFS_TTY", tmp_path)
+    flags = a_driver(monkeypatch, 0x40)
+    found = tty.ask_low_latency(3, "/dev/ttyUSB9")
+    assert found.timer_ms == 1
+    assert flags == [0x40, 0x2040]
+    assert timer.read_text() == "1"
+    tty.put_back_latency(3, "/dev/ttyUSB9", found)
+    assert flags == [0x40, 0x2040, 0x40]
+    assert timer.read_text() == "16"
+
+
+def test_latency_that_somebody_else_has_set_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tty, "_SYSFS_TTY", tmp_path)
+    flags = a_driver(monkeypatch, 0x2000)
+    tty.put_back_latency(3, "/dev/ttyUSB9", tty.ask_low_latency(3, "/dev/ttyUSB9"))
+    assert flags == [0x2000]
+
+
+def test_latency_that_may_not_be_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(*_: object) -> int:
         raise OSError(errno.EPERM, "no")
 
     timer = tmp_path / "ttyUSB9" / "device" / "latency_timer"
     timer.parent.mkdir(parents=True)
     timer.write_text("16")
-    monkeypatch.setattr(fcntl, "ioctl", ioctl)
-    monkeypatch.setattr(tty, "_SYSFS_TTY", tmp_path)
     monkeypatch.setattr(tty, "is_pty", lambda fd: False)
-    assert tty.ask_low_latency(3, "/dev/ttyUSB9") == 1
-    assert flags == [0x2040]
-    assert timer.read_text() == "1"
-    monkeypatch.setattr(Path, "write_text", lambda *_: refuse())  # not root
-    timer.write_bytes(b"16\n")
-    assert tty.ask_low_latency(3, "/dev/ttyUSB9") == 16
-
+    monkeypatch.setattr(tty, "_SYSFS_TTY", tmp_path)
     monkeypatch.setattr(fcntl, "ioctl", refuse)
+    monkeypatch.setattr(Path, "write_text", lambda *_: refuse())  # not root
+    found = tty.ask_low_latency(3, "/dev/ttyUSB9")
+    assert found == tty.Latency(16)
+    tty.put_back_latency(3, "/dev/ttyUSB9", found)
     timer.unlink()
     timer.parent.rmdir()
-    assert tty.ask_low_latency(3, "/dev/ttyUSB9") is None  # quiet where there is nothing to ask
+    assert tty.ask_low_latency(3, "/dev/ttyUSB9") == tty.Latency()  # quiet where there is nothing to ask
+
+
+@pytest.mark.parametrize("before", [termios.HUPCL, 0])
+def test_no_close_moves_a_line(before: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pty_board() as board:
+        settings = termios.tcgetattr(board.slave)
+        settings[2] = settings[2] & ~termios.HUPCL | before
+        termios.tcsetattr(board.slave, termios.TCSANOW, settings)
+
+        monkeypatch.setattr(tty, "is_pty", lambda port: False)
+
+        async def run() -> None:
+            stream = await open_stream(board.port)
+            assert not termios.tcgetattr(board.slave)[2] & termios.HUPCL
+            await stream.set_baud(230400)
+            await stream.aclose()
+
+        asyncio.run(run())
+        assert not termios.tcgetattr(board.slave)[2] & termios.HUPCL
 
 
 def test_closing_a_real_port_flushes_and_leaves_the_loop_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,7 +402,7 @@ def test_closing_a_real_port_flushes_and_leaves_the_loop_alone(monkeypatch: pyte
             flushed.clear()
             await stream.aclose()
             assert flushed == [termios.TCIOFLUSH]
-            assert closers == [f"close {board.port}"]
+            assert closers == [f"port {board.port}"]
 
     asyncio.run(run())
 

@@ -112,7 +112,7 @@ class Esp:
             FatalError: it is a register of the eFuse controller.
         """
         shift = (mask & -mask).bit_length() - 1 if mask else 0
-        self.write_reg(addr, new_val << shift, mask)
+        self.write_reg(addr, new_val << shift & mask, mask)
 
     @for_scripts
     def read_efuse(self, n: int) -> int:
