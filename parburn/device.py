@@ -108,7 +108,8 @@ async def _script_and_burn(run: SharedRun, board: BoardProgress, device: Device,
     seen = await calls.first_image()
     run.emit(StepChanged(board.port, "scripting"))
     facts = facts_of(device, board.port, board.index, board.slot)
-    outcome = await run_scripts(run.scripts, facts, seen, calls, run.script_options, on_output=printed)
+    watch, options = run.watch(board.port), run.script_options
+    outcome = await run_scripts(run.scripts, facts, seen, calls, options, on_output=printed, watch=watch)
     if outcome.error is not None:
         raise await calls.told_who(outcome.error)
     try:

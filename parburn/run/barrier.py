@@ -44,6 +44,10 @@ class Barrier(Generic[Brought, Taken]):
         """This board will not come. Does nothing when it has arrived or withdrawn before."""
         self._out(port)
 
+    def waiting(self) -> tuple[str, ...]:
+        """The boards that have come and wait for others, in the order they came."""
+        return () if self._released.is_set() else tuple(self._brought)
+
     async def complete(self) -> Mapping[str, Brought]:
         """Wait for all boards; what those that came have brought, in the order they came."""
         await self._complete.wait()
@@ -82,6 +86,10 @@ class OneByOne(Barrier[Brought, Taken]):
         if isinstance(taken, ParburnError):
             raise taken
         return taken
+
+    def waiting(self) -> tuple[str, ...]:
+        """None waits for a board that has not come."""
+        return ()
 
     async def next(self) -> str | None:
         """The next board that has come, None when no more will; what they all brought is in `brought`."""

@@ -27,6 +27,7 @@ from parburn.run.needed_blocks import blocks_mentioned
 from parburn.run.stop import StopRequest
 from parburn.run.traces import TraceBook
 from parburn.script.inputs import RunInputs
+from parburn.script.runner import ScriptWatch
 from parburn.script.session import DeviceFacts, ScriptOptions
 from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
 from parburn.transport.tty import latency_timer
@@ -87,10 +88,28 @@ class SharedRun:
         self.digest = hashlib.sha256(f"{self.scripts.digest}\n{self._tables.digest}".encode()).hexdigest()
         self._blocks: dict[str, frozenset[int]] = {}
         self._said_once: set[str] = set()
+        self._watches: dict[str, ScriptWatch] = {}
 
     def turn_to_burn(self) -> CapacityLimiter:
         """The right to be in the commit phase (`--max-burning`)."""
         return self._burning
+
+    def watch(self, port: str) -> ScriptWatch:
+        """What looks at this board's script from outside."""
+        watch = self._watches[port] = ScriptWatch(lambda: self._waiting_for(port))
+        return watch
+
+    def _waiting_for(self, port: str) -> tuple[str, ...]:
+        """The boards whose burns wait for this one, perhaps among others, and where their scripts stand."""
+        waiting = self.plans.waiting()
+        if port in waiting:
+            return ()
+        places = (
+            (other, self._watches[other].place() if other in self._watches else "") for other in waiting
+        )
+        return tuple(
+            f"{other} ({place.removesuffix(': ') or 'its script has ended'})" for other, place in places
+        )
 
     def withdraw(self, port: str) -> None:
         """This board comes to no barrier any more."""

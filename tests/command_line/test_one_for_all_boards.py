@@ -49,7 +49,8 @@ def test_a_file_for_each_board(tmp_path: Path, state: Path) -> None:
         ):
             outcome = parburn(
                 "--ports", *rig.ports, "--commands",
-                f"summary MAC --file {tmp_path}/sum-{place}; dump --format joint --file_name {tmp_path}/d{place}",
+                f"summary MAC --file {tmp_path}/sum-{place}; "
+                f"dump --format joint --file_name {tmp_path}/d{place}",
                 "--json", state=state,
             )  # fmt: skip
             assert outcome.words == ["pass"] * 3, said(outcome)
