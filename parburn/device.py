@@ -122,7 +122,14 @@ async def _script_and_burn(run: SharedRun, board: BoardProgress, device: Device,
     run.emit(StepChanged(board.port, "scripting"))
     facts = facts_of(device, board.port, board.index, board.slot)
     outcome = await run_scripts(
-        run.scripts, facts, seen, calls, run.script_options, on_output=printed, port=board.watch
+        run.scripts,
+        facts,
+        seen,
+        calls,
+        run.script_options,
+        on_output=printed,
+        port=board.watch,
+        watch=run.watch(board.port),
     )
     if outcome.error is not None:
         raise await calls.told_who(outcome.error)

@@ -69,6 +69,10 @@ class Barrier(Generic[Brought, Taken]):
         self._leave(port)
         self._wake(port)
 
+    def waiting(self) -> tuple[str, ...]:
+        """Return the boards that have come and wait for others, in the order they came."""
+        return () if self._released else tuple(self._brought)
+
     async def complete(self) -> Mapping[str, Brought]:
         """Wait for all boards; return what those that came, and are still here, brought, as they came."""
         await self._complete.wait()
@@ -111,6 +115,10 @@ class OneByOne(Barrier[Brought, Taken]):
         if port in self._missing and port not in self._lost:
             self._waiting.append(port)
         return await super().arrive(port, value)
+
+    def waiting(self) -> tuple[str, ...]:
+        """Return none: no board waits for one that has not come."""
+        return ()
 
     async def next(self) -> str | None:
         """Return the port of the next board that has come, or None when no more will.

@@ -28,6 +28,7 @@ from parburn.run.needed_blocks import blocks_mentioned
 from parburn.run.stop import StopRequest
 from parburn.run.traces import TraceBook
 from parburn.script.inputs import RunInputs
+from parburn.script.runner import ScriptWatch
 from parburn.script.session import DeviceFacts, ScriptOptions
 from parburn.transport.ports import natural_key
 from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
@@ -93,13 +94,14 @@ class SharedRun:
         self.digest = hashlib.sha256(f"{self.scripts.digest}\n{self._tables.digest}".encode()).hexdigest()
         self._blocks: dict[str, frozenset[int]] = {}
         self._said_once: set[str] = set()
+        self._watches: dict[str, ScriptWatch] = {}
 
     def turn_to_burn(self) -> CapacityLimiter:
         """Return the limiter of boards that may be in the commit phase at once (`--max-burning`)."""
         return self._burning
 
     def lost(self, board: BoardProgress, error: ParburnError) -> None:
-        """Its port is gone: it waits at no barrier, and counts no more for --expect, unless it was burned."""
+        """Take it out, its port is gone: it waits nowhere, and counts no more for --expect unless it was burned."""
         if not board.attempted:
             self.gone.add(board.port)
             self.identified.discard(board.port)
@@ -107,7 +109,7 @@ class SharedRun:
         self.plans.lose(board.port, error)
 
     def too_few(self) -> TooFewBoards | None:
-        """Why no board may be burned: fewer are there than --expect asks for. None where all are."""
+        """Return why no board may be burned: fewer are there than --expect asks for. None where all are."""
         expect, there = self.job.expect, len(self.identified)
         if expect is None or there >= expect:
             return None
@@ -117,6 +119,23 @@ class SharedRun:
             + (f"are there, {lost} was lost: " if lost else "were identified: ")
             + ("no other board is burned" if lost and self.job.one_at_a_time else "no board is burned"),
             hint="Mend the boards that did not answer, or run with a lower --expect.",
+        )
+
+    def watch(self, port: str) -> ScriptWatch:
+        """Return what looks at this board's script from outside."""
+        watch = self._watches[port] = ScriptWatch(lambda: self._waiting_for(port))
+        return watch
+
+    def _waiting_for(self, port: str) -> tuple[str, ...]:
+        """Return the boards whose burns wait for this one, and where their scripts stand."""
+        waiting = self.plans.waiting()
+        if port in waiting:
+            return ()
+        places = (
+            (other, self._watches[other].place() if other in self._watches else "") for other in waiting
+        )
+        return tuple(
+            f"{other} ({place.removesuffix(': ') or 'its script has ended'})" for other, place in places
         )
 
     def withdraw(self, port: str) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import traceback
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import NamedTuple
 
 from parburn.errors import ParburnError, ScriptExited, ScriptFailed, ScriptTimeout
-from parburn.script.compiled import CompiledScripts
+from parburn.script.compiled import CompiledScript, CompiledScripts
 
 _PACKAGE = str(Path(__file__).parent.parent)
 _LONG_HEX = re.compile(r"(?:0x)?[0-9a-fA-F]{32,}")  # what a script says or writes may hold a key
@@ -50,20 +51,63 @@ def script_exited(error: SystemExit, scripts: CompiledScripts) -> ScriptExited:
 
 
 def script_timed_out(
-    timeout_s: float, error: BaseException | None, scripts: CompiledScripts
+    timeout_s: float, error: BaseException | None, scripts: CompiledScripts, stood: Standing
 ) -> ScriptTimeout:
     """Return the failure of a script past its deadline.
 
-    `error` is what stopped it; None when it could not be stopped.
+    `error` is what stopped it; None when it could not be stopped. `stood` is where it
+    was then.
     """
     place = _place(error.__traceback__, scripts) if error is not None else ""
+    place = place or stood.place
     given_up = "" if error is not None else " and could not be stopped; its board is given up"
+    what = _starved(stood, timeout_s) or f"the script ran longer than {timeout_s:g} s"
     return ScriptTimeout(
-        f"{place}the script ran longer than {timeout_s:g} s{given_up}",
+        f"{place}{what}{given_up}",
         traceback_text=_text(error, "past its deadline", scripts) if error is not None else "",
         place=_bare(place),
-        hint="--script-timeout gives it more time.",
+        hint=_LOCK_HINT if stood.waiting_boards and stood.is_idle else "--script-timeout gives it more time.",
     )
+
+
+_LOCK_HINT = (
+    "Let no script hold a lock over burn_all(), which waits for the other boards: release it before. Or give "
+    "--one-at-a-time: then each board's script begins when the one before has ended."
+)
+
+
+class Standing(NamedTuple):
+    """Where a script was at its deadline, and what the other boards did then.
+
+    `place` is `file:line: `. `is_idle`: it did nothing but wait. The burns of `waiting_boards` wait for the
+    boards that have not come to theirs; each has the place where its script stands beside it.
+    """
+
+    place: str = ""
+    is_idle: bool = False
+    waiting_boards: tuple[str, ...] = ()
+
+
+def _starved(stood: Standing, timeout_s: float) -> str:
+    """Return what it waited for, in words, where others wait for it; empty where none do."""
+    if not stood.waiting_boards:
+        return ""
+    boards = ", ".join(stood.waiting_boards)
+    one = len(stood.waiting_boards) == 1
+    others = f"{boards} {'waits with its' if one else 'wait with their'} burn for the other boards"
+    if stood.is_idle:
+        return f"the script waits here ({timeout_s:g} s are over) for a lock or the like, and {others}"
+    return f"the script ran longer than {timeout_s:g} s, and {others}"
+
+
+def place_of(frame: FrameType | None, scripts: CompiledScripts) -> str:
+    """`file:line: ` of the innermost line of a script in a thread's frames; empty where there is none."""
+    while frame is not None:
+        script = scripts.named(frame.f_code.co_filename)
+        if script is not None:
+            return _said(script, frame.f_lineno)
+        frame = frame.f_back
+    return ""
 
 
 def _place(trace: TracebackType | None, scripts: CompiledScripts) -> str:
@@ -72,9 +116,13 @@ def _place(trace: TracebackType | None, scripts: CompiledScripts) -> str:
     for frame, line in traceback.walk_tb(trace):
         script = scripts.named(frame.f_code.co_filename)
         if script is not None:
-            where = masked(script.lines[line - 1]) if script.typed else str(line)
-            found = f"{script.filename}:{' ' if script.typed else ''}{where}: "
+            found = _said(script, line)
     return found
+
+
+def _said(script: CompiledScript, line: int) -> str:
+    where = masked(script.lines[line - 1]) if script.typed else str(line)
+    return f"{script.filename}:{' ' if script.typed else ''}{where}: "
 
 
 def _bare(place: str) -> str:

@@ -7,8 +7,11 @@ the same is given up: its bridge is closed, so it reaches no chip, and its threa
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +28,14 @@ from parburn.script.bridge import Bridge, ScriptStopped
 from parburn.script.clock import ScriptClock
 from parburn.script.compiled import CompiledScript, CompiledScripts, compile_scripts
 from parburn.script.config import ConfigHandle
-from parburn.script.failure import script_exited, script_failed, script_timed_out
+from parburn.script.failure import Standing, place_of, script_exited, script_failed, script_timed_out
 from parburn.script.inputs import READER
 from parburn.script.objects.namespace import make_args, make_globals
 from parburn.script.session import DeviceCalls, DeviceFacts, PortLoss, ScriptOptions, ScriptOutcome, Session
 
 GRACE_S = 1.0  # for a script to end after its deadline's exception
 LOOK_AGAIN_S = 0.25  # at the clock, and at what was printed
+IDLE_CPU_S = 0.02  # of its own time that a thread uses between two looks, if all it does is wait
 
 __all__ = ["CompiledScripts", "compile_scripts", "raise_in", "run_scripts", "run_scripts_here"]
 
@@ -45,6 +49,7 @@ async def run_scripts(
     *,
     on_output: Callable[[str], None],
     port: PortLoss | None = None,
+    watch: ScriptWatch | None = None,
 ) -> ScriptOutcome:
     """Run all scripts on one device; nothing is raised but for cancellation.
 
@@ -56,6 +61,7 @@ async def run_scripts(
         options: What they feel of the command line.
         on_output: Gets what they print, on the event loop, in order.
         port: Once it is lost the script is stopped.
+        watch: Is told which thread is theirs.
 
     Returns:
         How they ended, what is left to burn, and what they have read.
@@ -67,7 +73,7 @@ async def run_scripts(
         printed = output.BoardOutput(on_output)
         bridge.before_crossing = printed.flush
         session = Session(facts, image, calls, options, bridge, printed.write)
-        run = _Run(scripts, session, bridge)
+        run = _Run(scripts, session, bridge, watch)
         thread = threading.Thread(
             target=run.in_thread, args=(printed,), name=f"script {facts.port}", daemon=True
         )
@@ -96,6 +102,7 @@ async def _ended(
                 await sleep(0.001)  # it has just begun to cross
                 continue
             run.stopped = True
+            run.stood = run.watch.standing()
             raise_in(thread)
             run.woken = Event()
             with move_on_after(GRACE_S):
@@ -103,6 +110,7 @@ async def _ended(
             return run.done
         if run.woken.is_set():  # by a loss, while the script waits for us
             run.woken = Event()
+        run.watch.look()
         with move_on_after(LOOK_AGAIN_S if clock.is_paused else min(left, LOOK_AGAIN_S)):
             await run.woken.wait()
         printed.flush()
@@ -141,10 +149,54 @@ def raise_in(thread: threading.Thread) -> None:
         )
 
 
+class ScriptWatch:
+    """Looks at a script's thread from outside: where it stands, and whether it does anything.
+
+    `others` tells which boards wait for it, for the words of a script that is past its deadline.
+    """
+
+    def __init__(self, others: Callable[[], tuple[str, ...]] = tuple) -> None:
+        self._others = others
+        self._scripts: CompiledScripts | None = None
+        self._thread = 0
+        self._clock = 0
+        self._cpu_s = (0.0, 0.0)  # at the last two looks
+
+    def begins(self, scripts: CompiledScripts) -> None:
+        """Take note of the thread: it is called in it."""
+        self._scripts, self._thread = scripts, threading.get_ident()
+        self._clock = time.pthread_getcpuclockid(self._thread)
+
+    def look(self) -> None:
+        """Note how much it has done so far."""
+        with suppress(OSError):  # the thread has ended
+            self._cpu_s = (self._cpu_s[1], time.clock_gettime(self._clock) if self._thread else 0.0)
+
+    def place(self) -> str:
+        """`file:line: ` where it stands; empty where no line of a script is found."""
+        if self._scripts is None:
+            return ""
+        return place_of(sys._current_frames().get(self._thread), self._scripts)
+
+    def standing(self) -> Standing:
+        """Where it stands, at its deadline."""
+        self.look()
+        idle = self._cpu_s[1] - self._cpu_s[0] < IDLE_CPU_S
+        return Standing(self.place(), idle, self._others())
+
+
 class _Run:
     """The scripts of one device on their way."""
 
-    def __init__(self, scripts: CompiledScripts, session: Session, bridge: Bridge) -> None:
+    def __init__(
+        self,
+        scripts: CompiledScripts,
+        session: Session,
+        bridge: Bridge,
+        watch: ScriptWatch | None = None,
+    ) -> None:
+        self.watch = watch or ScriptWatch()
+        self.stood = Standing()
         self.done = False
         self.woken = Event()  # it has ended, or its port is lost
         self.stopped = False  # at its deadline, or since its port was lost
@@ -172,6 +224,7 @@ class _Run:
     def in_thread(self, printed: output.BoardOutput) -> None:
         """Be the thread's whole life."""
         output.SINK.set(printed)
+        self.watch.begins(self._scripts)
         self._thread = threading.get_ident()
         session = self._session
         READER.set(session.inputs)
@@ -272,7 +325,7 @@ class _Run:
         if self.stopped and self.lost is not None:
             return self.lost
         if given_up or self.stopped:
-            return script_timed_out(timeout_s, None if given_up else error, self._scripts)
+            return script_timed_out(timeout_s, None if given_up else error, self._scripts, self.stood)
         if error is None:
             return None
         if isinstance(error, SystemExit):
