@@ -239,10 +239,13 @@ async def open_tty(port: str, *, baud: int) -> SerialStream:
         PortGone: it is not there, or is not a serial port.
     """
     loop = asyncio.get_running_loop()
-    if tty.is_pty(port):
-        device = _open_device(port, baud)
-    else:  # some drivers take their time
-        device = await loop.run_in_executor(None, _open_device, port, baud)
+    try:
+        if tty.is_pty(port):
+            device = _open_device(port, baud)
+        else:  # some drivers take their time
+            device = await loop.run_in_executor(None, _open_device, port, baud)
+    except (OSError, ValueError) as error:  # who holds it is looked for in all of /proc
+        raise await loop.run_in_executor(None, _open_error, port, error) from error
     stream = SerialStream(port, device)
     transport, _ = await serial_asyncio.connection_for_serial(loop, lambda: stream, device)
     stream._transport = transport
@@ -250,11 +253,8 @@ async def open_tty(port: str, *, baud: int) -> SerialStream:
 
 
 def _open_device(port: str, baud: int) -> _Port:
-    try:
-        # exclusive: flock, before a single setting is touched
-        device = _Port(port, baudrate=baud, exclusive=True, timeout=0, write_timeout=0)
-    except (OSError, ValueError) as error:
-        raise _open_error(port, error) from error
+    # exclusive: flock, before a single setting is touched
+    device = _Port(port, baudrate=baud, exclusive=True, timeout=0, write_timeout=0)
     device.number = device.fileno()
     tty.claim_exclusively(device.number)
     device.latency_ms = tty.ask_low_latency(device.number, port)
