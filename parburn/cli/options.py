@@ -75,7 +75,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
 
 
 def _option(field: str, *, ports: str = "--ports") -> str:
-    """What the command line calls a field of the job."""
+    """Return what the command line calls a field of the job."""
     special = {"ports": ports, "index_first": "--index", "index_last": "--index",
                "script_timeout_s": "--script-timeout"}  # fmt: skip
     return special.get(field) or "--" + field.replace("_", "-")

@@ -58,7 +58,7 @@ class CheckedJob(NamedTuple):
 
     @property
     def digests(self) -> InputDigests:
-        """Digests of what was read, for a report; scripts that others run are known when the boards have ended."""
+        """Digests of what was read, for a report. Scripts that others run are known after the run."""
         return InputDigests(
             scripts=self.scripts.digests,
             config_files={str(one.path): one.file_digest for one in self.config.files},

@@ -58,7 +58,7 @@ async def close(run: SharedRun, board: BoardProgress, stream: ByteStream) -> Non
 
 
 async def _write_trace(run: SharedRun, board: BoardProgress, trace: Trace) -> None:
-    """A disk that is full or hangs costs no board its result, and no other board waits for it."""
+    """Write what was said with a board. A disk that hangs or is full costs no board its result."""
     why: str | None = f"no answer from the disk for {TRACE_DEADLINE_S:g} s"
     with move_on_after(TRACE_DEADLINE_S, shield=True):
         try:
