@@ -21,7 +21,7 @@ from parburn.chips.registry import chip_named
 from parburn.errors import InternalError, NotConfirmed, ParburnError, UsageError
 from parburn.events import DeviceReport, Event
 from parburn.fleet import burn_fleet
-from parburn.job import Job, Script, TableOption
+from parburn.job import MAX_SIMULATED, Job, Script, TableOption, check_values
 from parburn.ledger.batches import Override
 from parburn.run.checked_job import CheckedJob, check_job
 from parburn.run.shared import PlanOfBoard
@@ -37,9 +37,6 @@ OnEvent = Callable[[Event], object]
 Confirm = Callable[[tuple[PlanOfBoard, ...]], bool | Awaitable[bool]]
 Answer = TypeVar("Answer")
 
-BEFORE_MODES = ("default-reset", "usb-reset", "no-reset", "no-reset-no-sync")
-AFTER_MODES = ("hard-reset", "soft-reset", "no-reset", "watchdog-reset")
-MAX_SIMULATED = 256
 NOBODY_ASKED = "not confirmed: no `confirm` was given, and the job does not say do_not_confirm"
 
 
@@ -287,6 +284,7 @@ def checked(job: Job) -> Job:
     for holds, must in _rules(job):
         if not holds:
             raise UsageError(f"a job's {must}", hint="Nothing was opened. Mend the Job.")
+    check_values(job, named=lambda field: f"Job.{field}")
     if job.chip != "auto":
         job = job._replace(chip=chip_named(job.chip).name)
     return job._replace(simulated=_is_simulated(job))
@@ -299,22 +297,9 @@ def _several(values: Sequence[Answer], name: str) -> tuple[Answer, ...]:
 
 
 def _rules(job: Job) -> Iterator[tuple[bool, str]]:
-    """Yield what must hold, and how to say it."""
+    """Yield what must hold beside what `check_values` asks, and how to say it."""
     yield bool(job.ports), "ports must name at least one"
     yield bool(job.scripts or job.commands), "scripts or commands must name what to do"
-    yield job.index_first >= 1, "index_first must be 1 or more"
-    yield job.index_last is None or job.index_last >= job.index_first, "index_last is below index_first"
-    yield job.expect is None or 1 <= job.expect <= len(job.ports), "expect must be 1 to the number of ports"
-    yield job.before in BEFORE_MODES, f"before must be one of {', '.join(BEFORE_MODES)}"
-    yield job.after in AFTER_MODES, f"after must be one of {', '.join(AFTER_MODES)}"
-    yield job.baud is None or 9600 <= job.baud <= 5_000_000, "baud must be None, or 9600 to 5000000"
-    yield job.connect_attempts >= 1, "connect_attempts must be 1 or more"
-    yield job.max_burning is None or job.max_burning >= 1, "max_burning must be None, or 1 or more"
-    yield job.script_timeout_s > 0, "script_timeout_s must be more than 0"
-    for name in (job.batch, job.shares_with):
-        yield name is None or (bool(name.strip()) and name.isprintable()), "batch names must be printable"
-    apart = job.shares_with is None or job.batch not in (None, job.shares_with)
-    yield apart, "shares_with needs a batch of its own"
     known = {one.value for one in Override}
     yield set(job.overrides) <= known, f"overrides must be of {', '.join(sorted(known))}"
     yield job.report is None, "report is written by the command: write your own from what burn() returns"

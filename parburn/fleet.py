@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
-from anyio import CancelScope, create_task_group
+from anyio import CancelScope, create_task_group, to_thread
 
 from parburn import coding
 from parburn.device import burn_device
@@ -61,7 +61,7 @@ async def burn_fleet(
     job = checked.job
     # Who only looks spends no index and leaves no record: the ledger is not even opened.
     throw_away = checked.scripts.shows_only or (job.simulated and job.ledger is None)
-    if not throw_away and is_missing(job.ledger):
+    if not throw_away and await to_thread.run_sync(is_missing, job.ledger):
         throw_away = job.dry_run
         new_ledger = throw_away or await _on_purpose(job, begin)
     else:
@@ -98,7 +98,7 @@ async def _on_purpose(job: Job, begin: Begin | None) -> bool:
     """
     if not (job.new_ledger or job.simulated):
         if job.do_not_confirm or begin is None:
-            raise no_ledger_yet(job.ledger)
+            raise await to_thread.run_sync(no_ledger_yet, job.ledger)
         await begin()
     return True
 

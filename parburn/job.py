@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
+
+from parburn.errors import UsageError
 
 Before = Literal["default-reset", "usb-reset", "no-reset", "no-reset-no-sync"]  # how the loader is reached
 After = Literal["no-reset", "hard-reset", "soft-reset", "watchdog-reset"]  # of a board that passed
+BEFORE_MODES: tuple[Before, ...] = get_args(Before)
+AFTER_MODES: tuple[After, ...] = get_args(After)
+BAUD_RANGE = range(9600, 5_000_001)
+MAX_SIMULATED = 256
 
 
 class TableOption(NamedTuple):
@@ -73,3 +79,41 @@ class Job(NamedTuple):
     unique: tuple[str, ...] = ()  # values that are each chip's own; parts of one number joined by +
     new_ledger: bool = False  # a ledger is made where none is: nothing else makes one for real boards
     overrides: frozenset[str] = frozenset()  # refusals of the ledger taken on, as "allow-shared-records"
+
+
+def check_values(job: Job, *, named: Callable[[str], str]) -> None:
+    """Refuse what no run can do, whoever made the job.
+
+    Args:
+        job: Its ports are expanded. Whether there are any, and what to do, is asked by who makes it.
+        named: How the caller's user calls a field: an option of the command, or the field itself.
+
+    Raises:
+        UsageError: a value is none, or two do not go together. No port was opened.
+    """
+    for holds, said in _rules(job, named):
+        if not holds:
+            raise UsageError(said, hint="Nothing was opened. Mend it and start again.")
+
+
+def _rules(job: Job, named: Callable[[str], str]) -> Iterator[tuple[bool, str]]:
+    """Yield what must hold, and what to say where it does not."""
+    for name, number in (("index_first", job.index_first), ("connect_attempts", job.connect_attempts)):
+        yield number >= 1, f"{named(name)} must be 1 or more"
+    last = job.index_last
+    yield last is None or last >= job.index_first, f"{named('index_last')} ends before it begins"
+    boards = len(job.ports)
+    told = f"{named('expect')} {job.expect} boards, but {named('ports')} gives {boards}"
+    yield job.expect is None or 1 <= job.expect <= boards, told
+    yield job.before in BEFORE_MODES, f"{named('before')} must be one of {', '.join(BEFORE_MODES)}"
+    yield job.after in AFTER_MODES, f"{named('after')} must be one of {', '.join(AFTER_MODES)}"
+    lowest, highest = BAUD_RANGE[0], BAUD_RANGE[-1]
+    told = f"{named('baud')} {job.baud} is not a rate that a chip can do: {lowest} to {highest}"
+    yield job.baud is None or job.baud in BAUD_RANGE, f"{told}; usual are 115200, 460800 and 921600"
+    yield job.max_burning is None or job.max_burning >= 1, f"{named('max_burning')} must be 1 or more"
+    yield job.script_timeout_s > 0, f"{named('script_timeout_s')} must be more than 0"
+    for name, batch in (("batch", job.batch), ("shares_with", job.shares_with)):
+        printable = batch is None or (bool(batch.strip()) and batch.isprintable())
+        yield printable, f"{named(name)} needs a printable name, as that of your work order"
+    apart = job.shares_with is None or job.batch not in (None, job.shares_with)
+    yield apart, f"{named('shares_with')} needs a {named('batch')} of its own: two chips of one product"

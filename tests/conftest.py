@@ -1,4 +1,4 @@
-"""What all tests share: tests that measure time run alone, also under pytest-xdist.
+"""What all tests share: tests that measure time run alone, also under pytest-xdist; no loop is blocked.
 
 And fixtures for those that ask: an alarm against hangs, and the files that a run of an operator needs.
 CI says how many tests may be skipped; another number is a failure.
@@ -11,11 +11,12 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
+from tests.loop_watch import watcher, watching
 from tests.provisioning import KEY, PROVISION, mac, script
 
 HANG_S = 120  # of real time, for all examples of a property
@@ -60,6 +61,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             f"\n{skipped} tests were skipped, PARBURN_SKIPPED={expected} allows no other number"
         )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+_WATCHER = watcher()
+
+
+@pytest.fixture(autouse=True)
+def _loop_is_never_blocked(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """A test in which our code blocks an event loop fails. Not where time is measured."""
+    alone = request.node.get_closest_marker("alone") is not None
+    with nullcontext() if alone else watching(_WATCHER, tmp_path_factory.getbasetemp() / "blocked"):
+        yield
 
 
 @pytest.fixture

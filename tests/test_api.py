@@ -29,8 +29,8 @@ import pytest
 
 import parburn
 from parburn import Job, Result, Script
-from parburn.api import AFTER_MODES, BEFORE_MODES
 from parburn.cli import parser
+from parburn.job import AFTER_MODES, BEFORE_MODES
 from parburn.script import config, inputs
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -64,6 +64,23 @@ class FieldKind(StrEnum):
     BYTES = "bytes"
 
 
+class FieldCategory(StrEnum):
+    """Under which head a summary shows a field; the originals' words."""
+
+    CONFIG = "config"
+    FLASH = "flash"
+    IDENTITY = "identity"
+    JTAG = "jtag"
+    SECURITY = "security"
+    SPI_PAD = "spi pad"
+    VDD = "vdd"
+    USB = "usb"
+    WDT = "wdt"
+    CALIBRATION = "calibration"
+    MAC = "MAC"
+    USER = "User"  # of a custom table
+
+
 class Codec(StrEnum):
     """How text and bits of a field meet; `parburn.efuse.values` has the rules."""
 
@@ -204,7 +221,7 @@ class Field(NamedTuple):
     rd_dis: tuple[int, ...] = ()
     alt_names: tuple[str, ...] = ()
     codec: Codec = Codec.PLAIN
-    category: str = "config"
+    category: str = FieldCategory.CONFIG.value
     description: str = ""
     meanings: Mapping[int, str] = NOTHING
     shown_when: str = ""

@@ -37,7 +37,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
-from parburn.chips.model import Block, Chip, Codec, Field, FieldKind, Source
+from parburn.chips.model import Block, Chip, Codec, Field, FieldCategory, FieldKind, Source
 from parburn.chips.validate import validate
 from parburn.errors import ChipDataError
 
@@ -142,7 +142,7 @@ def _field(cells: list[str], lengths: Mapping[str, str]) -> Field:
         rd_dis=tuple(_number("rd_dis", bit, 0, 31) for bit in rd_dis.split()) if rd_dis else (),
         alt_names=alt_names,
         codec=_codec(codec),
-        category=category or "config",
+        category=category or FieldCategory.CONFIG.value,
         description=description,
         meanings=_numbered(meanings.split("|"), "meanings") if meanings else {},
         shown_when=shown.removeprefix("!"),
@@ -403,7 +403,7 @@ def _custom_field(row: CustomRow, block: Block) -> Field:
         wr_dis=block.wr_dis,
         rd_dis=block.rd_dis,
         alt_names=row.alt_names,
-        category="User",
+        category=FieldCategory.USER.value,
         description=row.description,
         custom=True,
     )

@@ -11,26 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import combinations
 
-from parburn.chips.model import Block, Chip, Codec, Condition, ControllerKind, Field, FieldKind
+from parburn.chips.model import Block, Chip, Codec, Condition, ControllerKind, Field, FieldCategory, FieldKind
 from parburn.coding.scheme import CodingScheme
 from parburn.errors import ChipDataError
 
-CATEGORIES = frozenset(
-    (
-        "config",
-        "flash",
-        "identity",
-        "jtag",
-        "security",
-        "spi pad",
-        "vdd",
-        "usb",
-        "wdt",
-        "calibration",
-        "MAC",
-        "User",
-    )
-)
+CATEGORIES = frozenset(FieldCategory)
 ADC_POINTS = frozenset(("ADC1_TP_LOW", "ADC1_TP_HIGH", "ADC2_TP_LOW", "ADC2_TP_HIGH"))
 REGISTERS = {
     ControllerKind.CLASSIC: frozenset(("CONF", "CMD", "DATE", "DEC_STATUS")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import os
 import sys
@@ -60,6 +61,13 @@ def _dispatch(words: list[str]) -> int:
 
         return sim(words[1:])
     options = parse(words)
+    from parburn.cli.signals import stop_signals_interrupt  # here: --help does not wait for it
+
+    with stop_signals_interrupt():
+        return _do(options, words)
+
+
+def _do(options: argparse.Namespace, words: list[str]) -> int:
     if options.command in (None, "run"):
         from parburn.cli.run import run
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from parburn.errors import UsageError
-from parburn.job import Job, TableOption
+from parburn.job import MAX_SIMULATED, Job, TableOption, check_values
 
-MAX_SIMULATED = 256
 TOKEN_COMMAND = "dump --format token"  # what --token runs
 REMOTE = ("socket://", "rfc2217://")
 
@@ -35,13 +35,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
     check_conflicts(options)
     first, last = options.index
     ports = tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports)
-    if options.expect is not None and options.expect > len(ports):
-        named = "--sim" if options.sim else "--ports"
-        raise UsageError(
-            f"--expect {options.expect} boards, but {named} gives {len(ports)}",
-            hint="Nothing was opened. Check what was named, or the number.",
-        )
-    return Job(
+    job = Job(
         ports=ports,
         scripts=_files(options.scripts or (), "--scripts"),
         commands=TOKEN_COMMAND if options.token else options.commands,
@@ -58,7 +52,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
         tables=tuple(_table(text) for text in options.extend_efuse_table or ()),
         ledger=options.ledger,
         new_ledger=options.new_ledger,
-        batch=_batch(options.batch),
+        batch=options.batch,
         connect_attempts=options.connect_attempts,
         max_burning=options.max_burning,
         script_timeout_s=options.script_timeout,
@@ -71,11 +65,20 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
         debug=options.debug,
         simulated=simulated_ports is not None,
         records=tuple(options.records or ()),
-        shares_with=_batch(options.shares_with),
+        shares_with=options.shares_with,
         same=_names(options.same or (), "--same"),
         unique=_names(options.unique or (), "--unique"),
         overrides=frozenset(options.overrides or ()),
     )
+    check_values(job, named=partial(_option, ports="--sim" if options.sim else "--ports"))
+    return job
+
+
+def _option(field: str, *, ports: str = "--ports") -> str:
+    """Return what the command line calls a field of the job."""
+    special = {"ports": ports, "index_first": "--index", "index_last": "--index",
+               "script_timeout_s": "--script-timeout"}  # fmt: skip
+    return special.get(field) or "--" + field.replace("_", "-")
 
 
 def rebuild_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] | None = None) -> Job:
@@ -88,7 +91,7 @@ def rebuild_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] |
         UsageError: an option is wrong, or names a file or port that is not there.
     """
     first, last = options.index
-    return Job(
+    job = Job(
         ports=tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports),
         scripts=_files(options.scripts, "--scripts"),
         config_files=_files(options.configfiles or (), "--configfiles"),
@@ -98,7 +101,7 @@ def rebuild_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] |
         before=options.before,
         tables=tuple(_table(text) for text in options.extend_efuse_table or ()),
         ledger=options.ledger,
-        batch=_batch(options.batch),
+        batch=options.batch,
         script_timeout_s=options.script_timeout,
         debug=options.debug,
         simulated=simulated_ports is not None,
@@ -106,6 +109,8 @@ def rebuild_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] |
         same=_names(options.same or (), "--same"),
         unique=_names(options.unique or (), "--unique"),
     )
+    check_values(job, named=_option)
+    return job
 
 
 def check_conflicts(options: argparse.Namespace) -> None:
@@ -122,11 +127,6 @@ def check_conflicts(options: argparse.Namespace) -> None:
             hint="Give --ports /dev/ttyUSB0 ... (`parburn ports` lists candidates), or try --sim esp32s3:8.",
         )
     _check_work(options)
-    if options.shares_with is not None and options.batch in (None, options.shares_with):
-        raise UsageError(
-            "--shares-with needs a --batch of its own",
-            hint=f"Two chips of one product: --batch NAME --shares-with {options.shares_with}.",
-        )
     if options.ledger is not None and options.ledger.is_dir():
         raise UsageError(f"--ledger {options.ledger} is a folder", hint="Name the ledger's file.")
     outputs = [("--report", options.report), ("--trace", options.trace), ("--ledger", options.ledger)]
@@ -240,19 +240,11 @@ def _baud(text: str) -> int | None:
     """Return the rate, or None for `auto`."""
     if text == "auto":
         return None
-    baud = int(text) if text.isdecimal() and len(text) < 10 else 0
-    if not 9600 <= baud <= 5_000_000:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise UsageError(
-            f"--baud {text} is not a rate that a chip can do",
-            hint="Usual are 115200, 460800 and 921600; `auto` raises the rate where that pays.",
+            f"--baud {text} is not a number", hint="Or write `auto`: it raises the rate where that pays."
         )
-    return baud
-
-
-def _batch(name: str | None) -> str | None:
-    if name is not None and (not name.strip() or not name.isprintable()):
-        raise UsageError("--batch needs a printable name", hint="Name it as your work order is named.")
-    return name
+    return int(text)
 
 
 def _report(path: Path | None) -> Path | None:

@@ -14,10 +14,13 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from anyio import to_thread
+
 from parburn.api import as_ours
 from parburn.cli import background
 from parburn.cli.exit_code import INTERRUPTED, RunFlags, exit_code
 from parburn.cli.options import SimulatedGroup, job_from, simulated_groups
+from parburn.cli.signals import STOP_SIGNALS
 from parburn.errors import NotConfirmed, ParburnError
 from parburn.events import DeviceReport, Note, RunFinished, TokenRead
 from parburn.fleet import burn_fleet
@@ -35,7 +38,6 @@ from parburn.ui.report import Inputs, write_report
 from parburn.ui.view import View
 
 GARBAGE = (50_000, 20, 20)  # new objects before the collector looks: boards leave hardly any cycles behind
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_NOTES = (
     "stopping: no new burn starts, those that have begun are finished; once more stops between two blocks",
     "stopping between two blocks",
@@ -114,7 +116,9 @@ def run(options: argparse.Namespace, words: Sequence[str]) -> int:
             return _burn(asked.checked, view, words, tokens=options.token)
         return _burn_simulated(asked.checked, asked.boards, view, words, tokens=options.token)
     except (ParburnError, KeyboardInterrupt) as error:
-        return _end(view, Ending.by(error))
+        ending = Ending.by(error)
+        ending.reports = view.reports  # of a run that was interrupted as it was told
+        return _end(view, ending)
     finally:
         view.close()
 
@@ -159,8 +163,9 @@ def _burn(checked: CheckedJob, view: View, words: Sequence[str], *, tokens: bool
     if job.report is not None and ending.reports:
         try:
             write_report(job.report, ending.reports, Inputs(*checked.digests))
-        except OSError as error:
-            view.err.line(f"parburn: the report {job.report} could not be written: {error.strerror or error}")
+        except (OSError, KeyboardInterrupt) as error:
+            why = (error.strerror or error) if isinstance(error, OSError) else "interrupted"
+            view.err.line(f"parburn: the report {job.report} could not be written: {why}")
     return code
 
 
@@ -232,11 +237,13 @@ class Operator:
         """Take the stop signals while this context is open.
 
         SIGHUP only where we were not started to ignore it (nohup).
+        After it they do what they did before.
         """
         loop = asyncio.get_running_loop()
         nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         # Shells start `parburn ... &` with SIGINT ignored; who then sends one means it all the same.
         taken = [number for number in STOP_SIGNALS if not (nohup and number == signal.SIGHUP)]
+        before = {number: signal.getsignal(number) for number in taken}
         for number in taken:
             loop.add_signal_handler(number, self.request_stop)
         try:
@@ -244,6 +251,7 @@ class Operator:
         finally:
             for number in taken:
                 loop.remove_signal_handler(number)
+                signal.signal(number, before[number])
 
     async def begin_ledger(self) -> None:
         """Ask for the word NEW where there is no ledger yet. Before any port is opened.
@@ -253,7 +261,7 @@ class Operator:
             NotConfirmed: the word did not come.
         """
         if not can_ask():
-            raise no_ledger_yet(self.job.ledger)
+            raise await to_thread.run_sync(no_ledger_yet, self.job.ledger)
         with self.view.asking() as out:
             out.line(NO_LEDGER)
             answer = await self._answer(out, NEW_QUESTION)

@@ -17,7 +17,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
-from parburn.chips.model import Block, Chip, Codec, Field
+from parburn.chips.model import Block, Chip, Codec, Field, FieldCategory
 from parburn.efuse import values
 from parburn.efuse.image import EfuseImage
 from parburn.errors import UsageError
@@ -337,7 +337,7 @@ def _beside_the_mac(chip: Chip, block: int) -> int:
     """Return what a block keeps beside a custom MAC: its version and CRC."""
     mask = 0
     for f in chip.fields:
-        if f.block == block and f.category == "MAC" and not f.custom:
+        if f.block == block and f.category == FieldCategory.MAC and not f.custom:
             mask |= f.mask
     return mask
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from parburn.errors import LedgerUnusable, UsageError
 from parburn.ledger import history, schema
 from parburn.ledger.declarations import read_declarations
-from parburn.ledger.file_location import default_path
+from parburn.ledger.file_location import place_of
 from parburn.ledger.learning import doubles_lines, unknown_note
 from parburn.ledger.maintenance import adopt, import_used, init, release, scrap
 from parburn.ledger.replay import find_differences
@@ -175,14 +175,14 @@ def _doubles_text(unknown: str, doubles: Sequence[str]) -> str:
 def _witness_before(path: Path | None) -> Witness | LedgerUnusable | None:
     """Read the witness before the ledger: a run at work may replace it, and it must not be ahead of us."""
     try:
-        return read_witness((path or default_path()).resolve())
+        return read_witness(place_of(path))
     except LedgerUnusable as damaged:
         return damaged
 
 
 @contextlib.contextmanager
 def _reading(path: Path | None) -> Iterator[tuple[sqlite3.Connection, Path]]:
-    place = (path or default_path()).resolve()
+    place = place_of(path)
     if not place.is_file():
         witness = read_witness(place)
         was = f" Its witness knows of one with {witness.sequence} entries." if witness else ""

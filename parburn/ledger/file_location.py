@@ -49,6 +49,11 @@ def default_path() -> Path:
     return user_state_path("parburn", appauthor=False) / FILE_NAME
 
 
+def place_of(path: Path | None) -> Path:
+    """Return where the ledger `path` (None: the user's own) really lies. Asks the disk."""
+    return (path or default_path()).resolve()
+
+
 def witness_path(ledger: Path) -> Path:
     """Return the path of the witness beside a ledger."""
     return ledger.with_name(ledger.name + ".witness")
@@ -156,13 +161,13 @@ def refuse_leftovers(ledger: Path) -> None:
 
 def is_missing(path: Path | None) -> bool:
     """Return whether no ledger is or was at `path` (None: the user's own): a run would begin a new one."""
-    ledger = (path or default_path()).resolve()
+    ledger = place_of(path)
     return not (ledger.exists() or witness_path(ledger).exists() or leftovers(ledger))
 
 
 def no_ledger_yet(ledger: Path | None) -> LedgerUnusable:
     """Return why a run without a ledger is refused: a silent new one burns another PC's indexes again."""
-    place = (ledger or default_path()).resolve()
+    place = place_of(ledger)
     return LedgerUnusable(
         f"There is no ledger at {place} yet, and none is made unasked: one that does not know what was "
         "burned with another gives the same indexes and values out again. No port was opened, "

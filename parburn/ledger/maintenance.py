@@ -18,7 +18,7 @@ from parburn.ledger import history, schema
 from parburn.ledger.allocate import end_dead_runs
 from parburn.ledger.base import State, check_transition
 from parburn.ledger.batches import USED_BEFORE, WITHOUT_CONFIG
-from parburn.ledger.file_location import check_place, default_path, leftovers
+from parburn.ledger.file_location import check_place, leftovers, place_of
 from parburn.ledger.foreign_ledger import read_other
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.rebuilding import refuse_to_trust, trust_hidden
@@ -360,7 +360,7 @@ def _read_used(file: Path) -> list[_Used]:
 def _place(path: Path | None, why: str) -> Path:
     if not why.strip():
         raise UsageError("A reason is needed.", hint="--why REASON; it stays in the history.")
-    return (path or default_path()).resolve()
+    return place_of(path)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anyio import CancelScope, to_thread
+
 from parburn.errors import LedgerError, LedgerUnusable
 from parburn.events import NO_VALUES
 from parburn.ledger import allocate, schema, units, values
@@ -23,9 +25,9 @@ from parburn.ledger.batches import Batch, Override, find_batch
 from parburn.ledger.file_location import (
     FILE_NAME,
     check_place,
-    default_path,
     make_private,
     no_ledger_yet,
+    place_of,
     refuse_leftovers,
     sweep,
 )
@@ -63,8 +65,8 @@ async def open_ledger(
         RecordsUndeclared: the scripts use the index, and nobody has said how records lie in a file.
         ValueError: a text among `overrides` is none of their words.
     """
-    folder = Path(tempfile.mkdtemp(prefix="parburn-")) if throw_away else None
-    place = folder / FILE_NAME if folder is not None else (path or default_path()).resolve()
+    place = await to_thread.run_sync(_throw_away_place if throw_away else place_of, path)
+    folder = place.parent if throw_away else None
     ledger = SqliteLedger(place, folder, new_ledger=new_ledger)
     try:
         await ledger._begin(batch, frozenset(map(Override, overrides)))
@@ -72,6 +74,10 @@ async def open_ledger(
         await ledger._abandon()
         raise
     return ledger
+
+
+def _throw_away_place(_path: object) -> Path:
+    return Path(tempfile.mkdtemp(prefix="parburn-")) / FILE_NAME
 
 
 class SqliteClaim:
@@ -382,7 +388,8 @@ class SqliteLedger:
                 self._locks.close()
                 self._locks = None
             if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
+                with CancelScope(shield=True):  # or a cancelled run would leave it
+                    await to_thread.run_sync(partial(shutil.rmtree, self._folder, ignore_errors=True))
 
     # ---- in the writer's thread
 

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from anyio import CancelScope, to_thread
+
 from parburn.errors import LedgerError, LedgerUnusable, ParburnError
 from parburn.ledger.history import History
 from parburn.ledger.schema import BUSY_TIMEOUT_S, now, translate
@@ -144,7 +146,8 @@ class Writer:
             raise LedgerUnusable(
                 f"The ledger {self._path} did not close within {ANSWER_DEADLINE_S:.0f} s."
             ) from None
-        self._thread.join(1.0)
+        with CancelScope(shield=True):
+            await to_thread.run_sync(self._thread.join, 1.0)
 
     # ---- in the thread
 

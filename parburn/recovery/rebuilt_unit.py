@@ -7,7 +7,7 @@ hides bits somebody must vouch for them.
 
 from __future__ import annotations
 
-from parburn.chips.model import Chip, Codec
+from parburn.chips.model import Chip, Codec, FieldCategory
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
 from parburn.efuse.user_values import values_found, values_of
@@ -19,7 +19,8 @@ from parburn.run.resume import image_record, user_record
 from parburn.run.shared import SharedRun
 from parburn.script.computed_burns import Computed
 
-FACTORY = ("MAC", "identity", "calibration")  # categories of BLOCK0's fields that no script writes
+# Categories of BLOCK0's fields that no script writes.
+FACTORY = (FieldCategory.MAC, FieldCategory.IDENTITY, FieldCategory.CALIBRATION)
 TRUST = "parburn ledger release --trust-hidden-keys"
 
 

@@ -66,9 +66,9 @@ class CheckedJob(NamedTuple):
 
     @property
     def digests(self) -> InputDigests:
-        """Digests of what was read, for a report."""
+        """Digests of what was read, for a report. Scripts that others run are known after the run."""
         return InputDigests(
-            scripts={str(one.path): one.source.digest for one in self.scripts.scripts if not one.typed},
+            scripts=self.scripts.digests,
             config_files={str(one.path): one.file_digest for one in self.config.files},
             tables=self.tables.digests,
         )

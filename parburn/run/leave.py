@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from anyio import move_on_after
+from anyio import move_on_after, to_thread
 
 from parburn.errors import LedgerError, ParburnError, ScriptError
 from parburn.events import Result
 from parburn.hardware.identify import Device
+from parburn.protocol.trace import Trace
 from parburn.run.baud import ROM_BAUD
 from parburn.run.board_progress import BoardProgress
 from parburn.run.shared import SharedRun
@@ -16,6 +17,7 @@ from parburn.transport.reset import apply_reset
 from parburn.transport.stream import ByteStream
 
 CLOSE_DEADLINE_S = 2.0
+TRACE_DEADLINE_S = 10.0
 
 
 async def farewell(run: SharedRun, board: BoardProgress, device: Device) -> None:
@@ -51,11 +53,20 @@ async def close(run: SharedRun, board: BoardProgress, stream: ByteStream) -> Non
             await rom.leave_at_baud(ROM_BAUD)
     with move_on_after(CLOSE_DEADLINE_S, shield=True):
         await stream.aclose()
-    if rom is not None:
+    if rom is not None and rom.trace is not None:
+        await _write_trace(run, board, rom.trace)
+
+
+async def _write_trace(run: SharedRun, board: BoardProgress, trace: Trace) -> None:
+    """Write what was said with a board. A disk that hangs or is full costs no board its result."""
+    why: str | None = f"no answer from the disk for {TRACE_DEADLINE_S:g} s"
+    with move_on_after(TRACE_DEADLINE_S, shield=True):
         try:
-            run.traces.finish(board.port, rom.trace)
-        except OSError as error:  # a full disk: no reason to lose the board's result
-            run.note(board.port, f"its trace could not be written: {error.strerror}", "warning")
+            await to_thread.run_sync(run.traces.finish, board.port, trace, abandon_on_cancel=True)
+            return
+        except OSError as error:
+            why = error.strerror
+    run.note(board.port, f"its trace could not be written: {why}", "warning")
 
 
 async def record(run: SharedRun, board: BoardProgress) -> None:

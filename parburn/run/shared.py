@@ -101,7 +101,7 @@ class SharedRun:
         return self._burning
 
     def lost(self, board: BoardProgress, error: ParburnError) -> None:
-        """Take it out, its port is gone: it waits nowhere, and counts no more for --expect unless it was burned."""
+        """Take out a board whose port is gone; unless burned it counts no more for --expect."""
         if not board.attempted:
             self.gone.add(board.port)
             self.identified.discard(board.port)

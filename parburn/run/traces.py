@@ -6,6 +6,7 @@ not mix.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from parburn.chips.model import Chip
@@ -27,6 +28,7 @@ class TraceBook:
         self._path = path
         self._show_keys = show_keys
         self._lines: dict[str, list[str]] = {}
+        self._writing = threading.Lock()  # one section at a time
         if path is not None:
             try:
                 path.write_text(
@@ -47,16 +49,16 @@ class TraceBook:
         if trace is not None and not self._show_keys:
             trace.mask_writes(key_registers(chip))
 
-    def finish(self, port: str, trace: Trace | None) -> None:
-        """Write a port's section.
+    def finish(self, port: str, trace: Trace) -> None:
+        """Write a port's section. It may wait for the disk and for other sections: call it in a thread.
 
         Raises:
             OSError: it cannot be written.
         """
-        if trace is None or self._path is None:
+        if self._path is None:
             return
         trace.flush()
-        with self._path.open("a") as file:
+        with self._writing, self._path.open("a") as file:
             file.write("\n".join(self._lines.pop(port, [])) + "\n")
 
 

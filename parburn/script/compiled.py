@@ -113,6 +113,17 @@ class CompiledScripts:
         return hashlib.sha256(joined.encode()).hexdigest()
 
     @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each script that is not typed, by its name; also of those that others have run."""
+        found = {str(script.path): script.source.digest for script in self.scripts if not script.typed}
+        with self._lock:
+            nested = tuple(self.nested.items())
+        for name, script in nested:
+            if found.setdefault(name, script.source.digest) != script.source.digest:
+                found[f"{name} (as another script ran it)"] = script.source.digest
+        return found
+
+    @property
     def shows_only(self) -> bool:
         """Whether they all only show: then no index is spent and nothing is asked."""
         return bool(self.scripts) and all(script.shows_only for script in self.scripts)

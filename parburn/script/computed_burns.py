@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
+from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 from anyio import sleep
@@ -162,14 +164,14 @@ async def compute_all(
     work = _Work(scripts, orders, options, take, allow_side_effects)
     thread = threading.Thread(target=work.in_thread, name="computing", daemon=True)
     thread.start()
-    while thread.is_alive():
+    until_s = inf
+    while thread.is_alive() and monotonic() < until_s:
         await sleep(LOOK_AGAIN_S)
         now = work.now
-        if now is not None and now[1].remaining() <= 0:
+        if work.late is None and now is not None and now[1].remaining() <= 0:
             work.late = now[0]
             raise_in(thread)
-            thread.join(GRACE_S)
-            break
+            until_s = monotonic() + GRACE_S
     if work.late is not None:
         raise UsageError(
             f"the script did not end within {options.timeout_s:g} s for index {work.late.facts.index}",

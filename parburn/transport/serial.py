@@ -266,11 +266,14 @@ async def open_tty(port: str, *, baud: int) -> SerialStream:
     """
     loop = asyncio.get_running_loop()
     thread = None
-    if tty.is_pty(port):
-        device = _open_device(port, baud)
-    else:
-        thread = PortThread(f"port {port}")
-        device = await _open_in(thread, port, baud)
+    try:
+        if tty.is_pty(port):
+            device = _open_device(port, baud)
+        else:
+            thread = PortThread(f"port {port}")
+            device = await _open_in(thread, port, baud)
+    except PORT_ERRORS as error:  # who holds it is looked for in all of /proc
+        raise await loop.run_in_executor(None, opening_error, port, error) from error
     stream = SerialStream(port, device, thread)
     transport, _ = await serial_asyncio.connection_for_serial(loop, lambda: stream, device)
     stream._transport = transport
@@ -307,10 +310,10 @@ def _open_device(port: str, baud: int) -> _Port:
         tty.claim_exclusively(device.number)
         if not tty.is_pty(device.number):
             _set_up_adapter(device, port)
-    except PORT_ERRORS as error:
+    except BaseException:
         if device is not None:
             device.really_close()
-        raise opening_error(port, error) from error
+        raise
     return device
 
 

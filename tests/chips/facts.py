@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from parburn.chips.describe import chip_description, chip_features, chip_revision, holds
-from parburn.chips.model import Chip, Field, KeyPurpose, RegisterWrite
+from parburn.chips.model import Chip, ControllerKind, Field, KeyPurpose, RegisterWrite
 from parburn.chips.registry import chip_named
 from tests.peers.venvs import peer_python
 
@@ -174,7 +174,9 @@ def facts_of(chip: Chip, peer: Facts) -> Facts:
         "block0_errors": list(chip.block0_errors),
         "error_registers": list(chip.error_registers),
         "fields": our_fields(chip),
-        "purposes": {one.name: our_purpose(one) for one in chip.key_purposes if chip.controller == "pgm"},
+        "purposes": {
+            one.name: our_purpose(one) for one in chip.key_purposes if chip.controller is ControllerKind.PGM
+        },
         "timing": {str(mhz): plain_writes(writes) for mhz, writes in chip.timing.items()},
         "quiet": plain_writes(usb.quiet) if usb else None,
         "watchdog_reset": plain_writes(reset.writes) if reset else None,

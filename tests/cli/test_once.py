@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
 import os
+import signal
+import subprocess
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio import to_thread
 
 from parburn.cli import options, rebuild
 from parburn.cli import run as cli_run
@@ -23,6 +28,7 @@ from parburn.ledger import maintenance
 from parburn.run import checked_job, tables
 from parburn.script import compiled
 from parburn.script.commands import command_line
+from tests.command import COMMAND, environment
 
 TABLE = "OF_OURS, EFUSE_BLK3, 0, 8, a field\n"
 BOM = b"\xef\xbb\xbf"
@@ -136,10 +142,13 @@ def test_the_report_tells_of_the_files_that_were_run_and_not_of_what_they_became
     """They change after the options were checked and before the fleet begins."""
     ids = (files / "ids.json").read_bytes()
 
-    async def later(*given: Any, **more: Any) -> Any:
+    def change() -> None:
         (files / "s.py").write_text("print('as it became')\n")
         (files / "ids.json").write_text("[]")
         (files / "table.csv").write_text("")
+
+    async def later(*given: Any, **more: Any) -> Any:
+        await to_thread.run_sync(change)
         return await burn_fleet(*given, **more)
 
     monkeypatch.setattr(cli_run, "burn_fleet", later)
@@ -215,3 +224,117 @@ def test_an_interrupt_while_the_files_are_read_ends_the_run(
     monkeypatch.setattr(cli_run, "check_job", interrupted)
     assert main(["--sim", "esp32c3:1", *WORDS]) == 130
     assert "interrupted; nothing was burned" in capsys.readouterr().err
+
+
+def test_a_script_that_another_one_runs_is_reported_too(files: Path) -> None:
+    inner = "print('inner')\n"
+    (files / "inner.py").write_text(inner)
+    outer = "espefuse(esp, efuses, args, 'execute_scripts inner.py')\n"
+    (files / "s.py").write_text(outer)
+    assert main(["--sim", "esp32c3:2", *WORDS]) == 0
+    assert report(files)["scripts"] == f"s.py={digest(outer)}; inner.py={digest(inner)}"
+
+
+def test_two_contents_of_one_script_are_both_reported(files: Path) -> None:
+    """It writes itself anew, and runs what it has written."""
+    inner = "print()"
+    outer = (
+        f"import pathlib\npathlib.Path('s.py').write_text({inner!r})\n"
+        "espefuse(esp, efuses, args, 'execute_scripts s.py')\n"
+    )
+    (files / "s.py").write_text(outer)
+    assert main(["--sim", "esp32c3:1", *WORDS]) == 0
+    assert report(files)["scripts"] == (
+        f"s.py={digest(outer)}; s.py (as another script ran it)={digest(inner)}"
+    )
+
+
+# Stopped while files are read -------------------------------------------------------------------------
+
+STOPPED = {
+    "run": (["--sim", "esp32c3:1"], "interrupted; nothing was burned"),
+    "rebuild": (["ledger", "rebuild", "--sim", "esp32c3:1", "--ledger", "l", "--why", "w"], "interrupted"),
+}
+
+
+@contextlib.contextmanager
+def reading(folder: Path, words: list[str], **options: Any) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The installed command while it reads a script, and where to write the script."""
+    assert COMMAND
+    os.mkfifo(folder / "slow.py")
+    with subprocess.Popen(
+        [COMMAND, *words, "--scripts", "slow.py"], cwd=folder, stdin=subprocess.DEVNULL, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(folder / "state"), **options,
+    ) as child:  # fmt: skip
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                writer = os.open(folder / "slow.py", os.O_WRONLY | os.O_NONBLOCK)
+                break
+            except OSError:  # nobody reads yet
+                assert child.poll() is None, child.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        try:
+            yield child, writer
+        finally:
+            child.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", STOPPED)
+def test_a_signal_while_files_are_read_ends_with_a_sentence_and_130(
+    tmp_path: Path, command: str, number: signal.Signals
+) -> None:
+    words, said = STOPPED[command]
+    with reading(tmp_path, words) as (child, writer):
+        child.send_signal(number)
+        _, stderr = child.communicate(timeout=30)
+        os.close(writer)
+    assert child.returncode == 130
+    assert stderr == f"parburn: {said}\n"
+
+
+def test_a_hang_up_that_is_ignored_stops_no_reading(tmp_path: Path) -> None:
+    """nohup parburn ..."""
+
+    def ignore() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    with reading(tmp_path, STOPPED["run"][0] + ["--do-not-confirm"], preexec_fn=ignore) as (child, writer):
+        child.send_signal(signal.SIGHUP)
+        os.write(writer, b"print('read to its end')\n")
+        os.close(writer)
+        stdout, _ = child.communicate(timeout=60)
+    assert child.returncode == 0, stdout
+
+
+def test_a_hang_up_with_a_sigterm_behind_it_is_one_sentence(tmp_path: Path) -> None:
+    with reading(tmp_path, STOPPED["run"][0]) as (child, writer):
+        child.send_signal(signal.SIGHUP)
+        child.send_signal(signal.SIGTERM)
+        _, stderr = child.communicate(timeout=30)
+        os.close(writer)
+    assert child.returncode == 130
+    assert stderr == "parburn: interrupted; nothing was burned\n"
+
+
+def test_signals_are_as_before_after_a_command(files: Path) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    assert main(["--sim", "esp32c3:1", *WORDS]) == 0
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_an_interrupt_while_the_report_is_written_does_not_say_that_nothing_was_burned(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_run, "write_report", interrupted)
+    (files / "s.py").write_text("efuses['DIS_PAD_JTAG'].save(1)\n")
+    assert main(["--sim", "esp32c3:1", *WORDS]) == 0
+    said = capsys.readouterr()
+    assert "the report r.csv could not be written: interrupted" in said.err
+    assert "nothing was burned" not in said.out + said.err

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from parburn.chips.model import Chip
+from parburn.chips.model import Chip, ControllerKind
 from parburn.chips.registry import chip_named, chip_names
 from parburn.efuse.image import EfuseImage
 from parburn.errors import ParburnError
@@ -85,7 +85,9 @@ def register_values(words: list[int]) -> Callable[[tuple[int, ...]], list[int]]:
 def cases() -> list[tuple[str, int]]:
     """All chips, plain; the classic one also in 3/4 coding."""
     names = [(name, 0) for name in chip_names()]
-    return names + [(name, 1) for name in chip_names() if chip_named(name).controller == "classic"]
+    return names + [
+        (name, 1) for name in chip_names() if chip_named(name).controller is ControllerKind.CLASSIC
+    ]
 
 
 @pytest.mark.peer
@@ -151,7 +153,7 @@ def with_mac(chip: Chip, blocks: list[list[int]]) -> list[list[int]]:
 
 def errors_of(chip: Chip, coding: int, rng: random.Random) -> list[int]:
     """Error registers as a chip could show them: BLOCK0's copies differ, an RS block has up to six errors."""
-    if chip.controller == "classic":
+    if chip.controller is ControllerKind.CLASSIC:
         return [rng.getrandbits(12) if coding else 0]
     words = dict.fromkeys(chip.error_registers, 0)
     for address in chip.block0_errors[1:]:

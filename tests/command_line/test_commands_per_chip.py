@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from parburn.chips.model import ControllerKind, FieldCategory
 from parburn.coding import CodingScheme
 from parburn.sim.factory import Product
 from parburn.sim.token_board import read_token
@@ -104,7 +105,7 @@ def story_of(folder: Path, source: str, refused: str = "") -> Story:
 def calibrated(kind: Kind, made: Product) -> None:
     """Values in all calibration fields, and whatever says that they are valid."""
     for one in kind.chip.fields:
-        if one.category == "calibration" and one.start is not None:
+        if one.category == FieldCategory.CALIBRATION and one.start is not None:
             made.memory.preset_field(one.name, 1 << one.bits - 1 | 1)
     if kind.has("BLK_VERSION_MINOR"):
         made.memory.preset_field("BLK_VERSION_MINOR", 2)
@@ -190,7 +191,7 @@ def test_the_custom_mac_is_burned_once_and_shown(burned: Story, board: int) -> N
     assert field.start is not None
     bits = burned.after[board]
     assert (bits[field.block] >> field.start & (1 << 48) - 1).to_bytes(6, "little").hex(":") == mac
-    if kind.chip.controller == "classic":
+    if kind.chip.controller is ControllerKind.CLASSIC:
         assert "(CRC 0x" in value
         assert "OK)" in value
         assert "version 1" in said["get_custom_mac"]

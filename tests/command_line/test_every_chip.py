@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from parburn.chips.model import Block, Field
+from parburn.chips.model import Block, Codec, ControllerKind, Field
 from tests.command import parburn
 from tests.every_kind import KINDS, NAMES, Boards, Kind, every_kind
 from tests.peers.client import ChipState, Commands, Peer
@@ -67,7 +67,7 @@ def user_block(kind: Kind) -> Block:
 def free_bit(kind: Kind) -> int:
     """The highest bit of the user's block that no field claims, but for one that is the whole block."""
     block = user_block(kind)
-    size = 192 if kind.chip.controller == "classic" else 32 * block.words
+    size = 192 if kind.chip.controller is ControllerKind.CLASSIC else 32 * block.words
     taken = sum(
         {bit: 1 << bit for one in kind.chip.fields if one.block == block.index and one.bits < 192
          for bit in range(size) if one.mask >> bit & 1}.values()
@@ -255,7 +255,7 @@ def _assert_key(kind: Kind, key: Key, shown: Summary, bits: Sequence[int]) -> No
         assert real is not None
         block = kind.chip.blocks[blocks + at]
         target = place(kind, real.target) if real.target else next(
-            one for one in kind.chip.fields if one.block == block.index and one.codec == "keyblock"
+            one for one in kind.chip.fields if one.block == block.index and one.codec is Codec.KEYBLOCK
         )  # fmt: skip
         content = key.content[32 * at : 32 * (at + 1)]
         content = content[::-1] if real.reversed else content

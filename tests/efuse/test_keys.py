@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from parburn.chips.model import Chip, KeyPurpose
+from parburn.chips.model import Chip, ControllerKind, KeyPurpose
 from parburn.chips.registry import chip_named
 from parburn.efuse import staging, values
 from parburn.efuse.image import EfuseImage
@@ -101,7 +101,9 @@ NOT_IN_THE_LAST = {
 }
 
 
-@pytest.mark.parametrize("chip", [chip for chip in ROWS if chip.controller == "pgm"], ids=lambda c: c.title)
+@pytest.mark.parametrize(
+    "chip", [chip for chip in ROWS if chip.controller is ControllerKind.PGM], ids=lambda c: c.title
+)
 def test_which_purposes_the_last_block_may_not_have(chip: Chip) -> None:
     refused = {purpose.name for purpose in chip.key_purposes if "BLOCK_KEY5" in purpose.not_in_blocks}
     assert refused == NOT_IN_THE_LAST.get(chip.name, set())

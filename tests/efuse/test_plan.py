@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import reedsolo
 
-from parburn.chips.model import Chip
+from parburn.chips.model import Chip, ControllerKind, LinkEndKind
 from parburn.chips.registry import chip_named, chip_names
 from parburn.chips.table import extend_chip, parse_custom_table
 from parburn.coding import encode_three_quarters
@@ -114,7 +114,7 @@ def test_words_have_all_bits_of_a_block(chip: Chip) -> None:
         staged.ignored_rules = True
         (step,) = plan_burns(image, staged).steps
         (write,) = step.writes
-        assert len(write.words) == (11 if chip.controller == "pgm" else block.words)
+        assert len(write.words) == (11 if chip.controller is ControllerKind.PGM else block.words)
         assert write.words[last // 32] >> last % 32 & 1
 
 
@@ -132,7 +132,7 @@ def test_fields_that_end_the_link_come_after_the_locks() -> None:
     staged = staged_bits(image, ENABLE_SECURITY_DOWNLOAD=1, WR_DIS=1 << 23 | 1 << 18, SECURE_BOOT_EN=1)
     plan = plan_burns(image, staged)
     assert labels(plan) == ["BLOCK0 locks", "BLOCK0 link end"]
-    assert [step.ends_link for step in plan.steps] == ["", "secure-download"]
+    assert [step.ends_link for step in plan.steps] == ["", LinkEndKind.SECURE_DOWNLOAD]
     # bit 18 of WR_DIS protects the field itself: it must not come before it
     assert plan.steps[1].writes[0].want == staged_bits(
         image, ENABLE_SECURITY_DOWNLOAD=1, WR_DIS=1 << 18
@@ -143,7 +143,7 @@ def test_a_link_end_at_the_next_reset_is_an_ordinary_lock() -> None:
     image = blank("esp32")
     plan = plan_burns(image, staged_bits(image, UART_DOWNLOAD_DIS=1))
     assert [(step.label, step.locks, step.ends_link) for step in plan.steps] == [
-        ("BLOCK0 locks", True, "next-reset")
+        ("BLOCK0 locks", True, LinkEndKind.NEXT_RESET)
     ]
 
 

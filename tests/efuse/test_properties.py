@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from parburn.chips.model import Chip, Codec, Field
+from parburn.chips.model import Chip, Codec, Field, FieldKind
 from parburn.efuse import rules, staging, values
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
@@ -193,16 +193,16 @@ def test_accepted_texts_round_trip(chip: Chip) -> None:
     """What a field shows after a burn, typed in again, means the same bits."""
     image = blank(chip)
     for f in askable(chip):
-        if f.codec in ("adc_tp", "temp_sensor"):
+        if f.codec in (Codec.ADC_TP, Codec.TEMP_SENSOR):
             continue  # shown in mV and degrees, typed in as raw numbers
         for bits in {1, (1 << f.width) - 2 or 1, 1 << (f.width - 1)}:
             shown = str(values.get(image, f, bits))
-            if f.kind == "bool":
+            if f.kind is FieldKind.BOOL:
                 text = str(int(shown == "True"))
             elif f.codec is Codec.CUSTOM_MAC:
                 text = shown.split()[0]
             else:
-                text = shown.replace(" ", "") if f.kind == "bytes" else shown
+                text = shown.replace(" ", "") if f.kind is FieldKind.BYTES else shown
             try:
                 parsed = values.parse(image, StagedBurns(), f, text)
             except EfuseError:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from parburn.chips.model import Block, Chip
+from parburn.chips.model import Block, Chip, ControllerKind
 from parburn.chips.registry import chip_named, chip_names
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import BurnPlan, BurnStep, plan_burns
@@ -22,7 +22,7 @@ from parburn.sim.factory import make_product
 from tests.efuse.images import staged_bits
 
 KEY = random.Random(11).randbytes(32)
-PGM = [name for name in chip_names() if chip_named(name).controller == "pgm"]
+PGM = [name for name in chip_names() if chip_named(name).controller is ControllerKind.PGM]
 
 
 def made(name: str) -> EfuseMemory:

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from anyio import to_thread
 
 from parburn.errors import LedgerError, LedgerUnusable, OutOfIndexes, UnitQuarantined, UnitRefused
 from parburn.ledger.base import Attempt, Claim, State, UnitIdentity
@@ -329,7 +330,7 @@ def test_a_record_on_which_the_script_fails_is_set_aside(path: Path) -> None:
         async with opened(path, spec) as ledger:
             assert indexes(await claims_of(ledger, [chip(3), chip(4)])) == [2, 3]
             assert any("Index 1 is set aside" in note for note in ledger.notes)
-            assert "Set aside: index 1 of config-" in show(path)
+            assert "Set aside: index 1 of config-" in await to_thread.run_sync(show, path)
         assert await fail(5, job="mended script") == 1  # another job, another try
 
     run(work())
@@ -446,3 +447,18 @@ def test_throw_away_leaves_nothing(tmp_path: Path) -> None:
         return ledger.path
 
     assert not run(work()).parent.exists()
+
+
+def test_notes_are_told_once_and_not_kept(tmp_path: Path) -> None:
+    async def work() -> None:
+        ledger: SqliteLedger = await open_ledger(tmp_path / "ledger", batch(), new_ledger=True)
+        assert len(ledger.take_notes()) == 1  # that it is new
+        for n in range(1000):
+            ledger.add_note(f"note {n}")
+            ledger.add_note(f"note {n}")
+            assert ledger.take_notes() == (f"note {n}",)
+        assert ledger.notes == ()
+        assert len(ledger._noted) < 1000
+        await ledger.aclose()
+
+    run(work())

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from anyio import to_thread
 
 from parburn.errors import LedgerUnusable, UniqueValueTaken
 from parburn.ledger import schema
@@ -292,7 +293,8 @@ def test_an_index_whose_value_is_taken_is_set_aside_until_it_may_be_equal(path: 
             with pytest.raises(UniqueValueTaken):
                 await claim.planned("plan", {}, record(5 << 64, SERIAL))
             await claim.failed_clean("taken", release=False)
-        assert "Set aside: index 2 of default: X shown of its record belongs to the chip" in show(path)
+        said = await to_thread.run_sync(show, path)
+        assert "Set aside: index 2 of default: X shown of its record belongs to the chip" in said
         async with opened(path) as ledger:
             assert (await claim_of(ledger, chip(3))).index == 3
         async with opened(path, batch()._replace(same=("X",))) as ledger:

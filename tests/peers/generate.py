@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from parburn.chips.model import Chip
+from parburn.chips.model import Chip, ControllerKind
 from tests.peers.case import (
     NO_CODING,
     THREE_QUARTERS,
@@ -71,7 +71,11 @@ class Source:
 def random_case(source: Source, seed: str) -> Case:
     """One sequence of up to eight steps of one to three commands."""
     draw = random.Random(f"{source.kind.name} {seed}")
-    coding = draw.choice((NO_CODING, THREE_QUARTERS)) if source.chip.controller == "classic" else NO_CODING
+    coding = (
+        draw.choice((NO_CODING, THREE_QUARTERS))
+        if source.chip.controller is ControllerKind.CLASSIC
+        else NO_CODING
+    )
     table, custom = _table(draw) if draw.random() < 0.25 else (None, {})
     maker = _Maker(Source(source.kind, {**source.fields, **custom}, source.link_ends), draw)
     steps: list[Commands] = []
@@ -126,7 +130,7 @@ class _Maker:
             and (source.link_ends or name not in source.chip.link_end_by_field)
         }
         self.draw = draw
-        classic = self.chip.controller == "classic"
+        classic = self.chip.controller is ControllerKind.CLASSIC
         self.kinds: list[tuple[int, Callable[[], str]]] = [
             (24, self.burn_efuse),
             (12, self.burn_bit),

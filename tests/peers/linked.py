@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from parburn.chips.describe import chip_revision
+from parburn.chips.model import ControllerKind
 from parburn.chips.registry import chip_named
 from parburn.events import DeviceReport
 from parburn.fleet import burn_fleet
@@ -73,7 +74,7 @@ def product_with(chip_name: str, start: Mapping[int, int]) -> Product:
             return sum(value(s.field) << s.shift for s in one.sources if s.field)
         return (start.get(one.block, 0) & one.mask) >> (one.start or 0)
 
-    major, minor = (3, 0) if plain.controller == "classic" else chip_revision(plain, value)
+    major, minor = (3, 0) if plain.controller is ControllerKind.CLASSIC else chip_revision(plain, value)
     product = make_product(
         chip_name, mac=bytes(6), settings={"revision": f"{major}.{minor}"}, rng=random.Random(1)
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from parburn.chips.model import ControllerKind
 from tests.peers.board import run_in_memory
 from tests.peers.case import commands, factory_bits
 from tests.peers.conftest import StartPeer
@@ -72,9 +73,9 @@ def test_sequences_ask_for_all_that_a_chip_can_do(kind: Kind, tmp_path: Path) ->
     assert words >= {"--recovery", "--offset", "--force", "--force-write-always"}
     assert any(case.table for case in cases)
     assert {case.coding for case in cases} == (
-        {"none", "3/4"} if kind.chip.controller == "classic" else {"none"}
+        {"none", "3/4"} if kind.chip.controller is ControllerKind.CLASSIC else {"none"}
     )
-    if kind.chip.controller == "classic":
+    if kind.chip.controller is ControllerKind.CLASSIC:
         assert "--no-protect-key" in words
     else:
         assert words >= {"--no-write-protect", "--no-read-protect"}

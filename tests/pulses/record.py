@@ -13,7 +13,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from parburn.chips.model import Chip, RegisterWrite
+from parburn.chips.model import Chip, ControllerKind, RegisterWrite
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan, plan_burns, remaining
 from parburn.efuse.staging import StagedBurns, stage_custom_mac, stage_field, stage_key
@@ -344,5 +344,5 @@ def job_after_kill(
 def setups() -> list[Setup]:
     """Every kind of chip; the classic one in each coding."""
     found = [Setup(kind) for kind in KINDS]
-    classic = [one for one in found if one.kind.chip.controller == "classic"]
+    classic = [one for one in found if one.kind.chip.controller is ControllerKind.CLASSIC]
     return found + [one._replace(settings=(("coding", "3/4"),)) for one in classic]

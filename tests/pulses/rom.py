@@ -15,7 +15,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from parburn.chips.model import Chip, RegisterWrite
+from parburn.chips.model import Chip, ControllerKind, RegisterWrite
 
 END, ESCAPE = 0xC0, 0xDB
 UNESCAPED = {0xDC: 0xC0, 0xDD: 0xDB}
@@ -58,7 +58,7 @@ class Registers(NamedTuple):
         followed = dict.fromkeys((cmd, conf, *chip.programming_addresses, *others))
         places = {address: place for place, address in enumerate(followed)}
         data = tuple(places[address] for address in chip.programming_addresses)
-        return cls(cmd, conf, places, chip.controller == "pgm", data)
+        return cls(cmd, conf, places, chip.controller is ControllerKind.PGM, data)
 
 
 class Rom:

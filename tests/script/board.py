@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 
-from parburn.chips.model import Chip, RegisterWrite
+from parburn.chips.model import Chip, ControllerKind, RegisterWrite
 from parburn.chips.registry import chip_named
 from parburn.chips.table import extend_chip, parse_custom_table
 from parburn.config.records import ConfigFiles, load_config_files
@@ -136,7 +136,7 @@ def facts_of(board: Board, index: int | None = 1) -> DeviceFacts:
         minor=1,
         crystal_mhz=40,
         package=0,
-        security_flags=None if board.chip.controller == "classic" else 0,
+        security_flags=None if board.chip.controller is ControllerKind.CLASSIC else 0,
         secure_download=False,
     )
 
@@ -182,7 +182,8 @@ def run(
         allow_fixed_index=allow_fixed_index,
         show_sensitive_info=show_sensitive_info,
     )
-    return anyio.run(lambda: run_async(board, compile_scripts(paths), options, index=index))
+    scripts = compile_scripts(paths)
+    return anyio.run(lambda: run_async(board, scripts, options, index=index))
 
 
 def command(text: str) -> str:

@@ -26,7 +26,8 @@ def run(folder: Path, source: str, inputs: RunInputs, *, config: tuple[Path, ...
     path.write_text(source)
     files = load_config_files(config)
     options = ScriptOptions(inputs=inputs, config_files=files)
-    return anyio.run(lambda: run_async(make_board("esp32c3"), compile_scripts([path]), options))
+    scripts = compile_scripts([path])
+    return anyio.run(lambda: run_async(make_board("esp32c3"), scripts, options))
 
 
 def names(kept: Digests) -> list[str]:

@@ -234,10 +234,11 @@ def test_many_boards_at_once_keep_apart(tmp_path: Path) -> None:
 def test_a_cancelled_run_lets_its_script_reach_nothing(tmp_path: Path) -> None:
     (tmp_path / "s.py").write_text("import time\ntime.sleep(0.3)\n" + BURN + "efuses.burn_all()\n")
     board = make_board("esp32c3")
+    scripts = compile_scripts([tmp_path / "s.py"])
 
     async def cancelled() -> None:
         with anyio.move_on_after(0.1):
-            await run_async(board, compile_scripts([tmp_path / "s.py"]), ScriptOptions())
+            await run_async(board, scripts, ScriptOptions())
 
     anyio.run(cancelled)
     for thread in threading.enumerate():
@@ -311,14 +312,14 @@ def test_a_refused_plan_can_be_caught(tmp_path: Path) -> None:
         + "try:\n    efuses.burn_all()\nexcept esptool.FatalError as error:\n    print('refused')\n"
     )
     (tmp_path / "s.py").write_text(source)
+    scripts = compile_scripts([tmp_path / "s.py"])
 
     async def only_the_script() -> object:
         from tests.script.board import facts_of
 
         return await runner.run_scripts(
-            compile_scripts([tmp_path / "s.py"]), facts_of(board), board.image, board, ScriptOptions(),
-            on_output=lambda text: None,
-        )  # fmt: skip
+            scripts, facts_of(board), board.image, board, ScriptOptions(), on_output=lambda text: None
+        )
 
     outcome = anyio.run(only_the_script)
     assert getattr(outcome, "error", "missing") is None

@@ -99,3 +99,17 @@ def test_boards_end_when_parburn_is_killed() -> None:
         parent.send_signal(signal.SIGKILL)
         parent.wait(10)
     assert gone_soon(pid)
+
+
+def test_a_simulator_finds_this_very_package() -> None:
+    """And not the modules of it, whose names could hide those of others."""
+    first = processes._environment()["PYTHONPATH"].split(os.pathsep)[0]
+    assert Path(first, "parburn", "__init__.py").exists()
+    assert not Path(first, "__init__.py").exists()
+
+
+def test_a_port_is_simulated_as_long_as_its_board_is_there() -> None:
+    with SimulatedBoards([("esp32c3", 1)]) as boards:
+        assert processes.is_simulated(boards.ports[0])
+        assert not processes.is_simulated(os.path.realpath(boards.ports[0]))
+    assert not processes.is_simulated(boards.ports[0])

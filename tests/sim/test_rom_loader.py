@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from parburn.chips.model import ControllerKind
 from parburn.chips.registry import chip_named, chip_names
 from parburn.sim.rom_loader import SlipReceiver
 from tests.sim.boards import OK, SYNC, Host, answers, frame, make_board, read_reg, write_reg
@@ -160,7 +161,7 @@ def test_the_first_sync_measures_the_rate_and_the_next_does_not(host: Host) -> N
 def test_security_info(host: Host) -> None:
     host.read(scratch(host))
     ((opcode, _, rest),) = answers(host.ask(frame(0x14)))
-    if host.board.chip.controller == "classic":
+    if host.board.chip.controller is ControllerKind.CLASSIC:
         assert (opcode, rest) == (10, BAD)
     else:
         assert (opcode, len(rest)) == (20, 24)

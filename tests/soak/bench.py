@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from parburn.chips.model import ControllerKind
 from parburn.sim.board import SimulatedBoard
 from parburn.sim.efuse_memory import EfuseMemory
 from parburn.sim.factory import factory_mac, make_product
@@ -256,7 +257,7 @@ class _Worker:
 def _staged(board: SimulatedBoard) -> list[int]:
     """What of its programming registers is not zero: those of the PGM kind, or each block's own."""
     chip, words = board.chip, board.registers.words
-    if chip.controller == "pgm":
+    if chip.controller is ControllerKind.PGM:
         addresses = [chip.registers["PGM_DATA0"] + 4 * n for n in range(8)]
     else:
         addresses = [block.write_address + 4 * n for block in chip.blocks for n in range(block.words)]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from parburn.chips.model import Block, Codec, Field, FieldKind
+from parburn.chips.model import Block, Codec, Field, FieldCategory, FieldKind
 from parburn.efuse import values
 from parburn.efuse.image import GOOD, EfuseImage
 from parburn.errors import BadValue, EfuseError
@@ -288,7 +288,7 @@ def adc_info(draft: Draft) -> None:
     image = draft.image
     if "BLK_VERSION_MINOR" in image.chip.field_by_name:
         draft.say(f"Block version: {block_version(image)}")
-    fields = [one for one in image.fields() if one.category == "calibration"]
+    fields = [one for one in image.fields() if one.category == FieldCategory.CALIBRATION]
     if not fields:
         draft.say(f"this {image.chip.title} holds no calibration values")
     for one in fields:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from parburn.chips.model import ControllerKind
 from tests.soak.bench import Bench, Made
 from tests.soak.campaign import CHIPS, COMMAND_BYTES, COMMANDS, KINDS, Result
 from tests.soak.child import KILLED, Crash, Ended, start_forked
@@ -169,7 +170,7 @@ class IdentityCampaign:
         """A board that somebody has burned before."""
         rng, made, product = self.rng, self.made[board], self.people.product
         who = rng.randint(1, records)
-        controller = "classic" if made.chip == "esp32" else "pgm"
+        controller = ControllerKind.CLASSIC if made.chip == "esp32" else ControllerKind.PGM
         user = self.people.user_block(who, controller)
         by_value = product.serial not in ("", "bits", "flag")  # single bits may stand beside others
         by_bits = product.mac == "bits" or product.serial in ("bits", "flag")
@@ -179,14 +180,14 @@ class IdentityCampaign:
             self.made[board] = Made(made.chip, made.settings, content=((USER, (1000 + who) << 56),))
         elif kind == "more" and by_value:
             self.made[board] = Made(made.chip, made.settings, content=((USER, 1023 << 56),))
-        elif kind == "key" and product.key and controller == "pgm":
+        elif kind == "key" and product.key and controller is ControllerKind.PGM:
             self.made[board] = Made(made.chip, made.settings, content=((4, (1 << 256) - 1),))
-        elif kind == "purpose" and product.key and product.hidden and controller == "pgm":
+        elif kind == "purpose" and product.key and product.hidden and controller is ControllerKind.PGM:
             self.made[board] = Made(made.chip, made.settings, content=(("KEY_PURPOSE_0", OTHER_PURPOSE),))
-        elif kind == "crc" and controller == "classic":
+        elif kind == "crc" and controller is ControllerKind.CLASSIC:
             self.made[board] = Made(made.chip, made.settings, content=(("MAC_CRC", 0xFF),))
             self.never.add(board)
-        elif kind == "counter" and product.counter and controller == "pgm":
+        elif kind == "counter" and product.counter and controller is ControllerKind.PGM:
             self.made[board] = Made(made.chip, made.settings, content=(("SECURE_VERSION", 3),))
 
     def play(self) -> None:

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from parburn.chips.model import Chip
+from parburn.chips.model import Chip, ControllerKind
 from parburn.sim.efuse_memory import EfuseMemory
 from parburn.sim.factory import mac_crc
 from tests.soak.identity.forms import COLUMNS, Row
 from tests.soak.jobs import MAC_VERSION, key_of, set_bits
 
 USER = 3  # the block of user data, on all chips that take part
-MAC_AT = {"classic": 8, "pgm": 200}
+MAC_AT = {ControllerKind.CLASSIC: 8, ControllerKind.PGM: 200}
 SERIAL_AT, UID_AT, NAME_AT, WEEK_AT = 56, 88, 88, 152
 NAME = int.from_bytes(b"LAMP2", "big")
 WEEK = 0x2447
@@ -162,9 +162,9 @@ class People:
                 self.key_words.update(struct.unpack("<8I", key))
         if self.product.whole:
             for ending, controller, size in (
-                ("pgm", "pgm", 32),
-                ("classic", "classic", 32),
-                ("24", "classic", 24),
+                ("pgm", ControllerKind.PGM, 32),
+                ("classic", ControllerKind.CLASSIC, 32),
+                ("24", ControllerKind.CLASSIC, 24),
             ):
                 data = self.user_block(who, controller).to_bytes(size, "little")
                 self._write("blocks", f"unit{who}.{ending}", data)
@@ -185,13 +185,13 @@ class People:
         if not path.exists() or path.read_bytes() != data:
             path.write_bytes(data)
 
-    def user_block(self, who: int, controller: str, week: int | None = None) -> int:
+    def user_block(self, who: int, controller: ControllerKind, week: int | None = None) -> int:
         """What the user block of a chip holds as an identity, all of it."""
         product, bits = self.product, 0
         if product.mac:
             mac = mac_of(self.value_of(who, "mac"))
             bits |= int.from_bytes(mac, "little") << MAC_AT[controller]
-            if controller == "classic":
+            if controller is ControllerKind.CLASSIC:
                 bits |= mac_crc(mac) | MAC_VERSION << 184
         if product.serial == "flag":
             bits |= 1 << flag_of(self.value_of(who, "serial"))

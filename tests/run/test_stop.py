@@ -1,0 +1,34 @@
+"""A stop request: it cancels the boards at work, and keeps nothing of those that have ended."""
+
+from __future__ import annotations
+
+import gc
+
+import anyio
+from anyio import CancelScope
+
+from parburn.run.stop import StopRequest
+
+
+def test_scopes_that_have_ended_are_not_kept() -> None:
+    async def boards() -> None:
+        stop = StopRequest()
+        for _ in range(50):
+            stop.cancels(CancelScope())
+        gc.collect()
+        assert len(stop._scopes) == 0
+
+    anyio.run(boards)
+
+
+def test_a_request_cancels_those_at_work_and_those_that_come_later() -> None:
+    async def boards() -> None:
+        stop = StopRequest()
+        first, second = CancelScope(), CancelScope()
+        stop.cancels(first)
+        stop.request()
+        stop.cancels(second)
+        assert first.cancel_called
+        assert second.cancel_called
+
+    anyio.run(boards)
