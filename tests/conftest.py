@@ -1,12 +1,14 @@
 """What all tests share: tests that measure time run alone, also under pytest-xdist.
 
 And fixtures for those that ask: an alarm against hangs, and the files that a run of an operator needs.
+CI says how many tests may be skipped; another number is a failure.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -43,6 +45,21 @@ def _room(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             (stay if alone else passing).enter_context(_locked(turnstile, fcntl.LOCK_EX))
             stay.enter_context(_locked(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
         yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which another number of tests was skipped than `PARBURN_SKIPPED` says."""
+    expected = os.environ.get("PARBURN_SKIPPED")
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if expected is None or reporter is None or hasattr(session.config, "workerinput"):
+        return
+    skipped = len(reporter.stats.get("skipped", ()))
+    if skipped != int(expected):
+        reporter.write_line(
+            f"\n{skipped} tests were skipped, PARBURN_SKIPPED={expected} allows no other number"
+        )
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture
