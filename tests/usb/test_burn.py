@@ -51,7 +51,6 @@ def test_low_latency_is_asked_for(bench: Bench) -> None:
     assert 1 in chip.latencies
 
 
-@pytest.mark.xfail(strict=True, reason="low latency is not put back at the end")
 def test_low_latency_is_put_back_at_the_end(bench: Bench) -> None:
     (node,) = bench.plug_each(bench.boards("esp32c3:1"))
     assert bench.parburn("ports", "--probe", node).code == 0
@@ -60,7 +59,6 @@ def test_low_latency_is_put_back_at_the_end(bench: Bench) -> None:
     assert chip.latencies[-1] == 16
 
 
-@pytest.mark.xfail(strict=True, reason="HUPCL is left set: the last close drops both lines")
 @pytest.mark.parametrize("chip", [Ft232, Cp2102, UsbSerialJtag])
 def test_the_last_close_tells_the_adapter_nothing(
     bench: Bench, chip: type[Ft232 | Cp2102 | UsbSerialJtag]

@@ -53,14 +53,12 @@ def test_no_rights(bench: Bench) -> None:
     assert f"no rights to open {node}" in done.output
 
 
-@pytest.mark.xfail(strict=True, reason="ports --probe drops the hints of what is wrong with a port")
 def test_no_rights_and_what_to_do(bench: Bench) -> None:
     let_operators_in(bench)
     (node,) = bench.plug_each(bench.boards("esp32c3:1"))
     assert "dialout" in bench.parburn("ports", "--probe", node, user=OPERATOR).output
 
 
-@pytest.mark.xfail(strict=True, reason="a reader that opened the port before us is not looked for")
 @pytest.mark.parametrize("words", [["ports", "--probe"], ["--commands", "summary", "--ports"]])
 def test_another_reader_is_named(bench: Bench, words: list[str]) -> None:
     (node,) = bench.plug_each(bench.boards("esp32c3:1"))
@@ -74,7 +72,6 @@ def test_another_reader_is_named(bench: Bench, words: list[str]) -> None:
         reader.end()
 
 
-@pytest.mark.xfail(strict=True, reason="ports --probe moves the lines of every USB port")
 def test_only_where_a_chip_may_be_are_lines_moved(bench: Bench) -> None:
     bench.machine.shell("echo 1209 0003 >/sys/bus/usb-serial/drivers/ftdi_sio/new_id")
     rig = bench.boards("esp32c3:2")

@@ -78,7 +78,6 @@ def test_in_a_step_of_the_run(bench: Bench, step: str) -> None:
     again(bench, "2", rig.ports[0], words)
 
 
-@pytest.mark.xfail(strict=True, reason="a lost port does not end its board's wait at a barrier")
 def test_while_it_waits_for_the_others_its_wait_ends_at_once(bench: Bench) -> None:
     held, pulled = bench.plug_each(bench.boards("esp32c3:2"))
     with bench.held({held: "tcsetattr"}, bench.burn(held, pulled)) as running:
@@ -88,7 +87,6 @@ def test_while_it_waits_for_the_others_its_wait_ends_at_once(bench: Bench) -> No
     assert results(bench.ended(running))[held]["result"] == "pass"
 
 
-@pytest.mark.xfail(strict=True, reason="a board that went while it waited is counted by --expect")
 def test_while_it_waits_for_the_others_it_is_not_counted(bench: Bench) -> None:
     rig = bench.boards("esp32c3:2")
     held, pulled = bench.plug_each(rig)

@@ -59,11 +59,9 @@ def calls(bench: Bench) -> list[list[str]]:
     return found
 
 
-@pytest.mark.xfail(strict=True, reason="lines are set on the event loop")
 def test_nothing_that_may_wait_runs_on_the_event_loop(bench: Bench) -> None:
     assert [call for call in calls(bench) if call[2] == "loop" and call[0].startswith(MAY_WAIT)] == []
 
 
-@pytest.mark.xfail(strict=True, reason="the state of the lines is asked for before each step")
 def test_lines_whose_state_is_known_are_not_asked_for(bench: Bench) -> None:
     assert "ioctl:TIOCMGET" not in [call[0] for call in calls(bench)]
