@@ -6,8 +6,6 @@ by the thread that makes each system call: the machine is too slow to judge by t
 
 from __future__ import annotations
 
-import pytest
-
 from tests.usb.bench import Bench
 from tests.usb.devices import Ft232, UsbSerialJtag
 from tests.usb.test_pulled import results
