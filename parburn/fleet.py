@@ -105,7 +105,7 @@ async def _on_purpose(job: Job, begin: Begin | None) -> bool:
 
 async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]:
     job = run.job
-    slots = slots_of(job.ports)
+    slots = await to_thread.run_sync(slots_of, job.ports)  # sysfs is asked
     coding.implementation()  # loads it now, while nobody waits on a line
     run.emit(RunStarted("", job.ports, tuple(slots.values()), simulated=job.simulated, dry_run=job.dry_run))
     reports: dict[str, DeviceReport] = {}
