@@ -118,9 +118,9 @@ def _read_mounts() -> str:
 
 
 def leftovers(ledger: Path) -> tuple[Path, ...]:
-    """Files of SQLite's that belong to a ledger whose own file is gone."""
+    """What is left of a ledger whose own file is gone: SQLite's files, and the one that its runs lock."""
     sides = (ledger.with_name(ledger.name + suffix) for suffix in ("-wal", "-shm", "-journal"))
-    return tuple(side for side in sides if side.exists())
+    return tuple(side for side in (*sides, runs_path(ledger)) if side.exists())
 
 
 def sweep(ledger: Path) -> None:
@@ -133,7 +133,7 @@ def sweep(ledger: Path) -> None:
 
 
 def refuse_leftovers(ledger: Path) -> None:
-    """A new ledger must not be given the write-ahead log of a lost one. Raises LedgerUnusable."""
+    """What shows that there was a ledger is no place for a new one. Raises LedgerUnusable."""
     found = leftovers(ledger)
     if found:
         raise LedgerUnusable(
