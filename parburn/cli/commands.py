@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from parburn.cli.streams import silence_stdout
 from parburn.errors import InternalError, NoAnswer, ParburnError, UsageError
 from parburn.job import Before
 
@@ -149,6 +150,13 @@ def ledger(options: argparse.Namespace) -> int:
 
         return run_learn(options)
     path: Path | None = options.ledger
+    output: Path | None = getattr(options, "output", None)
+    if output is not None:
+        from parburn.cli.options import writeable
+        from parburn.run.overwriting import KeptFiles
+
+        KeptFiles(ledgers=(path,) if path is not None else ()).refuse(output, "--output")
+        writeable(output, "--output")
     match options.ledger_command:
         case "show":
             text = export.show(path)
@@ -175,9 +183,8 @@ def ledger(options: argparse.Namespace) -> int:
             text = maintenance.scrap(path, options.mac, why=options.why)
         case _:
             text = maintenance.import_used(path, options.file, why=options.why, batch=options.batch)
-    output: Path | None = getattr(options, "output", None)
     if output is not None:
-        output.write_text(text, encoding="utf-8")
+        _write(output, text)
     else:
         _say(text if text.endswith("\n") or not text else text + "\n")
     return 0
@@ -191,5 +198,28 @@ def completion(options: argparse.Namespace) -> int:
     return 0
 
 
+def _write(output: Path, text: str) -> None:
+    from parburn.ui.report import replace_file
+
+    try:
+        replace_file(output, text)
+    except OSError as error:
+        raise UsageError(
+            f"--output: {output} cannot be written: {error.strerror or error}",
+            hint="Choose another place; the ledger is as it was.",
+        ) from error
+
+
 def _say(text: str) -> None:
-    sys.stdout.write(text)
+    """Print. Raises UsageError where it cannot be written; a reader that has gone is no mistake."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence_stdout()
+        raise UsageError(
+            f"what was to be shown cannot be written: {error.strerror or error}",
+            hint="Write it somewhere else.",
+        ) from error

@@ -17,7 +17,7 @@ from pathlib import Path
 from parburn.errors import LedgerUnusable, UsageError
 from parburn.ledger import history, schema
 from parburn.ledger.declarations import read_declarations
-from parburn.ledger.file_location import place_of
+from parburn.ledger.file_location import place_of, refuse_no_file
 from parburn.ledger.learning import doubles_lines, unknown_note
 from parburn.ledger.maintenance import adopt, import_used, init, release, scrap
 from parburn.ledger.replay import find_differences
@@ -183,7 +183,8 @@ def _witness_before(path: Path | None) -> Witness | LedgerUnusable | None:
 @contextlib.contextmanager
 def _reading(path: Path | None) -> Iterator[tuple[sqlite3.Connection, Path]]:
     place = place_of(path)
-    if not place.is_file():
+    refuse_no_file(place)
+    if not place.exists():
         witness = read_witness(place)
         was = f" Its witness knows of one with {witness.sequence} entries." if witness else ""
         raise LedgerUnusable(
@@ -196,7 +197,13 @@ def _reading(path: Path | None) -> Iterator[tuple[sqlite3.Connection, Path]]:
                 return
             with contextlib.closing(schema.migrated_copy(connection)) as copy:  # looking changes nothing
                 yield copy, place
-    except (sqlite3.Error, ValueError, TypeError, KeyError) as error:  # the latter: rows that are not ours
+    except (
+        sqlite3.Error,
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+    ) as error:  # the latter: rows that are not ours
         raise schema.translate(error, place) from error
 
 

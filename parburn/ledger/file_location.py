@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from parburn.errors import LedgerUnusable
 
 FILE_NAME = "ledger.sqlite3"
+COMPANIONS = ("-wal", "-shm", "-journal", ".witness", ".runs", ".boards")
+SQLITE_MAGIC = b"SQLite format 3\0"
 SCRATCH_IS_STALE_S = 3600.0  # nobody needs that long to replace a file
 LEAST_ROOM = 16 << 20  # bytes; a run of a thousand boards writes about 3 MB
 
 # File systems whose locks or syncs reach other machines late or never.
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # of two slashes a path keeps one
 NETWORK_TYPES = frozenset(
     (
         *(
@@ -50,8 +55,33 @@ def default_path() -> Path:
 
 
 def place_of(path: Path | None) -> Path:
-    """Return where the ledger `path` (None: the user's own) really lies. Asks the disk."""
-    return (path or default_path()).resolve()
+    """Return where the ledger `path` (None: the user's own) really lies. Asks the disk.
+
+    Raises:
+        LedgerUnusable: it is no path but an address, or links that lead to themselves.
+    """
+    place = path or default_path()
+    refuse_address(place)
+    try:
+        return place.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise LedgerUnusable(
+            f"The ledger {place} leads nowhere: a link that leads to itself?",
+            hint="Name the ledger's file with --ledger. No port was opened, nothing was burned.",
+        ) from error
+
+
+def refuse_address(path: Path) -> None:
+    """Raise LedgerUnusable for `something://...`: a ledger is a file on this machine."""
+    found = _ADDRESS.match(str(path))
+    if found is None:
+        return
+    hint = "Name a file on a local disk: --ledger PATH. No port was opened, nothing was burned."
+    if found[1].lower() in ("postgresql", "postgres"):
+        raise LedgerUnusable("A ledger in PostgreSQL is not known to this version of parburn.", hint=hint)
+    raise LedgerUnusable(
+        f"The ledger {found[1]}://... is an address that is not understood: a ledger is a file.", hint=hint
+    )
 
 
 def witness_path(ledger: Path) -> Path:
@@ -62,6 +92,55 @@ def witness_path(ledger: Path) -> Path:
 def runs_path(ledger: Path) -> Path:
     """Return the path of the file whose byte locks show which runs are alive."""
     return ledger.with_name(ledger.name + ".runs")
+
+
+def companions(ledger: Path) -> tuple[Path, ...]:
+    """Return what lies beside a ledger and belongs to it, a folder of simulated boards among it."""
+    return tuple(ledger.with_name(ledger.name + suffix) for suffix in COMPANIONS)
+
+
+def ledger_of(path: Path, known: Iterable[Path]) -> Path | None:
+    """Return the ledger that a file is or belongs to: one of `known`, or any that lies there; None: of none.
+
+    `path` is resolved. Any SQLite file counts as a ledger: a damaged one is still somebody's.
+    """
+    for ledger in map(_resolved, known):
+        beside = companions(ledger)
+        if path == ledger or any(path == one or one in path.parents for one in beside):
+            return ledger
+        if any(_are_one(path, one) for one in (ledger, *beside)):
+            return ledger
+    for one in (path, *path.parents):
+        for suffix in COMPANIONS if one != path else ("", *COMPANIONS):
+            if one.name.endswith(suffix) and one.name != suffix:
+                ledger = one.with_name(one.name.removesuffix(suffix))
+                if _is_database(ledger):
+                    return ledger
+    return None
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # links that lead to themselves: nothing else has this name
+        return path.absolute()
+
+
+def _are_one(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        if not path.is_file():  # to open a pipe would wait
+            return False
+        with path.open("rb") as file:
+            return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
+    except OSError:
+        return False
 
 
 def file_system_type(path: Path, mounts: str) -> str:
@@ -110,8 +189,7 @@ def check_place(path: Path, *, mounts: str | None = None) -> None:
             f"The ledger {path} would be on a network file system ({kind}), where locks cannot be trusted.",
             hint="Keep the ledger on a local disk: --ledger PATH.",
         )
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        raise LedgerUnusable(f"The ledger {path} is not a file.", hint="Choose a file with --ledger.")
+    refuse_no_file(path)
     if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise LedgerUnusable(
             f"The ledger {path} cannot be written: no rights, or a read-only disk.",
@@ -126,6 +204,22 @@ def check_place(path: Path, *, mounts: str | None = None) -> None:
         )
 
 
+def refuse_no_file(path: Path) -> None:
+    """Raise LedgerUnusable for a folder, a pipe, a device, and a file that may not be looked at."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise LedgerUnusable(
+            f"The ledger {path} cannot be reached: {getattr(error, 'strerror', '') or error}.",
+            hint="Choose a file with --ledger.",
+        ) from error
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "not a file"
+        raise LedgerUnusable(f"The ledger {path} is {what}.", hint="Choose a file with --ledger.")
+
+
 def _read_mounts() -> str:
     try:
         return Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
@@ -134,9 +228,9 @@ def _read_mounts() -> str:
 
 
 def leftovers(ledger: Path) -> tuple[Path, ...]:
-    """Return SQLite's side files (-wal, -shm, -journal) that lie beside `ledger`."""
+    """Return what is left of a ledger that is gone: SQLite's files, and the one that its runs lock."""
     sides = (ledger.with_name(ledger.name + suffix) for suffix in ("-wal", "-shm", "-journal"))
-    return tuple(side for side in sides if side.exists())
+    return tuple(side for side in (*sides, runs_path(ledger)) if side.exists())
 
 
 def sweep(ledger: Path) -> None:
@@ -149,7 +243,7 @@ def sweep(ledger: Path) -> None:
 
 
 def refuse_leftovers(ledger: Path) -> None:
-    """Raise LedgerUnusable where a new ledger would be given the write-ahead log of a lost one."""
+    """Raise LedgerUnusable where something shows that there was a ledger: no place for a new one."""
     found = leftovers(ledger)
     if found:
         raise LedgerUnusable(

@@ -6,7 +6,6 @@ None of them frees an index, or takes anything from the history.
 from __future__ import annotations
 
 import contextlib
-import csv
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from parburn.ledger.allocate import end_dead_runs
 from parburn.ledger.base import State, check_transition
 from parburn.ledger.batches import USED_BEFORE, WITHOUT_CONFIG
 from parburn.ledger.file_location import check_place, leftovers, place_of
-from parburn.ledger.foreign_ledger import read_other
+from parburn.ledger.foreign_ledger import read_import, read_other
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.rebuilding import refuse_to_trust, trust_hidden
 from parburn.ledger.replay import find_differences
@@ -27,6 +26,7 @@ from parburn.ledger.takeover import take_over
 from parburn.ledger.witness import Witness, read_witness, write_witness
 from parburn.ledger.writer import Transaction
 
+MOST_USED = 1_000_000  # indexes of one import: each is a row; a million takes about half a minute
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5,7}[0-9a-f]{2}")
 
 
@@ -56,7 +56,10 @@ def init(path: Path | None, why: str) -> str:
         replaces = f"{lost.uuid}, {lost.sequence} entries" if lost else ""
     except LedgerUnusable:
         replaces = "a ledger whose witness is damaged"
-    for stale in leftovers(place):
+    lost_files = leftovers(place)
+    if lost_files and not replaces:
+        replaces = f"a ledger of which {lost_files[0].name} was left"
+    for stale in lost_files:
         stale.rename(stale.with_name(stale.name + ".lost"))
     if not schema.make(place, why=why, replaces=replaces):
         raise LedgerUnusable(f"Another parburn has just made a ledger at {place}.", hint="Use that one.")
@@ -261,7 +264,7 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
     keeps the index), with `#` comments; its batch must be named.
 
     Raises:
-        UsageError: no batch or no reason is given, or a line cannot be understood.
+        UsageError: no batch or no reason is given, a line cannot be understood, or it has too many indexes.
         UnitRefused: an index is another chip's already; nothing was imported.
         LedgerUnusable: there is no ledger, or one of the two is damaged.
     """
@@ -308,10 +311,13 @@ def _mark_used(
         raise UnitRefused(
             f"{file}:{entry.line}: index {index} is held by the chip {taken[1] or 'of an import'}."
         )
-    known = connection.execute(
-        "SELECT idx FROM units WHERE batch = ? AND chip = ? AND mac = ? AND (unique_id = ? OR mac != '')",
-        (batch, entry.chip, entry.mac, unique_id),
-    ).fetchone()
+    known = (
+        connection.execute(  # those without a MAC are told apart by their index
+            "SELECT idx FROM units WHERE mac = ? AND chip = ? AND batch = ?", (entry.mac, entry.chip, batch)
+        ).fetchone()
+        if entry.mac
+        else None
+    )
     if known is not None:
         raise UnitRefused(
             f"{file}:{entry.line}: the chip {entry.mac} is in the ledger already (index {known[0]})."
@@ -336,12 +342,14 @@ def _mark_used(
 
 def _read_used(file: Path) -> list[_Used]:
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {error}.") from error
+        text = read_import(file).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{file} is no UTF-8 text (byte {error.start}).", hint="Nothing was imported. Save it as UTF-8."
+        ) from error
     used = []
-    for line, row in enumerate(csv.reader(text.splitlines()), 1):
-        cells = [cell.strip() for cell in row]
+    for line, row in enumerate(text.splitlines(), 1):
+        cells = [re.sub(r'\A"(.*)"\Z', r"\1", cell.strip()).strip() for cell in row.split(",")]
         if not any(cells) or cells[0].startswith("#"):
             continue
         first, dash, last = cells[0].partition("-")
@@ -354,7 +362,21 @@ def _read_used(file: Path) -> list[_Used]:
                 f"{file}:{line}: expected N, A-B, or N,CHIP,MAC with the MAC as aa:bb:cc:dd:ee:ff."
             )
         used.append(_Used(line, int(numbers[0]), int(numbers[1]), chip, mac))
+    _refuse_too_many(file, used)
     return used
+
+
+def _refuse_too_many(file: Path, used: Sequence[_Used]) -> None:
+    """Refuse a slip of the finger: it would fill the disk, and no later run could take it back."""
+    count = 0
+    for entry in used:
+        count += entry.last - entry.first + 1
+        if count > MOST_USED:
+            raise UsageError(
+                f"{file}:{entry.line}: that makes {count} indexes; at most {MOST_USED} are taken at once.",
+                hint="Nothing was imported. Are the numbers right? What is marked as used never comes back. "
+                f"If they are, import them in parts: in several files of {MOST_USED} each.",
+            )
 
 
 def _place(path: Path | None, why: str) -> Path:
@@ -391,7 +413,14 @@ def _changing(place: Path, *, trusted: bool = True) -> Iterator[Transaction]:
                 connection.execute("ROLLBACK")
                 raise
             write_witness(place, Witness(uuid, transaction.history.sequence, transaction.history.head))
-    except (sqlite3.Error, OSError, ValueError, TypeError, KeyError) as error:  # the latter: damaged rows
+    except (
+        sqlite3.Error,
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+    ) as error:  # the latter: damaged rows
         raise schema.translate(error, place) from error
 
 

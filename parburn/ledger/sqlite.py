@@ -6,9 +6,7 @@ The rules are in its neighbours: `allocate`, `batches`, `units`; the thread is i
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -34,6 +32,7 @@ from parburn.ledger.file_location import (
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.witness import Witness, missing_ledger, read_witness, write_witness
 from parburn.ledger.writer import Transaction, Writer
+from parburn.scratch import Scratch
 
 if TYPE_CHECKING:
     from parburn.ledger import learning, rebuilding
@@ -65,8 +64,8 @@ async def open_ledger(
         RecordsUndeclared: the scripts use the index, and nobody has said how records lie in a file.
         ValueError: a text among `overrides` is none of their words.
     """
-    place = await to_thread.run_sync(_throw_away_place if throw_away else place_of, path)
-    folder = place.parent if throw_away else None
+    folder = await to_thread.run_sync(Scratch, "ledger-") if throw_away else None
+    place = folder.path / FILE_NAME if folder is not None else await to_thread.run_sync(place_of, path)
     ledger = SqliteLedger(place, folder, new_ledger=new_ledger)
     try:
         await ledger._begin(batch, frozenset(map(Override, overrides)))
@@ -76,16 +75,12 @@ async def open_ledger(
     return ledger
 
 
-def _throw_away_place(_path: object) -> Path:
-    return Path(tempfile.mkdtemp(prefix="parburn-")) / FILE_NAME
-
-
 class SqliteClaim:
     """One unit held by this run; see `base.Claim` for what its methods promise."""
 
     __slots__ = (
         "_attempt", "_held", "_inputs", "_ledger", "_writer", "attempts", "image_passed", "known",
-        "passed_jobs", "state", "unheard_of", "values_unknown",
+        "passed_jobs", "put_out_by", "state", "unheard_of", "values_unknown",
     )  # fmt: skip
 
     def __init__(self, ledger: SqliteLedger, writer: Writer, granted: allocate.Granted) -> None:
@@ -101,6 +96,7 @@ class SqliteClaim:
         self._inputs = granted.inputs
         self.unheard_of = granted.unheard_of
         self.values_unknown = granted.values_unknown
+        self.put_out_by = granted.put_out_by
 
     @property
     def identity(self) -> UnitIdentity:
@@ -176,6 +172,12 @@ class SqliteClaim:
         )
         self.state = await self._writer.call(work)
 
+    async def recognized(self) -> None:
+        """See `Claim.recognized`."""
+        held = self._held
+        self.state = await self._writer.call(lambda t: units.recognized(t, held))
+        self.put_out_by = ""
+
     async def learned(self, found: UserBits, found_values: Mapping[str, str]) -> None:
         """Bind what was read from the chip; see `Claim.learned`."""
         from parburn.ledger import learning  # here: only a ledger that an older parburn began needs it
@@ -214,7 +216,7 @@ class SqliteClaim:
 class SqliteLedger:
     """The ledger of one run, in a SQLite file; see `base.Ledger` for what its methods promise."""
 
-    def __init__(self, path: Path, folder: Path | None, *, new_ledger: bool) -> None:
+    def __init__(self, path: Path, folder: Scratch | None, *, new_ledger: bool) -> None:
         self.path = path
         self._folder = folder  # of a throw-away ledger
         self._may_be_made = new_ledger or folder is not None
@@ -389,7 +391,7 @@ class SqliteLedger:
                 self._locks = None
             if self._folder is not None:
                 with CancelScope(shield=True):  # or a cancelled run would leave it
-                    await to_thread.run_sync(partial(shutil.rmtree, self._folder, ignore_errors=True))
+                    await to_thread.run_sync(self._folder.remove)
 
     # ---- in the writer's thread
 

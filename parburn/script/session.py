@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
@@ -46,6 +46,7 @@ from parburn.errors import (
     ScriptError,
     UnitRefused,
     UnknownName,
+    UsageError,
 )
 from parburn.script.bridge import Bridge
 from parburn.script.inputs import Digests, RunInputs
@@ -128,6 +129,8 @@ class ScriptOptions(NamedTuple):
     before: str = "default-reset"
     declared: Declared = Declared()
     inputs: RunInputs | None = None  # of all boards; None: nobody asks what was read
+    # Raises UsageError for a file that no option may write; the option, and what scripts have read so far.
+    refuse_output: Callable[[Path, str, Collection[str]], None] | None = None
 
 
 class ScriptOutcome(NamedTuple):
@@ -172,6 +175,15 @@ class Draft:
     def say(self, text: str = "") -> None:
         """Print a line when the command has succeeded."""
         self.said.append(text + "\n")
+
+    def may_write(self, path: Path, option: str) -> None:
+        """Raise EfuseError where a command would overwrite an input of this run, or a ledger."""
+        options = self.session.options
+        if options.refuse_output is not None:
+            try:
+                options.refuse_output(path, option, options.inputs.only_read() if options.inputs else ())
+            except UsageError as refused:
+                raise EfuseError(str(refused), hint=refused.hint) from refused
 
     def block(self, name: str) -> Block:
         """Return a block by name or alias.
@@ -487,5 +499,5 @@ def read_file(session: Session, path: str | Path) -> bytes:
             return content
         with Path(path).open("rb", buffering=0) as file:
             return file.readall()
-    except OSError as error:
-        raise EfuseError(f"{path} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # the latter: what no file can be called
+        raise EfuseError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error

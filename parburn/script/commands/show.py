@@ -75,6 +75,7 @@ def _put(draft: Draft, text: str, file: str | Path | TextIO | None) -> None:
             draft.say(text.rstrip("\n"))
     elif isinstance(file, (str, Path)):
         path = output_file(draft, file)
+        draft.may_write(path, "summary --file")
         draft.effects.append(lambda: _written(lambda: path.write_text(text), path))
         draft.say(f"eFuse values -> {path}")
     else:
@@ -254,6 +255,7 @@ def block_bytes(image: EfuseImage, block: Block) -> bytes:
 
 
 def _save(draft: Draft, path: Path, content: bytes) -> None:
+    draft.may_write(path, "dump --file_name")
     draft.effects.append(lambda: _written(lambda: path.write_bytes(content), path))
     draft.say(f"dump -> {path}")
 
