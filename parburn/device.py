@@ -7,16 +7,17 @@ happens, one DeviceReport comes out of it, and it says whether anything was burn
 
 from __future__ import annotations
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope
 
-from parburn.errors import EfuseError, InternalError, Interrupted, ParburnError, UnitQuarantined, UnitRefused
+from parburn.errors import EfuseError, InternalError, Interrupted, ParburnError
 from parburn.events import Claimed, DeviceReport, Finished, Result, ScriptOutput, StepChanged
 from parburn.hardware.identify import Device
-from parburn.ledger.base import Claim, State
+from parburn.ledger.base import State
 from parburn.run.board_progress import AGAIN, BoardProgress
 from parburn.run.burns import BoardCalls
 from parburn.run.connect import connected, name_reader, opened
 from parburn.run.leave import close, farewell, record
+from parburn.run.passed import passed_before
 from parburn.run.shared import SharedRun, facts_of
 from parburn.script.runner import run_scripts
 
@@ -71,62 +72,14 @@ async def _live(run: SharedRun, board: BoardProgress) -> None:
         calls = BoardCalls(run, board, device, claim)
         await calls.still_what_passed()
         await calls.learn_values()
-        if await _has_passed(run, board, claim):
-            await _recognized(run, board, claim)
+        if await passed_before(run, board, claim):
             board.result = Result.ALREADY_PASS
-        elif claim.put_out_by:
-            raise _still_quarantined(claim)
         else:
             await run.turn(board)
             await _scripted(run, board, device, calls)
         await farewell(run, board, device)
     finally:
         await close(run, board, stream)
-
-
-async def _has_passed(run: SharedRun, board: BoardProgress, claim: Claim) -> bool:
-    """Return whether this unit has passed this very job, with the files read then.
-
-    Raises:
-        UnitRefused: it has passed, and another job was begun on it and is not whole.
-    """
-    passed_as = run.passed_as(claim.index, claim.passed_jobs)
-    if not passed_as or run.job.dry_run:
-        return False
-    if claim.attempts:
-        raise UnitRefused(
-            f"index {claim.index} has passed this job, but another one was begun and is not whole",
-            hint="Run the script and files of that other job first.",
-        )
-    inputs = claim.passed_inputs(passed_as)
-    changed = await to_thread.run_sync(run.changed_input, inputs) if inputs else ""
-    if changed:
-        run.note(board.port, f"{changed} is not what it was when this board passed: its script runs again")
-    return not changed
-
-
-async def _recognized(run: SharedRun, board: BoardProgress, claim: Claim) -> None:
-    """Take back the chip that passed, after another one with its identity was seen. Burns nothing."""
-    if not claim.put_out_by:
-        return
-    reason = claim.put_out_by
-    await claim.recognized()
-    run.note(
-        board.port,
-        "it holds all that it passed with: it is the chip of this record, and PASS again. Another chip with "
-        f"the same MAC was seen ({reason}): find that one and take it out of the line",
-        "warning",
-    )
-
-
-def _still_quarantined(claim: Claim) -> UnitQuarantined:
-    """With two chips of one identity about, no bit is burned on any of them until a person has looked."""
-    return UnitQuarantined(
-        f"{claim.identity}, index {claim.index}, is quarantined: {claim.put_out_by}",
-        hint="This chip holds what it passed with: run it once with the scripts and files of then, and it is "
-        "PASS again, and goes on. Or examine it, then: "
-        f"parburn ledger release {claim.identity.mac} --why REASON.",
-    )
 
 
 async def _scripted(run: SharedRun, board: BoardProgress, device: Device, calls: BoardCalls) -> None:

@@ -245,7 +245,7 @@ def _report(path: Path | None) -> Path | None:
 
 
 def writeable(path: Path | None, option: str) -> Path | None:
-    """Return a file that an option names, if it can be written, as far as that can be seen. Raises UsageError."""
+    """Return a file that an option names, if it can be written as far as is seen. Raises UsageError."""
     if path is None:
         return None
     if path.is_dir():

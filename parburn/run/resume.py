@@ -26,7 +26,7 @@ KNOWN_CONTENT = (Codec.CUSTOM_MAC, Codec.ADC_TP)  # codecs of fields in blocks t
 
 
 def _parsed(record: str, chip: Chip) -> dict[str, dict[str, str]]:
-    """Return a record of this kind of chip as it was written. Raises UnitRefused for one that nobody wrote."""
+    """Return a record of this kind of chip, parsed. Raises UnitRefused for one that nobody wrote."""
     try:
         found = json.loads(record)
         for blocks in (found["blocks"], found.get(EARLIER, {})):
