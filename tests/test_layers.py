@@ -158,6 +158,7 @@ OPENING_CALLS = {
 }
 # Files of the ledger, and the hole that closed output goes to: no devices.
 OS_OPEN = {
+    "script/pipes.py",
     "ledger/file_location.py",
     "ledger/schema.py",
     "ledger/liveness.py",
