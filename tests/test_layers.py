@@ -159,6 +159,7 @@ OPENING_CALLS = {
 }
 # Files of the ledger, folders of a process, and the hole that closed output goes to: no devices.
 OS_OPEN = {
+    "script/pipes.py",
     "ledger/file_location.py",
     "ledger/schema.py",
     "ledger/liveness.py",
