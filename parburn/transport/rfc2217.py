@@ -63,7 +63,12 @@ class Rfc2217Stream(CallbackStream):
         self._note_written(len(data), self._loop.time())
 
     async def move_lines(self, steps: Sequence[LineStep]) -> None:
-        """Move both lines; RFC 2217 sets them one after the other. Raises PortGone, NoAnswer."""
+        """Move both lines; RFC 2217 sets them one after the other.
+
+        Raises:
+            PortGone: the connection is lost.
+            NoAnswer: the server did not carry it out in time.
+        """
         given_up = threading.Event()
 
         def move() -> None:
@@ -85,7 +90,7 @@ class Rfc2217Stream(CallbackStream):
 
         Raises:
             PortGone: the connection is lost.
-            NoAnswer: the server has not answered in time.
+            NoAnswer: the server did not carry it out in time.
         """
         await self._line_idle()
         await self._request(lambda: setattr(self._device, "baudrate", baud), _REQUEST_S, "a new rate")

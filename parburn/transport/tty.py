@@ -73,7 +73,9 @@ def keep_lines_at_close(fd: int) -> None:
     Linux does that only where HUPCL is set (tty_port_shutdown), and on some adapters it resets the board (as
     measured with a CP2102C, pull request 1157 of esptool). It is not set again at the end: the close that
     follows would move the lines. The driver forgets it when the adapter is unplugged.
-    Raises termios.error, OSError.
+
+    Raises:
+        OSError, termios.error: the port is gone.
     """
     settings = termios.tcgetattr(fd)
     if settings[2] & termios.HUPCL:

@@ -58,7 +58,7 @@ def _usb_port(name: Path) -> UsbPort | None:
     """Return what is behind a name in sysfs; None if that is not on USB.
 
     Raises:
-        OSError, ValueError: it went meanwhile.
+        OSError, ValueError: it is going.
     """
     if not (name / "device").exists() or not (_DEV / name.name).exists():
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import runpy
 import sys
 
 line = sys.orig_argv[1:]
@@ -12,5 +11,7 @@ if line[:2] == ["-m", "parburn"]:
 name = os.path.basename(line[0]) if line else ""  # noqa: PTH119  # nothing is loaded yet
 # A simulator's loop serves nobody else, a help has none, and another program is not ours.
 if name == "parburn" and "--help" not in line and line[1:2] != ["sim"]:
+    import runpy
+
     watch = os.path.join(os.path.dirname(os.path.dirname(__file__)), "loop_watch.py")  # noqa: PTH118, PTH120
     runpy.run_path(watch)["watcher"]().activate()
