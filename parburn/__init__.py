@@ -145,7 +145,7 @@ __all__ = [
     "simulated_boards",
 ]
 
-_HOMES = ("errors", "events", "job", "api")  # where they stand, quick ones first
+_HOMES = ("errors", "events", "job", "api")  # where they are defined, quick ones first
 
 if not TYPE_CHECKING:  # to a type checker a module with __getattr__ has all names
 

@@ -46,16 +46,19 @@ NOBODY_ASKED = "not confirmed: no `confirm` was given, and the job does not say 
 def burn(
     job: Job, *, on_event: OnEvent | None = None, confirm: Confirm | None = None
 ) -> tuple[DeviceReport, ...]:
-    """Run the job on all its ports in an event loop of its own; one report for each port, naturally sorted.
+    """Run the job on all its ports in an event loop of its own.
 
     Args:
         job: What is to be done. Nothing of it has been checked yet.
         on_event: Gets each event, in the thread that called; it must not block. One that raises is logged and
             gets no more.
         confirm: Gets the plans of all boards that have something to burn, once; True burns them. A plain
-            function is called in a thread of its own and may ask a person; a coroutine is awaited.
-            What it raises comes out of here when all boards have ended; nothing is burned then. Without it,
-            and without `do_not_confirm` in the job, these boards are refused and burn nothing (NotConfirmed).
+            function is called in a thread of its own and may ask a person; a coroutine is awaited. What it
+            raises comes out of here when all boards have ended; nothing is burned then. Without it, and
+            without `do_not_confirm` in the job, these boards are refused and burn nothing (NotConfirmed).
+
+    Returns:
+        One report for each port, naturally sorted. What went wrong with a board is told there, not raised.
 
     Raises:
         UsageError: something in the job or its files is wrong, or an event loop runs in this thread.
@@ -75,10 +78,14 @@ def burn(
 async def burn_async(
     job: Job, *, on_event: OnEvent | None = None, confirm: Confirm | None = None
 ) -> tuple[DeviceReport, ...]:
-    """The same as `burn` in the asyncio loop that runs; signals are the caller's.
+    """Run the job as `burn` does, in the asyncio loop that runs; signals are the caller's.
 
     When it is cancelled no new burn starts, those that have begun are finished, all is recorded, and then it
     raises CancelledError. Cancelled once more, it stops between two blocks.
+
+    Raises:
+        UsageError: something in the job or its files is wrong, or the loop that runs is not asyncio's.
+        LedgerError: as `burn`.
     """
     if not _loop_runs():
         raise UsageError(
@@ -89,10 +96,17 @@ async def burn_async(
 
 
 def simulated_boards(boards: Mapping[str, int], *, state: Path | None = None) -> SimulatedBoards:
-    """Simulated boards, so many of each chip, as a context: `.ports` are for a Job, and are gone after it.
+    """Make a context of simulated boards; `.ports` are for a Job, and are gone after it.
 
-    With `state` their eFuses are kept in that folder. Starting them blocks for a moment.
-    Raises UsageError for an unknown chip or number, and NoAnswer when they do not start.
+    Starting them blocks for a moment.
+
+    Args:
+        boards: How many of each chip, by the chip's name.
+        state: Folder in which their eFuses are kept; None throws them away.
+
+    Raises:
+        UsageError: an unknown chip or number.
+        NoAnswer: they did not start; raised when the context is entered.
     """
     from parburn.sim.processes import SimulatedBoards  # here: who burns real boards does not wait for it
 
@@ -118,7 +132,7 @@ async def _burn_unless_interrupted(
 
 @contextmanager
 def _ctrl_c(stop: StopRequest) -> Iterator[None]:
-    """Ctrl-C lets the burns that have begun finish, instead of breaking the loop in the middle of one."""
+    """Let Ctrl-C finish the burns that have begun, instead of breaking the loop in the middle of one."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, stop.request)
     try:
@@ -162,7 +176,7 @@ async def _run(
 
 
 def as_ours(error: Exception) -> ParburnError:
-    """The error itself, or the only one in a group of errors; anything else is a defect of parburn."""
+    """Return the error itself, or the only one in a group of errors; anything else as InternalError."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error if isinstance(error, ParburnError) else InternalError(error)
@@ -252,7 +266,11 @@ def _read(job: Job) -> CheckedJob:
 
 
 def checked(job: Job) -> Job:
-    """The job with all values checked, ports expanded and paths made. Raises UsageError."""
+    """Return the job with all values checked, ports expanded and paths made.
+
+    Raises:
+        UsageError: a value is wrong.
+    """
     job = job._replace(
         ports=expand_ports(_several(job.ports, "ports")),
         scripts=tuple(
@@ -281,7 +299,7 @@ def _several(values: Sequence[Answer], name: str) -> tuple[Answer, ...]:
 
 
 def _rules(job: Job) -> Iterator[tuple[bool, str]]:
-    """What must hold, and how to say it."""
+    """Yield what must hold, and how to say it."""
     yield bool(job.ports), "ports must name at least one"
     yield bool(job.scripts or job.commands), "scripts or commands must name what to do"
     yield job.index_first >= 1, "index_first must be 1 or more"
@@ -303,7 +321,7 @@ def _rules(job: Job) -> Iterator[tuple[bool, str]]:
 
 
 def _is_simulated(job: Job) -> bool:
-    """Whether all boards are simulated: then a ledger may be thrown away. Never on somebody's word."""
+    """Return whether all boards are simulated: then a ledger may be thrown away. Never on somebody's word."""
     from parburn.sim.processes import is_simulated
 
     found = all(map(is_simulated, job.ports))

@@ -1,7 +1,7 @@
 """THE STORY: one chip's whole life in one task, from the opened port to the written record.
 
 Read `_live` first, then `run.burns.BoardCalls.burn`: what must happen in a certain order is ordered in these
-two; how each thing is done stands in the module that the line names. No error escapes `burn_device`: whatever
+two; how each thing is done is in the module that the line names. No error escapes `burn_device`: whatever
 happens, one DeviceReport comes out of it, and it says whether anything was burned.
 """
 
@@ -24,7 +24,15 @@ READ_WRONG = "its blocks were read wrong at first; nothing was burned, and its s
 
 
 async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
-    """Take one board from its port to its record. Never raises but for cancellation from outside the run."""
+    """Take one board from its port to its record in the ledger; return its report.
+
+    Nothing is raised but for cancellation from outside the run: errors are in the report.
+
+    Args:
+        run: What the boards of this run share.
+        port: The port, as the operator gave it.
+        slot: The place where the board sits, for people.
+    """
     board = BoardProgress(port, slot)
     with CancelScope() as scope:
         run.stop.cancels(scope)
@@ -49,7 +57,7 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
 
 
 async def _live(run: SharedRun, board: BoardProgress) -> None:
-    """One chip's life, in the order of SAFETY, "A run, in order"."""
+    """Live one chip's life, in the order of docs/safety.md, "A run, in order"."""
     stream = await opened(run, board)
     try:
         device = await connected(run, board, stream)
@@ -74,7 +82,11 @@ async def _live(run: SharedRun, board: BoardProgress) -> None:
 
 
 async def _has_passed(run: SharedRun, board: BoardProgress, claim: Claim) -> bool:
-    """Whether this unit has passed this very job, with the files read then. Raises UnitRefused."""
+    """Return whether this unit has passed this very job, with the files read then.
+
+    Raises:
+        UnitRefused: it has passed, and another job was begun on it and is not whole.
+    """
     passed_as = run.passed_as(claim.index, claim.passed_jobs)
     if not passed_as or run.job.dry_run:
         return False

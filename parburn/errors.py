@@ -135,7 +135,7 @@ class IdentityUnclear(ChipError):
 
 
 class BoardSwapped(ChipError):
-    """Another chip sits where this one was, or its eFuses changed behind our back."""
+    """Another chip sits where this one was, or its eFuses have changed since they were read."""
 
 
 class ReadOtherwise(BoardSwapped):
@@ -185,7 +185,7 @@ class PartialBurn(BurnError):
 class ScriptError(ParburnError):
     """The user's script ended badly. `traceback_text` is cut to the script's own frames.
 
-    `place` is `file:line` of the script where known; for records, which must not hold what a script says.
+    `place` is `file:line` of the script where known; for the ledger, which must not hold what a script says.
     """
 
     def __init__(self, message: str, *, traceback_text: str = "", place: str = "", hint: str = "") -> None:
@@ -231,11 +231,11 @@ class RecordsUndeclared(LedgerError, UsageError):
 
 
 class UnitRefused(LedgerError):
-    """The record of this unit forbids this job."""
+    """The ledger's entries of this unit, or its records, forbid this job."""
 
 
 class UnitQuarantined(LedgerError):
-    """The record of this unit says: do not touch it."""
+    """The ledger says of this unit: do not touch it."""
 
 
 class NotConfirmed(ParburnError):

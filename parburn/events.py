@@ -12,7 +12,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
-# What a board is doing, in the order of a run; waiting stands between any two. Words of `--json`.
+# What a board is doing, in the order of a run; waiting comes between any two. Words of `--json`.
 Step = Literal["connecting", "identifying", "waiting", "scripting", "confirming", "burning"]
 NoteLevel = Literal["info", "hint", "warning"]  # words of `--json`
 
@@ -37,7 +37,7 @@ class Result(Enum):
 
 
 class RunStarted(NamedTuple):
-    """First of all: ports in run order with their slots, and whether the boards are simulated."""
+    """The first event: ports in run order with their slots, and whether the boards are simulated."""
 
     port: str
     ports: tuple[str, ...]
@@ -47,7 +47,7 @@ class RunStarted(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A sentence for the operator."""
+    """A sentence for the operator. `port` is empty where it is of the whole run."""
 
     port: str
     text: str
@@ -63,7 +63,7 @@ class StepChanged(NamedTuple):
 
 
 class Identified(NamedTuple):
-    """The chip answered and is known."""
+    """The chip answered and is known. `mac` is the factory MAC as aa:bb:cc:dd:ee:ff."""
 
     port: str
     chip: str
@@ -126,7 +126,11 @@ class TokenRead(NamedTuple):
 
 
 class DeviceReport(NamedTuple):
-    """How one board ended, and all an operator or a record needs of it. Never key material."""
+    """How one board ended, and all an operator or a report needs of it. Never key material.
+
+    `seconds` count from the opening of the port; `turns`, `tx_bytes`, `rx_bytes` and `retries` are those of
+    the serial line. `traceback_text` is a script's own, or, where the job says debug, ours.
+    """
 
     port: str
     slot: str
@@ -158,7 +162,7 @@ class Finished(NamedTuple):
 
 
 class RunFinished(NamedTuple):
-    """Last of all."""
+    """The last event of all. `exit` is the command's exit code, `next_command` what would go on."""
 
     port: str
     boards: int

@@ -39,12 +39,23 @@ async def burn_fleet(
     begin: Begin | None = None,
     stop: StopRequest | None = None,
 ) -> tuple[DeviceReport, ...]:
-    """Run a checked job on all its ports; one report per port, in the job's order.
+    """Run a checked job on all its ports.
 
-    `confirm` is asked once, with every plan, unless the job says do_not_confirm or dry_run; it may raise
-    NotConfirmed with a sentence of its own. `begin` is asked where there is no ledger yet, before any port is
-    opened.
-    Raises UsageError and LedgerError for what forbids the whole run, before any port is opened.
+    Args:
+        checked: What to do.
+        emit: Gets all events.
+        confirm: Asked once, with every plan, unless the job says do_not_confirm or dry_run; it may raise
+            NotConfirmed with a sentence of its own.
+        begin: Asked where there is no ledger yet, before any port is opened; None: nobody can be asked.
+        stop: The operator's wish to end; None makes one that nobody sets.
+
+    Returns:
+        One report per port, in the job's order.
+
+    Raises:
+        UsageError: something forbids the whole run; no port was opened.
+        LedgerError: the ledger forbids the whole run; no port was opened.
+        NotConfirmed: what `begin` raised; no port was opened.
     """
     stop = stop or StopRequest()
     job = checked.job
@@ -79,10 +90,11 @@ async def burn_fleet(
 
 
 async def _on_purpose(job: Job, begin: Begin | None) -> bool:
-    """Whether a ledger may be made; simulated boards carry no identity that another ledger could know.
+    """Return True where a ledger may be made; simulated boards carry no identity to be known elsewhere.
 
     Raises:
-        LedgerUnusable: nobody said so, and nobody may be asked. NotConfirmed: who was asked did not say so.
+        LedgerUnusable: nobody said so, and nobody may be asked.
+        NotConfirmed: who was asked did not say so.
     """
     if not (job.new_ledger or job.simulated):
         if job.do_not_confirm or begin is None:
@@ -129,7 +141,7 @@ async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
 
 
 async def _admit(run: SharedRun, devices: Mapping[str, Device]) -> Mapping[str, Claim | ParburnError]:
-    """Who may go on past the first barrier, and with which index."""
+    """Decide who may go on past the first barrier, and with which index."""
     job = run.job
     if (reason := run.too_few()) is not None:
         return dict.fromkeys(devices, reason)
@@ -196,7 +208,7 @@ async def _confirmed(
 
 
 async def _refused(confirm: Confirm, plans: tuple[PlanOfBoard, ...]) -> NotConfirmed | None:
-    """Ask, and why it was not confirmed; None when it was."""
+    """Ask, and return why it was not confirmed; None when it was."""
     try:
         return None if await confirm(plans) else NotConfirmed("not confirmed by the operator")
     except NotConfirmed as error:
@@ -204,8 +216,11 @@ async def _refused(confirm: Confirm, plans: tuple[PlanOfBoard, ...]) -> NotConfi
 
 
 async def _confirmed_one_by_one(run: SharedRun, plans: OneByOne[PlanOfBoard, None], confirm: Confirm) -> None:
-    """Each plan as it comes: compared with those before it. Asked is once, with the first that burns; that
-    answer covers the boards whose scripts have not begun."""
+    """Decide on each plan as it comes, compared with those before it.
+
+    The operator is asked once, with the first that burns; that answer covers the boards whose scripts have
+    not begun.
+    """
     asked = run.job.do_not_confirm or run.job.dry_run
     refused: NotConfirmed | None = None
     told = ""

@@ -33,7 +33,7 @@ class Script(NamedTuple):
 
     @classmethod
     def of_text(cls, text: str, *, name: str = "script") -> Script:
-        """A script whose source is `text`. Its digest is that of a file with this content."""
+        """Make a script whose source is `text`. Its digest is that of a file with this content."""
         return cls(name, text=text)
 
 

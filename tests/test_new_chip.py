@@ -211,7 +211,7 @@ def test_it_stands_beside_the_known_chips(chips: Path) -> None:
         ("index.csv", "777", "seven", "index.csv:2:1: cannot read this line"),
         ("nova7.toml", "efuse_base", "fuse_base", "nova7.toml: Object contains unknown field `fuse_base`"),
         ("nova7.toml", "rules = []", "colour = 'red'", "nova7.toml: Object contains unknown field `colour`"),
-        ("nova7.toml", "rules = []", "rules = ", "nova7.toml: this is no TOML"),
+        ("nova7.toml", "rules = []", "rules = ", "nova7.toml: this is not TOML"),
         ("nova7.toml", "48 = [[0x210", "40 = [[0x210", "every_crystal_has_timing: there is no timing for 48"),
         ("nova7.csv", "BOOT_COUNT,0,40", "BOOT_COUNT,0,38", "fields_are_apart_or_inside"),
         (

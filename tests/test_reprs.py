@@ -11,7 +11,7 @@ from parburn.efuse.plan import plan_burns
 from parburn.efuse.staged import StagedBurns
 from parburn.efuse.user_values import Declared, Kind, Place, Written, rules_of, values_of
 from parburn.events import TokenRead
-from parburn.hardware.rom_loader import WriteRegs
+from parburn.hardware.burst_frames import WriteRegs
 from parburn.protocol.commands import GetSecurityInfo, ReadReg, Reply, Sync, WriteReg
 from parburn.script.commands.keys import KeyOrder
 from parburn.script.commands.token import Token

@@ -14,7 +14,7 @@ ValueOf = Callable[[str], int]
 
 
 def holds(condition: Condition | None, value_of: ValueOf) -> bool:
-    """Tell whether a condition, or one of those behind `or_else`, is met."""
+    """Tell whether a condition, or one of those behind `or_else`, is met; None never is."""
     while condition:
         if condition.holds(value_of(condition.field)):
             return True
@@ -23,7 +23,7 @@ def holds(condition: Condition | None, value_of: ValueOf) -> bool:
 
 
 def chip_revision(chip: Chip, value_of: ValueOf) -> tuple[int, int]:
-    """Major and minor silicon revision; a chip without such fields is 0.0."""
+    """Return major and minor silicon revision; a chip without such fields is 0.0."""
     zero = chip.revision_zero_when
     if zero and all(value_of(name) == value for name, value in zero.items()):
         return 0, 0
@@ -32,7 +32,7 @@ def chip_revision(chip: Chip, value_of: ValueOf) -> tuple[int, int]:
 
 
 def chip_description(chip: Chip, value_of: ValueOf) -> str:
-    """Name of the chip with package and revision: `ESP32-D0WD-V3 (revision v3.1)`."""
+    """Return the name with package and revision, as esptool shows it: `ESP32-D0WD-V3 (revision v3.1)`."""
     major, minor = chip_revision(chip, value_of)
     return f"{_name(chip, value_of)} (revision v{major}.{minor})"
 
@@ -50,7 +50,7 @@ def _name(chip: Chip, value_of: ValueOf) -> str:
 
 
 def chip_features(chip: Chip, value_of: ValueOf) -> tuple[str, ...]:
-    """What the chip has: radios, cores, flash and PSRAM in the package."""
+    """Return what the chip has, in esptool's words: radios, cores, flash and PSRAM in the package."""
     found = (_text(feature, chip, value_of) for feature in chip.more_features)
     return (*chip.features, *(text for text in found if text))
 

@@ -31,13 +31,18 @@ class Entry(NamedTuple):
     magics: tuple[int, ...]
 
     def is_like(self, other: Entry) -> bool:
-        """Whether one answer of a chip would find both."""
+        """Tell whether one answer of a chip would find both."""
         return bool({*self.chip_ids} & {*other.chip_ids} or {*self.magics} & {*other.magics})
 
 
 @lru_cache(maxsize=1)
 def entries() -> Mapping[str, Entry]:
-    """All chips by name. Raises ChipDataError for a name, chip id or magic that another chip has."""
+    """Return all chips by name: our own, then those of the folders in $PARBURN_CHIPS.
+
+    Raises:
+        ChipDataError: an index cannot be read or has too many chips, or a name, chip id or magic value is not
+            written as it must be or is another chip's already.
+    """
     found: dict[str, Entry] = {}
     more = os.environ.get(MORE_CHIPS, "")
     for folder in (DATA, *(Path(one).absolute() for one in more.split(os.pathsep) if one)):
@@ -61,7 +66,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str, Entry]]:
             except ValueError as error:
                 raise ChipDataError(f"cannot read this line: {error}", where=f"{path}:{number}:1") from error
             if not _NAME.fullmatch(name):
-                what = "is no name of a chip: small letters and digits, at most 32"
+                what = "cannot be the name of a chip: small letters and digits, at most 32"
                 raise ChipDataError(f"{name[:40]!r} {what}", where=f"{path}:{number}:1")
             read += 1
             if read > MOST_CHIPS:
@@ -70,7 +75,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str, Entry]]:
 
 
 def _words(text: str) -> tuple[int, ...]:
-    """Numbers of 32 bits with spaces between. Raises ValueError."""
+    """Return the 32-bit numbers of a text with spaces between. Raises ValueError."""
     found = tuple(int(one, 0) for one in text.split())
     if not all(0 <= one <= 0xFFFFFFFF for one in found):
         raise ValueError("a number is below 0 or has more than 32 bits")
@@ -78,11 +83,15 @@ def _words(text: str) -> tuple[int, ...]:
 
 
 def text_of(path: Path) -> str:
-    """A data file's text. Raises ChipDataError, also for what is no file or too large to be one of these."""
+    """Return a data file's text.
+
+    Raises:
+        ChipDataError: it cannot be read, is not a regular file, is too large for chip data, or is not UTF-8.
+    """
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
-            raise OSError("it is no file")
+            raise OSError("it is not a regular file")
         if about.st_size > MOST_BYTES:
             raise OSError(f"it has {about.st_size} bytes, and chip data have at most {MOST_BYTES}")
         return path.read_text(encoding="utf-8")

@@ -49,6 +49,13 @@ class ControllerKind(StrEnum):
         return self is ControllerKind.PGM
 
 
+class SecureBootKeys(StrEnum):
+    """The kind of public key whose signatures a ROM's secure boot V2 takes, where it takes one kind only."""
+
+    RSA = "rsa"
+    ECDSA = "ecdsa"
+
+
 class FieldKind(StrEnum):
     """What the value of a field is."""
 
@@ -95,7 +102,7 @@ class RegisterWrite(NamedTuple):
 
 
 def merged_writes(writes: Iterable[RegisterWrite]) -> tuple[RegisterWrite, ...]:
-    """The same with one write for each register: those to several fields of one become one."""
+    """Return the same writes with one for each register: those to several fields of a register become one."""
     merged: dict[int, RegisterWrite] = {}
     for write in writes:
         before = merged.get(write.address)
@@ -125,7 +132,11 @@ class BlockErrors(NamedTuple):
         return (self.address,) if self.fail_address is None else (self.address, self.fail_address)
 
     def read(self, registers: Mapping[int, int]) -> tuple[int, bool]:
-        """Number of corrected errors and whether decoding failed, from register values by address."""
+        """Return the number of corrected errors, and whether decoding failed.
+
+        Args:
+            registers: values by address; must have all of `addresses`.
+        """
         count = registers[self.address] >> self.count_shift & self.count_mask
         if self.fail_bit is None:
             return count, False
@@ -214,7 +225,7 @@ class Field(NamedTuple):
 
     @property
     def pos(self) -> int | None:
-        """Bit within that word; None for a composed field."""
+        """Bit within the word `word`; None for a composed field."""
         return None if self.start is None else self.start % 32
 
     @property
@@ -246,7 +257,7 @@ class Condition(NamedTuple):
     )
 
     def holds(self, value: int) -> bool:
-        """Tell whether a field value meets the condition."""
+        """Tell whether a field value meets the condition itself, without `or_else`."""
         return value in self.values or (self.at_least is not None and value >= self.at_least)
 
 
@@ -312,7 +323,7 @@ class FeatureOf(NamedTuple):
     details: Mapping[int, str] = NOTHING
 
     def text(self, value: int, detail: int = 0) -> str:
-        """The feature for these values; empty: not there."""
+        """Return the feature for these values; empty when the chip does not have it."""
         return self.by_value.get(value, self.otherwise).replace("{}", self.details.get(detail, ""))
 
 
@@ -379,6 +390,8 @@ class Chip:
     program_ms: float = 1.0  # typical length of one program command
     read_ms: float = 0.1
     revision_fields: tuple[str, str] = ("WAFER_VERSION_MAJOR", "WAFER_VERSION_MINOR")
+    data_ram: tuple[int, ...] = ()  # first and last address of the internal RAM on the data bus
+    secure_boot_keys: SecureBootKeys | None = None  # None: the ROM takes both, or that is not known
     flash_voltage: str = ""  # how set_flash_voltage works: name of a rule set, empty: not on this chip
     features: tuple[str, ...] = ()
     package_field: str | None = None
@@ -398,12 +411,12 @@ class Chip:
 
     @cached_property
     def block_by_name(self) -> Mapping[str, Block]:
-        """Every block by name and alias."""
+        """Blocks by name and alias."""
         return {name: block for block in self.blocks for name in block.names}
 
     @cached_property
     def field_by_name(self) -> Mapping[str, tuple[Field, ...]]:
-        """Every field by name and alternative name; several when conditions choose between them."""
+        """Fields by name and alternative name; several of one name when conditions choose between them."""
         found: dict[str, tuple[Field, ...]] = {}
         for one in self.fields:
             for name in one.names:

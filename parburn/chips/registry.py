@@ -2,10 +2,10 @@
 
 `index.csv` (see `chips.index`) holds what is needed to find a chip: name, chip ids, magics. Only the row that
 was asked for is then read: `NAME.toml` (controller, blocks, purposes, ROM facts) and the field table that it
-names. What is not in our own folder is checked (`chips.shape`) and validated (`chips.validate`) when it is
-loaded; our own is by the tests. Addresses in a row are offsets from
-`efuse_base` where the eFuse controller is meant; those of other peripherals are absolute. `chips.shape` says
-what may stand under each key, and refuses a row before anything is built of it.
+names. A row that is not in our own folder is checked (`chips.shape`) and validated (`chips.validate`) when it
+is loaded; the tests do that for our own rows. Addresses in a row are offsets from `efuse_base` where the
+eFuse controller is meant; those of other peripherals are absolute. `chips.shape` says what may stand under
+each key, and refuses a row before anything is built of it.
 
 An overlay changes a row for some silicon revisions (`from` and `until`, both inclusive, as major * 100 +
 minor): it replaces keys, and with `more_fields` adds a table. Without a known revision no overlay holds.
@@ -33,6 +33,7 @@ from parburn.chips.model import (
     LinkEnd,
     LinkEndKind,
     RegisterWrite,
+    SecureBootKeys,
     UsbJtag,
     WatchdogReset,
 )
@@ -46,14 +47,24 @@ Row = dict[str, Any]
 
 
 def chip_names() -> tuple[str, ...]:
-    """Names of all chips, as on the command line, without loading their rows."""
+    """Return the names of all chips, as on the command line, without loading their rows.
+
+    Raises:
+        ChipDataError: see `parburn.chips.index.entries`.
+    """
     return tuple(entries())
 
 
 def chip_named(name: str, *, revision: int | None = None) -> Chip:
-    """The chip of that name, however it is written (esp32s3, ESP32-S3, esp32-s3).
+    """Return the chip of that name, however it is written (esp32s3, ESP32-S3, esp32-s3).
 
-    `revision` (major * 100 + minor) picks the overlays. Raises UnknownName with the nearest names.
+    Args:
+        name: as `chip_names` gives it; upper case, `-` and `_` do not count.
+        revision: the silicon revision as major * 100 + minor, which picks overlays; None: no overlay holds.
+
+    Raises:
+        UnknownName: there is no such chip; the hint has the nearest names.
+        ChipDataError: the chip's files cannot be read, or break a rule.
     """
     plain = name.lower().replace("-", "").replace("_", "")
     if plain not in entries():
@@ -71,7 +82,15 @@ def _nearest(name: str) -> str:
 
 
 def find_chip(*, chip_id: int | None = None, magic: int | None = None) -> Chip | None:
-    """The chip with this id (from GET_SECURITY_INFO) or magic value; None: no chip that we know."""
+    """Return the chip that answers so, without overlays; None when no chip that we know does.
+
+    Args:
+        chip_id: from the answer to GET_SECURITY_INFO.
+        magic: the word at 0x40001000, which the older chips are told by.
+
+    Raises:
+        ChipDataError: the chip's files cannot be read, or break a rule.
+    """
     for name, found in entries().items():
         if chip_id in found.chip_ids or magic in found.magics:
             return chip_named(name)
@@ -79,7 +98,7 @@ def find_chip(*, chip_id: int | None = None, magic: int | None = None) -> Chip |
 
 
 def has_overlays(name: str) -> bool:
-    """Whether this chip's revision decides what holds for it. `name` as `chip_names` gives it."""
+    """Tell whether this chip's revision decides what holds for it. `name` as `chip_names` gives it."""
     return bool(_read_row(name).get("overlay"))
 
 
@@ -95,7 +114,7 @@ def _read_row(name: str) -> Row:
     try:
         row = tomllib.loads(text_of(path))
     except (ValueError, RecursionError) as error:  # also numbers too long, tables too deep in each other
-        raise ChipDataError(f"this is no TOML: {error}", where=str(path)) from error
+        raise ChipDataError(f"this is not TOML: {error}", where=str(path)) from error
     if path.parent != DATA:  # our own are checked by the tests
         from parburn.chips.shape import check_row  # here: a start with our own chips does without msgspec
 
@@ -113,7 +132,7 @@ def _fields(path: Path) -> tuple[Field, ...]:
 
 @lru_cache(maxsize=64)
 def _build(name: str, chosen: Sequence[int]) -> Chip:
-    """The chip with the chosen overlays laid over its row."""
+    """Return the chip with the chosen overlays laid over its row."""
     folder = entries()[name].folder
     row = dict(_read_row(name))
     overlays = row.pop("overlay", [])
@@ -131,9 +150,11 @@ def _build(name: str, chosen: Sequence[int]) -> Chip:
 
 
 def build_chip(name: str, row: Row, fields: tuple[Field, ...]) -> Chip:
-    """Make a Chip of a row that `check_row` let through, and its fields.
+    """Return the chip of a row that `check_row` let through, and its fields. The row stays as it is.
 
-    Raises ValueError for what a row's keys say to each other, and ChipDataError for a key that nothing takes.
+    Raises:
+        ValueError: the row's keys do not fit each other.
+        ChipDataError: the row has a key that nothing takes.
     """
     row = dict(row)
     base = row.pop("efuse_base")
@@ -165,6 +186,7 @@ def build_chip(name: str, row: Row, fields: tuple[Field, ...]) -> Chip:
         error_registers=_addresses(base, row.pop("error_registers")),
         burned_last=tuple(row.pop("burned_last")),
         link_ends=tuple(LinkEnd(field, LinkEndKind(kind)) for field, kind in row.pop("link_ends").items()),
+        secure_boot_keys=SecureBootKeys(row.pop("secure_boot_keys")) if "secure_boot_keys" in row else None,
         usb_jtag=_usb_jtag(row.pop("usb_jtag", None)),
         watchdog_reset=_watchdog_reset(row.pop("watchdog_reset", None)),
         packages=_numbered(row.pop("packages", {})),
@@ -182,6 +204,7 @@ def build_chip(name: str, row: Row, fields: tuple[Field, ...]) -> Chip:
 _PLAIN = frozenset(
     (
         "coding_field",
+        "data_ram",
         "dummy_register",
         "entries_per_write",
         "extra_registers",
@@ -216,12 +239,15 @@ def _addresses(base: int, offsets: Sequence[int]) -> tuple[int, ...]:
 
 
 def _writes(rows: Sequence[Sequence[int]], base: int = 0) -> tuple[RegisterWrite, ...]:
-    """Each row: address (an offset from `base`), value, mask if not all bits."""
+    """Return register writes. Each row: address (an offset from `base`), value, mask if not all bits."""
     return tuple(RegisterWrite(base + address, *rest) for address, *rest in rows)
 
 
 def _errors(base: int, row: Row) -> dict[int, BlockErrors]:
-    """By block: [index, register, count shift, fail bit (-1: none), register of the fail bit if another]."""
+    """Return the error reports by block.
+
+    Each row: index, register, count shift, fail bit (-1: none), register of the fail bit if another.
+    """
     found: dict[int, BlockErrors] = {}
     for index, offset, shift, fail, *elsewhere in row.pop("block_errors", ()):
         fail_address = base + elsewhere[0] if elsewhere else None
@@ -232,9 +258,10 @@ def _errors(base: int, row: Row) -> dict[int, BlockErrors]:
 def _blocks(
     base: int, rows: Sequence[Sequence[Any]], pgm: int | None, errors: Mapping[int, BlockErrors]
 ) -> tuple[Block, ...]:
-    """Each row: name, aliases, read offset, words, WR_DIS bit (-1: none), RD_DIS bits, purpose field or "".
+    """Return the blocks of a row.
 
-    A classic controller's rows go on with the write offset. A purpose field, or `key`, makes it a key block.
+    Each row: name, aliases, read offset, words, WR_DIS bit (-1: none), RD_DIS bits, purpose field or "". A
+    classic controller's rows go on with the write offset. A purpose field, or `key`, makes it a key block.
     """
     blocks: list[Block] = []
     for index, (name, aliases, read, words, wr_dis, rd_dis, purpose, *write) in enumerate(rows):
@@ -264,9 +291,11 @@ _PURPOSE_WORDS = frozenset(
 
 
 def _purpose(text: str) -> KeyPurpose:
-    """`NAME CODE` and any of: reversed, read-protect, digest, ecdsa, split:A+B, not-in:BLOCK+BLOCK,
-    in:FIELD (a part of the key block), sets:FIELD+FIELD (burned along), without:FIELD+FIELD (must not be
-    burned)."""
+    """Return a key purpose from its text: `NAME CODE` and any of these words.
+
+    reversed, read-protect, digest, ecdsa, split:A+B, not-in:BLOCK+BLOCK, in:FIELD (a part of the key block),
+    sets:FIELD+FIELD (burned along), without:FIELD+FIELD (must not be burned).
+    """
     name, code, *words = text.split()
     given = {word.partition(":")[0]: tuple(word.partition(":")[2].split("+")) for word in words}
     unknown = given.keys() - _PURPOSE_WORDS
@@ -288,7 +317,7 @@ def _purpose(text: str) -> KeyPurpose:
 
 
 def _custom_purposes(bits: int, known: Sequence[KeyPurpose]) -> tuple[KeyPurpose, ...]:
-    """CUSTOM_n and CUSTOM_DIGEST_n for every code that has no name, and the MAX ones for the last code."""
+    """Return CUSTOM_n and CUSTOM_DIGEST_n for each code without a name, MAX for the last code."""
     if not bits:
         return ()
     taken = {purpose.code for purpose in known}

@@ -5,7 +5,7 @@ is refused with its key (`blocks[3][2]`) and never reaches arithmetic or an allo
 to each other is the subject of `chips.validate`.
 
 Our own rows are checked by the tests: a run that needs no others does not import this module, since msgspec
-would make its start 6 % dearer.
+would make its start 6 % slower.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from parburn.chips.model import LinkEndKind
+from parburn.chips.model import LinkEndKind, SecureBootKeys
 
 _WHERE = re.compile(r" - at (`key` in )?`\$\.?(.*)`\Z", re.DOTALL)
 _LARGEST = 0xFFFFFFFF
@@ -130,7 +130,7 @@ class Feature(RowPart):
 
 
 class Crystal(RowPart):
-    """See `chips.model.Crystal`."""
+    """The crystal of a chip; `chips.model.Crystal` says what the keys mean."""
 
     fixed_mhz: Megahertz = 1
     clkdiv_address: Word = 0
@@ -151,7 +151,7 @@ class Crystal(RowPart):
 
 
 class UsbJtag(RowPart):
-    """See `chips.model.UsbJtag`."""
+    """The USB-Serial-JTAG of a chip; `chips.model.UsbJtag` says what the keys mean."""
 
     quiet: Writes
     buf_no: Word = 0
@@ -181,6 +181,7 @@ class Row(RowPart):
     custom_purpose_bits: Annotated[int, Meta(ge=0, le=6)] = 0
     rules: Annotated[list[Name], Meta(max_length=16)] = []
     flash_voltage: Name = ""
+    secure_boot_keys: SecureBootKeys | None = None
     mac_field: Name = ""
     unique_id_field: Name = ""
     package_field: Name = ""
@@ -190,6 +191,7 @@ class Row(RowPart):
     read_ms: Milliseconds = 1.0
     uart_clkdiv: Word = 0
     dummy_register: Word = 0
+    data_ram: Annotated[list[Word], Meta(max_length=2)] = []
     mirrors: Annotated[list[Word], Meta(max_length=4)] = []
     extra_registers: Annotated[list[Word], Meta(max_length=16)] = []
     revision_fields: tuple[Names, Names] = ("", "")
@@ -215,7 +217,11 @@ class Overlay(Struct):
 
 
 def check_row(row: Mapping[str, Any]) -> None:
-    """Raise ValueError, which names the key, for the first value of a wrong type or size."""
+    """Check each value of a row, and of what its overlays make of it, for type and size.
+
+    Raises:
+        ValueError: a value has a wrong type or size, or a key is unknown; the sentence names the first one.
+    """
     plain = {key: value for key, value in row.items() if key != "overlay"}
     _check(plain, Row, "")
     overlays = row.get("overlay", [])
@@ -234,7 +240,7 @@ def _check(value: Any, shape: Any, at: str) -> None:
 
 
 def _sentence(text: str, at: str) -> str:
-    """msgspec's sentence with the key in front: `blocks[0][3]: Expected ...`."""
+    """Return what msgspec said, with the key in front: `blocks[0][3]: Expected ...`."""
     found = _WHERE.search(text)
     what = text if found is None else text[: found.start()]
     for pattern, meant in _MEANT.items():

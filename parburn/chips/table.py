@@ -58,7 +58,7 @@ _ALT_NAMES = re.compile(r"\[(.*?)\]\s*")
 
 
 class CustomRow(NamedTuple):
-    """One field of a custom table. `parent` is the written name of the field it is a part of, or empty."""
+    """One field of a custom table. Parts of one field have numbered names: `TRIM_0`, `TRIM_1`."""
 
     name: str
     written: str  # the name as the file has it, with dots
@@ -80,14 +80,18 @@ class CustomRow(NamedTuple):
 
 
 def kind_of(bits: int) -> FieldKind:
-    """What a field of that many bits is."""
+    """Return the kind of a field of that many bits, by the rule of the module's docstring."""
     if bits == 1:
         return FieldKind.BOOL
     return FieldKind.BYTES if bits > 32 and bits % 8 == 0 else FieldKind.UINT
 
 
 def parse_fields(text: str, *, file: str) -> tuple[Field, ...]:
-    """Read a built-in table. Raises ChipDataError with file and line."""
+    """Return the fields of a built-in table, in the order of the file.
+
+    Raises:
+        ChipDataError: a line cannot be read, or there are too many fields; it names file and line.
+    """
     reader = csv.reader(text.splitlines())
     try:
         rows = [(reader.line_num, cells) for cells in reader if cells and not cells[0].startswith("#")]
@@ -126,7 +130,7 @@ def _field(cells: list[str], lengths: Mapping[str, str]) -> Field:
     alt_names, description = split_comment(comment)
     for one in (name, *alt_names):
         if not _PLAIN_NAME.match(one):
-            raise ValueError(f"{_shown(one)} is no name")
+            raise ValueError(f"{_shown(one)} cannot be a name")
     length = _number("bit_count", bits, 1, MOST_BITS)
     return Field(
         name=name,
@@ -154,7 +158,7 @@ def _field(cells: list[str], lengths: Mapping[str, str]) -> Field:
 
 
 def _number(column: str, text: str, low: int, high: int) -> int:
-    """A number of a built-in table. Raises ValueError, which names the column."""
+    """Return a number of a built-in table. Raises ValueError, which names the column."""
     if len(text) <= 10 and text.isascii() and text.isdecimal():  # the longest number has 10 digits
         value = int(text)
         if low <= value <= high:
@@ -197,12 +201,12 @@ def _source(text: str, lengths: Mapping[str, str]) -> Source:
 
 def _address(text: str) -> int:
     if not _ADDRESS.match(text):
-        raise ValueError(f"sources: {_shown(text)} is no address")
+        raise ValueError(f"sources: {_shown(text)} is not an address")
     return int(text, 16)
 
 
 def split_comment(comment: str) -> tuple[tuple[str, ...], str]:
-    """Separate `[ALT NAMES] description` into the names and the description."""
+    """Return the names and the description of `[ALT NAMES] description`."""
     found = _ALT_NAMES.match(comment)
     if not found:
         return (), comment
@@ -210,9 +214,11 @@ def split_comment(comment: str) -> tuple[tuple[str, ...], str]:
 
 
 def parse_custom_table(text: str, *, file: str) -> tuple[CustomRow, ...]:
-    """Read a table given with --extend-efuse-table, fields in the order of the file.
+    """Return the fields of a table given with --extend-efuse-table, in the order of the file.
 
-    Raises ChipDataError, which names file, line and column.
+    Raises:
+        ChipDataError: a cell is wrong, a name is used twice, or there are too many fields; it names file,
+            line and column.
     """
     rows = list(_custom_rows(text, file))
     parts = Counter(row.written for row in rows)
@@ -268,7 +274,7 @@ class _CustomLine:
         self.columns += [position] * missing
 
     def row(self, last: CustomRow | None) -> CustomRow:
-        """The line as a field; `last` is the row before it."""
+        """Return the line as a field; `last` is the row before it."""
         block = self.block()
         start = (
             self.number(2, "bit_start") if self.cells[2] else last.end if last and last.block == block else 0
@@ -309,7 +315,7 @@ class _CustomLine:
     def block(self) -> int:
         found = _BLOCK.match(self.cells[1])
         if not found:
-            self.refuse(1, f"{_shown(self.cells[1])} is no block; write EFUSE_BLK3 or 3")
+            self.refuse(1, f"{_shown(self.cells[1])} is not a block; write EFUSE_BLK3 or 3")
         return int(found[1], 16 if found[1][:2] in ("0x", "0X") else 10)
 
     def number(self, cell: int, what: str) -> int:
@@ -336,7 +342,7 @@ def _is_name(text: str) -> bool:
 
 
 def _shown(text: str) -> str:
-    """A cell for an error sentence, however long it is."""
+    """Return a cell for an error sentence, cut short when it is long."""
     return repr(text) if len(text) <= 40 else f"{text[:37]!r}..."
 
 
@@ -350,9 +356,11 @@ def _refuse_doubles(rows: Sequence[CustomRow]) -> None:
 
 
 def extend_chip(chip: Chip, rows: Sequence[CustomRow]) -> Chip:
-    """The chip with the fields of a custom table added; protections are those of the blocks.
+    """Return the chip with the fields of a custom table added; protections are those of the blocks.
 
-    Raises ChipDataError: a block that the chip lacks, a name already taken, fields over each other.
+    Raises:
+        ChipDataError: a field's block does not exist or is too small, a name is taken, fields overlap without
+            one being a part of the other, or the fields break another rule of `chips.validate`.
     """
     blocks = {block.index: block for block in chip.blocks}
     for at, row in enumerate(rows):

@@ -24,7 +24,11 @@ NOTHING_PROBED = "no port was probed: none has a USB id of those that boards wit
 
 
 def ports(options: argparse.Namespace) -> int:
-    """List candidate ports, and with --probe the chips behind them. Exit 0, or 1 when a probe failed."""
+    """List candidate ports, and with --probe the chips behind them; return 0, or 1 when a probe failed.
+
+    Raises:
+        UsageError: a pattern matches no port.
+    """
     rows = _candidates(options.port_names)
     failed = False
     if options.probe and rows:
@@ -91,7 +95,7 @@ async def _probe_all(
 
 
 async def _probed(port: str, before: Before) -> tuple[dict[str, Any], ParburnError | None]:
-    """What the chip says of itself, or why it does not: what goes wrong at one port stays at that port."""
+    """Return what the chip says of itself, or why it does not: what goes wrong at one port stays there."""
     from parburn.transport.ports import told_of_reader
 
     error: ParburnError
@@ -128,7 +132,11 @@ async def _probe(port: str, before: Before) -> dict[str, Any]:
 
 
 def ledger(options: argparse.Namespace) -> int:
-    """One action on the ledger; its text goes to stdout."""
+    """Do one action on the ledger and return 0; its text goes to stdout, or to the file of --output.
+
+    Raises:
+        ParburnError: the action was refused, or the ledger cannot be used.
+    """
     from parburn.ledger import export, maintenance
 
     if options.ledger_command == "rebuild":
@@ -175,7 +183,7 @@ def ledger(options: argparse.Namespace) -> int:
 
 
 def completion(options: argparse.Namespace) -> int:
-    """Print the script that teaches a shell to complete parburn's words."""
+    """Print the script that lets a shell complete parburn's words, and return 0."""
     from argcomplete.shell_integration import shellcode
 
     _say(shellcode(["parburn"], shell=options.shell) + "\n")

@@ -41,14 +41,14 @@ INTERRUPTED = 130
 
 
 class RunFlags(NamedTuple):
-    """What the boards' reports do not say."""
+    """How the whole run ended, as far as the boards' reports do not say it."""
 
     interrupted: bool = False
     error: ParburnError | None = None  # the whole run was refused
 
 
 def exit_code(reports: Sequence[DeviceReport], flags: RunFlags) -> int:
-    """The exit code of a run, by the table above."""
+    """Return the exit code of a run, by the table in the module's docstring."""
     results = [report.result for report in reports]
     kinds = {report.error_kind for report in reports}
     refused = None if flags.error is None else exit_code_of(flags.error)
@@ -70,7 +70,7 @@ def exit_code(reports: Sequence[DeviceReport], flags: RunFlags) -> int:
 
 
 def exit_code_of(error: ParburnError) -> int:
-    """The exit code of an error that ended the whole run."""
+    """Return the exit code of an error that ended the whole run."""
     match error:
         case Interrupted():
             return INTERRUPTED

@@ -14,7 +14,11 @@ from parburn.cli.parser import build_parser, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code and never raises."""
+    """Run one command and return its exit code. Never raises; Ctrl-C gives 130.
+
+    Args:
+        argv: the words behind the program's name; None takes those of this process.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     try:
@@ -36,7 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def entry() -> NoReturn:
-    """The console script. A script's thread that never ends must not keep the process: all is written."""
+    """Run the console script, and end the process with its exit code.
+
+    A script's thread that never ends must not keep the process alive: all is written by then.
+    """
     gc.disable()  # what is loaded now lives as long as the process; a run enables it once all is loaded
     code = main()
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
@@ -75,7 +82,7 @@ def _complete() -> int:
 
 
 def _explain(error: Exception, *, debug: bool) -> int:
-    """One sentence and a hint; the traceback only where it was asked for."""
+    """Write one sentence and a hint, with the traceback only where it was asked for."""
     from parburn.cli.exit_code import exit_code_of
     from parburn.errors import InternalError, ParburnError
     from parburn.ui.view import error_text
@@ -90,5 +97,5 @@ def _explain(error: Exception, *, debug: bool) -> int:
 
 
 def _silence_stdout() -> None:
-    """Let Python's own flush at the end not stumble over the pipe again."""
+    """Point stdout to nowhere, so that Python's own flush at the end does not meet the broken pipe again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

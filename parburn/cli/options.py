@@ -24,7 +24,14 @@ class SimulatedGroup(NamedTuple):
 
 
 def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | None = None) -> Job:
-    """The Job of these options. With `simulated_ports`, those are its ports. Raises UsageError."""
+    """Return the Job of these options.
+
+    Args:
+        simulated_ports: the ports of simulated boards; None takes those of --ports.
+
+    Raises:
+        UsageError: an option is wrong, does not go with another, or names a file or port that is not there.
+    """
     check_conflicts(options)
     first, last = options.index
     ports = tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports)
@@ -72,7 +79,14 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
 
 
 def rebuild_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] | None = None) -> Job:
-    """The Job of `ledger rebuild` and `learn`, for boards that are only read, or none. Raises UsageError."""
+    """Return the Job of `ledger rebuild` and `ledger learn`: its boards are only read.
+
+    Args:
+        simulated_ports: the ports of simulated boards, or empty for none; None takes those of --ports.
+
+    Raises:
+        UsageError: an option is wrong, or names a file or port that is not there.
+    """
     first, last = options.index
     return Job(
         ports=tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports),
@@ -95,7 +109,11 @@ def rebuild_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] |
 
 
 def check_conflicts(options: argparse.Namespace) -> None:
-    """Raise UsageError for options that are missing or do not go together."""
+    """Check that no option is missing, and that all go together.
+
+    Raises:
+        UsageError: they do not; it names the options.
+    """
     if options.ports and options.sim:
         raise UsageError("--ports and --sim do not go together", hint="Choose real boards or simulated ones.")
     if not options.ports and not options.sim:
@@ -136,7 +154,11 @@ def _check_work(options: argparse.Namespace) -> None:
 
 
 def simulated_groups(text: str) -> tuple[SimulatedGroup, ...]:
-    """`esp32:3,esp32c3:3` of --sim. A chip alone is one board. Raises UsageError."""
+    """Return the groups of `esp32:3,esp32c3:3`, as --sim has them. A chip alone is one board.
+
+    Raises:
+        UsageError: the text has another form, or a chip is unknown, or there are too many boards.
+    """
     counts: dict[str, int] = {}
     for part in text.split(","):
         name, colon, number = part.strip().partition(":")
@@ -205,7 +227,7 @@ def _table(text: str) -> TableOption:
 
 
 def _names(texts: Iterable[str], option: str) -> tuple[str, ...]:
-    """Names of values, each once; which of them a chip knows is found out with the tables."""
+    """Return the names of values, each once; which of them a chip knows is found out with the tables."""
     for text in texts:
         if not text or not text.isprintable() or " " in text or "" in text.split("+"):
             raise UsageError(f"{option} {text!r} names no value", hint="Name a field, as in --same WEEK.")
@@ -215,13 +237,13 @@ def _names(texts: Iterable[str], option: str) -> tuple[str, ...]:
 
 
 def _baud(text: str) -> int | None:
-    """A rate, or None for `auto`."""
+    """Return the rate, or None for `auto`."""
     if text == "auto":
         return None
     baud = int(text) if text.isdecimal() and len(text) < 10 else 0
     if not 9600 <= baud <= 5_000_000:
         raise UsageError(
-            f"--baud {text} is no rate that a chip can do",
+            f"--baud {text} is not a rate that a chip can do",
             hint="Usual are 115200, 460800 and 921600; `auto` raises the rate where that pays.",
         )
     return baud

@@ -53,7 +53,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser(words: Collection[str] | None = None) -> Parser:
-    """The whole tree of parsers; with the words of a command line, only what these can reach is filled in."""
+    """Return the whole tree of parsers.
+
+    Args:
+        words: those of the command line: only what they can reach is filled in, to start faster. None: all.
+    """
 
     def is_reached(command: str) -> bool:
         return words is None or command in words
@@ -79,7 +83,7 @@ def build_parser(words: Collection[str] | None = None) -> Parser:
     ports = commands.add_parser("ports", help="list the ports that may hold a chip")
     if is_reached("ports"):
         _add_ports(ports)
-    ledger = commands.add_parser("ledger", help="show, export and mend the record of what was burned")
+    ledger = commands.add_parser("ledger", help="show, export and correct the record of what was burned")
     if is_reached("ledger"):
         _add_ledger(ledger)
     completion = commands.add_parser("completion", help="print the completion script of a shell")
@@ -260,7 +264,7 @@ def _add_ports(parser: Parser) -> None:
 
 def _add_ledger(parser: Parser) -> None:
     parser.description = (
-        "Look at the record of what was burned, and mend it when the world around it changed."
+        "Look at the record of what was burned, and correct it when the world around it changed."
     )
     parser.add_argument(
         "--ledger", type=Path, default=argparse.SUPPRESS, metavar="PATH", help="the ledger's file"
@@ -340,7 +344,7 @@ def _allow_side_effects(sub: argparse.ArgumentParser) -> None:
 
 
 def _add_what_was_burned(sub: argparse.ArgumentParser) -> None:
-    """The options of a run that say what its boards were burned with."""
+    """Add the options of a run that say what its boards were burned with."""
 
     def add(*names: str, **options: Any) -> None:
         sub.add_argument(*names, default=argparse.SUPPRESS, **options)
@@ -358,10 +362,14 @@ def _add_what_was_burned(sub: argparse.ArgumentParser) -> None:
 
 
 def index_range(text: str) -> tuple[int, int | None]:
-    """`A` or `A-B` as (first, last). Raises argparse.ArgumentTypeError."""
+    """Return `A` or `A-B` as (first, last); last is None for `A`.
+
+    Raises:
+        ArgumentTypeError: the text has another form, or the range is empty or begins below 1.
+    """
     first, dash, last = text.partition("-")
     if not _digits(first) or (dash and not _digits(last)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no index range; write 5 or 5-20")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an index range; write 5 or 5-20")
     a, b = int(first), int(last) if dash else None
     if a < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: indexes begin at 1")
@@ -376,7 +384,7 @@ def _digits(text: str) -> bool:
 
 def _count(text: str) -> int:
     if not _digits(text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
     return int(text)
 
 
@@ -386,7 +394,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value <= 86400 * 7:  # also refuses nan
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
 
 
@@ -407,9 +415,10 @@ def _complete_chips(**_: object) -> list[str]:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line as a namespace; lists before and after the word `run` add up.
+    """Return the command line as a namespace; lists before and behind the word `run` add up.
 
-    Exits by SystemExit for --help, --version (0) and mistakes (2).
+    Raises:
+        SystemExit: for --help and --version (0), and for mistakes (2).
     """
     options = build_parser(argv).parse_args(list(argv))
     for name in [name for name in vars(options) if name.endswith(AFTER_RUN)]:

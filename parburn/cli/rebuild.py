@@ -23,7 +23,11 @@ SOME_NOT_BOUND = 1
 
 
 def run_rebuild(options: argparse.Namespace) -> int:
-    """Rebuild a ledger from boards. Exit 0 when all are bound, 1 when some are not."""
+    """Rebuild a ledger from boards; return 0 when all are bound, 1 when some are not.
+
+    Raises:
+        ParburnError: the options, the files or the ledger forbid it; no board was burned.
+    """
     if bool(options.ports) == bool(options.sim):
         raise UsageError("name the boards: --ports P ..., or --sim with --ledger", hint="One of the two.")
     if not options.sim:
@@ -49,7 +53,11 @@ def _rebuild(checked: CheckedJob, options: argparse.Namespace) -> int:
 
 
 def run_learn(options: argparse.Namespace) -> int:
-    """Learn a batch of an older ledger. Exit 0 when all of its units are known then, 1 when some are not."""
+    """Learn a batch of an older ledger; return 0 when all of its units are known then, 1 when some are not.
+
+    Raises:
+        ParburnError: the options, the files or the ledgers forbid it.
+    """
     checked = check_job(rebuild_job(options, simulated_ports=()))
     work = learn(checked, _nothing_shown, why=options.why, allow_side_effects=options.allow_side_effects)
     report = asyncio.run(_told(work, options))
@@ -65,11 +73,11 @@ async def _told(work: Coroutine[Any, Any, Report], options: argparse.Namespace) 
 
 
 def _nothing_shown(event: Event) -> None:
-    """Nobody watches: the report tells all of it at the end."""
+    """Show nothing: the report tells all of it at the end."""
 
 
 def report_text(report: RebuildReport) -> str:
-    """A line for each board, then what all of it means."""
+    """Return a line for each board, then what all of it means."""
     width = max((len(board.port) for board in report.boards), default=0)
     lines = [_line(board, width) for board in report.boards]
     lines += [f"note: {note}" for note in report.notes]

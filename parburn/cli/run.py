@@ -60,7 +60,7 @@ class Ending:
 
     @classmethod
     def by(cls, error: BaseException) -> Ending:
-        """Of a run that this error has ended; called where it is handled."""
+        """Return the ending of a run that this error has ended. Call it where the error is handled."""
         if isinstance(error, Exception):
             return cls(error=as_ours(error), trace=traceback.format_exc())
         return cls(interrupted=True)
@@ -82,7 +82,10 @@ class Asked:
 
 
 def asked_by(options: argparse.Namespace) -> Asked:
-    """Check the options and read every file that they name: here, and nowhere else. Opens no port."""
+    """Check the options and read every file that they name: here, and nowhere else. Opens no port.
+
+    Does not raise: an error becomes the `ending`.
+    """
     asked = Asked()
     ports = None
     try:
@@ -97,7 +100,11 @@ def asked_by(options: argparse.Namespace) -> Asked:
 
 
 def run(options: argparse.Namespace, words: Sequence[str]) -> int:
-    """Do what the command line asks for; returns the exit code. `words` is the line, to repeat it."""
+    """Do what the command line asks for, and return the exit code.
+
+    Args:
+        words: the command line, which the end of the run shows again for the boards that are left.
+    """
     asked = asked_by(options)
     view = _view_of(options, asked)
     try:
@@ -113,7 +120,7 @@ def run(options: argparse.Namespace, words: Sequence[str]) -> int:
 
 
 def _view_of(options: argparse.Namespace, asked: Asked) -> View:
-    """What shows this run. Commands that only show are run to be seen; tokens have stdout for themselves."""
+    """Return what shows this run: commands that only show are run to be seen, tokens have stdout alone."""
     return View(
         json=options.json,
         quiet=options.quiet,
@@ -214,7 +221,7 @@ class Operator:
         return self.requests > 0
 
     def request_stop(self) -> None:
-        """One Ctrl-C, SIGTERM or SIGHUP."""
+        """Note one Ctrl-C, SIGTERM or SIGHUP: the first lets burns end, the second stops between blocks."""
         self.view.emit(Note("", STOP_NOTES[min(self.requests, len(STOP_NOTES) - 1)], "warning"))
         self.requests += 1
         self._stopping.set()
@@ -222,7 +229,10 @@ class Operator:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the stop signals; a hang-up only where we were not started to ignore it (nohup)."""
+        """Take the stop signals while this context is open.
+
+        SIGHUP only where we were not started to ignore it (nohup).
+        """
         loop = asyncio.get_running_loop()
         nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         # Shells start `parburn ... &` with SIGINT ignored; who then sends one means it all the same.
@@ -239,7 +249,8 @@ class Operator:
         """Ask for the word NEW where there is no ledger yet. Before any port is opened.
 
         Raises:
-            LedgerUnusable: there is no terminal to ask on. NotConfirmed: the word did not come.
+            LedgerUnusable: there is no terminal to ask on.
+            NotConfirmed: the word did not come.
         """
         if not can_ask():
             raise no_ledger_yet(self.job.ledger)
@@ -261,7 +272,7 @@ class Operator:
         return answer if answer is None else answer.strip()
 
     async def confirm(self, plans: tuple[PlanOfBoard, ...]) -> bool:
-        """Show the plans and ask for the word BURN. False without a terminal, and at a stop."""
+        """Show the plans and ask for the word BURN; return False without a terminal, and at a stop."""
         if not can_ask():
             self.view.err.line(f"parburn: {NO_TERMINAL}\n  hint: {NO_TERMINAL_HINT}")
             return False
@@ -273,7 +284,7 @@ class Operator:
 
 
 def _end(view: View, ending: Ending, *, job: Job | None = None, words: Sequence[str] = ()) -> int:
-    """Say how it ended; returns the exit code."""
+    """Say how the run ended, and return the exit code."""
     code = exit_code(ending.reports, RunFlags(interrupted=ending.interrupted, error=ending.error))
     if ending.error is not None:
         view.error(str(ending.error), ending.error.hint, trace=ending.trace)
@@ -294,7 +305,7 @@ def _end(view: View, ending: Ending, *, job: Job | None = None, words: Sequence[
 
 
 def program(which: Callable[[str], str | None] = shutil.which) -> list[str]:
-    """The words that started us, to be typed again."""
+    """Return the words that started us, to be typed again."""
     path = Path(sys.argv[0])
     if path.name == "__main__.py":
         return [sys.executable, "-m", "parburn"]

@@ -13,9 +13,12 @@ from parburn.ui.nonblocking_writer import NonblockingWriter
 
 
 def tokens_read(reports: Iterable[DeviceReport]) -> tuple[TokenRead, ...]:
-    """The tokens of the boards that gave one, in the order of their reports.
+    """Return the tokens of the boards that gave one, in the order of their reports.
 
-    Each is read back before it is handed out. Raises BadValue for one that cannot be: a defect.
+    Each is read back before it is handed out.
+
+    Raises:
+        BadValue: one cannot be read back: a defect.
     """
     found = []
     for report in reports:
@@ -27,7 +30,7 @@ def tokens_read(reports: Iterable[DeviceReport]) -> tuple[TokenRead, ...]:
 
 
 def print_tokens(tokens: Iterable[TokenRead], stdout: IO[str] | None = None) -> None:
-    """A line `port token` for each board on stdout; what was left out goes to stderr."""
+    """Print a line `port token` for each board to stdout; what was left out is told on stderr."""
     out, err = NonblockingWriter(stdout or sys.stdout), NonblockingWriter(sys.stderr)
     for one in tokens:
         out.line(f"{one.port} {one.token}")

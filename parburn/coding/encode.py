@@ -29,7 +29,7 @@ PYTHON = Implementation("python", reed_solomon.encode, three_quarters.encode)
 
 
 def c_implementation(ffi: Any, lib: Any) -> Implementation:
-    """Wrap the C functions of a built extension."""
+    """Return the C functions of a built extension as an implementation; `ffi` and `lib` are cffi's."""
     lib.parburn_coding_init()
     return Implementation(
         "c",
@@ -69,7 +69,7 @@ def _c_encoder(ffi: Any, run: Any, takes: str, sizes: tuple[int, int], usual: in
 
 
 def choose() -> Implementation:
-    """Return the implementation that the environment asks for."""
+    """Return the C implementation where it was built, unless PARBURN_PURE asks for Python."""
     if os.environ.get("PARBURN_PURE", "") not in ("", "0"):
         return PYTHON
     try:
@@ -95,14 +95,22 @@ def implementation() -> str:
 
 
 def encode_rs(data: bytes) -> bytes:
-    """Return the 44 bytes (data, then 12 check bytes) of one RS block of 32 data bytes."""
+    """Return the 44 bytes (data, then 12 check bytes) of one RS block of 32 data bytes.
+
+    Raises:
+        ValueError: the data have another length.
+    """
     if len(data) != reed_solomon.DATA_BYTES:
         raise _wrong_length(reed_solomon.DATA_BYTES, data)
     return _implementation().rs(data)
 
 
 def encode_three_quarters(data: bytes) -> bytes:
-    """Return the 32 bytes of one 3/4 block of 24 data bytes."""
+    """Return the 32 bytes of one 3/4 block of 24 data bytes.
+
+    Raises:
+        ValueError: the data have another length.
+    """
     if len(data) != three_quarters.DATA_BYTES:
         raise _wrong_length(three_quarters.DATA_BYTES, data)
     return _implementation().three_quarters(data)
@@ -111,7 +119,11 @@ def encode_three_quarters(data: bytes) -> bytes:
 def encode_many(scheme: CodingScheme, data: bytes) -> bytes:
     """Return the coded bytes of several whole blocks, one after the other.
 
-    RS: n*32 to n*44. 3/4: n*24 to n*32. NONE: the data. Raises ValueError for a part of a block.
+    Args:
+        scheme: RS makes n*32 bytes n*44, THREE_QUARTERS n*24 bytes n*32; NONE gives the data back.
+
+    Raises:
+        ValueError: the last block is not whole.
     """
     if scheme is CodingScheme.RS:
         return _implementation().rs(data)

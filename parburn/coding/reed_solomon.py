@@ -49,7 +49,11 @@ def _tables() -> tuple[tuple[int, ...], ...]:
 
 
 def check_bytes(data: bytes) -> bytes:
-    """Return the 12 check bytes of 32 data bytes."""
+    """Return the 12 check bytes of 32 data bytes.
+
+    Raises:
+        ValueError: the data have another length.
+    """
     check = 0
     for table, byte in zip(_tables(), data, strict=True):
         check ^= table[byte]
@@ -57,7 +61,11 @@ def check_bytes(data: bytes) -> bytes:
 
 
 def encode(data: bytes) -> bytes:
-    """Return 44 coded bytes for each 32 data bytes. Raises ValueError when the length is no multiple."""
+    """Return 44 coded bytes for each 32 data bytes.
+
+    Raises:
+        ValueError: the length is no multiple of 32.
+    """
     if len(data) % DATA_BYTES:
         raise ValueError(f"RS coding takes blocks of {DATA_BYTES} bytes, not {len(data)} bytes")
     if len(data) == DATA_BYTES:

@@ -17,7 +17,11 @@ _S1, _S2, _S3, _S4, _S5, _S6 = _SUMS
 
 
 def encode(data: bytes) -> bytes:
-    """Return the coded bytes of `data`: 8 for every 6. Raises ValueError when the length is no multiple."""
+    """Return the coded bytes of `data`: 8 for every 6.
+
+    Raises:
+        ValueError: the length is no multiple of 6.
+    """
     if len(data) % _CHUNK:
         raise ValueError(f"3/4 coding takes chunks of {_CHUNK} bytes, not {len(data)} bytes")
     coded = bytearray()
@@ -31,5 +35,5 @@ def encode(data: bytes) -> bytes:
 
 
 def decode(coded: bytes) -> bytes:
-    """Return the data bytes of `coded` (8 to 6) without looking at the check bytes."""
+    """Return the data bytes of `coded`, 6 for every 8, without looking at the check bytes."""
     return b"".join(coded[at : at + _CHUNK] for at in range(0, len(coded), _CHUNK + 2))

@@ -16,7 +16,8 @@ _JSON_STARTS = (b"{", b"[")
 class ConfigFile:
     """One file as it was when the run began. `value` is the parsed JSON, shared: hand out copies of it.
 
-    What is found out about a file later is kept in its `__dict__`: the file itself never changes.
+    `digest` is of the content without a byte order mark, `file_digest` of the whole file. What is found out
+    about a file later is kept in its `__dict__`: the file itself never changes.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class ConfigFile:
 def read_file(path: Path) -> ConfigFile:
     """Read one file, and parse it when it is JSON: `*.json` must be, any other file may be.
 
-    Raises UsageError that names file, line and column: it cannot be read, is empty, is no UTF-8, or is named
-    like JSON and is none.
+    Raises:
+        UsageError: it cannot be read, is empty, is not UTF-8, or is named like JSON and is not JSON; the
+            sentence names the file and, where known, line and column.
     """
     try:
         content = path.read_bytes()
@@ -68,7 +70,7 @@ def read_file(path: Path) -> ConfigFile:
             return ConfigFile(path, content, False, None, digest, whole)
         raise UsageError(
             f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}",
-            hint="Mend the file; nothing was burned.",
+            hint="Correct the file; nothing was burned.",
         ) from error
     except RecursionError as error:
         raise UsageError(f"{path}:1:1: nested too deeply for JSON") from error

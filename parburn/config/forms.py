@@ -44,25 +44,25 @@ class Records(Protocol):
         """How many records there are."""
 
     def next_after(self, index: int) -> int | None:
-        """The lowest index above `index` that may have a record; None behind the last one."""
+        """Return the lowest index above `index` that may have a record; None behind the last one."""
 
     def get(self, index: int) -> Any:
-        """What the file says for an index, as parsed data; None when it says nothing."""
+        """Return what the file says for an index, as parsed data; None when it says nothing."""
 
     def where(self, index: int) -> str:
-        """The place of a record, as `:2` for its line or ` item 1`."""
+        """Return the place of a record, as `:2` for its line or ` item 1`, to follow the file's name."""
 
     def beside(self) -> Any:
-        """The parsed data that belong to no record."""
+        """Return the parsed data that belong to no record; None when there are none."""
 
 
 def _next_place(index: int, last: int) -> int | None:
-    """The next index where each place is one."""
+    """Return the next index where each place is one."""
     return max(index + 1, 1) if index < last else None
 
 
 def _next_number(numbers: Sequence[int], index: int) -> int | None:
-    """The next index of those that are named, in their order."""
+    """Return the next index of those that are named, in their order."""
     at = bisect_right(numbers, index)
     return numbers[at] if at < len(numbers) else None
 
@@ -71,13 +71,14 @@ def _next_number(numbers: Sequence[int], index: int) -> int | None:
 
 
 class InTables:
-    """Records under keys that name their index; in several tables, they are put together."""
+    """Records under keys that name their index; those of several tables are put together."""
 
     def __init__(self, value: Any, found: list[tables.Table]) -> None:
         self._value, self._tables = value, found
 
     @property
     def last(self) -> int:
+        """The highest index that a key names."""
         return max(max(table.indexes(), default=0) for table in self._tables)
 
     @cached_property
@@ -86,13 +87,16 @@ class InTables:
         return sorted({index for table in self._tables for index in table.indexes()})
 
     def next_after(self, index: int) -> int | None:
+        """Return the next index that a key names."""
         return _next_number(self._numbers, index)
 
     @property
     def count(self) -> int:
+        """How many keys name an index, in the table with most of them."""
         return max(table.named for table in self._tables)
 
     def get(self, index: int) -> Any:
+        """Return the entry of an index; of several tables, by their paths, those that have it."""
         if len(self._tables) == 1:
             table = self._tables[0]
             if table.keys is None and not table.width:
@@ -102,10 +106,12 @@ class InTables:
         return {name: value for name, value in found.items() if value is not None} or None
 
     def where(self, index: int) -> str:
+        """Return the key of a record: ` '0001'`."""
         keys = (table.key(index) for table in self._tables)
         return f" {next((key for key in keys if key is not None), index)!r}"
 
     def beside(self) -> Any:
+        """Return the file's data without the records."""
         return _without(self._value, {table.path: table for table in self._tables}, ())
 
 
@@ -125,23 +131,29 @@ class InLists:
 
     @property
     def last(self) -> int:
+        """The length of the longest list."""
         return max(map(len, self._lists.values()), default=0)
 
     def next_after(self, index: int) -> int | None:
+        """Return the next place."""
         return _next_place(index, self.last)
 
     @property
     def count(self) -> int:
+        """The length of the longest list."""
         return self.last
 
     def get(self, index: int) -> Any:
+        """Return item `index` of the list; of several lists, by their names, those that are so long."""
         found = {name: one[index - 1] for name, one in self._lists.items() if 1 <= index <= len(one)}
         return (next(iter(found.values()), None) if len(self._lists) == 1 else found) or None
 
     def where(self, index: int) -> str:
+        """Return the number of the item: ` item 1`."""
         return f" item {index}"
 
     def beside(self) -> Any:
+        """Return what stands beside the lists; None when the file is one list."""
         if type(self._value) is list:
             return None
         return {key: None if key in self._lists else inner for key, inner in self._value.items()}
@@ -155,25 +167,31 @@ class InMembers:
 
     @property
     def last(self) -> int:
+        """How many members there are."""
         return len(self._names)
 
     def next_after(self, index: int) -> int | None:
+        """Return the next place."""
         return _next_place(index, self.last)
 
     @property
     def count(self) -> int:
+        """How many members there are."""
         return len(self._names)
 
     def get(self, index: int) -> Any:
+        """Return the member at this place, under its name; None when there is none."""
         if not 1 <= index <= len(self._names):
             return None
         name = self._names[index - 1]
         return {name: self._value[name]}
 
     def where(self, index: int) -> str:
+        """Return the name of the member: ` section 'a'`."""
         return f" section {self._names[index - 1]!r}"
 
     def beside(self) -> Any:
+        """Return what all sections of an INI file share."""
         return self._beside
 
 
@@ -181,7 +199,11 @@ class InMembers:
 
 
 class InRows:
-    """Rows of a table, lines of a text, lines of JSON: by their place, or by the index that each names."""
+    """Rows of a table, lines of a text, lines of JSON: by their place, or by the index that each names.
+
+    `kind` is `row`, `line` or `json`; `numbered` tells the place of each index where rows name theirs, and
+    `column` is the one that does so.
+    """
 
     def __init__(
         self,
@@ -199,17 +221,20 @@ class InRows:
 
     @property
     def last(self) -> int:
+        """The highest index that is named, else the number of rows."""
         if self._numbered is not None:
             return self._numbers[-1] if (self._numbers) else 0
         return len(self._lines) - self._skipped
 
     def next_after(self, index: int) -> int | None:
+        """Return the next index that is named, else the next place."""
         if self._numbered is not None:
             return _next_number(self._numbers, index)
         return _next_place(index, self.last)
 
     @property
     def count(self) -> int:
+        """How many rows there are, without the header."""
         return len(self._lines) - self._skipped if self._numbered is None else len(self._numbers)
 
     @property
@@ -218,6 +243,7 @@ class InRows:
         return self._numbered.numbers
 
     def get(self, index: int) -> Any:
+        """Return the row of an index, without the index itself: by the names of the header, or as a list."""
         place = self._place(index)
         if place is None:
             return None
@@ -252,10 +278,12 @@ class InRows:
         return place if self._skipped <= place < len(self._lines) else None
 
     def where(self, index: int) -> str:
+        """Return the line of a record, as an editor counts it: `:2`."""
         place = self._place(index)
         return "" if place is None else f":{self._lines.line(place)}"
 
     def beside(self) -> Any:
+        """Return None: all rows are records."""
         return None
 
 
@@ -263,9 +291,10 @@ class InRows:
 
 
 def named_records(file: ConfigFile) -> Records | None:
-    """The records of a file that names its indexes; None when it does not.
+    """Return the records of a file that names its indexes; None when it does not.
 
-    Raises UsageError: one index stands in it twice.
+    Raises:
+        UsageError: one index stands in it twice, or what should be an index is none.
     """
     name = file.path.name
     data = data_of(file)
@@ -283,9 +312,13 @@ def named_records(file: ConfigFile) -> Records | None:
 
 
 def declared_records(file: ConfigFile, form: str) -> Records | None:
-    """The records of a file in a form that was declared; None for shared data.
+    """Return the records of a file in a form that was declared; None for shared data.
 
-    Raises UsageError: the file has no such form.
+    Args:
+        form: one of `FORMS`, with the column's name in it, or `names`.
+
+    Raises:
+        UsageError: the file has no such form.
     """
     if form == NONE:
         return None
@@ -315,7 +348,7 @@ def declared_records(file: ConfigFile, form: str) -> Records | None:
 
 
 def fitting(file: ConfigFile) -> list[str]:
-    """The forms that fit a file, the likeliest first."""
+    """Return the forms that fit a file, the likeliest first."""
     data = data_of(file)
     if data is not None:
         found = ["item"] if _lists(data) else []
@@ -350,7 +383,7 @@ def _named_data(file: ConfigFile, data: Any) -> Records | None:
 
 
 def _named_items(file: ConfigFile, data: list[Any]) -> Records | None:
-    """A list whose items all have a key `index`."""
+    """Return the records of a list whose items all have a key `index`; None for any other list."""
     if not data or not all(type(item) is dict and rows.INDEX in item for item in data):
         return None
     entries: dict[int, tuple[str, Any]] = {}
@@ -419,7 +452,7 @@ def _lines(file: ConfigFile) -> Records:
 
 
 def _two_lines(file: ConfigFile) -> tuple[str, str]:
-    """The first two lines that are not blank; empty where there are none."""
+    """Return the first two lines that are not blank; empty where there are none."""
     lines = (line for line in _lines_at_the_start(file.content) if line.strip())
     return next(lines, ""), next(lines, "")
 
@@ -430,7 +463,7 @@ def _lines_at_the_start(content: bytes) -> Iterator[str]:
 
 
 def _lists(data: Any) -> dict[str, list[Any]]:
-    """The lists that hold a file's items: itself, or those of its outermost level that has any."""
+    """Return the lists that hold a file's items: itself, or those of its outermost level that has any."""
     if type(data) is list:
         return {"": data} if data else {}
     level: list[tuple[str, Any]] = [("", data)]
@@ -451,7 +484,11 @@ def _lists(data: Any) -> dict[str, list[Any]]:
 
 
 def data_of(file: ConfigFile) -> Any:
-    """The parsed data of a JSON, TOML or INI file; None for any other."""
+    """Return the parsed data of a JSON, TOML or INI file; None for any other.
+
+    Raises:
+        UsageError: a section of an INI file that names an index is there twice.
+    """
     if file.is_json:
         return file.value
     if "_data" not in file.__dict__:
@@ -490,7 +527,7 @@ def _ini(file: ConfigFile) -> Any:
 
 
 def _objects(file: ConfigFile) -> Lines | None:
-    """The lines of JSON Lines; None for any other file."""
+    """Return the lines of JSON Lines; None for any other file."""
     if file.is_json or file.content[:4096].lstrip()[:1] != b"{":
         return None
     if "_objects" not in file.__dict__:

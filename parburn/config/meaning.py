@@ -36,7 +36,7 @@ _quoted: Callable[[str], str] = encode_basestring_ascii
 
 
 def text_meaning(text: str) -> str:
-    """What a text says, in one way of writing it."""
+    """Return what a text says, in one way of writing it."""
     if len(text) >= _SHORTEST_MAC and MAC.fullmatch(text):
         return _bare(text)
     plain = " ".join(text.split())
@@ -52,7 +52,7 @@ def _bare(mac: str) -> str:
 
 
 def meaning(value: Any, depth: int = 0) -> str:
-    """What parsed data say, as ASCII text; empty when they say nothing."""
+    """Return what parsed data say, as ASCII text; empty when they say nothing."""
     if type(value) is str:
         said = text_meaning(value)
         return _quoted(said) if said else ""
@@ -86,7 +86,7 @@ def _key(key: str) -> str:
 
 
 def digest_of(value: Any) -> str:
-    """The digest by which a record is compared; empty when it says nothing."""
+    """Return the digest by which a record is compared (BLAKE2b, 16 bytes); empty when it says nothing."""
     if type(value) is str:
         plain = text_meaning(value)
         said = _quoted(plain) if plain else ""
@@ -96,8 +96,10 @@ def digest_of(value: Any) -> str:
 
 
 def digests_of(values: Sequence[Any]) -> list[str]:
-    """`digest_of` for each of these; for many alike, MACs and short words or objects of these, in half the
-    time."""
+    """Return `digest_of` for each of these.
+
+    For many that are alike (MACs and short words, or objects of these) it takes half the time.
+    """
     kinds = {*map(type, values)}
     said = None
     if kinds == {str}:
@@ -110,7 +112,7 @@ def digests_of(values: Sequence[Any]) -> list[str]:
 
 
 def _said_together(texts: Sequence[str]) -> list[str] | None:
-    """What these texts say, each in quotes; None where one needs a closer look."""
+    """Return what these texts say, each in quotes; None where one needs a closer look."""
     text = "\n".join(texts)
     if text.count("\n") != len(texts) - 1:
         return None
@@ -122,7 +124,7 @@ def _said_together(texts: Sequence[str]) -> list[str] | None:
 
 
 def _objects_together(values: Sequence[dict[str, Any]]) -> list[str] | None:
-    """What these objects say; None where they do not have the same keys, or one needs a closer look."""
+    """Return what these objects say; None where their keys differ, or one needs a closer look."""
     keys = values[0].keys()
     if not keys or any(one.keys() != keys for one in values):
         return None
@@ -147,7 +149,7 @@ def _digest(said: bytes) -> str:
 
 
 def shown(value: Any) -> str:
-    """A record in a few words for the operator. Long values are keys, as likely as not: only their length."""
+    """Return a record in a few words for the operator; of a long value, as keys are, only its length."""
     if isinstance(value, dict):
         words = [_word(inner) for inner in value.values()]
     else:

@@ -48,9 +48,9 @@ class _Said(NamedTuple):
 
 
 class ConfigFiles:
-    """All config files of a run, in the order of the command line, read in these forms (by file name).
+    """All config files of a run, in the order of the command line. Nothing in it is ever changed.
 
-    Nothing in it is ever changed.
+    `declared` has the form of a file by its name, where one was said; see `parburn.config.forms`.
     """
 
     def __init__(
@@ -63,17 +63,17 @@ class ConfigFiles:
 
     @cached_property
     def digest(self) -> str:
-        """Of all contents in any order; empty without files. Their names do not count."""
+        """The digest of all contents, in any order; empty without files. Their names do not count."""
         return _joined_digest(sorted(one.digest for one in self.files))
 
     @cached_property
     def old_digest(self) -> str:
-        """As ledgers had it until records were compared by meaning: in the order of the command line."""
+        """The digest that older ledgers have: in the order of the command line."""
         return _joined_digest([one.digest for one in self.files])
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """By which each file is known to its batch: the name, with the path where two would have one name."""
+        """How each file is known to its batch: its name, or its path where two have one name."""
         plain = [one.path.name for one in self.files]
         return tuple(
             str(one.path) if plain.count(name) > 1 else name
@@ -86,9 +86,10 @@ class ConfigFiles:
         return {one.name: one.form for one in self._said}
 
     def read_as(self, forms: Mapping[str, str]) -> ConfigFiles:
-        """The same files with these forms, where none was declared.
+        """Return the same files with these forms, where none was declared.
 
-        Raises UsageError: a file has no records of that form.
+        Raises:
+            UsageError: a file has no records of that form; it is raised once they are asked for.
         """
         missing = {name: form for name, form in forms.items() if form and name in self.names}
         if not missing.keys() - self.declared.keys():
@@ -96,7 +97,7 @@ class ConfigFiles:
         return ConfigFiles(self.files, {**missing, **self.declared})
 
     def all_shared(self) -> ConfigFiles:
-        """The same files without any record: no script uses the index."""
+        """Return the same files without any record: no script uses the index."""
         return ConfigFiles(self.files, dict.fromkeys(self.names, NONE))
 
     @cached_property
@@ -116,8 +117,10 @@ class ConfigFiles:
 
     @cached_property
     def _digests(self) -> Callable[[int], tuple[str, ...]]:
-        """The digest of what each file says for an index; empty where it says nothing. They are asked for at
-        each claim, attempt and pass, so those of the boards at work are kept."""
+        """The digest of what each file says for an index; empty where it says nothing.
+
+        They are asked for at each claim, attempt and pass, so those of the boards at work are kept.
+        """
         said = self._said
 
         @lru_cache(_KEPT_AT_MOST)
@@ -141,16 +144,15 @@ class ConfigFiles:
         return digests
 
     def entries(self, index: int) -> str:
-        """The digests of what each file says for an index, separated by spaces; empty when none says
-        anything."""
+        """Return the digests of what each file says for an index, joined by spaces; empty without any."""
         return " ".join(filter(None, self._digests(index)))
 
     def old_entries(self, index: int) -> str:
-        """The same in the form of older ledgers: of parsed JSON, not of its meaning."""
+        """Return the same in the form of older ledgers: of parsed JSON, not of its meaning."""
         return self._old_digests(index)
 
     def first_missing(self, carried: Iterable[tuple[int, str]]) -> tuple[int, str] | None:
-        """The first of these (index, digest), in order of index, that no file says for its index."""
+        """Return the first of these (index, digest) that no file says for its index. In order of index."""
         rows, files = iter(carried), self._record_files
         while some := list(islice(rows, _AT_ONCE)):
             said = [
@@ -166,7 +168,10 @@ class ConfigFiles:
         return None
 
     def _is_missing(self, index: int, digest: str) -> bool:
-        """Of a digest that no file has for its index: it may be of several files together, or of old form."""
+        """Tell whether no file says a digest, which none has for its index by itself.
+
+        It may be of several files together, or in the form of older ledgers.
+        """
         if " " in digest:  # joined ones are made of the others
             return False
         return digest.startswith(FORM) or digest not in self.old_entries(index).split()
@@ -182,7 +187,7 @@ class ConfigFiles:
         return max((one.records.last for one in self._record_files if one.records is not None), default=0)
 
     def next_after(self, index: int) -> int:
-        """The lowest index above one that has no record, and that may have one; `index` is below `last`.
+        """Return the lowest index above `index` that may have a record; `index` is below `last`.
 
         Files that are indexed by serial numbers begin at a million: nobody counts up to it.
         """
@@ -190,7 +195,7 @@ class ConfigFiles:
         return min(number for number in found if number is not None)
 
     def counts(self) -> str:
-        """How many records there are, as `ids.json has 5`."""
+        """Return how many records there are, as `ids.json has 5`."""
         return ", ".join(f"{one.name} has {one.records.count}" for one in self._record_files if one.records)
 
     @cached_property
@@ -199,13 +204,17 @@ class ConfigFiles:
         return {one.name: _shared(one) for one in self._said}
 
     def of_job(self, index: int) -> str:
-        """What the files say for a unit, its record and what is shared: another text is another job. In which
-        order they are named does not count."""
+        """Return what the files say for a unit, its record and what is shared: another text is another job.
+
+        In which order the files are named does not count.
+        """
         return " ".join(sorted(self._of_job(index)))
 
     def as_passed_before(self, index: int) -> Iterator[str]:
-        """The texts that ledgers may know this job by which were written while the order counted: in its own
-        form and in that of before records were compared by meaning."""
+        """Yield the texts that ledgers may know this job by which were written while the order counted.
+
+        Each is in the form of today, and in that of before records were compared by meaning.
+        """
         yield from _in_any_order(self._of_job(index))
         yield from _in_any_order(self.old_entries(index).split())
 
@@ -220,11 +229,11 @@ class ConfigFiles:
 
     @cached_property
     def undeclared(self) -> tuple[str, ...]:
-        """The names of files whose records lie in no known way; an empty list or object has none to lie."""
+        """The names of files of unknown form whose records must be declared; not those that are empty."""
         return tuple(one.name for one in self._said if _is_open(one))
 
     def undeclared_error(self) -> RecordsUndeclared:
-        """The refusal that tells how to declare them, and what that would mean."""
+        """Return the refusal that tells how to declare the records, and what that would mean."""
         open_ones = [one for one in self._said if _is_open(one)]
         does = "does not name its" if len(open_ones) == 1 else "do not name their"
         ways = [
@@ -240,10 +249,14 @@ class ConfigFiles:
 
 
 def load_config_files(paths: Iterable[Path], declared: Iterable[str] = ()) -> ConfigFiles:
-    """Read and parse config files; `declared` are the `FILE=FORM` of `--records`.
+    """Read and parse config files.
 
-    Raises UsageError that names file, line and column: see `read_file`; a declaration that does not fit; one
-    index twice in a file.
+    Args:
+        declared: the `FILE=FORM` of `--records`.
+
+    Raises:
+        UsageError: a file cannot be read (see `read_file`), a declaration does not fit, or one index is in
+            a file twice.
     """
     files = ConfigFiles(tuple(read_file(Path(path)) for path in paths))
     declared = tuple(declared)
@@ -256,7 +269,7 @@ def load_config_files(paths: Iterable[Path], declared: Iterable[str] = ()) -> Co
 def _declaration(files: ConfigFiles, text: str) -> tuple[str, str]:
     wanted, _, form = text.rpartition("=")
     if form not in FORMS and not (form.startswith(COLUMN) and form != COLUMN):
-        raise UsageError(f"--records {text}: {form!r} is no form", hint=f"Forms are {', '.join(FORMS)}.")
+        raise UsageError(f"--records {text}: {form!r} is not a form", hint=f"Forms are {', '.join(FORMS)}.")
     found = [
         name
         for name, file in zip(files.names, files.files, strict=True)
@@ -270,7 +283,7 @@ def _declaration(files: ConfigFiles, text: str) -> tuple[str, str]:
 
 
 def _records(file: ConfigFile, form: str) -> Records | None:
-    """A file's records in a form, found out once."""
+    """Return a file's records in a form, found out once."""
     known: dict[str, Records | None] = file.__dict__.setdefault("_records", {})
     if form not in known:
         known[form] = named_records(file) if form == NAMES else declared_records(file, form)
@@ -297,7 +310,7 @@ def _shared(one: _Said) -> str:
 
 
 def _example(one: _Said, form: str) -> str:
-    """What a form would mean, in brackets."""
+    """Return what a form would mean, in brackets."""
     if form == NONE:
         return " (it is shared data)"
     if form.startswith(COLUMN):
@@ -314,7 +327,7 @@ def _example(one: _Said, form: str) -> str:
 
 
 def _in_any_order(texts: Sequence[str]) -> Iterator[str]:
-    """These texts joined in every order; of many only in this one, since there are too many orders."""
+    """Return these texts joined in every order; many only in this one: there are too many orders."""
     orders = permutations(texts) if len(texts) <= _FILES_IN_ANY_ORDER else (texts,)
     return (" ".join(order) for order in orders)
 
@@ -324,7 +337,7 @@ def _joined_digest(digests: list[str]) -> str:
 
 
 def _old_entry(file: ConfigFile, index: int) -> Any:
-    """The entry under the key `str(index)`: at the top, or one level below."""
+    """Return the entry under the key `str(index)`: at the top, or one level below."""
     if type(file.value) is not dict:
         return None
     key = str(index)

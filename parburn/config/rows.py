@@ -26,14 +26,14 @@ _DELIMITERS = ",;\t"
 
 
 def delimiter_of(line: str) -> str:
-    """What parts the cells of a line; empty when nothing does."""
+    """Return the character between the cells of a line; empty when there is one cell."""
     outside = re.sub(r'"[^"]*"', "", line)
     found = max(_DELIMITERS, key=outside.count)
     return found if found in outside else ""
 
 
 def header_of(first: str, second: str) -> list[str]:
-    """The names in a first line; empty when it is a row like the second.
+    """Return the names in a first line; empty when it is a row like the second.
 
     Names begin with a letter, hold few digits, are no MACs and are not written like the row below them.
     """
@@ -52,7 +52,7 @@ def _is_name(text: str) -> bool:
 
 
 def cells_of(line: str, delimiter: str) -> list[str]:
-    """The cells of one row, which may hold line ends within quotes."""
+    """Return the cells of one row, which may hold line ends within quotes."""
     try:
         row = next(csv.reader(io.StringIO(line, newline=""), delimiter=delimiter), [])
     except csv.Error:  # a cell beyond csv's limit, or a stray line end
@@ -61,7 +61,7 @@ def cells_of(line: str, delimiter: str) -> list[str]:
 
 
 def line_of(content: bytes, start: int) -> int:
-    """The number of the line that begins at `start`, from 1."""
+    """Return the number of the line that begins at byte `start`, from 1."""
     return content.count(b"\n", 0, start) + 1
 
 
@@ -88,17 +88,17 @@ class Lines:
         return len(self._starts)
 
     def text(self, place: int) -> str:
-        """A line or row, without its line end."""
+        """Return a line or row, without its line end."""
         start = self._starts[place]
         end = self._starts[place + 1] if place + 1 < len(self._starts) else len(self.content)
         return self.content[start:end].decode().rstrip("\r\n")
 
     def line(self, place: int) -> int:
-        """Its number as an editor shows it."""
+        """Return the number of the line at a place, as an editor shows it."""
         return line_of(self.content, self._starts[place])
 
     def raw(self) -> Iterator[bytes]:
-        """All of them in order, undecoded."""
+        """Yield all of them in order, undecoded and with their line ends."""
         last = len(self._starts) - 1
         for place, start in enumerate(self._starts):
             yield self.content[start : self._starts[place + 1] if place < last else len(self.content)]
@@ -127,7 +127,7 @@ def _row_starts(content: bytes, delimiter: str) -> Iterator[int]:
 
 
 class Numbered:
-    """Which place holds which index, where each row says its own."""
+    """Which place holds which index, where each row says its own. Both arrays are in order of the index."""
 
     def __init__(self, numbers: array[int], places: array[int]) -> None:
         if any(map(int.__ge__, numbers, numbers[1:])):  # not in order
@@ -137,14 +137,14 @@ class Numbered:
         self.numbers, self.places = numbers, places
 
     def find_doubled(self) -> tuple[int, int, int] | None:
-        """An index that is there twice, with both places."""
+        """Return an index that is there twice, with both places."""
         for at, pair in enumerate(zip(self.numbers, self.numbers[1:], strict=False)):
             if pair[0] == pair[1]:
                 return pair[0], self.places[at], self.places[at + 1]
         return None
 
     def place(self, index: int) -> int | None:
-        """The place of the row of an index."""
+        """Return the place of the row of an index."""
         at = bisect_left(self.numbers, index)
         return self.places[at] if at < len(self.numbers) and self.numbers[at] == index else None
 
@@ -152,7 +152,11 @@ class Numbered:
 def numbered_rows(name: str, lines: Lines, column: int, delimiter: str, *, header: bool) -> Numbered:
     """Read the column that names the index of each row.
 
-    Raises UsageError that names the lines: an index twice, or a cell that is no index.
+    Args:
+        column: its number, from 0.
+
+    Raises:
+        UsageError: an index is there twice, or a cell is no index; it names the lines.
     """
     numbers, places = array("I"), array("I")
     part, simple = delimiter.encode(), b'"' not in lines.content
@@ -167,14 +171,18 @@ def numbered_rows(name: str, lines: Lines, column: int, delimiter: str, *, heade
         elif cell or row.strip(b' \t\r\n,;"'):
             text = cell if isinstance(cell, str) else cell.decode()
             raise UsageError(
-                f"{name}:{lines.line(place)}: {text[:20]!r} is no index",
+                f"{name}:{lines.line(place)}: {text[:20]!r} is not an index",
                 hint="The column of the index holds whole numbers only. Nothing was opened.",
             )
     return _checked(name, lines, Numbered(numbers, places))
 
 
 def numbered_objects(name: str, lines: Lines) -> Numbered | None:
-    """Read the key `index` of JSON Lines; None when none has it. Raises as `numbered_rows`."""
+    """Read the key `index` of JSON Lines; None when none has it.
+
+    Raises:
+        UsageError: an index is there twice, or only some lines have one; it names the lines.
+    """
     numbers, places = array("I"), array("I")
     for place, line in enumerate(lines.raw()):
         row = json.loads(line) if line.strip() else None
@@ -202,7 +210,11 @@ def _checked(name: str, lines: Lines, found: Numbered) -> Numbered:
 
 
 def refuse_blank_rows(name: str, lines: Lines) -> None:
-    """Rows that are wholly empty: one csv reader counts them, the other does not. Raises UsageError."""
+    """Refuse a table with rows that are wholly empty: one csv reader counts them, the other does not.
+
+    Raises:
+        UsageError: it has such a row.
+    """
     if _BLANK.search(lines.content) is None:
         return
     for place in range(len(lines)):
@@ -215,5 +227,5 @@ def refuse_blank_rows(name: str, lines: Lines) -> None:
 
 
 def words_of(line: str) -> list[str]:
-    """A line as the words and cells that stand in it."""
+    """Return the words and cells that stand in a line."""
     return [word for word in _SPLIT.split(line.strip()) if word]

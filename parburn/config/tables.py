@@ -22,7 +22,11 @@ _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"(?P<key>\s*:)?|[{}\n]', re.DOTALL)
 
 
 class Table(NamedTuple):
-    """One object whose keys name indexes. `width` digits; without `keys` each key is made from its index."""
+    """One object whose keys name indexes, each by a common text and a number.
+
+    `width` is how many digits all numbers have (0: as many as they need); without `keys` each key is made
+    from its index.
+    """
 
     path: tuple[str, ...]
     entries: Mapping[str, Any]
@@ -32,16 +36,16 @@ class Table(NamedTuple):
     named: int = 0  # how many keys name an index
 
     def key(self, index: int) -> str | None:
-        """The key of an index; it need not be there."""
+        """Return the key of an index; it need not be there."""
         return f"{self.text}{index:0{self.width}d}" if self.keys is None else self.keys.get(index)
 
     def get(self, index: int) -> Any:
-        """What stands under an index, or None."""
+        """Return what stands under an index, or None."""
         key = self.key(index)
         return None if key is None else self.entries.get(key)
 
     def indexes(self) -> Iterator[int]:
-        """All that are named, in the order of the file."""
+        """Yield all indexes that are named, in the order of the file."""
         if self.keys is not None:
             yield from self.keys
             return
@@ -51,7 +55,7 @@ class Table(NamedTuple):
                 yield int(key[start:])
 
     def beside(self) -> dict[str, Any]:
-        """The entries that name no index."""
+        """Return the entries that name no index."""
         if self.named == len(self.entries):
             return {}
         own = set(self.keys.values()) if self.keys is not None else {self.key(n) for n in self.indexes()}
@@ -59,7 +63,7 @@ class Table(NamedTuple):
 
 
 def index_in(key: str) -> tuple[str, int] | None:
-    """The text and the number of a key that may name an index."""
+    """Return the text and the number of a key that may name an index; None for any other key."""
     found = _KEY.fullmatch(key)
     if found is None or found["text"][-1:].isdecimal() or _MAC.fullmatch(_NOT_HEX.sub("", key)):
         return None
@@ -67,9 +71,13 @@ def index_in(key: str) -> tuple[str, int] | None:
 
 
 def find_tables(value: Any, *, plain: bool, path: tuple[str, ...] = ()) -> list[Table]:
-    """The tables in parsed data, from the outside in: nothing is searched within a record.
+    """Return the tables in parsed data, from the outside in: nothing is searched within a record.
 
-    `plain`: the file is ASCII alone, so that a digit is one of ten.
+    Args:
+        plain: the file is ASCII alone, so that a digit is one of ten.
+
+    Raises:
+        DoubledIndex: one object names an index twice, as `1` and `01`.
     """
     if type(value) is not dict or not value or len(path) > _DEEPEST:
         return []
@@ -86,7 +94,7 @@ def find_tables(value: Any, *, plain: bool, path: tuple[str, ...] = ()) -> list[
 
 
 def _table(value: Mapping[str, Any], path: tuple[str, ...], *, plain: bool) -> tuple[Table | None, bool]:
-    """An object as a table; not sure when a single key alone makes it one."""
+    """Return an object as a table, and whether that is sure: a single key alone may make it one by chance."""
     if plain and min(value) >= "1":  # no key begins with 0: each number is written in one way
         others = len(value) - sum(map(str.isdecimal, value))
         if others < len(value) and max(map(len, value)) <= DIGITS_AT_MOST:
@@ -111,7 +119,7 @@ def _table(value: Mapping[str, Any], path: tuple[str, ...], *, plain: bool) -> t
 
 
 def _uniform(value: Mapping[str, Any], path: tuple[str, ...]) -> Table | None:
-    """All keys are one text and equally many digits: nothing needs to be kept for each."""
+    """Return the table of keys that are one text and equally many digits: none of them needs to be kept."""
     first = index_in(next(iter(value)))
     if first is None or len(value) < 2:
         return None
@@ -128,7 +136,7 @@ def _uniform(value: Mapping[str, Any], path: tuple[str, ...]) -> Table | None:
 
 
 def _common(families: Mapping[str, Mapping[int, str]]) -> str | None:
-    """The one text whose numbers are indexes: none at all, or the only one, or the only one with several."""
+    """Return the text whose numbers are indexes: "", else the only one, else the only one with several."""
     if "" in families:
         return ""
     if len(families) == 1:
@@ -147,7 +155,7 @@ class DoubledIndex(Exception):
 
 
 def keys_may_be_doubled(content: bytes, value: Any) -> bool:
-    """Whether JSON text may hold a key twice in one object, of which a parser keeps the last only.
+    """Tell whether JSON text may hold a key twice in one object, of which a parser keeps the last only.
 
     Counting is fast and never says no wrongly: each key stands before a colon.
     """
@@ -170,7 +178,11 @@ def _count_keys(value: Any) -> int:
 
 
 def refuse_doubled_keys(name: str, text: str) -> None:
-    """Look through JSON text for an index that one object names twice. Raises UsageError with both lines."""
+    """Look through JSON text for an index that one object names twice.
+
+    Raises:
+        UsageError: there is one; it names both lines.
+    """
     line, open_objects = 1, list[dict[tuple[str, int], int]]()
     for token in _TOKENS.finditer(text):
         word = token[0]
@@ -189,7 +201,7 @@ def refuse_doubled_keys(name: str, text: str) -> None:
 
 
 def doubled(name: str, index: int, first: int, second: int) -> UsageError:
-    """One index stands twice in a file."""
+    """Return the error for one index that stands twice in a file."""
     where = (
         f"{name}:{first} and {name}:{second}" if first != second else f"{name}:{first}, twice in that line"
     )

@@ -35,7 +35,7 @@ _NO_REGISTERS: Final[Mapping[int, int]] = MappingProxyType({})
 
 
 class BlockNotRead(LookupError):
-    """A block was asked for that is not in the image. `index` is its number."""
+    """A block was asked for that is not in the image. `index` is its number; read it and try again."""
 
     def __init__(self, index: int) -> None:
         super().__init__(f"block {index} has not been read")
@@ -59,7 +59,11 @@ class EfuseImage(NamedTuple):
         return f"EfuseImage({self.chip.name}, blocks {sorted(self.blocks)})"
 
     def block(self, index: int) -> int:
-        """Return the bits of a block. Raises BlockNotRead."""
+        """Return the bits of a block.
+
+        Raises:
+            BlockNotRead: the block is not in the image.
+        """
         try:
             return self.blocks[index]
         except KeyError:
@@ -68,7 +72,8 @@ class EfuseImage(NamedTuple):
     def scheme(self, index: int) -> CodingScheme:
         """Return the coding scheme of a block. BLOCK0 has none of its own.
 
-        Raises EfuseError for the scheme REPEAT of the classic controller, which nothing supports.
+        Raises:
+            EfuseError: the classic controller's scheme is REPEAT, which nothing supports.
         """
         if index == 0:
             return CodingScheme.NONE
@@ -85,7 +90,11 @@ class EfuseImage(NamedTuple):
         return _CLASSIC_SCHEMES[value]
 
     def block_bits(self, index: int) -> int:
-        """Return how many bits a block holds for its user: 192 under 3/4 coding, else all of its words."""
+        """Return how many bits a block holds for its user: 192 under 3/4 coding, else all of its words.
+
+        Raises:
+            EfuseError: see `scheme`.
+        """
         bits = 32 * layout_of(self.chip).blocks[index].words
         return bits * 3 // 4 if self.scheme(index) is CodingScheme.THREE_QUARTERS else bits
 
@@ -107,7 +116,11 @@ class EfuseImage(NamedTuple):
         return tuple(f for f in self.chip.fields if self.is_shown(f))
 
     def field_named(self, name: str) -> Field:
-        """Return the field of a name or alternative name. Raises UnknownName with the nearest names."""
+        """Return the field of a name or alternative name; of several, the one that holds for this chip.
+
+        Raises:
+            UnknownName: there is none; the hint has the nearest names.
+        """
         candidates = self.chip.field_by_name.get(name, ())
         for candidate in candidates:
             if self.is_shown(candidate):
@@ -118,11 +131,19 @@ class EfuseImage(NamedTuple):
         raise UnknownName(f"{self.chip.title} has no eFuse named {name!r}", hint=_nearest(self.chip, name))
 
     def value_of(self, name: str) -> int:
-        """Return the bits of the field of that name, whether or not it belongs in a listing of this chip."""
+        """Return the bits of the field of that name, whether or not it belongs in a listing of this chip.
+
+        Raises:
+            KeyError: no field has this name.
+        """
         return self.field_bits(self.chip.field_by_name[name][0])
 
     def field_bits(self, f: Field) -> int:
-        """Return a field's bits as an int; a composed field is put together from its sources."""
+        """Return the bits of a field's own place; a composed field is put together from its sources.
+
+        Raises:
+            BlockNotRead: a block of it is not in the image.
+        """
         if f.start is not None:
             return self.block(f.block) >> f.start & ((1 << f.bits) - 1)
         value = 0
@@ -135,7 +156,11 @@ class EfuseImage(NamedTuple):
         return f.value_map.get(value, 0) if f.value_map else value
 
     def value_bits(self, f: Field) -> int:
-        """Return the bits of a field's whole value: for one whose high bits stand elsewhere, those too."""
+        """Return the bits of a field's whole value: for one whose high bits stand elsewhere, those too.
+
+        Raises:
+            BlockNotRead: a block of it is not in the image.
+        """
         value = self.field_bits(f)
         if f.start is not None:
             for source in f.sources:

@@ -18,7 +18,7 @@ ENDS_ANSWERS = (LinkEndKind.SECURE_DOWNLOAD, LinkEndKind.NO_DOWNLOAD)
 
 
 class Layout(NamedTuple):
-    """See the module docstring. `protects` and `hides` map a bit number to (block index, mask) pairs."""
+    """The masks of one chip. `protects` and `hides` map a bit number to (block index, mask) pairs."""
 
     chip: Chip
     blocks: dict[int, Block]

@@ -43,7 +43,7 @@ class BlockWrite(NamedTuple):
     `want` is the bits to burn as they will be read. `words` is what the programming registers hold: 8 data
     and 3 check words for the PGM controllers, the block's WDATA words for the classic one. A BLOCK0 of more
     than 8 words, which has no check words, runs on into their registers. `again` marks bits that are there
-    and are burned once more, to mend a coding error.
+    and are burned once more, to repair a coding error.
     """
 
     block: Block
@@ -67,8 +67,11 @@ class BurnStep(NamedTuple):
 
 @dataclass(frozen=True)
 class BurnPlan:
-    """The steps of a burn, in order. Empty (false) when nothing is to be burned. `forced` are the refusals
-    that were passed over because --force or --force-write-always asks for that, as sentences."""
+    """The steps of a burn, in order. Empty (false) when nothing is to be burned.
+
+    `forced` are the refusals that were passed over because --force or --force-write-always asks for that, as
+    sentences.
+    """
 
     chip: Chip = field(repr=False, compare=False)
     steps: tuple[BurnStep, ...] = ()
@@ -87,7 +90,11 @@ class BurnPlan:
         return bits
 
     def apply(self, image: EfuseImage) -> EfuseImage:
-        """Return what the chip shows after the burn: WR_DIS holds bits back, RD_DIS hides them."""
+        """Return what the chip shows after the burn: WR_DIS holds bits back, RD_DIS hides them.
+
+        Raises:
+            BlockNotRead: a block of the plan is not in the image.
+        """
         for step in self.steps:
             blocks = {}
             status = {}
@@ -102,7 +109,7 @@ class BurnPlan:
         return image.as_shown()
 
     def keyed_digest(self, key: bytes) -> str:
-        """Return an HMAC-SHA256 over chip, order and bits; equal plans have equal digests."""
+        """Return an HMAC-SHA256 over chip, order and bits, in hex; equal plans have equal digests."""
         import hmac  # here: only a run with a ledger needs it
 
         lines = [self.chip.name]
@@ -136,7 +143,11 @@ def needed_blocks(staged: StagedBurns) -> frozenset[int]:
 def plan_burns(image: EfuseImage, staged: StagedBurns) -> BurnPlan:
     """Return the plan that burns what is staged, without what the chip holds already.
 
-    Raises PlanError for whatever the hardware's rules forbid, BlockNotRead for a block that is needed.
+    Raises:
+        PlanError: the hardware's rules forbid it.
+        EfuseError: the chip's coding scheme cannot be burned.
+        BlockNotRead: a block that is needed is not in the image; see `needed_blocks`.
+        ChipDataError: the chip's row names a rule that is not here.
     """
     layout = layout_of(image.chip)
     last = image.chip.blocks[-1].index
@@ -317,9 +328,15 @@ def three_quarters_data(raw: int) -> int:
 def remaining(plan: BurnPlan, image: EfuseImage, *, verified: frozenset[int] = frozenset()) -> BurnPlan:
     """Return the part of a plan that the chip still lacks.
 
-    `verified` names the blocks that a record says were read back good before they were hidden: bits that read
-    protection hides count as burned only there. A coded block with anything missing is burned whole, with the
-    same data as before. Raises PlanError when what is missing cannot be known or cannot be burned.
+    A coded block with anything missing is burned whole, with the same data as before.
+
+    Args:
+        verified: the blocks that a record says were read back good before they were hidden: bits that read
+            protection hides count as burned only there.
+
+    Raises:
+        PlanError: what is missing cannot be known, or cannot be burned.
+        BlockNotRead: a block of the plan is not in the image.
     """
     steps = []
     layout = layout_of(plan.chip)

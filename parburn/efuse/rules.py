@@ -28,21 +28,21 @@ Rule = Callable[[EfuseImage, StagedBurns], str | None]
 
 
 def read_protected(image: EfuseImage, block: Block) -> str | None:
-    """A read-protected block reads as 0: what is in it cannot be taken into account."""
+    """Refuse a read-protected block: it reads as 0, so what is in it cannot be taken into account."""
     if image.is_readable(block):
         return None
     return f"{block.name} is read-protected: what is in it cannot be known, and a burn could spoil it"
 
 
 def write_protected(image: EfuseImage, block: Block) -> str | None:
-    """The controller ignores a burn of a write-protected block."""
+    """Refuse a write-protected block: the controller ignores a burn of it."""
     if image.is_writeable(block):
         return None
     return f"{block.name} is write-protected: it cannot be burned any more"
 
 
 def write_protected_fields(image: EfuseImage, block: Block, bits: int) -> str | None:
-    """The controller ignores single bits of a block that belong to a write-protected field."""
+    """Refuse bits that belong to a write-protected field: the controller ignores these single bits."""
     lost = bits & protected_bits(image, block)
     if not lost:
         return None
@@ -51,7 +51,7 @@ def write_protected_fields(image: EfuseImage, block: Block, bits: int) -> str | 
 
 
 def hidden_fields(image: EfuseImage, block: Block, bits: int) -> str | None:
-    """Bits of a block that can be read, in fields that cannot: nobody would see whether they landed."""
+    """Refuse bits of hidden fields in a block that can be read: nobody would see whether they are burned."""
     layout = layout_of(image.chip)
     hidden = bits & layout.hidden(block.index, image.field_bits(layout.rd_dis))
     if not hidden:
@@ -61,7 +61,7 @@ def hidden_fields(image: EfuseImage, block: Block, bits: int) -> str | None:
 
 
 def coding_hidden(image: EfuseImage, block: Block) -> str | None:
-    """A block whose coding is chosen by a read-protected field would be burned as if it had none."""
+    """Refuse a block whose coding a read-protected field tells: it would be burned as if it had none."""
     field = image.chip.scheme_field
     if block.index == 0 or field is None or image.is_readable(field):
         return None
@@ -69,7 +69,7 @@ def coding_hidden(image: EfuseImage, block: Block) -> str | None:
 
 
 def identity(image: EfuseImage, block: Block, bits: int) -> str | None:
-    """Factory MAC, its CRC and the unique id say who a chip is: with others it is another chip, or none."""
+    """Refuse to change factory MAC, its CRC or the unique id: with others it is another chip, or none."""
     for field in image.chip.identity_fields:
         if field.block == block.index and field.mask & bits:
             return f"{field.name} says who this chip is, and {block.name} was to get other bits there"
@@ -77,7 +77,7 @@ def identity(image: EfuseImage, block: Block, bits: int) -> str | None:
 
 
 def identity_coded(image: EfuseImage, scheme: CodingScheme, block: Block, have: int) -> str | None:
-    """A second write of an RS block spoils what all of it shows, and so who the chip is."""
+    """Refuse a second write of an RS block that says who the chip is: it spoils what all of it shows."""
     if scheme is CodingScheme.RS and have:
         for field in image.chip.identity_fields:
             if field.block == block.index:
@@ -88,9 +88,12 @@ def identity_coded(image: EfuseImage, scheme: CodingScheme, block: Block, have: 
 
 
 def second_write(scheme: CodingScheme, block: Block, have: int, bits: int) -> str | None:
-    """A coded block takes its data once: check bytes of other data cannot be burned over the first ones.
+    """Refuse other data in a coded block: their check bytes cannot be burned over the first ones.
 
-    RS covers the whole block, 3/4 each chunk of six bytes. `bits` that are all there do not come here.
+    RS covers the whole block, 3/4 each chunk of six bytes (TRM, chapter eFuse Controller).
+
+    Args:
+        bits: the data that are wanted; never such that are all there already.
     """
     if scheme is CodingScheme.RS and have:
         return f"{block.name} is written already, and its RS coding allows no second write with other data"
@@ -150,7 +153,10 @@ def _becomes_set(image: EfuseImage, staged: StagedBurns, name: str) -> tuple[boo
 
 
 def usb_jtag_or_serial_jtag(image: EfuseImage, staged: StagedBurns) -> str | None:
-    """With both set, the ROM boot loader has a fault. A chip that has both already is left in peace."""
+    """Refuse that both be set: the ROM boot loader has a fault then.
+
+    A chip that has both already is left alone.
+    """
     jtag, wants_jtag = _becomes_set(image, staged, "DIS_USB_JTAG")
     serial, wants_serial = _becomes_set(image, staged, "DIS_USB_SERIAL_JTAG")
     if (wants_jtag and (serial or wants_serial)) or (wants_serial and jtag):
@@ -162,7 +168,11 @@ RULES: Mapping[str, Rule] = {"usb_jtag_or_serial_jtag": usb_jtag_or_serial_jtag}
 
 
 def broken_rule(image: EfuseImage, staged: StagedBurns) -> str | None:
-    """Return the first reason of the chip's named rules against what is staged."""
+    """Return the first reason of the chip's named rules against what is staged.
+
+    Raises:
+        ChipDataError: the chip's row names a rule that is not here.
+    """
     for name in _named_rules(image):
         rule = RULES.get(name)
         reason = rule(image, staged) if rule is not None else None
@@ -172,8 +182,11 @@ def broken_rule(image: EfuseImage, staged: StagedBurns) -> str | None:
 
 
 def _named_rules(image: EfuseImage) -> tuple[str, ...]:
-    """Return the names of the chip's rules. Raises ChipDataError for one that is not here: it must not be
-    passed over, it would have kept a burn from being made."""
+    """Return the names of the chip's rules.
+
+    Raises ChipDataError for one that is not here: it must not be passed over, since it would have kept a burn
+    from being made.
+    """
     for name in image.chip.rules:
         if name not in RULES and name not in READ_RULES:
             raise ChipDataError(f"there is no rule {name!r}", where=image.chip.name)
@@ -183,8 +196,12 @@ def _named_rules(image: EfuseImage) -> tuple[str, ...]:
 # --- read protection
 
 
-def must_stay_readable(image: EfuseImage, what: Field | Block) -> str | None:
-    """A key block is read-protected only when its purpose, as burned, is one that software must not see."""
+def must_stay_readable(image: EfuseImage, staged: StagedBurns, what: Field | Block) -> str | None:
+    """Refuse to read-protect a key block whose purpose, burned or staged, is one that software reads.
+
+    Raises:
+        ChipDataError: the chip's row names a rule that is not here.
+    """
     for name in _named_rules(image):
         rule = READ_RULES.get(name)
         reason = rule(image, what) if rule is not None else None
@@ -193,7 +210,8 @@ def must_stay_readable(image: EfuseImage, what: Field | Block) -> str | None:
     block = image.chip.block_by_name.get(what.name)
     if block is None or block.key_purpose is None:
         return None
-    purpose_name = get(image, image.field_named(block.key_purpose))
+    use = image.field_named(block.key_purpose)
+    purpose_name = get(image, use, image.value_bits(use) | staged.value(image.chip, use))
     purpose = image.chip.purpose_by_name.get(str(purpose_name))
     if purpose is not None and purpose.read_protect:
         return None
@@ -201,7 +219,10 @@ def must_stay_readable(image: EfuseImage, what: Field | Block) -> str | None:
 
 
 def block2_readable_for_secure_boot_v2(image: EfuseImage, what: Field | Block) -> str | None:
-    """From revision 3.0 on, secure boot V2 (without V1) reads its digest from BLOCK2."""
+    """Refuse to hide BLOCK2 where secure boot V2 (without V1) reads its digest from it.
+
+    That is so on ESP32 from revision 3.0 on.
+    """
     if what.name != "BLOCK2":
         return None
     major, minor = (_burned(image, name) for name in image.chip.revision_fields)
@@ -212,7 +233,10 @@ def block2_readable_for_secure_boot_v2(image: EfuseImage, what: Field | Block) -
 
 
 def key_block_readable_for_secure_boot(image: EfuseImage, what: Field | Block) -> str | None:
-    """One block holds a flash encryption key (low half or all of it) and a secure boot digest (high half)."""
+    """Refuse to hide a secure boot digest that shares its block with a key.
+
+    The one key block holds a flash encryption key (low half or all of it) and the digest (high half).
+    """
     whole = what.name == "BLOCK_KEY0"
     if whole and not _burned(image, "XTS_KEY_LENGTH_256"):
         return f"{what.name} must stay readable: its key does not fill it (XTS_KEY_LENGTH_256 is not burned)"

@@ -33,8 +33,11 @@ class Wanted(NamedTuple):
 
 
 class StagedBurns:
-    """Bits asked for, by block. `recovering` holds blocks whose bits are burned again to mend errors;
-    `ignored_rules` says that `burn_efuse --force` was given."""
+    """Bits asked for, by block.
+
+    `recovering` holds blocks whose bits are burned again to repair errors; `ignored_rules` says that
+    `burn_efuse --force` was given.
+    """
 
     __slots__ = ("_bits", "_wanted", "force", "ignored_rules", "recovering")
 
@@ -77,7 +80,7 @@ class StagedBurns:
             self._wanted = (*self._wanted, wanted)
 
     def want_anew(self, name: str) -> None:
-        """Forget what was wanted under a name, since a command asks for another value; what is kept stays."""
+        """Forget what was wanted under a name: a command asks for another value. What is kept stays."""
         self._wanted = tuple(one for one in self._wanted if one.kept or one.name != name)
 
     def only(self, index: int) -> StagedBurns:
@@ -148,7 +151,7 @@ class StagedBurns:
 
 
 class AllOrNothing:
-    """See `StagedBurns.all_or_nothing`."""
+    """A context that takes back what was staged in it when an exception leaves it."""
 
     __slots__ = ("_before", "_staged")
 

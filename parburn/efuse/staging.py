@@ -30,7 +30,7 @@ BURNED_HINT = (
     "nothing of this command is staged; compare `summary` with what this unit is to hold: it may be another "
     "unit's board. Go on with another board, and set this one aside"
 )
-STAGED_HINT = "two commands of the script contradict each other: mend the script"
+STAGED_HINT = "two commands of the script contradict each other: correct the script"
 _SHOWN_BITS = 64  # a longer value is not repeated in a sentence
 
 
@@ -43,9 +43,15 @@ def set_force(staged: StagedBurns, force: bool | None) -> None:
 def stage_field(
     image: EfuseImage, staged: StagedBurns, f: Field, bits: int, *, force: bool | None = None
 ) -> bool:
-    """Ask for a value of a field. False: it is there or asked for already, and nothing was added.
+    """Ask for a value of a field.
 
-    Raises EfuseError for a field that cannot be burned, is protected, or has set bits that `bits` clears.
+    Returns:
+        False when it is there or asked for already: nothing was added.
+
+    Raises:
+        EfuseError: the field cannot be burned, is protected, or has set bits that `bits` clears.
+        BadValue: the value does not fit.
+        BlockNotRead: a block of the field is not in the image.
     """
     if is_fixed(f):
         raise EfuseError(f"{f.name} cannot be burned: it is written in the factory or computed from others")
@@ -169,7 +175,15 @@ def _stage_mac(image: EfuseImage, staged: StagedBurns, f: Field, mac: bytes) -> 
 def stage_custom_mac(
     image: EfuseImage, staged: StagedBurns, mac: bytes, *, force: bool | None = None
 ) -> None:
-    """Ask for a custom MAC (six bytes, first shown first) and all that the chip keeps beside it."""
+    """Ask for a custom MAC and all that the chip keeps beside it (ESP32: version and CRC).
+
+    Args:
+        mac: six bytes, the first shown first.
+
+    Raises:
+        EfuseError: the chip holds another address, or a place for it is protected.
+        BlockNotRead: its block is not in the image.
+    """
     with staged.all_or_nothing():
         set_force(staged, force)
         _stage_mac(image, staged, image.field_named("CUSTOM_MAC"), mac)
@@ -189,6 +203,11 @@ def stage_block_data(
     """Ask for a block's bytes, from byte `offset` on; without an offset they must fill the block.
 
     Bytes that are zero, here or in the chip, say nothing; all others must be equal.
+
+    Raises:
+        BadValue: the bytes do not fit the block.
+        EfuseError: other bytes are burned or staged there.
+        BlockNotRead: the block is not in the image.
     """
     size = image.block_bits(block.index) // 8
     if not 0 <= offset < size:
@@ -231,7 +250,12 @@ def _refuse_other_bytes(block: Block, there: int, bits: int, where: str, hint: s
 def stage_bits(
     image: EfuseImage, staged: StagedBurns, block: Block, bits: Sequence[int], *, force: bool | None = None
 ) -> None:
-    """Ask for single bits of a block, by number."""
+    """Ask for single bits of a block, by number.
+
+    Raises:
+        BadValue: the block has no such bit.
+        EfuseError: a bit would change a value that a command before asked for.
+    """
     size = image.block_bits(block.index)
     mask = 0
     for bit in bits:
@@ -257,14 +281,22 @@ def stage_key(
 ) -> None:
     """Ask for a key in a block, with its purpose and its protections.
 
-    `any_key` (`--force`) takes a key whose bytes are all equal, and fills up a short one with zeros at its
-    end; a file that a power cut left is one of these more often than a key is. And it takes one that the chip
-    is known not to use.
+    The purpose field, once it holds the purpose, is write-protected always.
 
-    `key` is in the order of the key file; purposes that the hardware reads backwards are turned round here,
-    and of a digest for a part of a block the first bytes are taken. `read_protect` takes effect only for
-    purposes whose key software must not see. The purpose field, once it holds the purpose, is write-protected
-    always.
+    Args:
+        key: in the order of the key file; for purposes that the hardware reads backwards it is reversed here,
+            and of a digest for a part of a block the first bytes are taken.
+        purpose: None on a chip that takes keys without a purpose.
+        read_protect: takes effect only for purposes whose key software must not see.
+        any_key: `--force`: take a key whose bytes are all equal, and fill up a short one with zeros at its
+            end (a file that a power cut left is one of these more often than a key is). And take one that the
+            chip is known not to use.
+
+    Raises:
+        UnknownName: the chip has no such purpose.
+        BadValue: the key does not fit, or looks like no key, or the block cannot hold one for this purpose.
+        EfuseError: the block holds other content, or a place that is needed is protected.
+        BlockNotRead: a block that is needed is not in the image.
     """
     use = _real_purpose(image, purpose)
     f = key_field(image, block, use)
@@ -295,8 +327,10 @@ def stage_key(
 
 
 def _stay_unburned(image: EfuseImage, staged: StagedBurns, choice: Field, place: Field, block: Block) -> None:
-    """Refuse a key in a part of a block where `choice` makes the chip take the whole block for its key; no
-    later command of the script may make it so either."""
+    """Refuse a key in a part of a block where `choice` makes the chip take the whole block for its key.
+
+    No later command of the script may make it so either.
+    """
     burned = image.field_bits(choice)
     if burned or staged.field(choice):
         raise EfuseError(
@@ -311,7 +345,8 @@ def _stay_unburned(image: EfuseImage, staged: StagedBurns, choice: Field, place:
 def sound_key(name: str, key: bytes, size: int, *, any_key: bool) -> bytes:
     """Return a key that may be burned into a place of `size` bytes; too long a one is left to the caller.
 
-    Raises BadValue for a short or a constant key, unless `any_key`.
+    Raises:
+        BadValue: the key is short, or all its bytes are equal, unless `any_key`.
     """
     if any_key:
         return key.ljust(size, b"\0") if key else key
@@ -341,7 +376,11 @@ def _stage_key_bytes(image: EfuseImage, staged: StagedBurns, f: Field, bits: int
 
 
 def key_field(image: EfuseImage, block: Block, purpose: KeyPurpose | None) -> Field:
-    """Return the field that a key for this purpose goes into: the whole block, or a part of it."""
+    """Return the field that a key for this purpose goes into: the whole block, or a part of it.
+
+    Raises:
+        UnknownName: the chip has no such field.
+    """
     return image.field_named(block.name if purpose is None or not purpose.target else purpose.target)
 
 
@@ -374,14 +413,22 @@ def _stage_purpose(image: EfuseImage, staged: StagedBurns, f: Field, purpose: Ke
 
 
 def stage_read_bits(image: EfuseImage, staged: StagedBurns, what: Field | Block) -> bool:
-    """Ask for the RD_DIS bits of a field or block, whatever it holds."""
+    """Ask for the RD_DIS bits of a field or block, whatever it holds. False: they are there already.
+
+    Raises:
+        EfuseError: it cannot be read-protected, or RD_DIS is write-protected.
+    """
     if not what.rd_dis:
         raise EfuseError(f"{what.name} cannot be read-protected: it has no bit in {RD_DIS}")
     return _protect(image, staged, layout_of(image.chip).rd_dis, what, what.rd_dis)
 
 
 def stage_write_bit(image: EfuseImage, staged: StagedBurns, what: Field | Block) -> bool:
-    """Ask for the WR_DIS bit of a field or block."""
+    """Ask for the WR_DIS bit of a field or block. False: it is there already.
+
+    Raises:
+        EfuseError: it cannot be write-protected, or WR_DIS is write-protected itself.
+    """
     if what.wr_dis is None:
         raise EfuseError(f"{what.name} cannot be write-protected: it has no bit in {WR_DIS}")
     return _protect(image, staged, layout_of(image.chip).wr_dis, what, (what.wr_dis,))
@@ -396,9 +443,11 @@ def _protect(
 
 
 def stage_recovery(image: EfuseImage, staged: StagedBurns) -> bool:
-    """Ask to burn again what blocks with coding errors show, which mends bits that burned badly.
+    """Ask to burn again what blocks with coding errors show, which repairs bits that burned badly.
 
-    False: no block with errors can be mended (none has any, or those show nothing or are write-protected).
+    Returns:
+        False when no block with errors can be repaired: none has any, or those show nothing or are
+        write-protected.
     """
     bad = {index for index, status in image.status.items() if status.errors or status.fail}
     if image.block0_errors:
@@ -410,21 +459,28 @@ def stage_recovery(image: EfuseImage, staged: StagedBurns) -> bool:
 
 
 def stage_write_protection(image: EfuseImage, staged: StagedBurns, what: Field | Block) -> bool:
-    """Ask to write-protect a field or block. False: it is so already."""
+    """Ask to write-protect a field or block. False: it is so, or is asked for, already.
+
+    Raises:
+        EfuseError: see `stage_write_bit`.
+    """
     return image.is_writeable(what) and stage_write_bit(image, staged, what)
 
 
 def stage_read_protection(
     image: EfuseImage, staged: StagedBurns, what: Field | Block, *, check_use: bool = True
 ) -> bool:
-    """Ask to read-protect a field or block. False: it is so already.
+    """Ask to read-protect a field or block. False: it is so, or is asked for, already.
 
-    Raises EfuseError when the key in it must stay readable to software; `check_use=False`, as
-    `field.disable_read()` of a script does it, leaves that out.
+    Args:
+        check_use: False, as `field.disable_read()` of a script has it: hide also a key that software reads.
+
+    Raises:
+        EfuseError: the key in it must stay readable to software; and see `stage_read_bits`.
     """
     if not image.is_readable(what):
         return False
-    reason = must_stay_readable(image, what) if check_use else None
+    reason = must_stay_readable(image, staged, what) if check_use else None
     if reason is not None:
         raise EfuseError(reason)
     return stage_read_bits(image, staged, what)
@@ -433,10 +489,15 @@ def stage_read_protection(
 def next_key_block(
     image: EfuseImage, staged: StagedBurns, after: Block, taken: frozenset[str] = frozenset()
 ) -> Block | None:
-    """Return the next free key block behind `after`, round the end; None when there is none.
+    """Return the next free key block behind `after`, going on from the first; None when there is none.
 
-    Free: empty, readable, writeable, purpose 0 and still to be changed, nothing staged in block or purpose,
-    and not in `taken` (names of blocks that the same command burns).
+    Free: empty, readable, writeable, purpose 0 and still to be changed, nothing staged in block or purpose.
+
+    Args:
+        taken: names of blocks that the same command burns: they are not free either.
+
+    Raises:
+        BlockNotRead: a key block is not in the image.
     """
     blocks = [block for block in image.chip.blocks if block.key_purpose is not None]
     at = next((n for n, block in enumerate(blocks) if block.index == after.index), 0)

@@ -5,19 +5,20 @@ was staged for one block into another one. All blocks are read after it, and eac
 known what the block held before:
 
 * *surely known* (the blocks of the plan and BLOCK0, of which two readings agreed; blocks of a record): any
-  bit, and any coding error, that the pulses were not to leave there is nobody's.
-* *read once*: the same, but for what one damaged byte of that reading would explain, since answers carry no
-  checksum: bits within one byte of a block that held something, without a coding error. A pulse on top of
+  bit, and any coding error, beyond what the pulses were to leave there comes from a pulse that nobody
+  planned.
+* *read once*: the same, except for what one damaged byte of that reading would explain, since replies carry
+  no checksum: bits within one byte of a block that held something, without a coding error. A pulse on top of
   what a coded block holds breaks its code.
-* *never read*: only the staged data tells. It is the pulse's when the block holds all bits of the data of a
-  step that was not meant for it, and that is no accident: a foreign block with as many bits set would hold
-  them all with a chance below 1 in 2**32 (32 bits in a block that is half full, six in one that has no
-  other bit), or the block holds nothing else and the data has six bits or more. It is the pulse's, too, when
-  the block's decoder took all of it for damage and mended it (BLOCK0's data comes without check words): then
+* *never read*: only the staged data tells. A pulse hit it when the block holds all bits of the data of a step
+  that was not meant for it, and chance does not explain that: a foreign block with as many bits set would
+  hold them all with a chance below 1 in 2**32 (32 bits in a block that is half full, six in one that has no
+  other bit), or the block holds nothing else and the data has six bits or more. A pulse hit it, too, when the
+  block's decoder took all of it for damage and corrected it (BLOCK0's data comes without check words): then
   the block reports as many wrong bytes as this data makes, three at least. And a coding error that an
-  earlier reading of the error registers, which speak of several blocks, did not show is a pulse's.
+  earlier reading of the error registers, which speak of several blocks, did not show comes from a pulse.
 
-What a never read block holds else (calibration, an earlier job, a single bit from the factory that happens to
+What else a never read block holds (calibration, an earlier job, a single bit from the factory that happens to
 be one of the step's) is told, not judged.
 """
 
@@ -53,8 +54,10 @@ def look_for_stray(
 ) -> Findings:
     """Judge every block of `now` as the module says.
 
-    `staged` is all whose data may have stood in the programming registers, `burned` what the pulses since
-    `before` were to burn. `sure` names the blocks of `before` that are surely known.
+    Args:
+        staged: all whose data may have stood in the programming registers.
+        burned: what the pulses since `before` were to burn.
+        sure: the blocks of `before` that are surely known.
     """
     expected = burned.apply(before)  # what the last step hides may show yet
     written = {write.block.index for step in burned.steps for write in step.writes}
@@ -95,7 +98,7 @@ def _gain(block: Block, gained: int, errors: int) -> str:
 
 
 def _errors(image: EfuseImage, index: int) -> int:
-    """Coding errors of one block; the classic controller has one report for all, which tells nothing here."""
+    """Return one block's coding errors; 0 on the classic controller, whose one report is for all blocks."""
     if not image.chip.controller.reports_each_block:
         return 0
     status = image.status.get(index, GOOD)
@@ -107,8 +110,10 @@ def _new_errors(before: EfuseImage, now: EfuseImage, index: int) -> int:
 
 
 def _one_damaged_byte(held: int, gained: int) -> bool:
-    """Whether one wrong byte of the earlier reading explains what a block has gained. Of a block that showed
-    nothing at all a damaged byte would have had to hide everything."""
+    """Tell whether one wrong byte of the earlier reading explains what a block has gained.
+
+    Of a block that showed nothing at all a damaged byte would have had to hide everything.
+    """
     low = (gained & -gained).bit_length() - 1
     return held != 0 and gained.bit_length() - 1 <= low | 7
 
@@ -123,7 +128,7 @@ def _source_of(block: Block, staged: BurnPlan, now: EfuseImage) -> str:
 
 
 def _holds(block: Block, write: BlockWrite, now: EfuseImage) -> bool:
-    """Whether a block shows all bits that a pulse with another block's words sets in it, by no accident."""
+    """Tell whether a block shows all bits that a pulse with another block's words sets, by no accident."""
     words = write.words[: block.words]
     data = int.from_bytes(struct.pack(f"<{len(words)}I", *words), "little")
     if now.scheme(block.index) is CodingScheme.THREE_QUARTERS:
@@ -138,7 +143,7 @@ def _holds(block: Block, write: BlockWrite, now: EfuseImage) -> bool:
 
 
 def _mended(block: Block, write: BlockWrite, now: EfuseImage) -> bool:
-    """Whether the decoder took a pulse with another block's words for damage, and mended it."""
+    """Tell whether the decoder took a pulse with another block's words for damage, and corrected it."""
     status = now.status.get(block.index, GOOD)
     if now.scheme(block.index) is not CodingScheme.RS or status.fail or status.errors < TELLING_ERRORS:
         return False

@@ -46,11 +46,11 @@ class Place(NamedTuple):
         return ((1 << self.bits) - 1) << self.start
 
     def within(self, other: Place) -> bool:
-        """Whether all of it stands in `other`."""
+        """Tell whether all of it stands in `other`."""
         return self.block == other.block and other.start <= self.start and self.end <= other.end
 
     def meets(self, other: Place) -> bool:
-        """Whether any of its bits stands in `other`."""
+        """Tell whether any of its bits stands in `other`."""
         return self.block == other.block and self.start < other.end and other.start < self.end
 
 
@@ -72,7 +72,7 @@ class Written(NamedTuple):
 
 
 class Take(Enum):
-    """How a value is taken; see the module."""
+    """How a value is taken; see the module's docstring."""
 
     OWN = "own"
     SAME = "same"
@@ -120,13 +120,13 @@ class ValueRules(NamedTuple):
     unique: tuple[tuple[str, tuple[Place, ...]], ...]
 
     def held(self, image: EfuseImage) -> dict[int, int]:
-        """The user's bits of all blocks that were read and can hold no key."""
+        """Return the user's bits of all blocks that were read and can hold no key, by block."""
         return {n: image.blocks[n] & self.areas[n] for n in sorted(self.clear) if n in image.blocks}
 
 
 @lru_cache(128)
 def rules_of(chip: Chip, declared: Declared) -> ValueRules:
-    """The rules for a chip. Names that it does not know are meant for others."""
+    """Return the rules for a chip. Declared names that it does not know are meant for others."""
     fields = _value_fields(chip)
     areas = _areas(chip, fields)
     unique = []
@@ -152,7 +152,7 @@ def rules_of(chip: Chip, declared: Declared) -> ValueRules:
 
 @lru_cache(128)
 def _value_fields(chip: Chip) -> tuple[tuple[Place, Field], ...]:
-    """The fields of the tables that are values, and where they stand."""
+    """Return the fields of the tables that are values, and where they stand."""
     return tuple(
         (Place(f.block, f.start, f.bits), f)
         for f in chip.fields
@@ -162,12 +162,12 @@ def _value_fields(chip: Chip) -> tuple[tuple[Place, Field], ...]:
 
 @lru_cache(1024)
 def _fields_meeting(chip: Chip, place: Place) -> tuple[tuple[Place, Field], ...]:
-    """Those that have any bit in a place: the same places are written on board after board."""
+    """Return those that have any bit in a place: the same places are written on board after board."""
     return tuple((own, f) for own, f in _value_fields(chip) if own.meets(place))
 
 
 def _areas(chip: Chip, fields: Iterable[tuple[Place, Field]]) -> dict[int, int]:
-    """The user's bits in each user block: all of a block of user data, the table's fields in others."""
+    """Return the user's bits in each user block: all of a data block, the tables' fields in others."""
     areas: dict[int, int] = {}
     for block in chip.blocks:
         if _is_for_data(chip, block):
@@ -178,7 +178,7 @@ def _areas(chip: Chip, fields: Iterable[tuple[Place, Field]]) -> dict[int, int]:
 
 
 def _is_for_data(chip: Chip, block: Block) -> bool:
-    """Whether a block is the user's: it holds a custom MAC, or nothing that has a name but the block."""
+    """Tell whether a block is the user's: it holds a custom MAC, or only fields named as the block is."""
     inside = [f for f in chip.fields if f.block == block.index and f.start is not None and not f.custom]
     if block.index == 0:
         return False
@@ -188,7 +188,10 @@ def _is_for_data(chip: Chip, block: Block) -> bool:
 
 
 def place_named(chip: Chip, name: str) -> Place | None:
-    """The place of a field, of a block, or of `BLOCK3[64:96]` (the first bit, the bit behind the last)."""
+    """Return the place of a field, of a block, or of `BLOCK3[64:96]`; None when the chip has none.
+
+    64 is the first bit, 96 the bit behind the last.
+    """
     part = re.fullmatch(_RANGE, name)
     if part is not None:
         block, start, end = chip.block_by_name.get(part[1]), int(part[2]), int(part[3])
@@ -202,8 +205,11 @@ def place_named(chip: Chip, name: str) -> Place | None:
 
 
 def check_declared(declared: Declared, chips: Iterable[Chip]) -> None:
-    """Raise UsageError for a name that none of these chips knows, for contradictions, and for a custom MAC
-    that may be the same."""
+    """Check what the operator declared against all chips of the run.
+
+    Raises:
+        UsageError: no chip knows a name, a name is both same and unique, or a custom MAC may be the same.
+    """
     chips = tuple(chips)
     both = set(declared.same) & set(declared.unique)
     if both:
@@ -226,12 +232,12 @@ def check_declared(declared: Declared, chips: Iterable[Chip]) -> None:
 
 
 def is_value(f: Field) -> bool:
-    """Whether a field that a command writes is a range of its own to look at."""
+    """Tell whether a field that a command writes is a range of its own to look at."""
     return f.custom or f.codec is Codec.CUSTOM_MAC
 
 
 def take_of(rules: ValueRules, places: tuple[Place, ...], kind: Kind = Kind.FIELD) -> Take:
-    """How a value in these places is taken."""
+    """Return how a value in these places is taken."""
     if any(places == own for _, own in rules.unique):
         return Take.OWN
     if all(any(place.within(same) for same in rules.same) for place in places):
@@ -244,9 +250,10 @@ def take_of(rules: ValueRules, places: tuple[Place, ...], kind: Kind = Kind.FIEL
 
 
 def values_of(after: EfuseImage, written: Collection[Written], rules: ValueRules) -> tuple[UserValue, ...]:
-    """The values that these commands leave in a chip which then shows `after`. A value of 0 is none.
+    """Return the values that these commands leave in a chip which then shows `after`. A value of 0 is none.
 
-    Raises BlockNotRead for a block that was written and is not in the image.
+    Raises:
+        BlockNotRead: a block that was written is not in the image.
     """
     found: dict[tuple[Place, ...], UserValue] = {}
     for value in (
@@ -260,7 +267,7 @@ def values_of(after: EfuseImage, written: Collection[Written], rules: ValueRules
 
 
 def values_found(image: EfuseImage, rules: ValueRules) -> tuple[UserValue, ...]:
-    """The values of the tables' fields in a chip, whoever burned them; only of blocks that were read."""
+    """Return the values of the tables' fields in a chip, whoever burned them, of blocks that were read."""
     found = [_of_field(image, place, f, rules) for place, f in rules.fields if _stands(image, place, f)]
     return tuple(value for value in found if value.bits)
 
@@ -270,7 +277,7 @@ def _stands(image: EfuseImage, place: Place, f: Field) -> bool:
 
 
 def _of_one(after: EfuseImage, one: Written, rules: ValueRules) -> Iterator[UserValue]:
-    """The values that one command left, but for single bits."""
+    """Yield the values that one command left, but for single bits."""
     if one.kind is Kind.KEY:
         yield _value(after, one.name, (one.place,), rules, Kind.KEY)
         return
@@ -285,7 +292,7 @@ def _of_one(after: EfuseImage, one: Written, rules: ValueRules) -> Iterator[User
 
 
 def _of_bits(after: EfuseImage, written: Iterable[Written], rules: ValueRules) -> Iterator[UserValue]:
-    """Bits burned by number: the words that they stand in, neighbours together. One bit alone is a flag."""
+    """Yield the words that bits burned by number stand in, neighbours together. One bit alone is a flag."""
     words: dict[int, set[int]] = {}
     for one in written:
         if one.kind is Kind.BITS:
@@ -312,7 +319,7 @@ def _name_of(chip: Chip, place: Place) -> str:
 
 
 def _left(after: EfuseImage, place: Place, rules: ValueRules) -> int:
-    """The bits that stand in a place and belong to no field of the tables and to nothing beside a MAC."""
+    """Return the bits of a place that belong to no field of the tables and to nothing beside a MAC."""
     block = rules.chip.blocks[place.block]
     if place.block not in rules.areas and not block.for_keys:
         return 0  # the factory's, or BLOCK0
@@ -327,7 +334,7 @@ def _left(after: EfuseImage, place: Place, rules: ValueRules) -> int:
 
 @lru_cache(128)
 def _beside_the_mac(chip: Chip, block: int) -> int:
-    """What a block keeps beside a custom MAC: its version and CRC."""
+    """Return what a block keeps beside a custom MAC: its version and CRC."""
     mask = 0
     for f in chip.fields:
         if f.block == block and f.category == "MAC" and not f.custom:
@@ -336,7 +343,7 @@ def _beside_the_mac(chip: Chip, block: int) -> int:
 
 
 def _of_numbers(after: EfuseImage, written: Collection[Written], rules: ValueRules) -> Iterator[UserValue]:
-    """Ranges that were declared unique, where a command wrote any part of them."""
+    """Yield the ranges that were declared unique, where a command wrote any part of them."""
     for name, places in rules.unique:
         if not any(place.meets(one.place) for place in places for one in written):
             continue
@@ -354,7 +361,7 @@ def _of_field(image: EfuseImage, place: Place, f: Field, rules: ValueRules) -> U
 
 
 def shown(image: EfuseImage, f: Field, bits: int, rules: ValueRules) -> str:
-    """A value of a field of the tables, for people and records; not where a key may stand.
+    """Return a value of a field of the tables, for people and records; not where a key may stand.
 
     A block that takes keys shows such fields where it is the block of the custom MAC, too.
     """

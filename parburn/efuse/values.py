@@ -37,7 +37,7 @@ _VREF_STEP_MV = 7
 
 
 def crc8(mac: bytes) -> int:
-    """Return the CRC-8 that ESP32 keeps beside a MAC: polynomial 0x8C reflected, from 0."""
+    """Return the CRC-8 that ESP32 keeps beside a MAC: polynomial 0x31 (0x8C reflected), from 0."""
     crc = 0
     for byte in mac:
         crc ^= byte
@@ -82,7 +82,7 @@ def get_raw(image: EfuseImage, f: Field, bits: int | None = None) -> int | bool 
     if f.kind is FieldKind.BOOL:
         return bool(bits)
     if f.kind is FieldKind.BYTES:
-        # A composed EUI-64 reads back turned round; scripts compare that, so it stays.
+        # A composed EUI-64 reads back with its bytes reversed; scripts compare that, so it stays.
         return bits.to_bytes(f.bits // 8, "little" if f.codec is Codec.MAC_EUI64 else "big")
     return bits & ((1 << f.bits) - 1)
 
@@ -168,7 +168,8 @@ _SHOWN: dict[Codec, Callable[[EfuseImage, Field, int], Value]] = {
 def custom_mac_bytes(chip: Chip, text: str | bytes | None) -> bytes:
     """Return the six bytes of a custom MAC given as AA:CD:EF:01:02:03, first byte first.
 
-    Raises BadValue for another form, and for a multicast address (lowest bit of the first byte set).
+    Raises:
+        BadValue: it has another form, or is a multicast address (lowest bit of the first byte set).
     """
     if isinstance(text, (bytes, bytearray)):
         mac = bytes(text)
@@ -188,9 +189,12 @@ def custom_mac_bytes(chip: Chip, text: str | bytes | None) -> bytes:
 
 
 def parse(image: EfuseImage, staged: StagedBurns, f: Field, text: Text) -> int:
-    """Return the bits that `burn_efuse NAME VALUE` means; None is the bare `burn_efuse NAME`.
+    """Return the bits that `burn_efuse NAME VALUE` means; None is `burn_efuse NAME` alone.
 
-    A bare bool is True, a bare count burns its next bit. Raises BadValue, which never repeats key bytes.
+    Without a value a bool is True, and a counter burns its next bit.
+
+    Raises:
+        BadValue: the field takes no such value; the sentence never repeats key bytes.
     """
     if is_fixed(f):
         raise BadValue(f"{f.name} cannot be burned: it is written in the factory or computed from others")
@@ -221,7 +225,10 @@ def parse(image: EfuseImage, staged: StagedBurns, f: Field, text: Text) -> int:
 def bits_of(image: EfuseImage, f: Field, value: object) -> int:
     """Return the bits of a value that a script hands to `field.save()`: number, bytes, text or a bitstring.
 
-    Unlike `parse` it takes 0, which asks for nothing. Raises BadValue.
+    Unlike `parse` it takes 0, which asks for nothing.
+
+    Raises:
+        BadValue: the field takes no such value.
     """
     length = getattr(value, "len", None)
     if length is not None and hasattr(value, "uint"):  # a BitArray, without importing bitstring
@@ -240,7 +247,7 @@ def bits_of(image: EfuseImage, f: Field, value: object) -> int:
 
 
 def _next_bit(old: int) -> int:
-    """Set the lowest bit that is clear: a counter counts the bits that are set."""
+    """Return `old` with its lowest clear bit set: a counter counts the bits that are set."""
     return old | old + 1
 
 
@@ -268,7 +275,11 @@ def _parse_bytes(f: Field, text: Text) -> int:
 
 
 def purpose_code(chip: Chip, f: Field, text: Text) -> int:
-    """Return the code of a key purpose given by name or number. Raises BadValue where it cannot be burned."""
+    """Return the code of a key purpose given by name or number.
+
+    Raises:
+        BadValue: there is none, or the field or its block cannot have it.
+    """
     names = ", ".join(purpose.name for purpose in chip.key_purposes if purpose.code > 0)
     if text is None or isinstance(text, (bytes, bytearray)):
         raise BadValue(f"{f.name} needs a key purpose", hint=f"one of {names}")

@@ -1,4 +1,4 @@
-"""Burns a plan, step by step, and believes only what it reads back. The rules are those of SAFETY, "Commit".
+"""Burns a plan, step by step, and believes only what it reads back. The rules: docs/safety.md, "Commit".
 
 `commit` is the only function of parburn that makes a chip burn. Its caller has made the attempt durable in
 the ledger by the time `attempted` returns; everything after that is shielded from cancellation, and stops
@@ -13,7 +13,7 @@ What can go wrong after a program command, and what is done:
 * no answer, or garbage: the loader is synchronised again without a reset, the identity is read again, and
   the bits decide whether the command was executed;
 * after any of these, and wherever a commit breaks off, all blocks are read (`look_everywhere`): what was
-  staged may have gone into a block that it was not meant for. `efuse.stray` judges what they hold.
+  staged may have gone into a block that it was not meant for. `efuse.unplanned_pulse` judges what they hold.
 """
 
 from __future__ import annotations
@@ -70,8 +70,15 @@ async def commit(
 ) -> CommitResult:
     """Burn every step of `plan` and verify each.
 
-    Raises BoardSwapped, StagingMismatch or LinkError while nothing has been burned; after the first program
-    command VerifyFailed (permanent damage), or PartialBurn for everything that can be continued.
+    Args:
+        image: what the chip showed when the plan was made.
+
+    Raises:
+        StagingMismatch, LinkError, CommandRefused: no program command was sent; nothing was burned.
+        BoardSwapped: another chip answers; into that one nothing was burned.
+        VerifyFailed: the chip shows other bits than planned; where it is `permanent`, never burn it again.
+        PartialBurn: the burn broke off and can be continued.
+        LedgerError: what was done could not be recorded.
     """
     try:
         await _stage_first(plan, controller, image, hooks)
@@ -103,7 +110,7 @@ async def _burn_all(
 
 
 class _StepJournal:
-    """Has verified steps written down while the next block burns. Every write of it ends within `commit`."""
+    """Has verified steps recorded while the next block burns. Every write of it ends within `commit`."""
 
     def __init__(self, hooks: CommitHooks) -> None:
         self._hooks = hooks
@@ -182,8 +189,11 @@ async def _stage_first(plan: BurnPlan, controller: Controller, image: EfuseImage
 async def _stage_and_compare(
     plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks
 ) -> None:
-    """Stage the first step; in the same burst read again who the chip is and what the script was shown of it:
-    what it asked for, and did not, depends on that."""
+    """Stage the first step, and compare what the same burst reads with the start.
+
+    Read again are who the chip is and what the script was shown of it: what the script asked for, and what it
+    did not, depends on that.
+    """
     controller.guard(hooks.identity, hooks.same_board)
     known = sorted({0, *image.blocks})
     reading = await controller.stage(plan.steps[0], controller.words(known))
@@ -209,7 +219,7 @@ async def _burn_step(
 ) -> tuple[EfuseImage, bool]:
     """Burn step `number` until it reads back whole. Returns the image, and whether the next one is staged.
 
-    Raises VerifyFailed; link errors that a new SYNC did not mend.
+    Raises VerifyFailed; link errors that a new SYNC did not repair.
     """
     step = plan.steps[number]
     following = plan.steps[number + 1] if number + 1 < len(plan.steps) else None

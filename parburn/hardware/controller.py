@@ -7,7 +7,7 @@ Two kinds of hardware exist (TRM, chapter eFuse Controller):
 * `ClassicController` (first generation): each block has WDATA registers of its own, and one program command
   burns all four sets at once.
 
-The line has no checksum and the ROM executes what it gets, so the order of SAFETY is kept here:
+The line has no checksum and the ROM executes what it gets, so the order of docs/safety.md is kept here:
 
 1. *stage*: load the programming registers and read all of them back, with timing and block number;
 2. compare; only then *program*: CONF and CMD in a packet of their own, then poll until idle;
@@ -20,7 +20,7 @@ The ROM's buffer is one and never cleared, and what arrives of a frame is execut
 there. So each prefix of each frame must be harmless on each frame before it (`tests/pulses` tries them all):
 
 * A poll of CMD leaves CMD's address where a WRITE_REG has that of its first entry, and `CMD <- 5A5A` is a
-  program command for block 6. So a harmless register is read behind each poll (`rom.WriteGuard`).
+  program command for block 6. So a harmless register is read behind each poll (`burst_frames.WriteGuard`).
 * The program entries stay in the buffer behind their packet, and a cut read command would run them again. So
   CONF loses the op code first, in a packet of one entry: it covers CONF's place and cannot reach CMD's.
 * The packet of the program command has the block's number in CMD's value, although it was read back and the
@@ -48,6 +48,7 @@ from parburn.chips.model import Block, Chip, ControllerKind, RegisterWrite, merg
 from parburn.efuse.image import BlockStatus, EfuseImage
 from parburn.efuse.plan import BurnStep
 from parburn.errors import BoardSwapped, ControllerStuck, GarbledAnswer, StagingMismatch
+from parburn.hardware.burst_frames import ReadRegs, WriteGuard, WriteRegs
 from parburn.hardware.programming_registers import (
     BLOCK_NUMBER_SHIFT,
     CMD_PROGRAM,
@@ -55,7 +56,7 @@ from parburn.hardware.programming_registers import (
     PgmRegisters,
     ProgrammingRegisters,
 )
-from parburn.hardware.rom_loader import ReadRegs, RomLoader, WriteGuard, WriteRegs
+from parburn.hardware.rom_loader import RomLoader
 
 CONF_PROGRAM = 0x5A5A
 CONF_READ = 0x5AA5
@@ -73,18 +74,18 @@ READ_ATTEMPTS = 2
 
 
 def join_words(words: Sequence[int]) -> int:
-    """One int of 32-bit words, word 0 in the low bits."""
+    """Return one int of 32-bit words, word 0 in the low bits."""
     return int.from_bytes(struct.pack(f"<{len(words)}I", *words), "little")
 
 
 def write_guard(chip: Chip) -> WriteGuard:
-    """What stands ahead of writes to this chip: see the head of this module."""
+    """Return what stands ahead of writes to this chip: see the head of this module."""
     every_timing = tuple(write for writes in chip.timing.values() for write in merged_writes(writes))
     return WriteGuard(chip.registers["CMD"], chip.dummy_register, _no_op_code(chip, every_timing))
 
 
 def _no_op_code(chip: Chip, timing: tuple[RegisterWrite, ...]) -> RegisterWrite:
-    """The write that takes the op code out of CONF: CONF <- 0.
+    """Return the write that takes the op code out of CONF: CONF <- 0.
 
     One flipped bit of its address may hit CLK or a timing register, which nobody reads again. Where there are
     such neighbours the write leaves them as they are: it clears only bits that are zero in all of them or,
@@ -106,7 +107,7 @@ def _no_op_code(chip: Chip, timing: tuple[RegisterWrite, ...]) -> RegisterWrite:
 
 
 class Controller:
-    """What both kinds share: reading, polling, verified staging. Not used by itself."""
+    """What both kinds of controller share: reading, polling, verified staging. Not used by itself."""
 
     def __init__(self, rom: RomLoader, chip: Chip) -> None:
         self.rom = rom
@@ -120,7 +121,7 @@ class Controller:
         self._cmd = chip.registers["CMD"]
 
     def set_timing(self, timing: tuple[RegisterWrite, ...], reading: Mapping[int, int]) -> None:
-        """Take the writes that set the timing, and what these registers held: see `ProgrammingRegisters`."""
+        """Take the writes that set the timing, and what those registers held: see `ProgrammingRegisters`."""
         self.registers.set_timing(timing, reading)
         self._disarmed = WriteRegs((_no_op_code(self.chip, timing),))
 
@@ -132,21 +133,24 @@ class Controller:
 
     @staticmethod
     def _error_registers(chip: Chip, block: Block) -> tuple[int, ...]:
-        """The registers that report this block's coding errors."""
+        """Return the registers that report this block's coding errors."""
         raise AssertionError("a Controller is either classic or pgm")
 
     def _program_value(self, step: BurnStep) -> int:
-        """CMD's value that programs what is staged for this step."""
+        """Return CMD's value that programs what is staged for this step."""
         raise AssertionError("a Controller is either classic or pgm")
 
     def block_status(self, reading: Mapping[int, int]) -> tuple[dict[int, BlockStatus], int | None]:
-        """Error reports of the blocks whose registers were read; BLOCK0's error bits in its own layout."""
+        """Return the error reports of the blocks whose registers were read, and BLOCK0's own.
+
+        BLOCK0's are error bits in its own layout; None when its registers were not read.
+        """
         raise AssertionError("a Controller is either classic or pgm")
 
     # Reading ----------------------------------------------------------------------------------------
 
     def addresses(self, blocks: Iterable[int]) -> tuple[int, ...]:
-        """Read registers of these blocks, and the error registers that speak of them."""
+        """Return the read registers of these blocks, and the error registers that speak of them."""
         return self._addresses(self.chip, frozenset(blocks))
 
     @classmethod
@@ -158,7 +162,7 @@ class Controller:
         return (*words, *errors)
 
     def image_of(self, reading: Mapping[int, int], blocks: Collection[int], base: EfuseImage) -> EfuseImage:
-        """`base` with these blocks taken from the reading, and the error reports that it holds."""
+        """Return `base` with these blocks taken from the reading, and the error reports that it holds."""
         status, block0_errors = self.block_status(reading)
         bits = {
             index: join_words([reading[a] for a in self.chip.read_registers[index]]) for index in set(blocks)
@@ -170,24 +174,33 @@ class Controller:
         return image.with_blocks({n: bits[n] & ((1 << image.block_bits(n)) - 1) for n in bits})
 
     def words(self, blocks: Iterable[int]) -> tuple[int, ...]:
-        """Read registers of these blocks, without their error registers."""
+        """Return the read registers of these blocks, without their error registers."""
         registers = self.chip.read_registers
         return tuple([address for index in sorted(set(blocks)) for address in registers[index]])
 
     async def read_blocks(self, blocks: Collection[int], base: EfuseImage) -> EfuseImage:
-        """Read these blocks in one burst; they replace what `base` holds of them."""
+        """Read these blocks in one burst; they replace what `base` holds of them.
+
+        Raises:
+            BoardSwapped: another chip answers; seen only once `guard` was called.
+            GarbledAnswer: the registers of `guard` read differently again and again.
+            LinkError, CommandRefused: the burst failed.
+        """
         return self.image_of(await self._read_guarded(self.addresses(blocks)), blocks, base)
 
     def guard(self, registers: Sequence[int], same_board: Callable[[Sequence[int]], None]) -> None:
-        """From now on every burst that stages or reads ends with these registers, which tell who answers.
+        """End every burst that stages or reads with these registers from now on: they tell who answers.
 
-        `same_board` raises BoardSwapped for the values of another chip. They come last: a board that is put
-        in after they were read has lost, with its supply, whatever was staged before.
+        They come last: a board that is put in after they were read has lost, with its supply, whatever was
+        staged before.
+
+        Args:
+            same_board: raises BoardSwapped for the values of another chip.
         """
         self._guarded, self._same_board = tuple(registers), same_board
 
     async def _still_same(self, values: Sequence[int]) -> bool:
-        """Whether what was read belongs to our chip. Raises BoardSwapped when two readings deny it."""
+        """Tell whether what was read belongs to our chip. Raises BoardSwapped when two readings deny it."""
         try:
             self._same_board(values)
         except BoardSwapped:
@@ -210,9 +223,18 @@ class Controller:
     # Staging ----------------------------------------------------------------------------------------
 
     async def stage(self, step: BurnStep, also_read: Sequence[int] = ()) -> Mapping[int, int]:
-        """Load the programming registers for this step, verified; read `also_read` in the same burst.
+        """Load the programming registers for this step, verified; nothing is burned by this.
 
-        Raises StagingMismatch when the registers twice do not hold what was written: nothing was burned.
+        Args:
+            also_read: registers that are read in the same burst, before the writes.
+
+        Returns:
+            What `also_read` held, by address.
+
+        Raises:
+            StagingMismatch: the registers twice do not hold what was written.
+            BoardSwapped: another chip answers.
+            LinkError, CommandRefused: the burst failed.
         """
         registers = self.registers
         for _ in range(READ_ATTEMPTS + registers.guessed):
@@ -234,8 +256,10 @@ class Controller:
     # Burning ----------------------------------------------------------------------------------------
 
     def _command(self, conf: int, cmd: int, wait_ms: float) -> WriteRegs:
-        """CONF and CMD in a packet of their own. CMD is written by mask, so that the block's number, which
-        was read back, stays; the program command's value has it as well.
+        """Return the writes of CONF and CMD, in a packet of their own.
+
+        CMD is written by mask, so that the block's number, which was read back, stays; the program command's
+        value has it as well.
 
         The ROM then waits at a harmless register, except where the line is known to be so slow that the poll
         that follows takes long enough to get there. That third entry of a program packet may stay in the
@@ -261,7 +285,12 @@ class Controller:
             polls = await self.rom.read_regs([self._cmd] * POLLS)
 
     async def program(self, step: BurnStep) -> None:
-        """Burn what `stage` has loaded. Must follow a `stage` or `reload` that returned for this step."""
+        """Burn what `stage` has loaded. Must follow a `stage` or `reload` that returned for this step.
+
+        Raises:
+            ControllerStuck: the controller is still busy long after the program command.
+            LinkError, CommandRefused: the burst failed; whether the command was executed is not known.
+        """
         self.registers.begin_burn()
         polls = await self.rom.burst(
             self._command(CONF_PROGRAM, self._program_value(step), self.chip.program_ms),
@@ -274,8 +303,18 @@ class Controller:
     ) -> tuple[EfuseImage, bool]:
         """Make the burned bits visible, read these blocks, and stage the following step.
 
-        With the read command RD_DIS acts: what it hides is gone from the new image too, read again or not.
-        Returns the new image, and whether the following step stands staged and verified.
+        The read command makes RD_DIS act: what it hides is gone from the new image too, read again or not.
+
+        Args:
+            following: None: the programming registers are cleared instead.
+
+        Returns:
+            The new image, and whether the following step is staged and verified.
+
+        Raises:
+            ControllerStuck: the controller is still busy long after the read command.
+            BoardSwapped: another chip answers.
+            LinkError, CommandRefused: the burst failed.
         """
         addresses = self.addresses(blocks)
         command = self._read_command()
@@ -308,19 +347,27 @@ class Controller:
         return self.image_of(reading, blocks, base).as_shown(), staged
 
     async def reload_unanswered(self) -> None:
-        """Send the read command behind which the chip may stop answering (download mode locked)."""
+        """Send the read command after which the chip may stop answering (download mode locked).
+
+        Raises:
+            LinkError, CommandRefused: the chip did not answer as before, which here may be what was burned.
+        """
         await self.rom.burst(*self._read_command())
 
     def _read_command(self) -> tuple[WriteRegs, WriteRegs]:
-        """The read command, behind a packet of one entry that takes the program op code out of CONF."""
+        """Return the read command, behind a packet that takes the program op code out of CONF."""
         return self._disarmed, self._command(CONF_READ, CMD_READ, self.chip.read_ms)
 
     async def clear(self) -> None:
-        """Leave no key in the programming registers after a commit that broke off. Raises LinkError."""
+        """Leave no key in the programming registers after a commit that broke off.
+
+        Raises:
+            LinkError, CommandRefused: the burst failed.
+        """
         await self.rom.burst(WriteRegs(self.registers.clearing_writes()))
 
     def forget(self) -> None:
-        """After the ROM may have restarted: nothing is known of any register."""
+        """Forget what all registers hold: the ROM may have restarted."""
         self.registers.forget()
 
 
@@ -329,7 +376,7 @@ class PgmController(Controller):
 
     @staticmethod
     def _registers_of(rom: RomLoader, chip: Chip) -> ProgrammingRegisters:
-        return PgmRegisters(chip, rom.second_left)
+        return PgmRegisters(chip, rom.frames.second_left)
 
     def _program_value(self, step: BurnStep) -> int:
         (write,) = step.writes
@@ -340,7 +387,7 @@ class PgmController(Controller):
         return chip.block0_errors if block.errors is None else block.errors.addresses
 
     def block_status(self, reading: Mapping[int, int]) -> tuple[dict[int, BlockStatus], int | None]:
-        """RS error counts and fail bits; BLOCK0's repeat errors stand in its layout behind WR_DIS."""
+        """Return RS error counts and fail bits; BLOCK0's repeat errors stand in its layout behind WR_DIS."""
         status: dict[int, BlockStatus] = {}
         block0_errors = None
         if self.chip.block0_errors[0] in reading:
@@ -367,7 +414,7 @@ class ClassicController(Controller):
         return (chip.registers["DEC_STATUS"],)
 
     def block_status(self, reading: Mapping[int, int]) -> tuple[dict[int, BlockStatus], int | None]:
-        """The 3/4 decoder has one common error word for all blocks but BLOCK0."""
+        """Return what the 3/4 decoder says: one common error word for all blocks but BLOCK0."""
         word = reading.get(self.chip.registers["DEC_STATUS"])
         if word is None:
             return {}, None

@@ -17,7 +17,7 @@ COUNTS_PER_MHZ = 2560
 
 
 def telling_registers(chip: Chip, *, and_belief: bool) -> tuple[int, ...]:
-    """Registers that `mhz_of` needs; with `and_belief` those that `beliefs` needs, too."""
+    """Return the registers that `mhz_of` needs; with `and_belief` those that `beliefs` needs, too."""
     crystal = chip.crystal
     found = [crystal.clkdiv_address, crystal.address]
     if and_belief:
@@ -28,7 +28,15 @@ def telling_registers(chip: Chip, *, and_belief: bool) -> tuple[int, ...]:
 
 
 def mhz_of(chip: Chip, registers: Mapping[int, int], baud: int) -> int:
-    """The crystal's frequency, from registers by address. Raises IdentityUnclear."""
+    """Return the crystal's frequency in MHz.
+
+    Args:
+        registers: values by address, of `telling_registers`.
+        baud: the rate at which the ROM's autobaud measured the line, in bits per second.
+
+    Raises:
+        IdentityUnclear: the register means no frequency that this chip can have.
+    """
     crystal = chip.crystal
     if crystal.fixed_mhz is not None:
         return crystal.fixed_mhz
@@ -37,7 +45,11 @@ def mhz_of(chip: Chip, registers: Mapping[int, int], baud: int) -> int:
 
 
 def crystal_from(crystal: Crystal, word: int, baud: int) -> int:
-    """Crystal frequency in MHz from what its register holds. Raises IdentityUnclear."""
+    """Return the crystal's frequency in MHz from what its register holds.
+
+    Raises:
+        IdentityUnclear: it means no frequency that this chip can have.
+    """
     if crystal.clkdiv_address is None:
         value = (word & crystal.mask) >> crystal.shift
         if value not in crystal.by_value:
@@ -54,9 +66,13 @@ def crystal_from(crystal: Crystal, word: int, baud: int) -> int:
 
 
 def beliefs(chip: Chip, registers: Mapping[int, int], mhz: int, major: int) -> tuple[float, ...]:
-    """What the ROM of this major revision may compute baud rates with, in MHz, what is likeliest first.
+    """Return what the ROM may compute baud rates with, in MHz, the likeliest first.
 
     `mhz` is the truth, which comes first where nothing speaks against it.
+
+    Args:
+        registers: values by address, of `telling_registers` with `and_belief`.
+        major: the major silicon revision: from one on, some ROMs round what they measured.
     """
     crystal = chip.crystal
     if crystal.rom_address is None:
@@ -75,7 +91,7 @@ def beliefs(chip: Chip, registers: Mapping[int, int], mhz: int, major: int) -> t
 
 
 def _rounded(crystal: Crystal, measured: float) -> int:
-    """The crystal that a ROM takes for its own by what it has measured."""
+    """Return the crystal that a ROM takes for its own by what it has measured."""
     nearest = min(crystal.choices, key=lambda mhz: abs(mhz - measured))
     makes_sense = nearest / 2 < measured < nearest * 2
     return nearest if makes_sense else crystal.rom_otherwise_mhz or nearest
@@ -87,7 +103,11 @@ def _distinct(*mhz: float) -> tuple[float, ...]:
 
 @lru_cache(128)
 def timing_for(chip: Chip, crystal_mhz: int) -> tuple[RegisterWrite, ...]:
-    """The timing writes for this crystal. Raises ChipError when the chip cannot burn with it."""
+    """Return the timing writes for this crystal (TRM, chapter eFuse Controller).
+
+    Raises:
+        ChipError: the chip cannot burn with such a crystal.
+    """
     if crystal_mhz not in chip.timing:
         supported = " and ".join(str(mhz) for mhz in chip.timing)
         raise ChipError(
@@ -99,7 +119,7 @@ def timing_for(chip: Chip, crystal_mhz: int) -> tuple[RegisterWrite, ...]:
 
 @lru_cache(128)
 def timing_registers(chip: Chip) -> tuple[int, ...]:
-    """CLK, where the chip has one, and the registers that timing is written to."""
+    """Return CLK, where the chip has one, and the registers that timing is written to."""
     clock = (chip.registers["CLK"],) if "CLK" in chip.registers else ()
     written = (write.address for writes in chip.timing.values() for write in writes)
     return tuple(dict.fromkeys((*clock, *written)))
@@ -107,8 +127,10 @@ def timing_registers(chip: Chip) -> tuple[int, ...]:
 
 @lru_cache(128)
 def astray_registers(chip: Chip) -> tuple[int, ...]:
-    """Timing registers whose write, with one bit of its address flipped, changes what nobody reads back: CLK,
-    or bits of another one that are no timing."""
+    """Return timing registers whose write may change what nobody reads back.
+
+    That is where one flipped bit of the address leads to CLK, or to bits of another one that are no timing.
+    """
     writes = tuple(w for writes in chip.timing.values() for w in merged_writes(writes))
     looked_at = dict.fromkeys(timing_registers(chip), 0) | {w.address: w.mask for w in writes}
     return tuple(
@@ -124,10 +146,13 @@ def astray_registers(chip: Chip) -> tuple[int, ...]:
 def whole_timing(
     chip: Chip, writes: Iterable[RegisterWrite], reading: Mapping[int, int]
 ) -> tuple[RegisterWrite, ...]:
-    """The timing `writes` as writes of whole registers, and CLK as it is, so that all of it is read back.
+    """Return the timing `writes` as writes of whole registers, and CLK as it is: all of it is read back.
 
-    `reading` is what `timing_registers` held. For a chip that was not reset: an earlier run may have written
-    there what we write, and then a write that goes astray is missed only in the register that it hits.
+    For a chip that was not reset: an earlier run may have written there what we write, and then a write that
+    goes to a wrong address is missed only in the register that it hits.
+
+    Args:
+        reading: what `timing_registers` held, by address.
     """
     whole = {address: reading[address] for address in timing_registers(chip)}
     for write in writes:

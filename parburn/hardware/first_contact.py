@@ -38,11 +38,18 @@ async def identified(
     connect_anew: Callable[[], Awaitable[None]],
     slow_down: Callable[[LinkError], None],
 ) -> Device:
-    """What `look` identifies; after damage it is called again, at most `ROUNDS` times in all.
+    """Return what `look` identifies; after damage it is called again, at most `ROUNDS` times in all.
 
-    `connect_anew` finds the ROM again at its first rate, with a reset where that is allowed; it is called
-    where SYNC alone does not help, and after a second failure at a raised rate. `slow_down` is told of the
-    error that made a raised rate end so. Raises what the last call raised; a refusal once it has come twice.
+    Args:
+        look: identifies the chip; reads only.
+        connect_anew: finds the ROM again at its first rate, with a reset where that is allowed. It is called
+            where SYNC alone does not help, and after a second failure at a raised rate.
+        slow_down: is told of the error that ended a raised rate.
+
+    Raises:
+        PortGone: the port vanished.
+        LinkError: what the last call raised.
+        ChipError, EfuseError: what the last call raised, or a refusal that has come twice.
     """
     refusal = ""
     try:
@@ -90,9 +97,13 @@ async def _in_step_again(
 
 
 async def read_again(device: Device, read: Callable[[], Awaitable[Value]]) -> Value:
-    """What `read` reads of this chip; after damage it is called again behind a SYNC, with no line moved.
+    """Return what `read` reads of this chip; after damage SYNC and `read` again. No line is moved.
 
-    For what only reads. Raises what the last call raised, and what SYNC does.
+    Args:
+        read: must only read: it may be called three times.
+
+    Raises:
+        ParburnError: what the last call raised, or what SYNC did.
     """
     for _ in range(ROUNDS - 1):
         try:

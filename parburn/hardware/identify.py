@@ -1,7 +1,7 @@
 """Finds out which chip answers, who it is, and what it holds. Reads only; burns and writes nothing.
 
 Answers carry no checksum, so all that identity, timing and the choice of the chip's tables (by its revision,
-where it has several) rest on is read twice in one burst and must agree.
+where it has several) depend on is read twice in one burst and must agree.
 What goes wrong here may be one damaged byte: `first_contact` calls it again before it is believed.
 """
 
@@ -17,16 +17,20 @@ from parburn.efuse.image import EfuseImage
 from parburn.efuse.values import crc8
 from parburn.errors import BoardSwapped, ChipError, CommandRefused, IdentityUnclear, SecureDownload, WrongChip
 from parburn.hardware import crystal, silicon
+from parburn.hardware.burst_frames import ReadRegs, WriteRegs
 from parburn.hardware.controller import CONTROLLERS, Controller, join_words, write_guard
-from parburn.hardware.rom_loader import ReadRegs, RomLoader, WriteRegs
+from parburn.hardware.rom_loader import RomLoader
 from parburn.hardware.silicon import Silicon
 from parburn.protocol.commands import SecurityInfo
 from parburn.transport.stream import USB_SERIAL_JTAG
 
 
 class ChipIdentity(NamedTuple):
-    """What tells this chip from every other. `registers` are read again before every burn; `masks` are their
-    bits that belong to it: the other bits of such a word may be burned."""
+    """What tells this chip from every other.
+
+    `registers` are read again before every burn; `masks` are their bits that belong to the identity: the
+    other bits of such a word may be burned.
+    """
 
     mac: bytes
     unique_id: bytes
@@ -36,11 +40,15 @@ class ChipIdentity(NamedTuple):
 
     @property
     def mac_text(self) -> str:
-        """aa:bb:cc:dd:ee:ff"""
+        """The factory MAC as aa:bb:cc:dd:ee:ff."""
         return self.mac.hex(":")
 
     def same_board(self, values: Sequence[int]) -> None:
-        """Raise BoardSwapped unless these are the values that the first `registers` had at the start."""
+        """Compare values of the first `registers` with those at the start; fewer may be given.
+
+        Raises:
+            BoardSwapped: they differ.
+        """
         masked = tuple(value & mask for value, mask in zip(values, self.masks, strict=False))
         if masked != self.values[: len(values)]:
             raise BoardSwapped(
@@ -49,8 +57,10 @@ class ChipIdentity(NamedTuple):
             )
 
     def gained(self, values: Sequence[int]) -> tuple[int, ...]:
-        """The registers in which this very chip has more bits set than at the start; none for another chip,
-        which hardly has all bits of this one's MAC."""
+        """Return the registers in which this very chip has more bits set than at the start.
+
+        None for another chip, which hardly has all bits of this one's MAC.
+        """
         rows = zip(self.registers, values, self.masks, self.values, strict=True)
         seen = [(register, value & mask, was) for register, value, mask, was in rows]
         if any(was & ~now for _, now, was in seen):
@@ -73,14 +83,20 @@ class Device(NamedTuple):
 
     @property
     def revision(self) -> str:
-        """v1.2 of major 1, minor 2."""
+        """The silicon revision: v1.2 for major 1, minor 2."""
         return f"v{self.silicon.major}.{self.silicon.minor}"
 
 
 async def find_out_chip(rom: RomLoader, wanted: str) -> tuple[Chip, SecurityInfo | None]:
     """Detect the chip: by GET_SECURITY_INFO's chip id where the ROM has it, by the magic word elsewhere.
 
-    Raises WrongChip, SecureDownload. A port with another chip than `wanted` is left untouched.
+    Args:
+        wanted: `auto`, or the only chip that is welcome; a port with another one is left untouched.
+
+    Raises:
+        SecureDownload: registers cannot be reached.
+        WrongChip: it is another chip than `wanted`, or one that we do not know.
+        LinkError, CommandRefused: the chip could not be asked.
     """
     security = await rom.security_info()
     if _to_be_asked_again(security, rom.magic, wanted):
@@ -112,8 +128,10 @@ async def find_out_chip(rom: RomLoader, wanted: str) -> tuple[Chip, SecurityInfo
 
 
 def _to_be_asked_again(security: SecurityInfo | None, magic: int | None, wanted: str) -> bool:
-    """Whether one damaged byte may have made this answer: it would end the board, or lead to another chip's
-    addresses, where a ROM can die."""
+    """Tell whether one damaged byte may have made this answer.
+
+    Such an answer would end the board, or lead to another chip's addresses, where a ROM can die.
+    """
     by_magic = None if magic is None else find_chip(magic=magic)
     if security is None:  # only the classic ROM has no such command
         chip = by_magic
@@ -128,7 +146,7 @@ def _to_be_asked_again(security: SecurityInfo | None, magic: int | None, wanted:
 
 @lru_cache(128)
 def identity_registers(chip: Chip) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Read registers of the factory MAC (with its CRC, if any), and of the unique id."""
+    """Return the read registers of the factory MAC (with its CRC, if any), and of the unique id."""
     mac = chip.field_by_name[chip.mac_field][0]
     block = chip.blocks[mac.block]
     unique: tuple[int, ...] = ()
@@ -140,7 +158,7 @@ def identity_registers(chip: Chip) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 @lru_cache(128)
 def identity_masks(chip: Chip, registers: tuple[int, ...]) -> tuple[int, ...]:
-    """The bits of these registers that are the factory MAC, its CRC, or the unique id."""
+    """Return the bits of these registers that are the factory MAC, its CRC, or the unique id."""
     masks = dict.fromkeys(registers, 0)
     for one in chip.identity_fields:
         for word, address in enumerate(chip.read_registers[one.block]):
@@ -165,11 +183,21 @@ async def identify(
 ) -> Device:
     """Identify the chip and read it: identity, silicon, BLOCK0, and the blocks that `blocks` names for it.
 
-    `extend` adds custom eFuse tables; `found` is told of the chip before any of its blocks is read. `rate`
-    names the baud rate to go on with, given the blocks to be read: it is raised as soon as the crystal is
-    known, so that they are read at the new rate. Unless `burns`, timing is not looked at: it is then written
-    without a look if it comes to that.
-    Raises WrongChip, SecureDownload, IdentityUnclear, LinkError.
+    Args:
+        wanted: `auto`, or the only chip that is welcome.
+        blocks: the indexes of the blocks to read; BLOCK0 is always read.
+        extend: adds custom eFuse tables.
+        found: is told of the chip before any of its blocks is read.
+        rate: the baud rate to go on with, given the blocks to be read. It is raised as soon as the crystal is
+            known, so that they are read at the new rate. None: the rate stays.
+        burns: False: timing registers are not read; should it come to a burn, timing is written all the same.
+
+    Raises:
+        WrongChip, SecureDownload: see `find_out_chip`.
+        IdentityUnclear: two readings differ, or the MAC or crystal makes no sense.
+        ChipError: the chip does not let its registers be read, or cannot burn with its crystal.
+        LinkError, CommandRefused: the chip could not be read.
+        EfuseError: nothing supports the chip's coding scheme.
     """
     chip, security = await find_out_chip(rom, wanted)
     rom.set_limits(ring_bytes=chip.ring_bytes, entries_per_write=chip.entries_per_write)
@@ -214,6 +242,7 @@ async def identify(
         controller = CONTROLLERS[chip.controller](rom, chip)
         if exact.blocks != plain.blocks:
             image = await controller.read_blocks(image.blocks.keys(), image)
+    image.scheme(1)  # a coding scheme that nothing supports is refused here, whatever the scripts would do
     timing = crystal.timing_for(chip, crystal_mhz)
     if stale:
         timing = crystal.whole_timing(chip, timing, sensed.values)
@@ -245,7 +274,7 @@ class _Sensed(NamedTuple):
 
 
 async def _sense(rom: RomLoader, chip: Chip, rested_on: Sequence[int], told: Sequence[int]) -> _Sensed:
-    """Read the identity, what timing and the choice of tables rest on, and all that is `told` in one burst.
+    """Read the identity, what timing and the choice of tables depend on, and `told`, in one burst.
 
     All but what is told is read first and again: among the told ones or, if it is not there, behind them.
     Raises IdentityUnclear when the two readings differ.
@@ -282,14 +311,21 @@ def _agree(one: Mapping[int, int], other: Mapping[int, int], registers: Iterable
 
 
 def _usb_jtag_register(chip: Chip) -> tuple[int, ...]:
-    """The ROM's note of the UART it talks over; a chip where its place is not known is told by its USB id."""
+    """Return the ROM's note of the UART that it talks over.
+
+    Empty for a chip where its place is not known: the USB id of the port tells.
+    """
     if chip.usb_jtag is None or chip.usb_jtag.buf_no_address is None:
         return ()
     return (chip.usb_jtag.buf_no_address,)
 
 
 def check_mac_crc(image: EfuseImage, mac: bytes) -> None:
-    """Raise IdentityUnclear where the chip keeps a CRC of its factory MAC, and it is not that of `mac`."""
+    """Check the CRC of the factory MAC `mac`, where the chip keeps one (ESP32).
+
+    Raises:
+        IdentityUnclear: it is another one.
+    """
     for field in image.chip.mac_crc_fields:
         stored, computed = image.field_bits(field), crc8(mac)
         if stored != computed:

@@ -1,4 +1,4 @@
-"""Steps behind which the chip answers no more, or little: each ending must show in its own way."""
+"""Steps after which the chip answers no more, or little: each ending must show in its own way."""
 
 from __future__ import annotations
 
@@ -20,8 +20,18 @@ async def burn_link_end(
 ) -> tuple[EfuseImage, tuple[str, ...]]:
     """Burn the step after which the chip answers no more, or only a few commands.
 
-    Returns the image by plan, and the names of fields that could not be read back. Silence alone is no
-    success: the ending must show in the way its kind shows.
+    Silence alone is no success: the ending must show in the way its kind shows.
+
+    Args:
+        staged: whether the step is staged already.
+
+    Returns:
+        The image by plan, and the names of fields that could not be read back.
+
+    Raises:
+        VerifyFailed: the ending does not show, or the chip still answers and shows other bits.
+        BoardSwapped: another chip answers.
+        StagingMismatch, ControllerStuck, LinkError, CommandRefused: see `Controller.stage` and `program`.
     """
     if not staged:
         await stage_again(step, controller, hooks)
@@ -39,7 +49,7 @@ async def burn_link_end(
 async def _secure_download(
     step: BurnStep, controller: Controller, before: EfuseImage, hooks: CommitHooks
 ) -> tuple[str, ...]:
-    """SYNC and GET_SECURITY_INFO still work; flag bit 2 must be set."""
+    """Look for secure download mode: SYNC and GET_SECURITY_INFO still work, and flag bit 2 is set."""
     await controller.rom.sync()
     info = await controller.rom.security_info()
     if info is None or not info.flags & SECURE_DOWNLOAD_FLAG:
@@ -50,7 +60,7 @@ async def _secure_download(
 async def _no_download(
     step: BurnStep, controller: Controller, before: EfuseImage, hooks: CommitHooks
 ) -> tuple[str, ...]:
-    """The chip must not answer any more while its port is still there; an unplug is no success."""
+    """Make sure that the chip answers no more while its port is still there; an unplug is no success."""
     try:
         await controller.rom.sync()
     except PortGone:

@@ -1,7 +1,7 @@
 """Whether a line brings bytes no faster than its rate says: a judgement from when they came. No I/O.
 
 On such a line a poll takes as long as its bytes, so an operation that is shorter is over before it; and the
-host may sleep until an answer can be here. Where that is wrong it costs turns. So it is *known* only on
+host may pause reads until a reply can be here. Where that is wrong it costs turns. So it is *known* only on
 evidence that cannot come from a host or a loop that was busy, and a proof of the contrary ends it for good:
 
 * a stretch of bytes agrees when it took about as long as they, or the requests that they answer, take at the
@@ -43,14 +43,14 @@ class Heartbeat:
         self._beating = False
 
     def keep_on(self, now: float) -> None:
-        """Beat for a while yet."""
+        """Beat for 100 ms more, so that `late_since` can tell."""
         self._needed_until = now + BEATS_ON_S
         if not self._beating:
             self._beating = True
             self._next(now)
 
     def late_since(self, then: float, now: float) -> bool:
-        """Whether the loop was late at any time since then, or nobody looked."""
+        """Return whether the loop was late at any time since then, or nobody looked."""
         return not self._beating or self._late_at > then or now - self._due_at > LATE_S
 
     def _next(self, now: float) -> None:
@@ -71,7 +71,7 @@ _HEARTBEATS: WeakValueDictionary[asyncio.AbstractEventLoop, Heartbeat] = WeakVal
 
 
 def heartbeat_of(loop: asyncio.AbstractEventLoop) -> Heartbeat:
-    """The heartbeat that all lines of this loop share."""
+    """Return the heartbeat that all lines of this loop share."""
     return _HEARTBEATS.setdefault(loop, Heartbeat(loop))
 
 
@@ -91,19 +91,26 @@ class Pace:
         self._burst_agreed = False
 
     def burst_begins(self, now: float) -> None:
-        """The line was idle, and the first requests of a burst go out now."""
+        """Note that the line was idle, and that the first requests of a burst go out now."""
         self._burst_agreed = False
         self.idle(now)
 
     def idle(self, now: float) -> None:
-        """All that was asked is answered: what comes from now on answers what is sent from now on."""
+        """Note that all is answered: what comes from now on answers what is sent from now on."""
         self._idle_at, self._received = now, 0
         self._stretch_at = None
         if not (self.known or self.ruled_out):
             self._heartbeat.keep_on(now)
 
     def came(self, size: int, now: float, baud: int, asked: int) -> None:
-        """So many bytes came; `asked` is the size of all requests of the connection that are answered now."""
+        """Judge by what came.
+
+        Args:
+            size: Bytes that came.
+            now: When they were read.
+            baud: The rate that the port is set to.
+            asked: Bytes of all requests of the connection that are answered now.
+        """
         byte_s = _BITS_PER_BYTE / baud
         self._received += size
         if self._received >= TELLING_BYTES and now - self._idle_at < SOONER * self._received * byte_s:
@@ -112,7 +119,7 @@ class Pace:
             self._weigh(size, now, byte_s, asked)
 
     def was_faster(self) -> None:
-        """Something was there sooner than the line's rate allows."""
+        """Note that something was there sooner than the line's rate allows: never paced again."""
         self.known, self.ruled_out = False, True
 
     def _weigh(self, size: int, now: float, byte_s: float, asked: int) -> None:

@@ -18,12 +18,13 @@ from parburn.efuse.plan import BurnStep
 CMD_PROGRAM = 0x2
 BLOCK_NUMBER_SHIFT = 2
 
-# Which of some writes the ROM's buffer has at its second place once all are executed: RomLoader.second_left.
+# Which of some writes is at the second place of the ROM's buffer once all are executed:
+# FrameBuilder.second_left.
 SecondLeft = Callable[[tuple[RegisterWrite, ...]], int | None]
 
 
 class ProgrammingRegisters:
-    """The mirror of one chip's registers. `addresses` are those of the data words."""
+    """The mirror of one chip's programming registers. `addresses` are those of the data words."""
 
     def __init__(self, chip: Chip) -> None:
         self.addresses = chip.programming_addresses
@@ -39,15 +40,17 @@ class ProgrammingRegisters:
         self._want: dict[int, int] = {}
 
     def _words_for(self, step: BurnStep) -> dict[int, int]:
-        """Every data word, and CMD where it has the block number, and what it must hold before this step's
-        program command."""
+        """Return what each data word must hold before this step's program command.
+
+        CMD is among them where it has the block number.
+        """
         raise AssertionError("the registers are either those of a classic or of a pgm controller")
 
     def set_timing(self, timing: tuple[RegisterWrite, ...], reading: Mapping[int, int]) -> None:
         """Take the writes that set the timing: done with the first step, and read back.
 
-        What stands in `reading` already is read back only. A write that changes nothing may go astray unseen:
-        nothing is missing where it was aimed at.
+        What already stands in `reading` is read back only. A write that changes nothing may go to a wrong
+        address unseen: nothing is missing where it was aimed at.
         """
         self.timing = timing
         self._timing_read_back = False
@@ -56,13 +59,13 @@ class ProgrammingRegisters:
         )
 
     def wanted(self, step: BurnStep) -> Mapping[int, int]:
-        """What each register must hold for this step, by address."""
+        """Return what each register must hold for this step, by address."""
         if self._step is not step:
             self._step, self._want = step, self._words_for(step)
         return self._want
 
     def writes_for(self, step: BurnStep) -> tuple[RegisterWrite, ...]:
-        """The writes that stage a step, in their order; only registers that differ are written."""
+        """Return the writes that stage a step, in their order; only registers that differ are written."""
         known, cmd = self._known, self._cmd
         self._may_hold_key |= _has_key(step)
         words: list[RegisterWrite] = []
@@ -78,7 +81,7 @@ class ProgrammingRegisters:
         return writes
 
     def to_read_back(self, step: BurnStep) -> tuple[int, ...]:
-        """The registers that show whether a step is staged: all data words, and what else was written."""
+        """Return the registers that show whether a step is staged: data words, and what else was written."""
         timing = () if self._timing_read_back else tuple(dict.fromkeys(w.address for w in self.timing))
         return (*self.wanted(step), *timing)
 
@@ -98,20 +101,23 @@ class ProgrammingRegisters:
         return fits
 
     def begin_burn(self) -> None:
-        """Whether a burn clears the registers differs by chip; a zero stays zero either way."""
+        """Keep only the zeros of what is known: a burn is about to begin.
+
+        Whether a burn clears the registers differs by chip; a zero stays zero either way.
+        """
         self._known = {address: 0 for address, word in self._known.items() if word == 0}
 
     def forget_words(self) -> None:
-        """Nothing is known of the data words: a busy controller may not have taken what was written."""
+        """Forget the data words: a busy controller may not have taken what was written."""
         self._known.clear()
 
     def forget(self) -> None:
-        """Nothing is known of any register: the ROM may have restarted, or a write gone astray."""
+        """Forget all registers: the ROM may have restarted, or a write gone to a wrong address."""
         self._known.clear()
         self._timing_read_back, self._timing_left = False, self.timing
 
     def clearing_writes(self) -> tuple[RegisterWrite, ...]:
-        """The writes that leave no key behind; what is none may stay. Nothing is known of the words then."""
+        """Return the writes that leave no key behind, and forget the data words. What is no key may stay."""
         known, self._known = self._known, {}
         if not self._may_hold_key:
             return ()
@@ -144,7 +150,7 @@ class PgmRegisters(ProgrammingRegisters):
         return entries
 
     def _no_command_second(self, entries: tuple[RegisterWrite, ...]) -> tuple[RegisterWrite, ...]:
-        """Exchange two of them, if need be, so that the program packet finds no command at CMD's place."""
+        """Exchange two entries, if need be, so that the program packet finds no command at CMD's place."""
         second = self._second_left(entries)
         if second is None or not entries[second].value & CMD_PROGRAM:
             return entries
@@ -169,8 +175,11 @@ class ClassicRegisters(ProgrammingRegisters):
         return want
 
     def to_read_back(self, step: BurnStep) -> tuple[int, ...]:
-        """A zero is written to a register that the last burn has cleared: where a flipped bit of its address
-        takes it into a timing register, nothing else shows that."""
+        """Return also the timing registers that a misdirected zero may have hit.
+
+        A zero is written to a register that the last burn has cleared: where a flipped bit of its address
+        takes it into a timing register, nothing else shows that.
+        """
         addresses = super().to_read_back(step)
         zeros = [a for a, word in self.wanted(step).items() if not word and self._known.get(a) != 0]
         beside = [
@@ -182,5 +191,5 @@ class ClassicRegisters(ProgrammingRegisters):
 
 
 def _has_key(step: BurnStep) -> bool:
-    """Whether staging this step may put a key into the programming registers."""
+    """Tell whether staging this step may put a key into the programming registers."""
     return any(write.block.for_keys for write in step.writes)

@@ -40,7 +40,7 @@ class Counters(Protocol):
 
 
 class RomSearch:
-    """Runs SYNC over a protocol in its lenient mode. The owner feeds the protocol and tells of progress."""
+    """Runs SYNC over a protocol in its lenient mode. The owner feeds the protocol and calls `on_progress`."""
 
     def __init__(
         self,
@@ -63,7 +63,13 @@ class RomSearch:
     ) -> None:
         """Reset as `before` says and SYNC, at most `attempts` times.
 
-        Raises NoAnswer, GarbledAnswer, PortGone.
+        Args:
+            on_attempt: is told the number of each attempt, from 1.
+
+        Raises:
+            NoAnswer: nobody answers; the hint says what the boot text tells.
+            GarbledAnswer: something answers that is no ROM loader in download mode.
+            PortGone: the port vanished.
         """
         self._stream.discard_input()
         for attempt in range(max(attempts, 1)):
@@ -76,7 +82,13 @@ class RomSearch:
         raise self._why_not()
 
     async def sync_again(self, tries: int) -> None:
-        """Let late answers pass and SYNC, without moving a line. Raises NoAnswer, GarbledAnswer, PortGone."""
+        """Let late answers pass and SYNC, without moving a line.
+
+        Raises:
+            NoAnswer: nobody answers.
+            GarbledAnswer: something answers that is no ROM loader in download mode.
+            PortGone: the port vanished.
+        """
         for _ in range(tries):
             self._protocol.begin_sync()
             await self._quiet()
@@ -85,7 +97,7 @@ class RomSearch:
         raise self._why_not()
 
     def on_progress(self) -> None:
-        """Bytes came; the protocol has them already."""
+        """Look whether enough answers are there: bytes came, and the protocol has them already."""
         waiter = self._waiter
         if waiter is not None:
             self._heard_at = waiter.get_loop().time()
@@ -93,7 +105,7 @@ class RomSearch:
                 waiter.set_result(True)
 
     def on_lost(self, error: Exception) -> None:
-        """The port is gone: whoever waits here learns it now."""
+        """Tell whoever waits here that the port is gone."""
         self._lost = error
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(error)

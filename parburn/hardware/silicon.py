@@ -1,6 +1,6 @@
 """Which silicon it is: revision and package, from the few words of the chip that tell. Pure functions.
 
-The block that they stand in is long, and hardly a job needs more of it than these words.
+The block that they stand in is long, and few jobs need more of it than these words.
 """
 
 from __future__ import annotations
@@ -24,12 +24,16 @@ class Silicon(NamedTuple):
 
 @lru_cache(128)
 def telling_registers(chip: Chip) -> tuple[int, ...]:
-    """Read registers of the words that `silicon_of` needs."""
+    """Return the read registers of the words that `silicon_of` needs."""
     return tuple([chip.read_registers[block][word] for block, word in chip.silicon_words])
 
 
 def silicon_of(chip: Chip, registers: Mapping[int, int]) -> Silicon:
-    """Revision and package, from `telling_registers` and `chip.extra_registers` by address."""
+    """Return revision and package.
+
+    Args:
+        registers: values by address, of `telling_registers` and `chip.extra_registers`.
+    """
     words: dict[int, int] = {}
     for block, word in chip.silicon_words:
         words[block] = words.get(block, 0) | registers[chip.read_registers[block][word]] << 32 * word

@@ -22,13 +22,17 @@ MARK_IT = "Take the board out of the line and mark it: it must not ship."
 def verify(
     step: BurnStep, before: EfuseImage, now: EfuseImage, blocks: Sequence[int]
 ) -> tuple[int, int, str]:
-    """Of `blocks`: bits missing (or coding errors), bits too many, a sentence; (0, 0, "") if all is well."""
+    """Compare these blocks with what the step was to burn.
+
+    Returns:
+        Bits missing (a coding error counts as one), bits too many, and a sentence; (0, 0, "") if all is well.
+    """
     expected = BurnPlan(before.chip, (step,)).apply(before)
     missing = extra = 0
     words: list[str] = []
     for index in blocks:
         want, got = expected.block(index), now.block(index)
-        # What was there before is no news.
+        # What was there before does not count.
         lacks, adds = want & ~got, got & ~(want | before.block(index))
         if adds and now.is_torn(index):  # the decoder guesses; another pulse of the same word shows the truth
             lacks, adds = lacks | adds, 0
@@ -46,8 +50,11 @@ def verify(
 
 
 def _coding_errors(write: BlockWrite, before: EfuseImage, now: EfuseImage) -> int:
-    """Coding errors that a burn of this block left. Those that were there before it belong to somebody else,
-    unless the block already held some of these very bits: then a pulse that broke off left them."""
+    """Return how many coding errors a burn of this block left.
+
+    Those that were there before it belong to somebody else, unless the block already held some of these very
+    bits: then a pulse that broke off left them.
+    """
     index = write.block.index
     if index == 0:
         return (now.block0_errors & (write.want | ~before.block0_errors)).bit_count()
@@ -60,7 +67,7 @@ def _coding_errors(write: BlockWrite, before: EfuseImage, now: EfuseImage) -> in
 
 
 def shown_by(step: BurnStep, before: EfuseImage) -> tuple[int, ...]:
-    """Blocks to read after this step: those it burns, and known ones that another coding shows differently.
+    """Return the blocks to read after this step: those it burns, and known ones that a new coding changes.
 
     What the step hides is not read: RD_DIS, which hides it, is.
     """
@@ -75,9 +82,12 @@ def shown_by(step: BurnStep, before: EfuseImage) -> tuple[int, ...]:
 async def look_everywhere(
     plan: BurnPlan, step: BurnStep, controller: Controller, before: EfuseImage, hooks: CommitHooks
 ) -> EfuseImage:
-    """After damage near a program command: read every block anew. Leaves no step staged.
+    """Read every block again after damage near a program command. Leaves no step staged.
 
-    Raises VerifyFailed when three readings show what only a pulse that nobody planned explains.
+    Raises:
+        VerifyFailed: three readings show what only a pulse that nobody planned explains.
+        BoardSwapped: another chip answers.
+        ControllerStuck, LinkError, CommandRefused: the chip could not be read.
     """
     every = [block.index for block in before.chip.blocks]
     sure = {0, *(write.block.index for one in plan.steps for write in one.writes)}
@@ -99,7 +109,11 @@ async def look_everywhere(
 
 
 async def refuse_changed_identity(controller: Controller, hooks: CommitHooks) -> None:
-    """Raise VerifyFailed where a pulse hit the blocks that tell who our chip is, and no other was put in."""
+    """Look whether a pulse hit the blocks that tell who our chip is, while no other was put in.
+
+    Raises:
+        VerifyFailed: three readings show more bits there.
+    """
     gained: set[int] = set(hooks.identity)
     try:
         for _ in range(1 + CONFIRMING_READS):
@@ -117,7 +131,7 @@ async def refuse_changed_identity(controller: Controller, hooks: CommitHooks) ->
 
 
 def told_of(blocks: str) -> str:
-    """A sentence on blocks that were read for the first time after damage."""
+    """Return a sentence on blocks that were read for the first time after damage."""
     return (
         f"after damage on the line all blocks were read; {blocks} hold what nobody had read before. It is "
         "none of the data of this burn, and was not judged"
@@ -132,9 +146,14 @@ async def look_where_it_broke_off(
     before: EfuseImage,
     hooks: CommitHooks,
 ) -> ParburnError:
-    """Read all blocks where a commit ends early and the chip still answers. Returns what ended it.
+    """Read all blocks where a commit ends early and the chip still answers.
 
-    Raises VerifyFailed for a pulse that nobody planned, BoardSwapped.
+    Returns:
+        What ended the commit: `error`, or that the controller is stuck.
+
+    Raises:
+        VerifyFailed: a pulse that nobody planned has hit the chip.
+        BoardSwapped: another chip answers.
     """
     known = isinstance(error, VerifyFailed) and error.permanent
     if not known and not isinstance(error, PortGone | ControllerStuck):  # nobody there; may be burning
@@ -149,13 +168,23 @@ async def look_where_it_broke_off(
 
 
 async def stage_again(step: BurnStep, controller: Controller, hooks: CommitHooks) -> None:
-    """Stage a step, and look who the chip is: a board that was changed meanwhile must get no bit of it."""
+    """Stage a step, and look who the chip is: a board that was changed meanwhile must get no bit of it.
+
+    Raises:
+        BoardSwapped: another chip answers.
+        StagingMismatch, LinkError, CommandRefused: see `Controller.stage`.
+    """
     reading = await controller.stage(step, hooks.identity)
     hooks.same_board([reading[a] for a in hooks.identity])
 
 
 async def recover(controller: Controller, hooks: CommitHooks) -> None:
-    """After silence or garbage: synchronise without a reset, and make sure it is still the same chip."""
+    """Synchronise without a reset after silence or garbage, and make sure it is still the same chip.
+
+    Raises:
+        BoardSwapped: another chip answers.
+        LinkError, CommandRefused: the ROM was not found again.
+    """
     await controller.rom.sync()
     controller.forget()
     hooks.same_board(await controller.rom.read_regs(tuple(hooks.identity)))

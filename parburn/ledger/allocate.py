@@ -44,7 +44,7 @@ class Granted(NamedTuple):
 
 
 class Allocation(NamedTuple):
-    """The answer: per chip a claim or why not, and sentences for the operator."""
+    """The answer of `claim_all`: per chip a claim or why not, and sentences for the operator."""
 
     outcomes: list[Granted | LedgerError]
     notes: list[str]
@@ -63,7 +63,12 @@ class _UnitRow(NamedTuple):
 
 
 def end_dead_runs(transaction: Transaction, is_alive: IsAlive) -> list[str]:
-    """Let go of what dead processes hold. Sentences for the operator."""
+    """Release the units that dead processes hold, and return sentences for the operator.
+
+    Args:
+        transaction: Where it is done.
+        is_alive: Gets a run's number and its process as text (see `liveness`); True keeps that run.
+    """
     notes = []
     for run, process in transaction.connection.execute(
         "SELECT id, process FROM runs WHERE ended IS NULL"
@@ -87,7 +92,16 @@ def claim_all(
     last: int | None,
     job: str,
 ) -> Allocation:
-    """Claims in the order of `identities`."""
+    """Give every chip its index or the reason why it gets none, in the order of `identities`.
+
+    Args:
+        transaction: Where it is done; all refusals are decided before anything is written.
+        batch: The batch of this run.
+        identities: The chips of the barrier, in the order of their ports.
+        first: The lowest index that a new chip may get.
+        last: The highest one; None for no end.
+        job: Digest of the job: an index whose record failed under it on several chips is set aside.
+    """
     allocation = Allocation([], [])
     times = Counter(identities)
     rows = [_units_of(transaction.connection, identity) for identity in identities]
@@ -122,7 +136,7 @@ def _never_attempted(found: Sequence[_UnitRow]) -> bool:
 
 
 def _units_of(connection: sqlite3.Connection, identity: UnitIdentity) -> list[_UnitRow]:
-    """What is known of a chip; of one that was imported by its MAC nobody knows the unique id yet."""
+    """Return the units of a chip, also one that was imported by its MAC without a unique id."""
     return [
         _UnitRow(row[0], row[1], row[2], row[3], State(row[4]), row[5], bool(row[6]))
         for row in connection.execute(
@@ -139,7 +153,7 @@ def _units_of(connection: sqlite3.Connection, identity: UnitIdentity) -> list[_U
 
 def _doubled(identity: UnitIdentity) -> LedgerError:
     return UnitRefused(
-        f"{identity} stands at two ports of this run.",
+        f"{identity} is at two ports of this run.",
         hint="One board behind two ports, or two chips with one identity: sort it out, then run again.",
     )
 
@@ -147,7 +161,7 @@ def _doubled(identity: UnitIdentity) -> LedgerError:
 def _refusal(
     transaction: Transaction, batch: Batch, identity: UnitIdentity, found: Sequence[_UnitRow]
 ) -> LedgerError | None:
-    """Why a chip may not be touched, whatever index it would get."""
+    """Return why a chip may not be touched, whatever index it would get; None where it may."""
     for unit in found:
         (off,) = transaction.connection.execute(
             "SELECT scrapped FROM units WHERE id = ?", (unit.id,)
@@ -184,7 +198,7 @@ def _refusal(
 def _carries_other(
     connection: sqlite3.Connection, batch: Batch, found: Sequence[_UnitRow]
 ) -> _UnitRow | None:
-    """The unit of another batch whose records this chip carries."""
+    """Return the unit of another batch whose records this chip carries."""
     if Override.OTHER_BATCH in batch.overrides:
         return None
     for unit in found:
@@ -207,7 +221,7 @@ def _choose(
     job: str,
     notes: list[str],
 ) -> list[int | LedgerError]:
-    """An index for each newcomer, or why not. One record that is not theirs to have refuses them all."""
+    """Return an index for each newcomer, or why not. One record of another chip refuses them all."""
     if not newcomers:
         return []
     connection = transaction.connection
@@ -266,7 +280,7 @@ def _out_of_indexes(batch: Batch, first: int, last: int | None) -> OutOfIndexes:
 def _usable(
     transaction: Transaction, batch: Batch, first: int, last: int | None, job: str, notes: list[str]
 ) -> Iterator[int]:
-    """Free indexes from `first` to `last` without those that are set aside."""
+    """Yield the free indexes from `first` to `last`, without those that are set aside."""
     free = _free(transaction.connection, batch.id, first)
     while last is None or first <= last:
         index = next(free)
@@ -289,12 +303,12 @@ def _usable(
 
 
 def record_job(job: str, batch: Batch, index: int) -> str:
-    """By what failures of the script are counted: the job with this index's record."""
+    """Return the key under which failures of the script are counted: the job with this index's record."""
     return " ".join((job, *batch.records(index)[-1:]))
 
 
 def _free(connection: sqlite3.Connection, batch: int, first: int) -> Iterator[int]:
-    """Indexes from `first` on that no unit holds, without end."""
+    """Yield the indexes from `first` on that no unit holds, without end."""
     full_from, full_to = connection.execute(
         "SELECT full_from, full_to FROM batches WHERE id = ?", (batch,)
     ).fetchone()

@@ -22,8 +22,11 @@ from parburn.events import NO_VALUES
 
 
 class UnitIdentity(NamedTuple):
-    """Which chip this is. `mac` is the factory MAC as aa:bb:cc:dd:ee:ff; `unique_id` hex, or empty where
-    the chip has none."""
+    """Which chip this is.
+
+    `mac` is the factory MAC as aa:bb:cc:dd:ee:ff; `unique_id` is OPTIONAL_UNIQUE_ID in hex, or empty where
+    the chip has none.
+    """
 
     chip: str
     mac: str
@@ -129,7 +132,7 @@ def check_transition(before: State, after: State) -> None:
 
 
 def diagram() -> str:
-    """The transition table as a Mermaid state diagram."""
+    """Return the transition table as a Mermaid state diagram."""
     lines = ["stateDiagram-v2", f"    [*] --> {State.IDENTIFIED.name}"]
     for before, followers in TRANSITIONS.items():
         lines += [f"    {before.name} --> {after.name}: {why}" for after, why in followers.items()]
@@ -137,31 +140,34 @@ def diagram() -> str:
 
 
 class ConfigView(Protocol):
-    """What the ledger asks of a run's config files. Called from the ledger's thread: it must only read."""
+    """What the ledger asks of a run's config files. Called from the ledger's thread: it must only read.
+
+    Digests are SHA-256 in hex; indexes begin with 1.
+    """
 
     @property
     def digest(self) -> str:
-        """Of all files whatever their names and order; empty when there are none."""
+        """Digest of all files, whatever their names and order; empty when there are none."""
 
     @property
     def old_digest(self) -> str:
-        """The same as older ledgers have it."""
+        """The digest in the form of older ledgers; empty where there is none."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """By which a batch knows its files."""
+        """File names by which a batch remembers its files."""
 
     @property
     def forms(self) -> Mapping[str, str]:
-        """How the records of each file lie, by its name; empty where that is not known."""
+        """How the records of each file lie, by the file's name; empty where that is not known."""
 
     @property
     def shared(self) -> Mapping[str, str]:
-        """The digest of what each file says for all indexes, by its name; empty where it says nothing."""
+        """Digest of what each file says for all indexes, by the file's name; empty where it says nothing."""
 
     @property
     def undeclared(self) -> tuple[str, ...]:
-        """Files whose form is not known."""
+        """Names of the files whose form is not known."""
 
     @property
     def has_records(self) -> bool:
@@ -172,29 +178,41 @@ class ConfigView(Protocol):
         """The highest index that may have a record."""
 
     def next_after(self, index: int) -> int:
-        """The lowest index above one that has no record, and that may have one; `index` is below `last`."""
+        """Return the lowest index above `index` that may have a record.
+
+        Args:
+            index: An index without a record, below `last`.
+        """
 
     def entries(self, index: int) -> str:
-        """Digests of what the files say for an index, separated by spaces, one per file that has a record."""
+        """Return the digests of the records for an index, one per file that has one, separated by spaces."""
 
     def old_entries(self, index: int) -> str:
-        """The same as older ledgers have them."""
+        """Return what `entries` returns, in the form of older ledgers."""
 
     def first_missing(self, carried: Iterable[tuple[int, str]]) -> tuple[int, str] | None:
-        """The first (index, digest) that the files do not say; in order of the index."""
+        """Return the first pair of index and digest that the files do not hold; None when they hold all.
+
+        Args:
+            carried: What the chips of a batch carry, in order of the index.
+        """
 
     def counts(self) -> str:
-        """How many records there are, in words."""
+        """Return in words how many records there are."""
 
     def read_as(self, forms: Mapping[str, str]) -> ConfigView:
-        """The same files with these forms where none was declared now."""
+        """Return the same files, read in these forms where none was declared in this run.
+
+        Raises:
+            UsageError: a file cannot be read in the form that is given for it.
+        """
 
     def undeclared_error(self) -> RecordsUndeclared:
-        """How to declare the forms that are not known."""
+        """Return the refusal that says how to declare the forms that are not known."""
 
 
 class PlainConfig(NamedTuple):
-    """A ConfigView that knows nothing but records by their index: all of it is declared."""
+    """A ConfigView of records that are known by their index: nothing is left to declare."""
 
     digest: str
     said: Callable[[int], str]
@@ -207,34 +225,34 @@ class PlainConfig(NamedTuple):
     last: int = 0
 
     def next_after(self, index: int) -> int:
-        """No index is without a record."""
+        """Return the next index: none is without a record."""
         return index + 1
 
     def entries(self, index: int) -> str:
-        """See ConfigView."""
+        """Return the digests of the records for an index; see ConfigView."""
         return self.said(index)
 
     def old_entries(self, index: int) -> str:
-        """They never had another form."""
+        """Return an empty text: these records never had an older form."""
         return ""
 
     def first_missing(self, carried: Iterable[tuple[int, str]]) -> tuple[int, str] | None:
-        """See ConfigView."""
+        """Return the first pair that is not said; see ConfigView."""
         for index, digest in carried:
             if " " not in digest and digest not in self.said(index).split():
                 return index, digest
         return None
 
     def counts(self) -> str:
-        """Not known."""
+        """Return an empty text: the number of records is not known."""
         return ""
 
     def read_as(self, forms: Mapping[str, str]) -> ConfigView:
-        """Nothing is to be declared."""
+        """Return itself: nothing is left to declare."""
         return self
 
     def undeclared_error(self) -> RecordsUndeclared:
-        """Never needed."""
+        """Return an error that is never raised: nothing is left to declare."""
         return RecordsUndeclared("nothing is to be declared")
 
 
@@ -259,7 +277,7 @@ class BatchSpec(NamedTuple):
 
     @property
     def view(self) -> ConfigView:
-        """The config files."""
+        """The config files as the ledger asks for them."""
         return PlainConfig(self.config_digest, self.entries) if self.config is None else self.config
 
 
@@ -281,8 +299,8 @@ class RangeValue(NamedTuple):
 class UserBits(NamedTuple):
     """What the user blocks of a chip hold after a burn, and the ranges in which no other chip may be equal.
 
-    `bits` is hex by block, of blocks that can hold no key. `names` are those of the unique values that go by
-    this record's options: name -> option.
+    `bits` is hex by block, of blocks that can hold no key. `options` tells for the named values of this plan
+    which option of the command line would allow an equal one: name -> option.
     """
 
     layout: str = ""
@@ -319,11 +337,15 @@ class Attempt(NamedTuple):
 
 
 class Claim(Protocol):
-    """One chip's hold on its index for the time of a run. Every method returns once its entry is on disk."""
+    """One chip's hold on its index for the time of a run. Every method returns once its entry is on disk.
+
+    Each of them raises LedgerUnusable when the entry could not be written, and UnitRefused when the ledger no
+    longer counts the unit to this run.
+    """
 
     @property
     def identity(self) -> UnitIdentity:
-        """Whose claim this is."""
+        """The chip whose claim this is."""
 
     @property
     def index(self) -> int:
@@ -351,15 +373,17 @@ class Claim(Protocol):
 
     @property
     def attempt(self) -> Attempt | None:
-        """The first of `attempts`: its `image_before` is what a resumed script must see. None: nothing to
-        resume."""
+        """The first of `attempts`: a resumed script must see its `image_before`. None: nothing to resume."""
 
     async def planned(
         self, plan_digest: str, unique_values: Mapping[str, str], held: UserBits = NO_USER_BITS
     ) -> None:
         """Write down a plan, also one that is empty because the values are in the chip already.
 
-        `unique_values` are compared by their names over chips of all kinds, `held` by its bits.
+        Args:
+            plan_digest: Digest of the plan; a resumed script must make the same one.
+            unique_values: Values by name, compared by their names over chips of all kinds.
+            held: What the user blocks will hold, compared by its bits.
 
         Raises:
             UniqueValueTaken: another chip has one of the values, or plans it in this very moment. Where it
@@ -377,21 +401,32 @@ class Claim(Protocol):
         """
 
     def step_done(self, label: str, state: State) -> Awaitable[object]:
-        """A step of the current attempt is BURNED, VERIFIED or LOCKED. Its entry is on its way on return."""
+        """Write down that a step of the current attempt is BURNED, VERIFIED or LOCKED.
+
+        The entry is on its way when this returns; await what it returns to know that it is on disk.
+
+        Raises:
+            LedgerError: no attempt is under way.
+        """
 
     @property
     def image_passed(self) -> str:
         """What the chip held when it passed, as `passed` was given it last; empty when that is not known."""
 
     def passed_inputs(self, job_digest: str) -> Inputs:
-        """What the scripts of a passed job read then, as `passed` was given it."""
+        """Return what the scripts of a passed job had read, as `passed` was given it; empty if not known."""
 
     @property
     def values_unknown(self) -> bool:
         """Whether an older ledger did not keep what this unit's user blocks hold."""
 
     async def learned(self, found: UserBits, found_values: Mapping[str, str]) -> None:
-        """Both stand in this unit of an older ledger; an equal value elsewhere is noted."""
+        """Take values of a unit of an older ledger over from its chip; an equal value elsewhere is noted.
+
+        Args:
+            found: What its user blocks hold.
+            found_values: Values that have a name on chips of any kind.
+        """
 
     async def passed(
         self,
@@ -402,40 +437,52 @@ class Claim(Protocol):
         found: UserBits = NO_USER_BITS,
         found_values: Mapping[str, str] = NO_VALUES,
     ) -> None:
-        """The unit holds what the job wants. Without any plan before it the index goes back instead.
+        """Write down that the unit holds what the job wants; without any plan before it, free the index.
 
-        `image` is text without key material, as in Attempt: what must be found in this chip ever after.
-        `inputs` are what the scripts have read, beside what the job's own digest covers.
-        `found` and `found_values` stand in the chip, whoever burned them: they are this chip's from now on.
+        Args:
+            job_digest: Digest of the job that passed.
+            image: What the chip holds, as text without key material (see Attempt). It must be found in this
+                chip ever after; empty keeps what was known.
+            inputs: What the scripts have read, beside what the job's own digest covers.
+            found: What the user blocks hold, whoever burned it: it is this chip's from now on.
+            found_values: The same of values that have a name.
 
         Raises:
-            UniqueValueTaken: another chip has one of `found_values`.
+            UniqueValueTaken: another chip has one of the values found, or plans it in this moment.
+            UnitRefused: a record of this index was given to another chip meanwhile.
         """
 
     async def failed_clean(self, reason: str, *, release: bool, script_failed: bool = False) -> None:
-        """Nothing was attempted. `release` gives the index back when the run ends (the script staged nothing,
-        or failed before its plan); `script_failed` counts against this index's record.
+        """Write down that nothing was attempted.
 
         A unit that was attempted in an earlier run keeps its state and index whatever is asked here; beside a
         PASS the reason is kept.
+
+        Args:
+            reason: Why it failed, for the operator.
+            release: Free the index when the run ends: the script staged nothing, or failed before its plan.
+            script_failed: Count this failure against the index's record.
+
+        Raises:
+            LedgerError: a burn of this unit is under way.
         """
 
     async def incomplete(self, reason: str) -> None:
-        """Something was attempted and not all of it is verified."""
+        """Write down that something was attempted and not all of it is verified."""
 
     async def quarantined(self, reason: str) -> None:
-        """The bits are not what they should be: the unit must not be touched again."""
+        """Write down that the bits are not what they should be: the unit must not be touched again."""
 
 
 class Ledger(Protocol):
-    """The record of one batch, open for one run."""
+    """The ledger as one run of one batch sees it."""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences for the operator that nobody has taken yet, such as that this is a new ledger."""
 
     def take_notes(self) -> tuple[str, ...]:
-        """The same, and forget them: each is told once."""
+        """Return the notes and forget them: each is told once."""
 
     @property
     def batch(self) -> str:
@@ -450,19 +497,30 @@ class Ledger(Protocol):
         """What was declared `same` and `unique` for this batch, now and before."""
 
     def keyed_digest_key(self) -> bytes:
-        """The key under which key material may be digested: random, one per ledger."""
+        """Return the key for digests (HMAC) of key material: 32 random bytes, made with the ledger."""
 
     async def claim_all(
         self, identities: Sequence[UnitIdentity], *, first: int, last: int | None, job_digest: str
     ) -> list[Claim | LedgerError]:
-        """Claims for all chips of the barrier, in their order, in one transaction.
+        """Claim indexes for all chips of the barrier, in their order, in one transaction.
 
-        A known chip keeps its index; the others get the lowest free one from `first` to `last` (None: no
-        end).
+        A known chip keeps its index; the others get the lowest free ones.
+
+        Args:
+            identities: The chips, in the order of their ports.
+            first: The lowest index that a new chip may get.
+            last: The highest one; None for no end.
+            job_digest: Digest of the job: indexes whose record failed under it are set aside.
+
+        Returns:
+            Per chip its claim, or the error for which it gets none.
+
+        Raises:
+            LedgerUnusable: it could not be written.
         """
 
     async def aclose(self) -> None:
-        """End the run: indexes that were released go back; all that was written is on disk.
+        """End the run: free the indexes that were released, and wait until all is on disk.
 
         Raises:
             LedgerUnusable: it could not be written, or did not end within its deadline.

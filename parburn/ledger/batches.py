@@ -58,15 +58,15 @@ class Batch(NamedTuple):
         return self.spec.view
 
     def records(self, index: int) -> tuple[str, ...]:
-        """Digests of what the config files say for `index`; of more than one, the last stands for all."""
+        """Return digests of what the files say for `index`; of more than one, the last stands for all."""
         return _with_whole(self.config.entries(index))
 
     def known_as(self, index: int) -> tuple[str, ...]:
-        """The same, and as older ledgers have them."""
+        """Return what `records` returns, then the same in the form of older ledgers."""
         return (*self.records(index), *_with_whole(self.config.old_entries(index)))
 
     def has_record(self, index: int) -> bool:
-        """Whether a chip may get this index: some file holds a record for it, or none holds any."""
+        """Return whether a chip may get this index: some file holds a record for it, or none holds any."""
         return not self.config.has_records or self.config.entries(index) != ""
 
 
@@ -77,11 +77,12 @@ def _with_whole(entries: str) -> tuple[str, ...]:
 
 
 def find_batch(transaction: Transaction, spec: BatchSpec, overrides: frozenset[Override]) -> Batch:
-    """The run's batch, made when it is new, with what it remembers of its files.
+    """Return the run's batch with what it remembers of its files. A new one is made.
 
     Raises:
-        BatchRefused: see the module.
+        BatchRefused: the files do not fit the batch, or belong to another one; see the module.
         RecordsUndeclared: the scripts use the index, and nobody has said how records lie in a file.
+        UsageError: a file cannot be read in the form that the batch remembers.
     """
     connection = transaction.connection
     shares = _named_to_share(connection, spec)
@@ -118,7 +119,7 @@ def find_batch(transaction: Transaction, spec: BatchSpec, overrides: frozenset[O
 
 
 def _named(connection: sqlite3.Connection, spec: BatchSpec, shares: Iterable[int]) -> tuple[str, ConfigView]:
-    """A batch that was named; its files are read as it remembers them, or as those that it shares with."""
+    """Return a batch that was named, and its files in the forms that it or those it shares with remember."""
     assert spec.name is not None
     forms: dict[str, str] = {}
     for other in shares:
@@ -130,7 +131,7 @@ def _named(connection: sqlite3.Connection, spec: BatchSpec, shares: Iterable[int
 
 
 def _by_content(connection: sqlite3.Connection, spec: BatchSpec) -> tuple[str, ConfigView, bool]:
-    """The batch, the files as it reads them, and whether all that its chips carry was found in them."""
+    """Return the batch, the files as it reads them, and whether they hold all that its chips carry."""
     view, holds = spec.view, False
     if not view.digest:
         return WITHOUT_CONFIG, view, holds
@@ -161,7 +162,7 @@ def _by_content(connection: sqlite3.Connection, spec: BatchSpec) -> tuple[str, C
 def _candidates(
     connection: sqlite3.Connection, view: ConfigView
 ) -> Iterator[tuple[tuple[int, str], ConfigView]]:
-    """Each batch, with the files read as it remembers them; those that cannot be are left out."""
+    """Yield each batch with the files read as it remembers them; skip those that cannot be."""
     for number, name in connection.execute("SELECT id, name FROM batches ORDER BY name").fetchall():
         try:
             read = view.read_as(_forms(connection, number))
@@ -172,14 +173,14 @@ def _candidates(
 
 
 def _holding(connection: sqlite3.Connection, view: ConfigView) -> Iterator[tuple[int, str]]:
-    """Batches of which these files hold every record that a chip carries, at its index."""
+    """Yield the batches of which these files hold every record that a chip carries, at its index."""
     for row, read in _candidates(connection, view):
         if next(_carried(connection, row[0]), None) and not read.first_missing(_carried(connection, row[0])):
             yield row
 
 
 def _with_these_shared(connection: sqlite3.Connection, spec: BatchSpec) -> list[tuple[int, str]]:
-    """Batches whose files hold no records, and say the same. Files without records have no other mark."""
+    """Return batches whose files hold no records and say the same: such files have no other mark."""
     view = spec.view
     if view.has_records:
         return []
@@ -201,7 +202,7 @@ def _with_these_shared(connection: sqlite3.Connection, spec: BatchSpec) -> list[
 
 
 def _refuse_near(connection: sqlite3.Connection, view: ConfigView) -> None:
-    """Files that hold some of the records of a batch and not all: they are its own, changed or not whole."""
+    """Refuse files that hold some records of a batch and not all: they are its own, changed or cut."""
     for (number, name), read in _candidates(connection, view):
         carried = _carried(connection, number)
         for (index, digest), _ in zip(carried, range(_LOOKED_AT), strict=False):
@@ -213,7 +214,7 @@ def _refuse_near(connection: sqlite3.Connection, view: ConfigView) -> None:
 
 
 def _undeclared(connection: sqlite3.Connection, view: ConfigView) -> RecordsUndeclared:
-    """The refusal of files whose form nobody has said; a batch that had files of these names is told."""
+    """Return the refusal of files whose form nobody has said; it names a batch with files of these names."""
     error = view.undeclared_error()
     for name in view.undeclared:
         for batch, form in connection.execute(
@@ -232,7 +233,7 @@ def _undeclared(connection: sqlite3.Connection, view: ConfigView) -> RecordsUnde
 
 
 def _is_known(connection: sqlite3.Connection, batch: Batch) -> bool:
-    """Whether these very files were accepted before, in these forms."""
+    """Return whether these very files were accepted before, in these forms."""
     view = batch.config
     if not view.digest:
         return True
@@ -273,7 +274,7 @@ def _refuse_unlearned(connection: sqlite3.Connection, batch: Batch) -> None:
 
 
 def _unlearned(connection: sqlite3.Connection, batch: int | None = None) -> str:
-    """A batch (this one, or any) that has files, and chips of whose records nothing is known; else empty."""
+    """Return a batch (this one, or any) that has files, and chips of unknown records; else an empty text."""
     row = connection.execute(
         "SELECT batches.name FROM unlearned_records JOIN units ON units.id = unit"
         " JOIN batches ON batches.id = units.batch WHERE ?1 IS NULL OR batches.id = ?1 LIMIT 1",
@@ -307,7 +308,7 @@ def _any_unit(connection: sqlite3.Connection, condition: str, *values: object) -
 
 
 def _refuse_same_content(connection: sqlite3.Connection, batch: Batch) -> None:
-    """The very same files under another batch's name, with records that its chips carry."""
+    """Refuse the very same files under another batch's name, where its chips carry their records."""
     if Override.SHARED_RECORDS in batch.overrides:
         return
     rows = connection.execute(
@@ -329,7 +330,7 @@ def _refuse_same_content(connection: sqlite3.Connection, batch: Batch) -> None:
 
 
 def _refuse_changed(connection: sqlite3.Connection, batch: Batch) -> None:
-    """A record that a chip of this batch carries must still be in the files, for the same index."""
+    """Refuse files that lack a record which a chip of this batch carries, at its index."""
     if not (batch.config.has_records or batch.spec.uses_index or not batch.config.names):
         return  # no script looks at the index
     if batch.config.first_missing(_carried(connection, batch.id)) is not None:
@@ -360,7 +361,7 @@ def _changed(connection: sqlite3.Connection, view: ConfigView, number: int, name
             hint=f"Leave --records away: the batch remembers how its files lie; {meant}",
         )
     moved = _moved(connection, view, number, index)
-    where = f" What index {moved[0]} had stands under index {moved[1]} now." if moved else ""
+    where = f" What index {moved[0]} had is under index {moved[1]} now." if moved else ""
     return BatchRefused(
         f"The config files say something else for index {index} than what a chip of the batch "
         f"{name} carries.{where}",
@@ -372,7 +373,7 @@ def _changed(connection: sqlite3.Connection, view: ConfigView, number: int, name
 def _moved(
     connection: sqlite3.Connection, view: ConfigView, number: int, start: int
 ) -> tuple[int, int] | None:
-    """An index, from the first that differs on, whose record stands one place from it: a row is gone."""
+    """Return an index, from the first that differs on, whose record moved by one row: a row is gone."""
     behind = (row for row in _carried(connection, number) if row[0] >= start)
     for (index, digest), _ in zip(behind, range(_LOOKED_AT), strict=False):
         if digest in view.entries(index).split():
@@ -384,7 +385,7 @@ def _moved(
 
 
 def _refuse_changed_shared(connection: sqlite3.Connection, batch: Batch) -> None:
-    """What a file says for all indexes must be what it was."""
+    """Refuse files that say something else for all indexes than they said before."""
     view = batch.config
     for name, form, shared in connection.execute(
         "SELECT name, form, shared FROM batch_files WHERE batch = ?", (batch.id,)
@@ -402,7 +403,7 @@ def _changed_shared(batch: str, names: str) -> BatchRefused:
 
 
 def command_of(connection: sqlite3.Connection, number: int, name: str, view: ConfigView) -> str:
-    """The options that name a batch and all of its files, and those of this run with them."""
+    """Return the options that name a batch and all of its files, and those of this run with them."""
     files = dict.fromkeys([*_names(connection, number), *view.names])
     return shlex.join(["--batch", name, *(["--configfiles", *files] if files else ())])
 
@@ -410,10 +411,11 @@ def command_of(connection: sqlite3.Connection, number: int, name: str, view: Con
 def refuse_foreign_records(
     connection: sqlite3.Connection, batch: Batch, index: int, *, unit: int = -1
 ) -> BatchRefused | None:
-    """Why no chip (but `unit`) may have what the files say for `index`. None: it may.
+    """Return why no chip (but `unit`) may have what the files say for `index`; None where it may.
 
-    A record of any file is on a chip of another batch, or stood elsewhere in this one; or all files together
-    say what a chip of this batch carries. Part of a record may be equal within a batch, if the files say so.
+    A record of any file is on a chip of another batch, or was at another index of this one; or all files
+    together say what a chip of this batch carries. Part of a record may be equal within a batch, if the files
+    say so.
     """
     if Override.SHARED_RECORDS in batch.overrides or not batch.records(index):
         return None
@@ -440,14 +442,14 @@ def refuse_foreign_records(
 
 
 def _is_carried(connection: sqlite3.Connection, digests: tuple[str, ...], unit: int) -> bool:
-    """Whether any unit but this one has one of these records: nearly always none has."""
+    """Return whether any unit but this one has one of these records: nearly always none has."""
     row = connection.execute(_carriers(len(digests)), (unit, *digests)).fetchone()
     return row is not None
 
 
 @lru_cache(64)
 def _carriers(digests: int) -> str:
-    """One search each: for a list of them SQLite makes a table, which takes longer than to look."""
+    """Return SQL with one search a digest: for a list SQLite makes a table, which takes longer."""
     searches = (f"SELECT 1 FROM records WHERE digest = ?{n + 2} AND unit != ?1" for n in range(digests))
     return " UNION ALL ".join(searches) + " LIMIT 1"
 
@@ -455,7 +457,7 @@ def _carriers(digests: int) -> str:
 def _others(
     connection: sqlite3.Connection, batch: Batch, digest: str, unit: int
 ) -> Iterator[tuple[str, int | None, str, int]]:
-    """Units with this record: one of a batch that does not share, some of this one."""
+    """Yield units with this record: one of a batch that does not share, some of this one."""
     sharing = ",".join(map(str, sorted(batch.shares | {batch.id})))
     for condition, most in ((f"units.batch NOT IN ({sharing})", 1), (f"units.batch = {batch.id}", 20)):
         yield from connection.execute(
@@ -470,7 +472,7 @@ def _others(
 
 
 def _carried(connection: sqlite3.Connection, batch: int) -> Iterator[tuple[int, str]]:
-    """The records that a batch's chips carry, in order of their index."""
+    """Return the records that a batch's chips carry, in order of their index."""
     return connection.execute(
         "SELECT units.idx, records.digest FROM units JOIN records ON records.unit = units.id"
         " WHERE units.batch = ? AND units.idx IS NOT NULL ORDER BY units.idx",
@@ -479,14 +481,14 @@ def _carried(connection: sqlite3.Connection, batch: int) -> Iterator[tuple[int, 
 
 
 def _forms(connection: sqlite3.Connection, batch: int) -> Mapping[str, str]:
-    """How the records of a batch's files lie, by their names."""
+    """Return how the records of a batch's files lie, by their names."""
     return dict(
         connection.execute("SELECT name, form FROM batch_files WHERE batch = ? AND form != ''", (batch,))
     )
 
 
 def _names(connection: sqlite3.Connection, batch: int) -> list[str]:
-    """The files of a batch."""
+    """Return the names of a batch's files."""
     return [
         name
         for (name,) in connection.execute(
@@ -496,7 +498,7 @@ def _names(connection: sqlite3.Connection, batch: int) -> list[str]:
 
 
 def _form(batch: Batch, name: str) -> str:
-    """The form to be remembered: a run whose scripts use no index says nothing of it."""
+    """Return the form to remember: a run whose scripts use no index says nothing of it."""
     return batch.config.forms[name] if batch.spec.uses_index else ""
 
 
@@ -514,7 +516,7 @@ def _named_to_share(connection: sqlite3.Connection, spec: BatchSpec) -> frozense
 
 
 def _remembered_shares(connection: sqlite3.Connection, batch: int) -> frozenset[int]:
-    """Declared by either of the two: their chips may be equal, whichever is burned next."""
+    """Return batches declared by either of the two: their chips may be equal, whichever is burned next."""
     rows = connection.execute(
         "SELECT other FROM batch_shares WHERE batch = ?1"
         " UNION SELECT batch FROM batch_shares WHERE other = ?1",

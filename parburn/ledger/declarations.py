@@ -29,14 +29,14 @@ class Declarations:
     scripts: list[str] = field(default_factory=list)
 
     def words(self) -> str:
-        """The options that would say the same; empty where there are none."""
+        """Return the options of the command line that would say the same; empty where there are none."""
         records = [f"--records {name}={form}" for name, (form, _) in sorted(self.files.items()) if form]
         values = [f"--{kind} {what}" for kind, what in sorted((k, w) for w, k in self.values.items())]
         return " ".join([*records, *values, *(f"--shares-with {other}" for other in self.shares_with)])
 
 
 def read_declarations(connection: sqlite3.Connection) -> list[Declarations]:
-    """Those of all batches that remember anything."""
+    """Return the declarations of all batches that remember anything."""
     found: dict[str, Declarations] = {}
     for name, digest in _of_batches(connection, "batch_configs", "digest"):
         _in(found, name).configs.append(digest)
@@ -64,7 +64,11 @@ def _in(found: dict[str, Declarations], batch: str) -> Declarations:
 
 
 def exported_declarations(record: Mapping[str, Any]) -> list[Declarations]:
-    """Those of a JSON export. Raises what reading JSON of another shape raises."""
+    """Return the declarations of a JSON export.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it is JSON of another shape.
+    """
     if "declarations" not in record:
         return list(_told(one for one in record["history"] if one["event"] in ("batch", "declared")))
     return [
@@ -109,7 +113,7 @@ def _told(history: Iterable[Mapping[str, Any]]) -> Iterable[Declarations]:
 
 
 def contradictions(connection: sqlite3.Connection, there: Declarations) -> Iterator[str]:
-    """What this ledger's batch of that name has declared otherwise, a sentence each."""
+    """Yield a sentence for each thing that this ledger's batch of that name has declared otherwise."""
     here = {one.batch: one for one in read_declarations(connection)}.get(there.batch)
     if here is None:
         return
@@ -126,7 +130,7 @@ def contradictions(connection: sqlite3.Connection, there: Declarations) -> Itera
 
 
 def take_declarations(transaction: Transaction, one: Declarations) -> str:
-    """Have this ledger's batch of that name remember it, too. The options that are new here, as words."""
+    """Add declarations to this ledger's batch of that name; return the new ones as options, or nothing."""
     connection = transaction.connection
     batch = batch_id(connection, one.batch)
     here = {known.batch: known for known in read_declarations(connection)}.get(
@@ -165,7 +169,7 @@ def take_declarations(transaction: Transaction, one: Declarations) -> str:
 
 
 def batch_id(connection: sqlite3.Connection, name: str) -> int:
-    """The number of a batch, which is made when it is new."""
+    """Return the number of a batch, which is made when it is new."""
     connection.execute("INSERT OR IGNORE INTO batches (name) VALUES (?)", (name,))
     (number,) = connection.execute("SELECT id FROM batches WHERE name = ?", (name,)).fetchone()
     return int(number)

@@ -60,7 +60,11 @@ class ExportedUnit:
 
 
 def show(path: Path | None) -> str:
-    """The units as a table of plain text, a line each, then what stands out."""
+    """Return the units as a table of plain text, a line each, then the indexes that are set aside.
+
+    Raises:
+        LedgerUnusable: there is no ledger at `path` (None: the user's own), or it cannot be read.
+    """
     with _reading(path) as (connection, place):
         units = list(_units(connection))
         aside = _set_aside(connection)
@@ -86,7 +90,7 @@ def show(path: Path | None) -> str:
 
 
 def _set_aside(connection: sqlite3.Connection) -> str:
-    """A line for each free index whose record failed on several chips, or has a value of another chip."""
+    """Return a line for each free index whose record failed on several chips, or has another chip's value."""
     rows = connection.execute(
         "SELECT name, idx, count(*) FROM clean_failures JOIN batches ON batches.id = batch"
         " WHERE NOT EXISTS (SELECT 1 FROM units WHERE units.batch = batches.id AND idx = clean_failures.idx)"
@@ -106,10 +110,15 @@ def _set_aside(connection: sqlite3.Connection) -> str:
 
 
 def export(path: Path | None, form: str = "json") -> str:
-    """The record for other programs: `json` (units, batches, declarations, history) or `csv` (units).
+    """Return the whole ledger for other programs.
+
+    Args:
+        path: The ledger's file; None for the user's own.
+        form: `json` (units, batches, declarations, history) or `csv` (units only).
 
     Raises:
         UsageError: another form.
+        LedgerUnusable: there is no ledger, or it cannot be read.
     """
     with _reading(path) as (connection, _place):
         if form == "json":
@@ -120,10 +129,11 @@ def export(path: Path | None, form: str = "json") -> str:
 
 
 def verify(path: Path | None) -> str:
-    """Check the whole chain, the units against it, and the witness.
+    """Check the whole chain, the units against it, the witness, and the file; return what was found good.
 
     Raises:
-        LedgerUnusable: something was changed, removed or cut; the message names the first places.
+        LedgerUnusable: there is no ledger, or something was changed, removed or cut; the message names the
+            first places.
     """
     witness = _witness_before(path)
     with _reading(path) as (connection, place):
@@ -151,7 +161,7 @@ def verify(path: Path | None) -> str:
 
 
 def _doubles_text(unknown: str, doubles: Sequence[str]) -> str:
-    """What is seen of values that stand in two chips, and what cannot be seen."""
+    """Return what is known of values that two chips have, and what cannot be known."""
     shown = doubles[:DOUBLES_SHOWN]
     more = [f"And {len(doubles) - len(shown)} more."] if len(doubles) > len(shown) else []
     lines = [f"Double: {line}" for line in shown] + more
@@ -163,7 +173,7 @@ def _doubles_text(unknown: str, doubles: Sequence[str]) -> str:
 
 
 def _witness_before(path: Path | None) -> Witness | LedgerUnusable | None:
-    """The witness, read before the ledger: a run at work may replace it, and it must not be ahead of us."""
+    """Read the witness before the ledger: a run at work may replace it, and it must not be ahead of us."""
     try:
         return read_witness((path or default_path()).resolve())
     except LedgerUnusable as damaged:
@@ -239,7 +249,7 @@ def _units(connection: sqlite3.Connection) -> Iterator[ExportedUnit]:
 
 
 def _remaining(connection: sqlite3.Connection) -> dict[int, list[str]]:
-    """Per unit the steps of open attempts that were never verified, postponed locks among them."""
+    """Return per unit the steps of open attempts that were never verified, postponed locks among them."""
     done = {
         (attempt, label)
         for attempt, label in connection.execute(
@@ -292,7 +302,7 @@ def _cell(value: object) -> str:
 
 
 def _columns(rows: Sequence[Sequence[object]]) -> str:
-    """Text in columns; what is no printable character cannot move a terminal's cursor."""
+    """Return text in columns; characters that are not printable cannot move a terminal's cursor."""
     texts = [["".join(c if c.isprintable() else "?" for c in str(cell)) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*texts, strict=True)]
     return "".join(

@@ -43,24 +43,29 @@ NETWORK_TYPES = frozenset(
 
 
 def default_path() -> Path:
-    """The ledger of this user: in the state folder, which survives clean-ups of caches."""
+    """Return this user's ledger, in the state folder of platformdirs, which no clean-up of caches empties."""
     from platformdirs import user_state_path
 
     return user_state_path("parburn", appauthor=False) / FILE_NAME
 
 
 def witness_path(ledger: Path) -> Path:
-    """The witness beside a ledger."""
+    """Return the path of the witness beside a ledger."""
     return ledger.with_name(ledger.name + ".witness")
 
 
 def runs_path(ledger: Path) -> Path:
-    """The file whose byte locks show which runs are alive."""
+    """Return the path of the file whose byte locks show which runs are alive."""
     return ledger.with_name(ledger.name + ".runs")
 
 
 def file_system_type(path: Path, mounts: str) -> str:
-    """The type of the file system that holds `path`, from the text of /proc/self/mounts; empty if unknown."""
+    """Return the type of the file system that holds `path`; empty if unknown.
+
+    Args:
+        path: An absolute path.
+        mounts: The text of /proc/self/mounts.
+    """
     best, kind = -1, ""
     for line in mounts.splitlines():
         columns = line.split(" ")
@@ -76,8 +81,13 @@ def file_system_type(path: Path, mounts: str) -> str:
 def check_place(path: Path, *, mounts: str | None = None) -> None:
     """Make the ledger's folder if need be, and refuse a place where a ledger is not safe.
 
+    Args:
+        path: The ledger's file.
+        mounts: The text of /proc/self/mounts; None reads it.
+
     Raises:
-        LedgerUnusable: no such folder and none can be made, a network file system, no rights, or no room.
+        LedgerUnusable: no such folder and none can be made, not a file, a network file system, no rights,
+            or less than LEAST_ROOM bytes free.
     """
     folder = path.parent
     try:
@@ -100,13 +110,14 @@ def check_place(path: Path, *, mounts: str | None = None) -> None:
     if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise LedgerUnusable(
             f"The ledger {path} cannot be written: no rights, or a read-only disk.",
-            hint="Nothing is burned without a record. Mend the rights, or choose another --ledger.",
+            hint="Nothing is burned without an entry in the ledger. "
+            "Mend the rights, or choose another --ledger.",
         )
     room = os.statvfs(folder)
     if room.f_bavail * room.f_frsize < LEAST_ROOM:
         raise LedgerUnusable(
             f"The disk of the ledger {path} is full: less than {LEAST_ROOM >> 20} MiB are free.",
-            hint="Nothing is burned without a record. Make room, then start again.",
+            hint="Nothing is burned without an entry in the ledger. Make room, then start again.",
         )
 
 
@@ -118,7 +129,7 @@ def _read_mounts() -> str:
 
 
 def leftovers(ledger: Path) -> tuple[Path, ...]:
-    """Files of SQLite's that belong to a ledger whose own file is gone."""
+    """Return SQLite's side files (-wal, -shm, -journal) that lie beside `ledger`."""
     sides = (ledger.with_name(ledger.name + suffix) for suffix in ("-wal", "-shm", "-journal"))
     return tuple(side for side in sides if side.exists())
 
@@ -133,7 +144,7 @@ def sweep(ledger: Path) -> None:
 
 
 def refuse_leftovers(ledger: Path) -> None:
-    """A new ledger must not be given the write-ahead log of a lost one. Raises LedgerUnusable."""
+    """Raise LedgerUnusable where a new ledger would be given the write-ahead log of a lost one."""
     found = leftovers(ledger)
     if found:
         raise LedgerUnusable(
@@ -144,13 +155,13 @@ def refuse_leftovers(ledger: Path) -> None:
 
 
 def is_missing(path: Path | None) -> bool:
-    """Whether no ledger is or was at `path` (None: the user's own): a run would begin a new one."""
+    """Return whether no ledger is or was at `path` (None: the user's own): a run would begin a new one."""
     ledger = (path or default_path()).resolve()
     return not (ledger.exists() or witness_path(ledger).exists() or leftovers(ledger))
 
 
 def no_ledger_yet(ledger: Path | None) -> LedgerUnusable:
-    """Why a run without a ledger is refused: on a second machine a silent one burns the first one's ids."""
+    """Return why a run without a ledger is refused: a silent new one burns another PC's indexes again."""
     place = (ledger or default_path()).resolve()
     return LedgerUnusable(
         f"There is no ledger at {place} yet, and none is made unasked: one that does not know what was "
@@ -162,7 +173,7 @@ def no_ledger_yet(ledger: Path | None) -> LedgerUnusable:
 
 
 def make_private(path: Path) -> bool:
-    """Take the rights of others from a ledger file. True when there were any."""
+    """Take the rights of others from a ledger file. Return whether there were any."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if not mode & 0o077:
         return False
@@ -171,7 +182,11 @@ def make_private(path: Path) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename or a new name in `folder` durable."""
+    """Make a rename or a new name in `folder` durable (fsync of the folder).
+
+    Raises:
+        OSError: the folder cannot be opened or synced.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -32,7 +32,7 @@ HANGS_ON_A_UNIT: Mapping[str, tuple[tuple[str, ...], str]] = {
     "passes": (("job",), "1"),
     "user_bits": (("block", "bound", "layout", "bits"), "bound = 1"),
 }
-KEYED = "hmac:"  # begins what records keep of key blocks
+KEYED = "hmac:"  # begins what images keep of key blocks
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class OtherUnit:
 
 @dataclass(slots=True)
 class OtherLedger:
-    """What a file says. An export as CSV tells no declarations."""
+    """What a ledger's file or export says. A CSV export tells no declarations."""
 
     units: list[OtherUnit]
     declarations: list[Declarations]
@@ -62,10 +62,11 @@ class OtherLedger:
 
 
 def read_other(file: Path) -> OtherLedger | None:
-    """The ledger that `file` is or exports; None where it is neither.
+    """Read the ledger that `file` is or exports; return None where it is neither.
 
     Raises:
-        UsageError: it cannot be read. LedgerUnusable: a ledger of a newer parburn, or a damaged one.
+        UsageError: it cannot be read, or is a damaged export.
+        LedgerUnusable: a ledger of a newer parburn, or no ledger of parburn's.
     """
     try:
         content = file.read_bytes()
@@ -90,7 +91,7 @@ def read_other(file: Path) -> OtherLedger | None:
 
 @contextlib.contextmanager
 def _copied(file: Path) -> Iterator[sqlite3.Connection]:
-    """A copy of a ledger's file with its log, brought to this version."""
+    """Open a copy of a ledger's file with its log, brought to this version."""
     with tempfile.TemporaryDirectory(prefix="parburn-") as folder:
         copy = Path(folder) / "ledger.sqlite3"
         for suffix in ("", "-wal"):
@@ -160,8 +161,10 @@ def _from_csv(text: str) -> OtherLedger:
 
 
 def _find_unlearned(units: Iterable[OtherUnit], with_files: Set[str]) -> None:
-    """Exports do not say of which units the records are unknown: of those of older ledgers, in batches that
-    have (or may have) config files, it is so."""
+    """Mark the units whose records are unknown: exports do not say it.
+
+    It is so for units of older ledgers, in batches that have (or may have) config files.
+    """
     for unit in units:
         unit.records_unknown = unit.values_unknown and not unit.rows["records"] and unit.batch in with_files
 
@@ -192,7 +195,7 @@ def _at_rest(state: State) -> State:
 
 
 def _in_clear(image: str) -> str:
-    """An image without what is digested under the other ledger's key."""
+    """Return an image without what is digested under the other ledger's key."""
     if not image:
         return ""
     said = {

@@ -23,7 +23,12 @@ Row = tuple[int, str, int | None, int | None, str, str, int | None, str, str]
 
 
 def entry_hash(before: str, columns: tuple[object, ...]) -> str:
-    """The hash of an entry: `columns` are all but the hash itself, in the table's order."""
+    """Return the SHA-256 of an entry in hex.
+
+    Args:
+        before: The hash of the entry before it; GENESIS for the first.
+        columns: All columns but the hash itself, in the table's order.
+    """
     body = _encode(columns)
     return hashlib.sha256((before + body).encode("ascii")).hexdigest()
 
@@ -49,7 +54,7 @@ class History:
         index: int | None = None,
         **detail: object,
     ) -> None:
-        """Add an entry; it is stored by `flush()`. `state` and `index` are the unit's after the event."""
+        """Add an entry, which `flush()` will store. `state` and `index` are the unit's after the event."""
         self.sequence += 1
         text = _encode(detail) if detail else ""
         columns = (self.sequence, self._at, self._run, unit, event, state.value if state else "", index, text)
@@ -57,7 +62,7 @@ class History:
         self.pending.append((*columns, self.head))
 
     def flush(self) -> None:
-        """Store what was appended."""
+        """Store the entries that were appended."""
         if self.pending:
             self._connection.executemany(_INSERT, self.pending)
             self.pending.clear()
@@ -71,12 +76,12 @@ class Break(NamedTuple):
 
 
 def walk(connection: sqlite3.Connection) -> Iterator[Row]:
-    """All entries in order."""
+    """Yield all entries in order."""
     yield from connection.execute(f"SELECT {_COLUMNS} FROM history ORDER BY seq")
 
 
 def find_breaks(connection: sqlite3.Connection) -> list[Break]:
-    """Check every entry against the one before it."""
+    """Check every entry against the one before it, and return where the chain is broken."""
     breaks: list[Break] = []
     expected, before = 1, GENESIS
     for row in walk(connection):

@@ -34,8 +34,10 @@ class UnknownUnit(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What was learned of a unit. `records` are its records' digests in the form of today; None: not
-    looked at."""
+    """What was learned of a unit.
+
+    `records` are its records' digests in the form of today; None: they were not looked at.
+    """
 
     unit: UnknownUnit
     named: Mapping[str, str]
@@ -44,7 +46,7 @@ class Learned(NamedTuple):
 
 
 def find_unknown(connection: sqlite3.Connection, *, batch: int | None = None) -> list[UnknownUnit]:
-    """All units whose values are not known; of one batch also those whose records are not."""
+    """Return all units whose values are not known; of one batch also those whose records are not."""
     found = []
     also = "" if batch is None else " UNION SELECT unit FROM unlearned_records"
     for number, of, chip, mac, unique_id, index, image in connection.execute(
@@ -86,7 +88,16 @@ def learn(
     records: Sequence[str] | None = None,
     how: str,
 ) -> None:
-    """What this unit holds is its own from now on; who has an equal value is noted."""
+    """Bind to a unit what it holds, and note which other chips have an equal value.
+
+    Args:
+        transaction: Where it is done.
+        holder: The unit.
+        named: Values that have a name on chips of any kind.
+        held: What its user blocks hold.
+        records: Digests of its records; None where they were not looked at.
+        how: How it was learned, for the history.
+    """
     connection = transaction.connection
     if not values.is_unknown(connection, holder.id):
         named, held = {}, NO_USER_BITS  # what was read in the chip says more than its record
@@ -121,7 +132,7 @@ def learn(
 def _doubles(
     transaction: Transaction, holder: values.Holder, named: Mapping[str, str], held: UserBits
 ) -> list[values.Taken]:
-    """Every value that another chip has, too: not only the first one."""
+    """Return every value that another chip has too: not only the first one."""
     found: list[values.Taken] = []
     for one in held.ranges:
         found += values.find_taken(transaction, holder, {}, held._replace(ranges=(one,)))
@@ -132,7 +143,7 @@ def _doubles(
 
 
 def learn_all(transaction: Transaction, learned: Sequence[Learned], how: str) -> int:
-    """Keep what was learned of these units. The number of them."""
+    """Bind to these units what was learned of them; return their number."""
     for one in learned:
         unit = one.unit
         holder = values.Holder(unit.id, unit.batch, unit.identity, unit.index or 0, frozenset())
@@ -141,7 +152,7 @@ def learn_all(transaction: Transaction, learned: Sequence[Learned], how: str) ->
 
 
 def unknown_note(connection: sqlite3.Connection) -> str:
-    """A sentence that names the units whose values are not known; empty when there are none."""
+    """Return a sentence that names the units whose values are not known; empty when there are none."""
     (count,) = connection.execute("SELECT count(*) FROM unknown_values").fetchone()
     if not count:
         return ""
@@ -159,7 +170,7 @@ def unknown_note(connection: sqlite3.Connection) -> str:
 
 
 def doubles_lines(connection: sqlite3.Connection) -> list[str]:
-    """A sentence for each pair of chips that were seen to have one value."""
+    """Return a sentence for each pair of chips that were seen to have one value."""
     return [
         f"{mac} has the same {name} {value} as {other}."
         for mac, name, value, other in connection.execute(

@@ -20,7 +20,7 @@ _FLOCK = "hhqqi0q"  # struct flock: type, whence, start, length, pid (native lay
 
 
 class Process(NamedTuple):
-    """One process for good: its pid alone comes again."""
+    """One process for good: a pid alone is given out again."""
 
     boot: str
     space: str  # pid namespace
@@ -32,18 +32,25 @@ class Process(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Process:
-        """The reverse of `str()`."""
+        """Read what `str()` wrote.
+
+        Raises:
+            ValueError: it is of another form.
+        """
         boot, space, pid, started = text.split(" ")
         return cls(boot, space, int(pid), int(started))
 
     @classmethod
     def current(cls) -> Process:
-        """The process that asks."""
+        """Return the process that asks."""
         pid = os.getpid()
         return cls(_boot_id(), _pid_space(), pid, _start_time(pid) or 0)
 
     def is_visible(self) -> bool:
-        """Whether this very process can be seen to run."""
+        """Return whether this very process can be seen to run.
+
+        Boot id, pid namespace, pid and start time must all be the same (/proc/PID/stat, column 22).
+        """
         return (
             self.boot == _boot_id()
             and self.space == _pid_space()
@@ -61,20 +68,24 @@ class RunLocks:
             raise LedgerUnusable(f"{runs_path(ledger)} cannot be opened: {error.strerror}.") from error
 
     def hold(self, run: int) -> None:
-        """Show that `run` is alive for as long as this process and this object are."""
+        """Show that `run` is alive for as long as this process and this object are.
+
+        Raises:
+            LedgerUnusable: the file cannot be locked.
+        """
         try:
             fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, 0, run, 1, 0))
         except OSError as error:
             raise LedgerUnusable(f"The ledger's runs cannot be locked: {error.strerror}.") from error
 
     def is_held(self, run: int) -> bool:
-        """Whether another open file holds `run`."""
+        """Return whether another open file holds `run` (F_OFD_GETLK, see fcntl(2))."""
         asked = struct.pack(_FLOCK, fcntl.F_WRLCK, 0, run, 1, 0)
         answer = fcntl.fcntl(self._descriptor, fcntl.F_OFD_GETLK, asked)
         return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
 
     def close(self) -> None:
-        """Let go of all."""
+        """Release all locks of this object."""
         os.close(self._descriptor)
 
 

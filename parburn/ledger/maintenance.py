@@ -1,6 +1,6 @@
 """What `parburn ledger init`, `adopt`, `release`, `scrap` and `import-used` do, each with a reason.
 
-None of them frees an index, or takes anything from the record.
+None of them frees an index, or takes anything from the history.
 """
 
 from __future__ import annotations
@@ -33,8 +33,16 @@ _MAC = re.compile(r"(?:[0-9a-f]{2}:){5,7}[0-9a-f]{2}")
 def init(path: Path | None, why: str) -> str:
     """Begin a new ledger where none is, also where one was lost.
 
+    Args:
+        path: Where it will be; None for the user's own place.
+        why: The reason; it stays in the history.
+
+    Returns:
+        What was done, for the operator; so do all functions here.
+
     Raises:
-        LedgerUnusable: there is one.
+        UsageError: no reason is given.
+        LedgerUnusable: there is one, or the place is not safe.
     """
     place = _place(path, why)
     check_place(place)
@@ -66,6 +74,7 @@ def adopt(path: Path | None, why: str) -> str:
     """Accept a ledger that its witness does not know: older, foreign, or without a witness.
 
     Raises:
+        UsageError: no reason is given.
         LedgerUnusable: none is there, or its own history is broken.
     """
     place = _place(path, why)
@@ -113,13 +122,20 @@ def release(
 ) -> str:
     """Let units that are quarantined or written off be tried again with their own indexes.
 
-    `all_of` names a batch of which every quarantined unit is meant. One wrong MAC, and nothing is done.
+    One wrong MAC, and nothing is done.
 
-    `trust_hidden_keys`: somebody vouches for the keys of a unit that `rebuild` could not read; the next run
-    then looks at all else, and passes it.
+    Args:
+        path: The ledger's file; None for the user's own.
+        macs: Factory MACs of the chips, as aa:bb:cc:dd:ee:ff.
+        why: The reason; it stays in the history.
+        all_of: A batch of which every quarantined unit is meant, instead of `macs`.
+        trust_hidden_keys: Somebody vouches for the keys of a unit that `rebuild` could not read; the next run
+            then looks at all else, and passes it.
 
     Raises:
-        UsageError: no unit has a MAC. UnitRefused: one needs no release, or is held by a run.
+        UsageError: no unit has one of the MACs, no reason is given, or a unit has no hidden key to trust.
+        UnitRefused: a unit needs no release, or is held by a run.
+        LedgerUnusable: there is no ledger, or its witness does not know it.
     """
     place = _place(path, why)
     with _changing(place) as transaction:
@@ -165,7 +181,9 @@ def scrap(path: Path | None, macs: Sequence[str], why: str) -> str:
     """Write chips off: they are refused from now on; their indexes, records and values stay spent.
 
     Raises:
-        UsageError: no unit has a MAC. UnitRefused: one is held by a run.
+        UsageError: no unit has one of the MACs, or no reason is given.
+        UnitRefused: one is held by a run.
+        LedgerUnusable: there is no ledger, or its witness does not know it.
     """
     place = _place(path, why)
     with _changing(place) as transaction:
@@ -204,7 +222,7 @@ def _known(transaction: Transaction, mac: str | None) -> list[_Known]:
 
 
 def _named(transaction: Transaction, macs: Sequence[str]) -> list[_Known]:
-    """The units of these MACs. Raises UsageError that names every one that is unknown."""
+    """Return the units of these MACs, or raise UsageError that names every one that is unknown."""
     found: list[_Known] = []
     unknown = []
     for mac in dict.fromkeys(one.lower().replace("-", ":") for one in macs):
@@ -243,8 +261,9 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
     keeps the index), with `#` comments; its batch must be named.
 
     Raises:
-        UsageError: no batch is named, or a line cannot be understood.
-        UnitRefused: an index that is another chip's already.
+        UsageError: no batch or no reason is given, or a line cannot be understood.
+        UnitRefused: an index is another chip's already; nothing was imported.
+        LedgerUnusable: there is no ledger, or one of the two is damaged.
     """
     place = _place(path, why)
     other = read_other(file)
@@ -295,7 +314,7 @@ def _mark_used(
     ).fetchone()
     if known is not None:
         raise UnitRefused(
-            f"{file}:{entry.line}: the chip {entry.mac} has a record already (index {known[0]})."
+            f"{file}:{entry.line}: the chip {entry.mac} is in the ledger already (index {known[0]})."
         )
     unit = connection.execute(
         "INSERT INTO units (batch, chip, mac, unique_id, idx, state, spent, reason, changed)"
@@ -346,7 +365,10 @@ def _place(path: Path | None, why: str) -> Path:
 
 @contextlib.contextmanager
 def _changing(place: Path, *, trusted: bool = True) -> Iterator[Transaction]:
-    """One transaction on an existing ledger, then its witness. `trusted`: its witness must know it."""
+    """Open one transaction on an existing ledger, then write its witness.
+
+    `trusted`: its witness must know it.
+    """
     check_place(place)
     if not place.exists():
         raise LedgerUnusable(

@@ -25,7 +25,7 @@ _GAP = "not-found-"  # begins the unique id of a unit that stands for an index a
 class FoundUnit(NamedTuple):
     """A chip and the record that it carries.
 
-    `state` is PASS where all of the record's plan stands in the chip, QUARANTINED where some of it cannot be
+    `state` is PASS where the chip holds all of the record's plan, QUARANTINED where some of it cannot be
     read, else INCOMPLETE. `attempts` are the burns that are to go on; their `done` names the steps that
     somebody must vouch for.
     """
@@ -58,7 +58,7 @@ class Rebuilt(NamedTuple):
 
 
 def find_known(transaction: Transaction, identities: Sequence[UnitIdentity]) -> list[Known | None]:
-    """What the ledger knows of these chips, where they have an index."""
+    """Return what the ledger knows of these chips, where they have an index; None for the others."""
     found: list[Known | None] = []
     for one in identities:
         row = transaction.connection.execute(
@@ -74,7 +74,7 @@ def find_known(transaction: Transaction, identities: Sequence[UnitIdentity]) -> 
 def bind_found(
     transaction: Transaction, batch: Batch, found: Sequence[FoundUnit], *, first: int, why: str
 ) -> Rebuilt:
-    """Give each chip what it carries; from `first` on, indexes of boards that were not there are spent."""
+    """Give each chip what it carries; spend the indexes from `first` on of boards that were not there."""
     known = find_known(transaction, [one.identity for one in found])
     outcomes: list[Known | LedgerError | None] = []
     for one, before in zip(found, known, strict=True):
@@ -113,7 +113,7 @@ def _bind(transaction: Transaction, batch: Batch, found: FoundUnit, why: str) ->
 
 
 def _write_unit(transaction: Transaction, batch: Batch, found: FoundUnit, gap: int | None) -> int:
-    """The unit's row: a new one, the one that the chip had without an index, or the one of the gap."""
+    """Write the unit's row: a new one, the one that the chip had without an index, or that of the gap."""
     connection = transaction.connection
     who = found.identity
     own = connection.execute(
@@ -152,7 +152,7 @@ def _write_unit(transaction: Transaction, batch: Batch, found: FoundUnit, gap: i
 def _tell(
     transaction: Transaction, batch: Batch, found: FoundUnit, unit: int, bound: dict[str, object], why: str
 ) -> None:
-    """Its records, its passed job or its open attempts; and the history of all of it."""
+    """Write its records, its passed job or its open attempts; and the history of all of it."""
     connection = transaction.connection
     records = batch.records(found.index)
     connection.executemany(
@@ -194,7 +194,7 @@ def _write_attempt(transaction: Transaction, unit: int, attempt: Attempt) -> lis
 
 
 def _spend_gaps(transaction: Transaction, batch: Batch, first: int, highest: int) -> int:
-    """Spend all indexes that no unit holds, with their records. The number of them."""
+    """Spend all indexes that no unit holds, with their records; return their number."""
     connection = transaction.connection
     taken = {
         index
@@ -222,7 +222,14 @@ def _spend_gaps(transaction: Transaction, batch: Batch, first: int, highest: int
 
 
 def trust_hidden(transaction: Transaction, unit: int, index: int | None, why: str) -> bool:
-    """Somebody vouches for the keys of a rebuilt unit that cannot be read. False: it has none."""
+    """Take hidden keys of a rebuilt unit as right, since somebody vouches for them.
+
+    Returns:
+        False where the unit has no hidden key.
+
+    Raises:
+        LedgerError: the unit's state allows it no more.
+    """
     connection = transaction.connection
     steps = connection.execute(
         "SELECT attempt, label, hidden_steps.state FROM hidden_steps JOIN attempts ON attempts.id = attempt"
@@ -245,7 +252,7 @@ def trust_hidden(transaction: Transaction, unit: int, index: int | None, why: st
 
 
 def refuse_to_trust(mac: str) -> UsageError:
-    """For a unit that has no key which somebody might vouch for."""
+    """Return the refusal for a unit that has no key which somebody might vouch for."""
     return UsageError(
         f"The chip {mac} has no hidden key that ledger rebuild could not read.",
         hint="Release it without --trust-hidden-keys, if it is quarantined for another reason.",

@@ -37,7 +37,7 @@ class _ReplayedUnit:
     steps: dict[tuple[int, str], str] = field(default_factory=dict)
 
     def apply(self, event: str, state: str, index: int | None, detail: dict[str, Any]) -> None:
-        """One entry of the unit's history."""
+        """Apply one entry of the unit's history."""
         self.state, self.index = state, index
         self.spent = self.spent or event in _SPENDS
         if event in ("scrapped", "released", "imported"):
@@ -76,7 +76,7 @@ class _ReplayedUnit:
 
 
 def find_differences(connection: sqlite3.Connection) -> list[Break]:
-    """Where units, values, records, passed jobs or attempts are not what the history says."""
+    """Return where units, values, records, passed jobs or attempts are not what the history says."""
     expected: dict[int, _ReplayedUnit] = {}
     for sequence, _at, _run, unit, event, state, index, text, _hash in walk(connection):
         if unit is None:
@@ -99,7 +99,7 @@ def find_differences(connection: sqlite3.Connection) -> list[Break]:
 
 
 def _not_in_ranges(connection: sqlite3.Connection, units: dict[int, _ReplayedUnit]) -> list[Break]:
-    """Values that stand in a chip and that a search for them would not find."""
+    """Return values that a chip holds and that a search for them would not find."""
     listed: set[tuple[int, str, int]] = set(
         connection.execute("SELECT range, value, unit FROM range_values WHERE value NOT LIKE 'hmac:%'")
     )
@@ -138,7 +138,7 @@ def _what(should: _ReplayedUnit, found: _ReplayedUnit) -> str:
 
 
 def _stored(connection: sqlite3.Connection) -> dict[int, _ReplayedUnit]:
-    """What the tables say."""
+    """Return what the tables say."""
     units: dict[int, _ReplayedUnit] = {}
     for unit, state, index, spent, image, scrapped, *who in connection.execute(
         "SELECT units.id, state, idx, spent, image_passed, scrapped, name, chip, mac, unique_id FROM units"

@@ -167,14 +167,14 @@ VERSION = len(MIGRATIONS)
 
 
 def now() -> str:
-    """The time as the ledger writes it: UTC, milliseconds."""
+    """Return the time as the ledger writes it: UTC, ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def translate(error: Exception, path: Path) -> LedgerUnusable:
-    """What a failure of the database means to an operator."""
+    """Return what a failure of the database means to an operator."""
     text = str(error)
-    hint = "Nothing is burned without a record."
+    hint = "Nothing is burned without an entry in the ledger."
     if "full" in text or "No space" in text:
         return LedgerUnusable(
             f"The disk of the ledger {path} is full.", hint=f"{hint} Make room, start again."
@@ -199,7 +199,17 @@ def translate(error: Exception, path: Path) -> LedgerUnusable:
 
 
 def connect(path: Path, *, durable: bool = True) -> sqlite3.Connection:
-    """Open an existing ledger file for one thread. Raises sqlite3.Error."""
+    """Open an existing ledger file for one thread.
+
+    Args:
+        path: The ledger's file.
+        durable: Wait for the disk at each commit (PRAGMA synchronous=FULL, with journal_mode=WAL); else OFF,
+            for ledgers that are thrown away.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+        LedgerUnusable: not a ledger, or made by a newer parburn.
+    """
     connection = sqlite3.connect(
         f"file:{_quoted(path)}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
     )
@@ -215,7 +225,11 @@ def connect(path: Path, *, durable: bool = True) -> sqlite3.Connection:
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Open a ledger for looking only. Raises sqlite3.Error."""
+    """Open a ledger for looking only (PRAGMA query_only), at one moment of its life.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
     connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)
     connection.execute("PRAGMA query_only=ON")
     connection.execute("BEGIN")  # all that is read is of one moment
@@ -223,7 +237,10 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 def find_damage(connection: sqlite3.Connection, path: Path) -> list[str]:
-    """What is wrong with the file itself, such as a cut end that nothing happens to read."""
+    """Return what is wrong with the file itself, such as a cut end that nothing happens to read.
+
+    Found by its size and by PRAGMA integrity_check.
+    """
     (page,) = connection.execute("PRAGMA page_size").fetchone()
     cut = ["its last page is cut"] if path.stat().st_size % page else []
     return cut + [text for (text,) in connection.execute("PRAGMA integrity_check(3)") if text != "ok"]
@@ -236,7 +253,7 @@ def _quoted(path: Path) -> str:
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> int:
-    """The ledger's version.
+    """Return the ledger's version (PRAGMA user_version), after a look at PRAGMA application_id.
 
     Raises:
         LedgerUnusable: not a ledger, or made by a newer parburn.
@@ -256,7 +273,12 @@ def check_version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring a ledger to this version, in one transaction."""
+    """Bring a ledger to this version, in one transaction.
+
+    Raises:
+        LedgerUnusable: not a ledger, or made by a newer parburn.
+        sqlite3.Error: it cannot be written.
+    """
     if check_version(connection, path) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -285,7 +307,7 @@ def apply_migrations(connection: sqlite3.Connection, version: int) -> None:
 
 
 def migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """An older ledger in memory, in the form of this version."""
+    """Return a copy of an older ledger in memory, in the form of this version."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     copy = sqlite3.connect(":memory:", isolation_level=None)
     connection.backup(copy)
@@ -294,7 +316,10 @@ def migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def make(path: Path, *, why: str, replaces: str = "") -> bool:
-    """Make a new ledger file whole or not at all. False when another process has just made one.
+    """Make a new ledger file whole or not at all.
+
+    Returns:
+        False when another process has just made one.
 
     Raises:
         LedgerUnusable: it cannot be written.

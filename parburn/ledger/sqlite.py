@@ -1,5 +1,6 @@
-"""The ledger in a SQLite file: opens it, hands out claims, ends the run. The rules are in its neighbours:
-`allocate`, `batches`, `units`; the thread is in `writer`.
+"""The ledger in a SQLite file: opens it, hands out claims, ends the run.
+
+The rules are in its neighbours: `allocate`, `batches`, `units`; the thread is in `writer`.
 """
 
 from __future__ import annotations
@@ -47,15 +48,20 @@ async def open_ledger(
     new_ledger: bool = False,
     overrides: Collection[Override | str] = frozenset(),
 ) -> SqliteLedger:
-    """Open the ledger at `path` (None: the user's own) for one run.
+    """Open the ledger at `path` for one run.
 
-    `overrides` are refusals that the operator takes upon himself, also by their words on the command line.
-    `throw_away` makes one in a folder of its own that is deleted at the end: for simulated boards.
-    `new_ledger`: where none is one is made, on purpose.
+    Args:
+        path: The ledger's file; None for the user's own.
+        batch: Which batch the run is of.
+        throw_away: Make one in a folder of its own that is deleted at the end: for simulated boards.
+        new_ledger: Make one where none is. Nothing else makes one for real boards.
+        overrides: Refusals that the operator takes upon himself, also by their words on the command line.
 
     Raises:
         LedgerUnusable: missing, older, foreign, damaged, too new, or not writable.
         BatchRefused: the config files do not fit the batch, or belong to another one.
+        RecordsUndeclared: the scripts use the index, and nobody has said how records lie in a file.
+        ValueError: a text among `overrides` is none of their words.
     """
     folder = Path(tempfile.mkdtemp(prefix="parburn-")) if throw_away else None
     place = folder / FILE_NAME if folder is not None else (path or default_path()).resolve()
@@ -69,7 +75,7 @@ async def open_ledger(
 
 
 class SqliteClaim:
-    """One unit held by this run."""
+    """One unit held by this run; see `base.Claim` for what its methods promise."""
 
     __slots__ = (
         "_attempt", "_held", "_inputs", "_ledger", "_writer", "attempts", "image_passed", "known",
@@ -92,19 +98,23 @@ class SqliteClaim:
 
     @property
     def identity(self) -> UnitIdentity:
+        """See `Claim.identity`."""
         return self._held.identity
 
     @property
     def index(self) -> int:
+        """See `Claim.index`."""
         return self._held.index
 
     @property
     def attempt(self) -> Attempt | None:
+        """See `Claim.attempt`."""
         return self.attempts[0] if self.attempts else None
 
     async def planned(
         self, plan_digest: str, unique_values: Mapping[str, str], held: UserBits = NO_USER_BITS
     ) -> None:
+        """Write down a plan; see `Claim.planned`."""
         unit = self._held
         self.state, refused, aside = await self._writer.call(
             lambda t: units.planned(t, unit, plan_digest, unique_values, held)
@@ -118,10 +128,12 @@ class SqliteClaim:
             raise refused
 
     async def burn_attempted(self, attempt: Attempt) -> None:
+        """Spend the index for ever; see `Claim.burn_attempted`."""
         held = self._held
         self.state, self._attempt = await self._writer.call(lambda t: units.burn_attempted(t, held, attempt))
 
     def step_done(self, label: str, state: State) -> asyncio.Future[State]:
+        """Write down how far a step came; see `Claim.step_done`. The future gives the unit's state."""
         held, attempt = self._held, self._attempt
         if attempt is None:
             raise LedgerError("A step was done without an attempt.")
@@ -134,6 +146,7 @@ class SqliteClaim:
             self.state = written.result()
 
     def passed_inputs(self, job_digest: str) -> Inputs:
+        """Return what a passed job had read; see `Claim.passed_inputs`."""
         return self._inputs.get(job_digest, ())
 
     async def passed(
@@ -145,6 +158,7 @@ class SqliteClaim:
         found: UserBits = NO_USER_BITS,
         found_values: Mapping[str, str] = NO_VALUES,
     ) -> None:
+        """Write down a pass; see `Claim.passed`."""
         work = partial(
             units.passed,
             unit=self._held,
@@ -157,6 +171,7 @@ class SqliteClaim:
         self.state = await self._writer.call(work)
 
     async def learned(self, found: UserBits, found_values: Mapping[str, str]) -> None:
+        """Bind what was read from the chip; see `Claim.learned`."""
         from parburn.ledger import learning  # here: only a ledger that an older parburn began needs it
 
         holder = self._held.holder
@@ -166,6 +181,7 @@ class SqliteClaim:
         self.values_unknown = False
 
     async def failed_clean(self, reason: str, *, release: bool, script_failed: bool = False) -> None:
+        """Write down that nothing was attempted; see `Claim.failed_clean`."""
         work = partial(
             units.failed_clean, unit=self._held, reason=reason, release=release, script_failed=script_failed
         )
@@ -177,9 +193,11 @@ class SqliteClaim:
             )
 
     async def incomplete(self, reason: str) -> None:
+        """Write down that the unit is not whole; see `Claim.incomplete`."""
         await self._ended_badly(State.INCOMPLETE, reason)
 
     async def quarantined(self, reason: str) -> None:
+        """Write down a quarantine; see `Claim.quarantined`."""
         await self._ended_badly(State.QUARANTINED, reason)
 
     async def _ended_badly(self, state: State, reason: str) -> None:
@@ -188,7 +206,7 @@ class SqliteClaim:
 
 
 class SqliteLedger:
-    """The ledger of one run."""
+    """The ledger of one run, in a SQLite file; see `base.Ledger` for what its methods promise."""
 
     def __init__(self, path: Path, folder: Path | None, *, new_ledger: bool) -> None:
         self.path = path
@@ -207,22 +225,27 @@ class SqliteLedger:
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """See `Ledger.notes`."""
         return tuple(self._notes)
 
     def take_notes(self) -> tuple[str, ...]:
+        """Return the notes and forget them; see `Ledger.take_notes`."""
         taken, self._notes = tuple(self._notes), []
         return taken
 
     @property
     def batch(self) -> str:
+        """See `Ledger.batch`."""
         return self._opened.name
 
     @property
     def forms(self) -> Mapping[str, str]:
+        """See `Ledger.forms`."""
         return self._opened.config.forms
 
     @property
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """See `Ledger.declared`."""
         return self._declared
 
     @property
@@ -237,7 +260,7 @@ class SqliteLedger:
         return self._batch
 
     def add_note(self, text: str) -> None:
-        """Keep a sentence for the operator."""
+        """Keep a sentence for the operator; one that was told lately is not kept again."""
         if text not in self._noted:
             while len(self._noted) >= _NOTED_AT_MOST:
                 del self._noted[next(iter(self._noted))]
@@ -245,11 +268,13 @@ class SqliteLedger:
             self._notes.append(text)
 
     def keyed_digest_key(self) -> bytes:
+        """Return the key for digests of key material; see `Ledger.keyed_digest_key`."""
         return self._digest_key
 
     async def claim_all(
         self, identities: Sequence[UnitIdentity], *, first: int, last: int | None, job_digest: str
     ) -> list[Claim | LedgerError]:
+        """Claim indexes for all chips of the barrier; see `Ledger.claim_all`."""
         batch = self._opened
 
         def work(transaction: Transaction) -> allocate.Allocation:
@@ -270,30 +295,30 @@ class SqliteLedger:
         ]
 
     async def find_known(self, identities: Sequence[UnitIdentity]) -> list[rebuilding.Known | None]:
-        """What the ledger knows of these chips; see `rebuilding`."""
+        """Return what the ledger knows of these chips; see `rebuilding.find_known`."""
         from parburn.ledger import rebuilding  # here: only `ledger rebuild` needs it
 
         return await self._writer.call(lambda t: rebuilding.find_known(t, identities))
 
     async def has_unknown(self) -> bool:
-        """Whether there are units of older ledgers whose values are not known."""
+        """Return whether there are units of older ledgers whose values are not known."""
         return await self._writer.call(lambda t: values.any_unknown(t.connection))
 
     async def find_unknown(self) -> list[learning.UnknownUnit]:
-        """Units of older ledgers whose values are not known."""
+        """Return units of older ledgers whose values are not known."""
         from parburn.ledger import learning  # here: only a ledger that an older parburn began needs it
 
         return await self._writer.call(lambda t: learning.find_unknown(t.connection))
 
     async def find_unlearned(self) -> list[learning.UnknownUnit]:
-        """Units of this batch whose values or records are not known."""
+        """Return units of this batch whose values or records are not known."""
         from parburn.ledger import learning  # here: only a ledger that an older parburn began needs it
 
         batch = self._opened.id
         return await self._writer.call(lambda t: learning.find_unknown(t.connection, batch=batch))
 
     async def learn_all(self, learned: Sequence[learning.Learned], how: str) -> int:
-        """Keep what was learned of units; see `learning`."""
+        """Bind what was learned of units; return their number. See `learning.learn_all`."""
         from parburn.ledger import learning  # here: only a ledger that an older parburn began needs it
 
         return await self._writer.call(lambda t: learning.learn_all(t, learned, how))
@@ -309,13 +334,14 @@ class SqliteLedger:
     async def bind_found(
         self, found: Sequence[rebuilding.FoundUnit], *, first: int, why: str
     ) -> rebuilding.Rebuilt:
-        """Give chips what was found in them; see `rebuilding`."""
+        """Give chips what was found in them; see `rebuilding.bind_found`."""
         from parburn.ledger import rebuilding  # here: only `ledger rebuild` needs it
 
         batch = self._opened
         return await self._writer.call(lambda t: rebuilding.bind_found(t, batch, found, first=first, why=why))
 
     async def aclose(self) -> None:
+        """End the run; see `Ledger.aclose`. A second call does nothing."""
         if self._closed:
             return
         self._closed = True
@@ -391,7 +417,7 @@ class SqliteLedger:
         return connection
 
     def _first_witness(self, connection: sqlite3.Connection) -> None:
-        """A ledger that was just made gets its witness before its second entry."""
+        """Give a ledger that was just made its witness before its second entry."""
         if read_witness(self.path) is None:
             row = connection.execute("SELECT seq, hash FROM history WHERE seq = 1").fetchone()
             write_witness(self.path, Witness(self._uuid, *row))

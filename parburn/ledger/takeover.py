@@ -29,10 +29,18 @@ _NONE_IN_CSV = (
 def take_over(
     transaction: Transaction, other: OtherLedger, file: Path, why: str, *, batch: str | None = None
 ) -> str:
-    """What was taken, as sentences.
+    """Take another ledger's units into this one, all or none; return what was taken, as sentences.
+
+    Args:
+        transaction: Where it is done.
+        other: What was read of the other ledger. Its batches are renamed here.
+        file: Its file, for what is told.
+        why: The reason; it stays in the history.
+        batch: The only batch that is taken, or the new name of a single one; None takes all of them.
 
     Raises:
-        UsageError: it has several batches, none of which is `batch`. UnitRefused: it contradicts this ledger.
+        UsageError: it has several batches, none of which is `batch`.
+        UnitRefused: it contradicts this ledger; nothing was taken.
     """
     _rename(other, file, batch)
     conflicts = [conflict for unit in other.units for conflict in _conflicts(transaction, unit)]
@@ -75,7 +83,7 @@ def _rename(other: OtherLedger, file: Path, batch: str | None) -> None:
 
 
 def _conflicts(transaction: Transaction, unit: OtherUnit) -> Iterator[str]:
-    """Why a unit cannot stand beside what this ledger holds."""
+    """Yield why a unit cannot stand beside what this ledger holds."""
     connection, who = transaction.connection, unit.identity
     rows = connection.execute(
         "SELECT idx, spent FROM units JOIN batches ON batches.id = batch"
@@ -113,7 +121,7 @@ def _conflicts(transaction: Transaction, unit: OtherUnit) -> Iterator[str]:
 
 
 def _doubled(other: OtherLedger) -> Iterator[str]:
-    """Indexes that the file itself gives to two chips, as an edited export may."""
+    """Yield indexes that the file itself gives to two chips, as an edited export may."""
     seen: dict[tuple[str, int], OtherUnit] = {}
     for unit in other.units:
         first = seen.setdefault((unit.batch, unit.index), unit)
@@ -122,7 +130,7 @@ def _doubled(other: OtherLedger) -> Iterator[str]:
 
 
 def _take(transaction: Transaction, unit: OtherUnit) -> int:
-    """1, or 0 where the unit is known already."""
+    """Take one unit; return 1, or 0 where it is known already."""
     connection = transaction.connection
     batch = batch_id(connection, unit.batch)
     known = connection.execute(
@@ -185,7 +193,7 @@ def _take(transaction: Transaction, unit: OtherUnit) -> int:
 
 
 def _begun(transaction: Transaction, number: int, unit: OtherUnit) -> dict[str, object]:
-    """An attempt that stands open: whatever a script plans here is another plan, and is refused."""
+    """Open an attempt with a plan that no script can make here: whatever is planned is refused."""
     attempt = transaction.connection.execute(
         "INSERT INTO attempts (unit, plan_digest, image_before, steps) VALUES (?, ?, ?, ?)",
         (number, BEGUN_ELSEWHERE, _NOTHING_SEEN, json.dumps(unit.steps)),

@@ -48,12 +48,16 @@ class Held(NamedTuple):
 
     @property
     def holder(self) -> values.Holder:
-        """The unit as far as values go."""
+        """The unit as `values` needs it."""
         return values.Holder(self.id, self.batch, self.identity, self.index, self.of.shares)
 
 
 def current(transaction: Transaction, unit: Held) -> State:
-    """The unit's state. Raises UnitRefused when this run holds it no more."""
+    """Return the unit's state.
+
+    Raises:
+        UnitRefused: this run holds the unit no more.
+    """
     state, run = transaction.connection.execute(
         "SELECT state, run FROM units WHERE id = ?", (unit.id,)
     ).fetchone()
@@ -66,7 +70,7 @@ def current(transaction: Transaction, unit: Held) -> State:
 
 
 def _writeable(reason: str) -> str:
-    """Text of scripts and systems: what is no character must not keep the entry from being written."""
+    """Return text of scripts and systems as text that can be stored, whatever it holds."""
     return reason[:_REASON_AT_MOST].encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -96,8 +100,13 @@ def _move(
 def planned(
     transaction: Transaction, unit: Held, plan_digest: str, named: Mapping[str, str], held: UserBits
 ) -> tuple[State, LedgerError | None, str]:
-    """Write down a plan and its values. A refusal must itself be written down: it is part of the answer, with
-    why the unit's index is set aside from now on (empty: it is not)."""
+    """Write down a plan and its values, or the refusal of it.
+
+    A refusal must itself be written down, and so it is returned and not raised.
+
+    Returns:
+        The unit's state; the refusal or None; why the unit's index is set aside from now on, or nothing.
+    """
     before = current(transaction, unit)
     holder = unit.holder
     doubles = values.find_taken(transaction, holder, named, held)
@@ -118,7 +127,7 @@ def planned(
 def _set_aside(
     transaction: Transaction, unit: Held, state: State, taken: values.Taken
 ) -> tuple[LedgerError, str]:
-    """Why this unit may not go on. Its index, unless spent, goes to no board until its record changes."""
+    """Refuse this unit. Its index, unless spent, goes to no board until its record changes."""
     why = ""
     refusal = taken.refusal(unit.identity)
     (spent,) = transaction.connection.execute("SELECT spent FROM units WHERE id = ?", (unit.id,)).fetchone()
@@ -135,7 +144,16 @@ def _set_aside(
 
 
 def burn_attempted(transaction: Transaction, unit: Held, attempt: Attempt) -> tuple[State, int]:
-    """Spend the index, bind records and values, store the attempt. Gives the state and the attempt's id."""
+    """Spend the index, bind records and values, store the attempt.
+
+    Returns:
+        The unit's state and the attempt's id.
+
+    Raises:
+        UniqueValueTaken: another chip plans, or got meanwhile, one of its values.
+        UnitRefused: its record was given to another chip meanwhile, or this run holds the unit no more.
+        LedgerError: the unit's state allows no burn.
+    """
     check_transition(current(transaction, unit), State.BURN_ATTEMPTED)
     connection = transaction.connection
     values.refuse_conflicts(transaction, unit.holder)
@@ -171,24 +189,24 @@ def burn_attempted(transaction: Transaction, unit: Held, attempt: Attempt) -> tu
 
 
 def text_digest(text: str) -> str:
-    """The short form in which the history knows a stored image."""
+    """Return the SHA-256 in hex by which the history knows a stored image."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def inputs_digest(inputs: Inputs) -> str:
-    """The short form in which the history knows what a passed job has read."""
+    """Return the SHA-256 in hex by which the history knows what a passed job has read."""
     return text_digest(json.dumps(inputs))
 
 
 def _check_records(transaction: Transaction, unit: Held) -> None:
-    """Between claim and burn another process may have given the same record to its chip."""
+    """Raise UnitRefused where another process gave the same record to its chip after the claim."""
     refused = refuse_foreign_records(transaction.connection, unit.of, unit.index, unit=unit.id)
     if refused is not None:
         raise UnitRefused(f"Its record was given to another chip meanwhile. {refused}", hint=refused.hint)
 
 
 def _bind(transaction: Transaction, unit: Held) -> dict[str, Any]:
-    """Give the unit its records and planned values for ever; what of it is new, for the history."""
+    """Give the unit its records and planned values for ever; return the new ones for the history."""
     connection = transaction.connection
     bound = values.bind(transaction, unit.holder)
     if unit.records:
@@ -199,7 +217,12 @@ def _bind(transaction: Transaction, unit: Held) -> dict[str, Any]:
 
 
 def step_done(transaction: Transaction, unit: Held, attempt: int, label: str, state: State) -> State:
-    """One step of an attempt got as far as `state`."""
+    """Write down that one step of an attempt got as far as `state`; return the unit's state.
+
+    Raises:
+        LedgerError: `state` may not follow, or is no state of a step.
+        UnitRefused: this run holds the unit no more.
+    """
     check_transition(current(transaction, unit), state)
     if state not in UNDER_WAY or state is State.BURN_ATTEMPTED:
         raise LedgerError(f"A step is burned, verified or locked, not {state.value}.")
@@ -220,8 +243,11 @@ def passed(
     found: UserBits = NO_USER_BITS,
     found_values: Mapping[str, str] = NO_VALUES,
 ) -> State:
-    """The job is in the chip. Where there was no plan at all, the index goes back when the run ends, and what
-    was found in the chip is recorded as this chip's."""
+    """Write down that the job is in the chip; return the unit's state.
+
+    Where there was no plan at all, the index goes back when the run ends, and what was found in the chip is
+    recorded as this chip's. See `Claim.passed` for what is raised.
+    """
     before = current(transaction, unit)
     connection = transaction.connection
     if found_values or found.bits:
@@ -253,7 +279,14 @@ def passed(
 def failed_clean(
     transaction: Transaction, unit: Held, reason: str, *, release: bool, script_failed: bool
 ) -> tuple[State, bool]:
-    """Nothing was attempted now. The second of the answer: this index is set aside from now on."""
+    """Write down that nothing was attempted in this run.
+
+    Returns:
+        The unit's state; whether this index is set aside from now on.
+
+    Raises:
+        LedgerError: a burn of this unit is under way.
+    """
     before = current(transaction, unit)
     connection = transaction.connection
     after = State.FAILED_CLEAN if before in UNTOUCHED else before
@@ -280,7 +313,7 @@ def failed_clean(
 
 
 def why_set_aside(transaction: Transaction, batch: int, index: int, job: str) -> str:
-    """Why no board gets this index until script or record change; empty: it may be given out."""
+    """Return why no board gets this index until script or record change; empty: it may be given out."""
     if is_set_aside(transaction, batch, index, job):
         return f"the script failed with its record on {FAILURES_THAT_SET_ASIDE} chips"
     return _why_taken(transaction.connection, batch, index, job)
@@ -294,7 +327,10 @@ def _why_taken(connection: sqlite3.Connection, batch: int, index: int, job: str)
 
 
 def is_set_aside(transaction: Transaction, batch: int, index: int, job: str) -> bool:
-    """Whether the script of this job failed with this index's record on enough different chips."""
+    """Return whether the script of this job failed with this index's record on enough chips.
+
+    `FAILURES_THAT_SET_ASIDE` different chips are enough.
+    """
     (chips,) = transaction.connection.execute(
         "SELECT count(*) FROM clean_failures WHERE batch = ? AND idx = ? AND job = ?", (batch, index, job)
     ).fetchone()
@@ -302,14 +338,16 @@ def is_set_aside(transaction: Transaction, batch: int, index: int, job: str) -> 
 
 
 def ended_badly(transaction: Transaction, unit: Held, state: State, reason: str) -> State:
-    """INCOMPLETE or QUARANTINED, with the reason."""
+    """Make the unit INCOMPLETE or QUARANTINED, with the reason; return its state."""
     check_transition(current(transaction, unit), state)
     return _move(transaction, unit, state, state.value, reason=reason)
 
 
 def end_run(transaction: Transaction, run: int, why: str) -> int:
-    """Let go of all that a run holds, alive or dead: indexes of untouched units go back, burns under way are
-    INCOMPLETE. Gives the number of units that it left unfinished."""
+    """Release all that a run holds, alive or dead; return the number of units that it left unfinished.
+
+    Indexes of untouched units go back, burns under way are INCOMPLETE.
+    """
     connection, history = transaction.connection, transaction.history
     left = 0
     values.forget_planned(connection, "IN (SELECT id FROM units WHERE run = ?)", run)

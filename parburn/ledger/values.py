@@ -30,7 +30,7 @@ _PART = re.compile(r"(\d+)\[(\d+):(\d+)\]")
 
 
 class Holder(NamedTuple):
-    """The unit that plans a value, as far as values go."""
+    """The unit that plans a value, as far as values matter."""
 
     id: int
     batch: int
@@ -40,7 +40,7 @@ class Holder(NamedTuple):
 
     @property
     def chip(self) -> tuple[str, str, str]:
-        """What tells the chip from others."""
+        """What tells the chip from others: MAC, kind, unique id."""
         return self.identity.mac, self.identity.chip, self.identity.unique_id
 
 
@@ -58,7 +58,7 @@ class Taken(NamedTuple):
     bound: bool
 
     def refusal(self, own: UnitIdentity) -> UniqueValueTaken:
-        """Why neither, or not this chip, is burned."""
+        """Return the refusal: this chip is not burned, or neither is where both only plan the value."""
         allow = f" If boards may have it in common: {self.option}." if self.option else ""
         if self.bound:
             return UniqueValueTaken(
@@ -79,7 +79,7 @@ class Taken(NamedTuple):
 def find_taken(
     transaction: Transaction, unit: Holder, named: Mapping[str, str], held: UserBits
 ) -> list[Taken]:
-    """Who else has or plans one of these values; the first that has one, or all that plan one."""
+    """Return who else has or plans one of these values: the first that has one, or all that plan one."""
     connection = transaction.connection
     options = dict(held.options)
     planned: list[Taken] = []
@@ -133,7 +133,7 @@ def _equal(connection: sqlite3.Connection, unit: Holder, number: int, value: str
 
 
 def _equal_keys(transaction: Transaction, unit: Holder, one: RangeValue) -> Iterable[tuple[Any, ...]]:
-    """Chips with an equal key, where keys are each chip's own; none where all boards have the same."""
+    """Return chips with an equal key, where keys are each chip's own; none where all have the same."""
     found = _equal(transaction.connection, unit, range_of(transaction, "", KEYS), one.value)
     if one.option == "":  # declared unique
         return found
@@ -146,7 +146,7 @@ def _equal_keys(transaction: Transaction, unit: Holder, one: RangeValue) -> Iter
 
 
 def _has_other_keys(transaction: Transaction, batch: int, parts: str, key: str) -> bool:
-    """Whether any chip of a batch has another key than this one there."""
+    """Return whether any chip of a batch has another key than this one there."""
     here = _extremes(transaction.connection, _keys_of_batch(transaction, batch, parts))
     return bool({*here} - {None, key})
 
@@ -156,7 +156,7 @@ def _keys_of_batch(transaction: Transaction, batch: int, parts: str) -> int:
 
 
 def _extremes(connection: sqlite3.Connection, number: int) -> tuple[str | None, str | None]:
-    """The lowest and highest digest in a range: equal where there is only one."""
+    """Return the lowest and highest digest in a range: equal where there is only one."""
     low, high = connection.execute(
         "SELECT (SELECT min(value) FROM range_values WHERE range = ?1),"
         " (SELECT max(value) FROM range_values WHERE range = ?1)",
@@ -169,8 +169,10 @@ def _extremes(connection: sqlite3.Connection, number: int) -> tuple[str | None, 
 
 
 def range_of(transaction: Transaction, layout: str, parts: str) -> int:
-    """The number of a range, asked for once; a new one is filled with what the chips of its layout hold
-    there."""
+    """Return the number of a range, which is asked for once.
+
+    A new range is filled with what the chips of its layout hold there. `parts` are as in RangeValue.
+    """
     number = transaction.ranges.get((layout, parts))
     if number is None:
         number = transaction.ranges[layout, parts] = _range_of(transaction.connection, layout, parts)
@@ -212,12 +214,17 @@ def _filled(
 
 @lru_cache(maxsize=1024)
 def _places(parts: str) -> tuple[tuple[int, int, int], ...]:
-    """Block, first bit and number of bits of each part."""
+    """Return block, first bit and number of bits of each part."""
     return tuple((int(b), int(s), int(e) - int(s)) for b, s, e in _PART.findall(parts))
 
 
 def value_in(parts: str, blocks: Mapping[int, int]) -> str:
-    """Hex of what these blocks hold in a range; empty for 0, or where a block is not known."""
+    """Return in hex what these blocks hold in a range; empty for 0, or where a block is not known.
+
+    Args:
+        parts: Where, as in RangeValue.
+        blocks: What each block holds, word 0 in the low bits.
+    """
     value = at = 0
     for block, start, bits in _places(parts):
         if block not in blocks:
@@ -265,7 +272,7 @@ def write_planned(transaction: Transaction, unit: Holder, named: Mapping[str, st
         )
 
 
-# The name stands in the text: where a parameter decides whether the index of bound MACs fits, SQLite prepares
+# The name is in the text: where a parameter decides whether the index of bound MACs fits, SQLite prepares
 # the statement anew each time.
 _BOUND_MAC = (
     f"SELECT 1 FROM unique_values WHERE name = '{CUSTOM_MAC}' AND bound = 1 AND value = ? AND unit != ?"
@@ -277,8 +284,7 @@ def _is_bound_mac(connection: sqlite3.Connection, mac: str, unit: int) -> bool:
 
 
 def write_found(transaction: Transaction, unit: Holder, named: Mapping[str, str], held: UserBits) -> None:
-    """Keep what stands in a chip, whoever burned it; whoever plans the same value in this moment must not
-    burn it.
+    """Keep what a chip holds, whoever burned it. Others that plan the same in this moment may not burn it.
 
     Raises:
         UniqueValueTaken: another chip has one of the values that nothing allows to be equal.
@@ -297,7 +303,7 @@ def write_found(transaction: Transaction, unit: Holder, named: Mapping[str, str]
 def mark_conflicts(
     transaction: Transaction, unit: Holder, doubles: Iterable[Taken], *, both: bool = True
 ) -> None:
-    """Neither this unit nor the other may burn what both plan; not `both`: the other may not."""
+    """Forbid this unit and the other to burn what both plan; not `both`: forbid it the other only."""
     for taken in doubles:
         units = (taken.value, unit.id if both else taken.unit, taken.unit)
         if taken.range is None:
@@ -350,7 +356,7 @@ _PLANNED = (
 
 
 def bind(transaction: Transaction, unit: Holder) -> dict[str, Any]:
-    """What was planned is the unit's for ever; what of it is new, for the history."""
+    """Bind what was planned to the unit for ever; return the new part of it for the history."""
     connection = transaction.connection
     bound: dict[str, Any] = {}
     planned: dict[str, list[tuple[Any, ...]]] = {}
@@ -373,7 +379,7 @@ def bind(transaction: Transaction, unit: Holder) -> dict[str, Any]:
 
 
 def list_in_ranges(connection: sqlite3.Connection, unit: int) -> None:
-    """Have a search find what the user blocks of a unit hold that another ledger knew."""
+    """List what the user blocks of a unit of another ledger hold, so that a search finds it."""
     blocks: dict[str, dict[int, int]] = {}
     for block, layout, bits in connection.execute(
         "SELECT block, layout, bits FROM user_bits WHERE unit = ? AND bound = 1", (unit,)
@@ -392,7 +398,7 @@ def list_in_ranges(connection: sqlite3.Connection, unit: int) -> None:
 
 
 def forget_planned(connection: sqlite3.Connection, units: str, number: int) -> None:
-    """Nothing was attempted: what was only planned is free again. `units` is SQL: which, with one `?`."""
+    """Free what was only planned, since nothing was attempted. `units` is SQL: which, with one `?`."""
     for table in ("unique_values", "user_bits", "range_values"):
         connection.execute(f"DELETE FROM {table} WHERE bound = 0 AND unit {units}", (number,))
 
@@ -401,13 +407,13 @@ def forget_planned(connection: sqlite3.Connection, units: str, number: int) -> N
 
 
 def is_unknown(connection: sqlite3.Connection, unit: int) -> bool:
-    """Whether an older ledger did not keep a unit's values, and nobody has learned them; see `learning`."""
+    """Return whether an older ledger did not keep a unit's values, and nobody has learned them since."""
     row = connection.execute("SELECT 1 FROM unknown_values WHERE unit = ?", (unit,)).fetchone()
     return row is not None
 
 
 def any_unknown(connection: sqlite3.Connection) -> bool:
-    """Whether there is any such unit."""
+    """Return whether there is any unit whose values are unknown."""
     return connection.execute("SELECT 1 FROM unknown_values LIMIT 1").fetchone() is not None
 
 
@@ -423,8 +429,9 @@ class Remembered(NamedTuple):
 
 
 def declare(transaction: Transaction, batch: int, name: str, spec: BatchSpec) -> Remembered:
-    """Remember what is declared now, for this batch. A new batch takes over what was declared for one with
-    the same scripts or records. What is declared anew replaces what was declared before.
+    """Remember for this batch what is declared now; it replaces what was declared before.
+
+    A new batch takes over what was declared for one with the same scripts or records.
     """
     connection = transaction.connection
     notes: list[str] = []
@@ -467,8 +474,10 @@ def declare(transaction: Transaction, batch: int, name: str, spec: BatchSpec) ->
 def _declared_elsewhere(
     connection: sqlite3.Connection, batch: int, spec: BatchSpec
 ) -> tuple[str, dict[str, str]]:
-    """The latest other batch with these scripts, or with this very content or a first record of it, that has
-    declared anything; its name, and what it declared."""
+    """Return the name of the latest other batch that a new one is like, and what it declared.
+
+    It is like one that has these scripts, this very content, or a first record of it.
+    """
     records = spec.entries(1).split()
     marks = ", ".join("?" * len(records))
     row = connection.execute(

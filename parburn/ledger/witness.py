@@ -19,7 +19,7 @@ from parburn.ledger.file_location import sync_folder, witness_path
 
 
 class Witness(NamedTuple):
-    """Which ledger, how many history entries, and the hash of the last of them (hex)."""
+    """Which ledger, how many history entries, and the SHA-256 of the last of them (hex)."""
 
     uuid: str
     sequence: int
@@ -33,7 +33,7 @@ def _adopt(ledger: Path) -> str:
 
 
 def read_witness(ledger: Path) -> Witness | None:
-    """The witness of a ledger, or None when there is none.
+    """Return the witness of a ledger, or None when there is none.
 
     Raises:
         LedgerUnusable: it cannot be read or is damaged.
@@ -56,7 +56,11 @@ def read_witness(ledger: Path) -> Witness | None:
 
 
 def write_witness(ledger: Path, witness: Witness) -> None:
-    """Replace the witness in one step that survives a power cut. Raises OSError."""
+    """Replace the witness in one step that survives a power cut.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     path = witness_path(ledger)
     descriptor, name = tempfile.mkstemp(prefix=path.name + ".", dir=path.parent)  # mode 0600
     try:
@@ -72,7 +76,7 @@ def write_witness(ledger: Path, witness: Witness) -> None:
 
 
 def missing_ledger(ledger: Path, witness: Witness) -> LedgerUnusable:
-    """The refusal when a witness stands without its ledger."""
+    """Return the refusal for a witness whose ledger is gone."""
     return LedgerUnusable(
         f"The ledger {ledger} is missing. Its witness says that there was one, {witness.uuid}, "
         f"with {witness.sequence} entries: the indexes that it had given out are not known.",
@@ -86,8 +90,12 @@ def check_witness(
 ) -> None:
     """Compare a ledger with its witness.
 
-    `sequence` is the ledger's last entry; `head_at_witness` its hash at the witness's sequence, None if it
-    has no such entry.
+    Args:
+        ledger: The ledger's file.
+        witness: None where there is none.
+        uuid: The ledger's own name.
+        sequence: The number of the ledger's last entry.
+        head_at_witness: The hash of its entry with the witness's number; None if it has no such entry.
 
     Raises:
         LedgerUnusable: missing witness of a ledger in use, or a foreign, older or changed ledger.

@@ -99,10 +99,11 @@ class Writer:
         self._thread.start()
 
     def call(self, work: Work[T]) -> asyncio.Future[T]:
-        """Have `work` done; the future ends once its commit is on disk.
+        """Have `work` done in the thread; the future ends once its commit is on disk.
 
-        Raises (through the future):
-            LedgerError: the work's own answer. LedgerUnusable: it could not be written, or took too long.
+        Raises:
+            LedgerError: through the future: the work's own answer.
+            LedgerUnusable: through the future: it could not be written, or took over ANSWER_DEADLINE_S.
         """
         future: asyncio.Future[T] = self._loop.create_future()
         if self._closing:
@@ -169,7 +170,7 @@ class Writer:
         self._finish(connection, error)
 
     def _next(self) -> list[_Request] | None:
-        """All that has arrived, waiting for the first; None at the end."""
+        """Return all that has arrived, waiting for the first; None at the end."""
         requests = self._queue.get()  # idle until there is work; aclose() ends it
         while requests is not None and len(requests) < _COMMIT_AT_MOST:
             try:
@@ -218,7 +219,7 @@ class Writer:
         self._end = history.sequence, history.head
 
     def _translated(self, error: Exception) -> ParburnError:
-        """Whatever fails in the thread reaches a board as the ledger's failure: it must not burn then."""
+        """Return any failure in the thread as the ledger's: the board must not burn then."""
         if isinstance(error, ParburnError):  # also what a config file lacks, found when it is compared
             return error
         translated = translate(error, self._path)
@@ -234,7 +235,7 @@ class Writer:
             self._loop.call_soon_threadsafe(resolve)
 
     def _refuse_the_rest(self, error: BaseException | None) -> None:
-        """Whoever came too late, or after this thread broke, must not wait for the deadline."""
+        """Refuse who came too late, or after this thread broke: nobody must wait for the deadline."""
         refused = LedgerUnusable(f"The ledger {self._path} is closed{f': {error}' if error else ''}.")
         with contextlib.suppress(queue.Empty):
             while True:

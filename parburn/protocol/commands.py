@@ -78,7 +78,7 @@ class _Bare:
 
 
 class Sync(_Bare):
-    """SYNC: lets the ROM measure the baud rate. Answered eight times."""
+    """SYNC: lets the ROM measure the baud rate. It is answered eight times."""
 
     __slots__ = ()
 
@@ -88,7 +88,11 @@ class Sync(_Bare):
 
     @classmethod
     def parse(cls, packet: bytes) -> Sync:
-        """Read a request packet. Raises ValueError."""
+        """Return the command of a request packet.
+
+        Raises:
+            ValueError: the packet is another command's, or damaged.
+        """
         if _request_data(packet, SYNC) != _SYNC_DATA:
             raise ValueError("the SYNC pattern is damaged")
         return cls()
@@ -105,7 +109,11 @@ class ReadReg(NamedTuple):
 
     @classmethod
     def parse(cls, packet: bytes) -> ReadReg:
-        """Read a request packet. Raises ValueError."""
+        """Return the command of a request packet.
+
+        Raises:
+            ValueError: the packet is another command's, or damaged.
+        """
         data = _request_data(packet, READ_REG)
         if len(data) != _WORD.size:
             raise ValueError("READ_REG takes one address")
@@ -113,7 +121,10 @@ class ReadReg(NamedTuple):
 
 
 class WriteReg(NamedTuple):
-    """WRITE_REG: masked writes, executed in order, with one answer for all. Entries may hold key words."""
+    """WRITE_REG: masked writes, executed in order, with one answer for all. Entries may hold key words.
+
+    For each entry the ROM waits the delay, then writes `(old & ~mask) | (value & mask)`.
+    """
 
     entries: tuple[WriteEntry, ...]
 
@@ -126,7 +137,11 @@ class WriteReg(NamedTuple):
 
     @classmethod
     def parse(cls, packet: bytes) -> WriteReg:
-        """Read a request packet. Raises ValueError."""
+        """Return the command of a request packet.
+
+        Raises:
+            ValueError: the packet is another command's, or damaged.
+        """
         data = _request_data(packet, WRITE_REG)
         if not data or len(data) % _ENTRY.size:
             raise ValueError("WRITE_REG takes whole entries of 16 bytes")
@@ -145,14 +160,21 @@ class GetSecurityInfo(_Bare):
 
     @classmethod
     def parse(cls, packet: bytes) -> GetSecurityInfo:
-        """Read a request packet. Raises ValueError."""
+        """Return the command of a request packet.
+
+        Raises:
+            ValueError: the packet is another command's, or damaged.
+        """
         if _request_data(packet, GET_SECURITY_INFO):
             raise ValueError("GET_SECURITY_INFO takes no data")
         return cls()
 
 
 class ChangeBaudrate(NamedTuple):
-    """CHANGE_BAUDRATE: answered at the old rate, then two extra END bytes. The second word is 0 in a ROM."""
+    """CHANGE_BAUDRATE: answered at the old rate, then two extra END bytes.
+
+    `old` is 0 for a ROM; only a stub loader uses it.
+    """
 
     new: int
     old: int = 0
@@ -163,7 +185,11 @@ class ChangeBaudrate(NamedTuple):
 
     @classmethod
     def parse(cls, packet: bytes) -> ChangeBaudrate:
-        """Read a request packet. Raises ValueError."""
+        """Return the command of a request packet.
+
+        Raises:
+            ValueError: the packet is another command's, or damaged.
+        """
         data = _request_data(packet, CHANGE_BAUDRATE)
         if len(data) != _TWO_WORDS.size:
             raise ValueError("CHANGE_BAUDRATE takes two rates")
@@ -182,7 +208,7 @@ _BY_OPCODE: Final[dict[int, type[Command]]] = {
 
 
 def parse_command(packet: bytes) -> Command | None:
-    """Read any request packet; None when it is none of the commands here."""
+    """Return the command of any request packet; None when it is none of those here."""
     command = _BY_OPCODE.get(packet[1]) if len(packet) >= _HEADER.size else None
     if command is None:
         return None
@@ -193,7 +219,7 @@ def parse_command(packet: bytes) -> Command | None:
 
 
 class Reply(NamedTuple):
-    """One answer. `value` is stale (whatever the ROM read last) but after READ_REG and SYNC."""
+    """One answer. `value` means something after READ_REG and SYNC only: else it is the word read before."""
 
     opcode: int
     value: int
@@ -212,7 +238,11 @@ class Reply(NamedTuple):
 
     @classmethod
     def parse(cls, packet: bytes) -> Reply:
-        """Read an answer packet. Raises ValueError when it is none."""
+        """Return the answer of a packet.
+
+        Raises:
+            ValueError: the packet is no answer.
+        """
         if len(packet) < _HEADER.size + STATUS_BYTES:
             raise ValueError("shorter than an answer")
         direction, opcode, size, value = _HEADER.unpack_from(packet)
@@ -223,7 +253,7 @@ class Reply(NamedTuple):
 
 
 class SecurityInfo(NamedTuple):
-    """The answer to GET_SECURITY_INFO. The oldest ROMs that have it give no chip id."""
+    """The answer to GET_SECURITY_INFO. The oldest ROMs that have it give no chip id and no ECO version."""
 
     flags: int
     crypt_count: int
@@ -233,12 +263,16 @@ class SecurityInfo(NamedTuple):
 
     @property
     def secure_download(self) -> bool:
-        """Whether registers cannot be reached."""
+        """Whether the chip is in secure download mode, where registers cannot be reached."""
         return bool(self.flags & _SECURE_DOWNLOAD)
 
     @classmethod
     def parse(cls, data: bytes) -> SecurityInfo:
-        """Read the answer's data. Raises ValueError."""
+        """Return what an answer's data say.
+
+        Raises:
+            ValueError: they have neither of the two known lengths.
+        """
         if len(data) == _INFO_LONG.size:
             return cls(*_INFO_LONG.unpack(data))
         if len(data) == _INFO_SHORT.size:
@@ -255,15 +289,21 @@ def read_reg_frame(address: int) -> bytes:
 
 @lru_cache(maxsize=1024)
 def read_reg_frames(addresses: tuple[int, ...]) -> tuple[bytes, ...]:
-    """Return these frames for several addresses: most lists of them are asked for again and again."""
+    """Return these frames for several addresses; cached, since bursts read the same registers again."""
     return tuple([read_reg_frame(address) for address in addresses])
 
 
 def write_reg_frames(entries: tuple[WriteEntry, ...], *, per_packet: int, longest: int) -> list[bytes]:
     """Return encoded WRITE_REG requests that execute the entries in order.
 
-    No packet has more than `per_packet` entries or more than `longest` bytes on the line: escapes can double
-    a packet, and one that laps the ROM's ring is lost with everything else in it.
+    Escapes can double a packet on the line, and a packet that is longer than the ROM's receive ring is lost
+    with everything else in the ring.
+
+    Args:
+        entries: address, value, mask, and delay in microseconds.
+        per_packet: the most entries of one packet.
+        longest: the most bytes of one packet on the line, escapes and ends included; only a packet of one
+            entry may be longer.
     """
     return [frame for _, frame in write_reg_packets(entries, per_packet, longest)]
 
@@ -271,7 +311,7 @@ def write_reg_frames(entries: tuple[WriteEntry, ...], *, per_packet: int, longes
 def write_reg_packets(
     entries: tuple[WriteEntry, ...], per_packet: int, longest: int
 ) -> tuple[tuple[int, bytes], ...]:
-    """Return the same requests, each behind the number of its entries."""
+    """Return what `write_reg_frames` does, each request behind the number of its entries."""
     found: list[tuple[int, bytes]] = []
     for start in range(0, len(entries), per_packet):
         _split(entries[start : start + per_packet], longest, found)

@@ -1,12 +1,13 @@
 """One conversation with the ROM loader, without I/O and without a clock: bytes in, bytes out, values.
 
 The ROM answers requests in order and puts what it has not read yet into a ring that it never checks for
-overflow. A lap too many loses everything in it, silently. So requests go out back to back, but never more
-than `ring_bytes` of them are unanswered, counted as they travel (escapes and ends included).
+overflow. Bytes that overtake its reader lose everything in the ring, silently. So requests go out back to
+back, but never more than `ring_bytes` of them are unanswered, counted as they travel (escapes and ends
+included).
 
 Answers are matched by count and order. Their opcode is only a check: a success must carry the opcode of the
 request it answers, else we are out of step. An error carries the opcode of the command before it; when that
-was SYNC, the error comes eight times, and seven of them are swallowed here.
+was SYNC, the error comes eight times, and seven of them are dropped here.
 
 Two modes: a burst (`begin`, strict: anything that is no answer is GarbledAnswer) and the search for a ROM
 (`begin_sync`, lenient: everything that is no SYNC answer is kept as noise).
@@ -40,12 +41,15 @@ Observer = Callable[[bytes, bytes | None], None]  # request frame (empty: none w
 
 @lru_cache(maxsize=256)
 def _heads_of(opcodes: bytes) -> tuple[int, ...]:
-    """How the good answers to these commands begin; most bursts have the shape of an earlier one."""
+    """Return how the good answers to these commands begin; most bursts have the shape of an earlier one."""
     return tuple([_HEADS.get(opcode, _NO_HEAD) for opcode in opcodes])
 
 
 class LoaderProtocol:
-    """Sans-IO state of one conversation: what may be sent now, what has been answered."""
+    """Sans-IO state of one conversation: what may be sent now, what has been answered.
+
+    `ring_bytes` is how many bytes may be unanswered; the default suits the smallest ROM that is known.
+    """
 
     def __init__(self, *, ring_bytes: int = SAFE_RING_BYTES) -> None:
         self.ring_bytes = ring_bytes
@@ -59,7 +63,7 @@ class LoaderProtocol:
     # --- a burst
 
     def begin(self, frames: Sequence[bytes], opcodes: bytes) -> None:
-        """Start a burst of encoded requests; `opcodes` has one byte for each of them."""
+        """Start a burst of encoded requests; `opcodes` has one byte for each. Drops the one before."""
         self._frames = frames
         self._opcodes = opcodes
         self._heads = _heads_of(opcodes)
@@ -83,12 +87,12 @@ class LoaderProtocol:
 
     @property
     def asked(self) -> int:
-        """Requests of this burst."""
+        """How many requests this burst has."""
         return len(self._frames)
 
     @property
     def answered(self) -> int:
-        """Requests of this burst that are answered."""
+        """How many requests of this burst are answered."""
         return self._answered
 
     @property
@@ -102,7 +106,7 @@ class LoaderProtocol:
         return self._answered == len(self._frames) and not self._repeats
 
     def answers_needed(self) -> int:
-        """How many more answers must come before there is anything to do: to send more, or to be complete."""
+        """Return how many answers must still come before there is more to send or all is answered."""
         if self.all_sent:
             return len(self._frames) - self._answered
         in_the_way = self._unanswered_bytes - self.ring_bytes // 2
@@ -113,7 +117,7 @@ class LoaderProtocol:
         return number - self._answered
 
     def bytes_sent_after(self, count: int) -> int:
-        """How many bytes were sent behind the request that the next so many answers end with."""
+        """Return how many bytes were sent behind the request that the next `count` answers end with."""
         return sum(map(len, self._frames[self._answered + count : self._sent]))
 
     @property
@@ -124,8 +128,8 @@ class LoaderProtocol:
     def data_to_send(self) -> bytes:
         """Return the next whole frames that fit into the ring, joined; empty when none may go now.
 
-        Waits until half of the ring is free rather than writing frame by frame: fewer system calls, and the
-        other half keeps the line busy meanwhile.
+        More frames go out only when half of the ring is free: that takes fewer system calls than one by one,
+        and the other half keeps the line busy meanwhile.
         """
         frames, first = self._frames, self._sent
         free = self.ring_bytes - self._unanswered_bytes
@@ -147,7 +151,11 @@ class LoaderProtocol:
         return b"".join(frames[first:last])
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes from the line. Raises GarbledAnswer when they are no answers to what was asked."""
+        """Take bytes from the line.
+
+        Raises:
+            GarbledAnswer: in a burst, they are no answers to what was asked. Nothing that came is taken back.
+        """
         packets = self._decoder.feed(data)
         if self._syncing:
             self._receive_sync(packets)
@@ -204,7 +212,7 @@ class LoaderProtocol:
         self._answered = number + 1
 
     def forget(self) -> None:
-        """Drop the burst and any half-received frame: what comes now is unasked for until the next begin."""
+        """Drop the burst and any half-received frame: what comes until `begin` was not asked for."""
         self._decoder.reset()
         self.begin((), b"")
         self.strays = 0

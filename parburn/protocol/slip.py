@@ -16,7 +16,7 @@ LONGEST_FRAME = 4096  # bytes; a longer run without an END is noise, not an answ
 
 
 def encode(payload: bytes) -> bytes:
-    """Return the payload as one frame, ends included."""
+    """Return the payload as one frame (RFC 1055), with an END on both sides."""
     if ESC in payload:
         payload = payload.replace(ESC, _ESC_ESC)
     if END in payload:
@@ -27,8 +27,8 @@ def encode(payload: bytes) -> bytes:
 def decode(escaped: bytes) -> bytes | None:
     """Undo the escapes of one frame given without its ends; None when an escape is broken.
 
-    The ROM takes a broken escape at its second byte. Here it is refused: an answer carries no checksum, and
-    a damaged escape would turn into a wrong register value of the right length.
+    The ROM accepts a broken escape, by its second byte. Here it is refused: replies carry no checksum, and a
+    damaged escape would become a wrong register value of the right length.
     """
     if ESC not in escaped:
         return escaped
@@ -38,7 +38,7 @@ def decode(escaped: bytes) -> bytes | None:
 
 
 class SlipDecoder:
-    """Cuts a stream of bytes into frames, however the bytes are chopped up."""
+    """Cuts a stream of bytes into frames, wherever the reads of the port split it."""
 
     __slots__ = ("_tail",)
 

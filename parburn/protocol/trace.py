@@ -20,7 +20,12 @@ AddressRange = tuple[int, int]  # first address, first address after it
 
 
 class Trace:
-    """Writes one port's conversation. `write` gets whole lines without their line end."""
+    """Writes one port's conversation.
+
+    Args:
+        write: gets whole lines without their line end.
+        title: the first comment; none when empty.
+    """
 
     def __init__(self, write: Callable[[str], None], *, title: str = "") -> None:
         self._write = write
@@ -31,7 +36,10 @@ class Trace:
             self.comment(title)
 
     def mask_writes(self, ranges: tuple[AddressRange, ...]) -> None:
-        """Hide the words written to and read from these addresses from now on."""
+        """Hide the words written to and read from these addresses from now on, as `MASKED_WORD`.
+
+        From then on every stale value is hidden, too, and a packet that is no answer is replaced by `*`.
+        """
         self.comment(f"words of key registers are shown as {MASKED_WORD:08x}")
         self._ranges = ranges
 

@@ -35,7 +35,7 @@ from parburn.script.session import DeviceFacts
 
 
 class LearnReport(NamedTuple):
-    """What came out of it: units learned, units that were not and why, and the ledger's notes."""
+    """What `learn` did: units learned, units that were not and why, and the ledger's notes."""
 
     batch: str
     learned: int
@@ -48,7 +48,15 @@ async def learn(
 ) -> LearnReport:
     """Compute what the unknown units of the job's batch hold, and keep it.
 
-    Raises UsageError and LedgerError; then nothing was learned.
+    Args:
+        checked: The job: the batch's name, its scripts and all of its files.
+        emit: Gets the ledger's notes as events.
+        why: The reason; it stays in the history.
+        allow_side_effects: Let scripts write files and the like while they are only computed.
+
+    Raises:
+        UsageError: no reason or batch is given, or a script did not end within its time; nothing was learned.
+        LedgerError: the ledger cannot be used; nothing was learned.
     """
     job = checked.job
     if not why.strip():
@@ -125,7 +133,7 @@ def _name(unit: UnknownUnit) -> str:
 
 
 def _why_not(unit: UnknownUnit, config: ConfigFiles) -> str:
-    """Why these files do not tell what a unit holds; empty: they may."""
+    """Return why these files do not tell what a unit holds; empty: they may."""
     if unit.index is None:
         return "it has no index"
     said = {*config.entries(unit.index).split(), *config.old_entries(unit.index).split()}
@@ -138,7 +146,7 @@ def _why_not(unit: UnknownUnit, config: ConfigFiles) -> str:
 
 
 def _blank(chip: Chip, unit: UnknownUnit) -> EfuseImage | None:
-    """The chip before its first burn, with the coding scheme that it had then. None: nobody wrote that down.
+    """Return the chip before its first burn, with its coding scheme. None: nobody wrote that down.
 
     What fits into a block, and so what a script burns, depends on the scheme.
     """
@@ -154,7 +162,7 @@ def _blank(chip: Chip, unit: UnknownUnit) -> EfuseImage | None:
 
 
 def _facts(unit: UnknownUnit, chip: Chip) -> DeviceFacts:
-    """What is known of a chip that is not there."""
+    """Return what is known of a chip that is not there."""
     return DeviceFacts(
         port="no port",
         chip=chip,
@@ -172,7 +180,7 @@ def _facts(unit: UnknownUnit, chip: Chip) -> DeviceFacts:
 def _computed(
     run: SharedRun, unit: UnknownUnit, order: Order, computed: Computed, config: ConfigFiles, key: bytes
 ) -> Learned | str:
-    """What was learned of a unit, or why it was not."""
+    """Return what was learned of a unit, or why it was not."""
     if computed.error is not None:
         return str(computed.error)
     rules = run.value_rules(order.image.chip)

@@ -47,7 +47,7 @@ AGREEING_READS = 4  # readings of a board, until two in a row agree
 
 
 class BoardFound(NamedTuple):
-    """A board as `ledger rebuild` tells it. `bound`: the ledger has it, now or before."""
+    """What `ledger rebuild` tells of a board. `bound`: it is in the ledger, now or before."""
 
     port: str
     chip: str
@@ -58,7 +58,7 @@ class BoardFound(NamedTuple):
 
 
 class RebuildReport(NamedTuple):
-    """What came out of it. `uncomputed`: records of which the scripts did not tell what they burn."""
+    """What `rebuild` did. `uncomputed` counts the records for which the scripts ended in an error."""
 
     boards: tuple[BoardFound, ...]
     batch: str
@@ -116,7 +116,16 @@ async def rebuild(
 ) -> RebuildReport:
     """Bind the boards at the job's ports to the records that they carry. Burns nothing.
 
-    Raises UsageError and LedgerError for what forbids all of it, before any port is opened.
+    Args:
+        checked: The job: its ports, scripts and config files.
+        emit: Gets the ledger's notes as events.
+        why: The reason; it stays in the history.
+        allow_side_effects: Let scripts write files and the like while they are only computed.
+
+    Raises:
+        UsageError: no reason is given, the scripts use no index, or it is not known which indexes were
+            given out: before any port is opened. Later: a script did not end within its time.
+        LedgerError: the ledger cannot be used; before any port is opened.
     """
     job = checked.job
     if not why.strip():
@@ -131,7 +140,7 @@ async def rebuild(
     if not checked.uses_index:
         raise UsageError(
             "These scripts use no index, so no board carries a record: there is nothing to bind.",
-            hint="Run parburn itself: what stands in a board already is recorded as its own.",
+            hint="Run parburn itself: what a board holds already is bound to it in the ledger.",
         )
     ledger = await open_ledger(job.ledger, checked.batch, overrides=job.overrides)
     try:
@@ -146,7 +155,11 @@ async def rebuild(
 
 
 def indexes_of(job: Job, config: ConfigFiles) -> list[int]:
-    """The indexes to be computed: those with a record; without records those of `--index A-B`."""
+    """Return the indexes to compute: those with a record; without records those of `--index A-B`.
+
+    Raises:
+        UsageError: there are no records, and no `--index` with an end.
+    """
     first, last = job.index_first, job.index_last
     if config.has_records:
         last = config.last if last is None else min(last, config.last)
@@ -254,7 +267,7 @@ def _refuse_doubled(boards: Sequence[_Board]) -> None:
 
 
 async def _known_before(ledger: SqliteLedger, boards: Sequence[_Board]) -> None:
-    """Chips that the ledger knows already are left as they are."""
+    """Leave chips that the ledger knows already as they are."""
     seen = [board for board in boards if board.seen is not None]
     identities = [identity_of(board.device) for board in seen if board.device is not None]
     for board, known in zip(seen, await ledger.find_known(identities), strict=True):
@@ -322,7 +335,7 @@ async def _compute(work: _Work, orders: Iterator[Order], take: Callable[[Order, 
 
 
 def _choose(boards: Sequence[_Board], records: _BurnedByRecord) -> None:
-    """The one record that each board carries; what fits none or several, or is on two boards, is told."""
+    """Choose the one record that each board carries; tell what fits none or several, or is on two."""
     carriers: dict[int, list[_Board]] = {}
     for board, _device, image in _seen(boards):
         fit = records.by_kind[_kind(image)].fit(image)
@@ -367,6 +380,6 @@ async def _compute_boards(
         assert order.facts.index is not None
         board, device, image = chosen[order.facts.index]
         board.found = found_unit(work.run, device, image, order.facts.index, computed, key)
-        board.what = board.found.reason or "bound; all of its record stands in it"
+        board.what = board.found.reason or "bound; it holds all of its record"
 
     await _compute(work, orders(), take)

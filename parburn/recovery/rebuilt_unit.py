@@ -1,8 +1,8 @@
-"""What of a record stands in a chip: the unit as the ledger is to have it after it was lost. Pure.
+"""What a chip holds of a record: the unit as the ledger is to have it after it was lost. Pure.
 
 What the scripts ask for on the chip as it was before is compared with what it shows now. Where all of it
-stands the unit has passed; where bits are missing it can go on with the very same plan; where the chip hides
-bits somebody must vouch for them.
+is there the unit has passed; where bits are missing it can go on with the very same plan; where the chip
+hides bits somebody must vouch for them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ TRUST = "parburn ledger release --trust-hidden-keys"
 
 
 def identity_of(device: Device) -> UnitIdentity:
-    """Who the ledger takes this chip for."""
+    """Return this chip's identity as the ledger knows it."""
     return UnitIdentity(device.chip.name, device.identity.mac_text, device.identity.unique_id.hex())
 
 
 def blank_of(image: EfuseImage) -> EfuseImage:
-    """A chip as the factory made it: what is the user's, and all choices of BLOCK0, are not burned."""
+    """Return a chip as the factory made it: user blocks, key blocks and all choices of BLOCK0 are empty.
+
+    What the factory burns (MAC, identity, calibration, the coding scheme) stays.
+    """
     chip = image.chip
     kept = 0
     for one in chip.fields:
@@ -49,7 +52,7 @@ def blank_of(image: EfuseImage) -> EfuseImage:
 
 
 def _is_data(chip: Chip, index: int) -> bool:
-    """Whether nothing in a block has a name but the block."""
+    """Return whether nothing in a block has a name but the block."""
     names = chip.blocks[index].names
     return all(one.name in names for one in chip.fields if one.block == index and one.start is not None)
 
@@ -57,7 +60,16 @@ def _is_data(chip: Chip, index: int) -> bool:
 def found_unit(
     run: SharedRun, device: Device, now: EfuseImage, index: int, own: Computed, key: bytes
 ) -> FoundUnit:
-    """The chip's state, by what of its record's plan stands in it."""
+    """Return the unit as the ledger is to have it: PASS, INCOMPLETE or QUARANTINED, by what it holds.
+
+    Args:
+        run: The run, for the rules of its values and its job's digest.
+        device: The chip.
+        now: What it holds.
+        index: The index of the record that it carries.
+        own: What the scripts ask for on this chip as it was before.
+        key: The ledger's key for digests.
+    """
     rules = run.value_rules(now.chip)
     held = now if own.error is not None else own.held
     values = values_found(now, rules) if own.error is not None else values_of(held, own.written, rules)
@@ -94,21 +106,21 @@ def found_unit(
 
 
 def _hidden(now: EfuseImage, own: Computed) -> frozenset[int]:
-    """Blocks that hide bits which the record asks for."""
+    """Return blocks that hide bits which the record asks for."""
     layout = layout_of(now.chip)
     rd_dis = now.field_bits(layout.rd_dis)
     return frozenset(n for n, bits in own.want.items() if bits & layout.hidden(n, rd_dis))
 
 
 def _lacking(now: EfuseImage, own: Computed) -> frozenset[int]:
-    """Blocks that show less than the record asks for."""
+    """Return blocks that show less than the record asks for."""
     layout = layout_of(now.chip)
     rd_dis = now.field_bits(layout.rd_dis)
     return frozenset(n for n, bits in own.want.items() if bits & ~now.block(n) & ~layout.hidden(n, rd_dis))
 
 
 def _attempts(own: Computed, key: bytes, hidden: frozenset[int]) -> tuple[Attempt, ...]:
-    """The burns of the scripts, to go on with; `done` are the steps that somebody must vouch for."""
+    """Return the burns of the scripts, to go on with; `done` are the steps that somebody must vouch for."""
     attempts = []
     for plan, before in own.burns:
         touched = {0, *(write.block.index for step in plan.steps for write in step.writes)}

@@ -1,7 +1,7 @@
 """Which record a chip carries, by its values' bits. Pure; knows no ledger and burns nothing.
 
 Values that may be equal on several chips (`same`) tell nothing. A record fits wholly where each of its other
-values stands in the chip, as far as its blocks can be read; it fits in part where at least one does and the
+values is in the chip, as far as its blocks can be read; it fits in part where at least one does and the
 rest is not burned, or not whole, yet.
 """
 
@@ -18,28 +18,28 @@ Places = tuple[Place, ...]
 
 
 class Fit(NamedTuple):
-    """The records that a chip may carry; `whole`: their values all stand in it."""
+    """The records that a chip may carry; `whole`: it holds all of their values."""
 
     indexes: tuple[int, ...]
     whole: bool
 
 
 class RecordValues:
-    """The telling values of all records, for chips of one kind."""
+    """The values of all records that tell chips apart, for chips of one kind."""
 
     def __init__(self) -> None:
         self._of: dict[int, tuple[tuple[Places, int], ...]] = {}
         self._by_value: dict[Places, dict[int, list[int]]] = {}
 
     def add(self, index: int, values: Iterable[UserValue]) -> None:
-        """Take in the values that a record leaves in a chip."""
+        """Add the values that a record leaves in a chip."""
         telling = tuple((value.places, value.bits) for value in values if value.take is not Take.SAME)
         self._of[index] = telling
         for places, bits in telling:
             self._by_value.setdefault(places, {}).setdefault(bits, []).append(index)
 
     def fit(self, image: EfuseImage) -> Fit:
-        """The records that this chip carries; none where nothing in it is of a record."""
+        """Return the records that this chip carries; none where it holds no value of any."""
         held = {places: _held(image, places) for places in self._by_value}
         near: dict[int, None] = {}
         for places, by_value in self._by_value.items():
@@ -57,7 +57,7 @@ class RecordValues:
 
 
 def _held(image: EfuseImage, places: Places) -> int | None:
-    """What a chip shows in these places; None where any of it is hidden."""
+    """Return what a chip shows in these places; None where any of it is hidden."""
     layout = layout_of(image.chip)
     rd_dis = image.field_bits(layout.rd_dis)
     value = at = 0

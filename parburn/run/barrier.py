@@ -33,9 +33,12 @@ class Barrier(Generic[Brought, Taken]):
             self._complete.set()
 
     async def arrive(self, port: str, value: Brought) -> Taken:
-        """Bring a value and wait for the decision; raises the error that was decided for this board.
+        """Bring a value, wait for the decision, and return what was decided for this board.
 
         Who is lost or cancelled while it waits takes its value away again: nothing is decided for it.
+
+        Raises:
+            ParburnError: the error that was decided for this board, or by which it was lost.
         """
         if port in self._lost:
             raise self._lost[port]
@@ -57,17 +60,17 @@ class Barrier(Generic[Brought, Taken]):
         return taken
 
     def withdraw(self, port: str) -> None:
-        """This board will not come. Does nothing when it has arrived or withdrawn before."""
+        """Count this board as one that will not come; do nothing if it has arrived or withdrawn before."""
         self._out(port)
 
     def lose(self, port: str, error: ParburnError) -> None:
-        """This board is gone: where it waits its wait ends with this error, and so does a later arrival."""
+        """End the wait of a board that is gone with this error, and any later arrival."""
         self._lost[port] = error
         self._leave(port)
         self._wake(port)
 
     async def complete(self) -> Mapping[str, Brought]:
-        """Wait for all boards; what those that came, and are still here, have brought, as they came."""
+        """Wait for all boards; return what those that came and are still here have brought, as they came."""
         await self._complete.wait()
         return dict(self._brought)
 
@@ -93,8 +96,10 @@ class Barrier(Generic[Brought, Taken]):
 
 
 class OneByOne(Barrier[Brought, Taken]):
-    """A barrier at which each board is decided for alone, in the order in which they come: nobody waits in it
-    for a board that has not begun."""
+    """A barrier at which each board is decided for alone, in the order in which they come.
+
+    Nobody waits in it for a board that has not begun.
+    """
 
     def __init__(self, ports: Iterable[str]) -> None:
         super().__init__(ports)
@@ -102,12 +107,16 @@ class OneByOne(Barrier[Brought, Taken]):
         self._waiting: list[str] = []
 
     async def arrive(self, port: str, value: Brought) -> Taken:
+        """Bring a value, wait for this board's decision alone, and return it; see `Barrier.arrive`."""
         if port in self._missing and port not in self._lost:
             self._waiting.append(port)
         return await super().arrive(port, value)
 
     async def next(self) -> str | None:
-        """The next board that has come, None when no more will; what they all brought is in `brought`."""
+        """Return the port of the next board that has come, or None when no more will.
+
+        What they all brought is in `brought`.
+        """
         while not self._waiting:
             if not self._missing:
                 return None
@@ -154,5 +163,5 @@ class Turns:
                 await ended.wait()
 
     def ended(self, port: str) -> None:
-        """This board's script does nothing any more."""
+        """Let the next board begin: this board's script does nothing any more."""
         self._ended[port].set()

@@ -23,7 +23,13 @@ RateFor = Callable[[Chip, Collection[int]], int]  # blocks that are still to be 
 
 
 def rate_that_pays(chip: Chip, blocks: Collection[int], *, burns: bool) -> int:
-    """The rate for a job that has these blocks to read and, perhaps, something to burn."""
+    """Return the baud rate for a job: 115200 or 921600, whichever ends sooner.
+
+    Args:
+        chip: The chip's row.
+        blocks: Indexes of the blocks that are still to be read.
+        burns: Whether the script may burn.
+    """
     size = READ_BYTES * sum(chip.blocks[index].words for index in blocks)
     if burns:
         size += LEAST_STEPS * STEP_BYTES

@@ -1,6 +1,6 @@
 """A board of this run: what has become known of it, and how that reads as a result and a report.
 
-Knows the order of nothing and touches no chip; `device` and `calls` fill it in.
+Knows the order of nothing and touches no chip; `device` and `burns` fill it in.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class BoardProgress:
         self.rom: RomLoader | None = None
 
     def burned(self) -> str:
-        """Whether anything was burned, in words."""
+        """Return in words whether anything was burned."""
         if self.nothing_asked:
             return "nothing was burned: nothing asked, no index"
         if not self.attempted:
@@ -85,13 +85,13 @@ class BoardProgress:
         return words + (f", {', '.join(self.unread)} could not be read back" if self.unread else "")
 
     def _earlier_pass(self) -> str:
-        """What becomes of an earlier PASS where this run has burned nothing."""
+        """Return what becomes of an earlier PASS where this run has burned nothing."""
         if not self.passed_before or self.result is Result.QUARANTINED or self.error is None:
             return ""
         return "; it has passed before, and that PASS stays in the ledger"
 
     def result_now(self) -> Result:
-        """The result so far: as it was set, or as the error says."""
+        """Return the result so far: as it was set, or as the error says."""
         error = self.error
         if self.result is not None:
             return self.result
@@ -107,7 +107,7 @@ class BoardProgress:
         return Result.FAILED
 
     def report(self, *, debug: bool) -> DeviceReport:
-        """The report of a board that has ended; with `debug` errors of our own show their traceback."""
+        """Return the report of a board that has ended; with `debug` it has the traceback of our errors."""
         error, device = self.error, self.device
         result = self.result or Result.FAILED
         counters = self.rom.counters if self.rom is not None else None
@@ -136,7 +136,7 @@ class BoardProgress:
 
 
 def _traceback_of(error: ParburnError | None, *, debug: bool) -> str:
-    """A script's own traceback always; ours only when it was asked for."""
+    """Return a script's own traceback always; ours only when it was asked for."""
     if isinstance(error, ScriptError):
         return error.traceback_text
     return "".join(traceback.format_exception(error)) if error is not None and debug else ""

@@ -14,7 +14,7 @@ from parburn.run.shared import SharedRun
 
 
 class BurnJournal:
-    """The records of one burn: `plan` is the whole of it, `pending` what the chip lacks."""
+    """What the ledger is told of one burn: `plan` is the whole of it, `pending` what the chip lacks."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class BurnJournal:
             board.total = self._first + len(pending.steps)
 
     def hooks(self, identity: ChipIdentity) -> CommitHooks:
-        """What the commit calls at the points where the ledger must be right."""
+        """Return what the commit calls at the points where the ledger must be right."""
         return CommitHooks(
             identity=identity.registers,
             same_board=identity.same_board,
@@ -46,15 +46,28 @@ class BurnJournal:
         )
 
     async def attempted(self) -> None:
-        """Make the attempt durable. What an earlier attempt burned is recorded with it: a lock may hide it
-        later, and then only this record speaks for it."""
+        """Make the attempt durable.
+
+        The steps that an earlier attempt burned are written with it: a lock may hide them later, and then
+        only these entries speak for them.
+
+        Raises:
+            UniqueValueTaken: another plan holds one of the values.
+            UnitRefused: a record of this index belongs to another chip.
+            LedgerUnusable: it could not be written. Nothing may be burned then.
+        """
         await self._claim.burn_attempted(self._attempt)
         self._board.attempted = True
         for step in self._found:
             await self._claim.step_done(step.label, _state_of(step))
 
     def burned(self, step: BurnStep, number: int) -> asyncio.Future[object]:
-        """Begin to write that a step is verified; the observers hear of it once that is durable."""
+        """Begin to write that a step is verified; the observers hear of it once that is durable.
+
+        Args:
+            step: The step.
+            number: How many steps of this burn are done with it, from 1.
+        """
         run, board = self._run, self._board
         done = board.done = self._first + number
 
@@ -73,7 +86,7 @@ def _state_of(step: BurnStep) -> State:
 
 
 def _planned_label(plan: BurnPlan, step: BurnStep) -> str:
-    """The step's name in the whole plan: the rest of a step that burns several blocks has a shorter one."""
+    """Return the step's name in the whole plan: the rest of a step of several blocks has a shorter one."""
     blocks = {write.block.index for write in step.writes}
     for whole in plan.steps:
         burned = {write.block.index for write in whole.writes}

@@ -3,7 +3,7 @@
 Coroutines of the event loop, called through the script's bridge (`script.session.DeviceCalls`). Here stands
 the order of a burn: plan, meet the other boards and be confirmed, record, wait for a turn to burn, commit.
 
-**Taking up an attempt.** A burn that has bits to burn is an *attempt*: before its first pulse the ledger
+**Resuming an attempt.** A burn that has bits to burn is an *attempt*: before its first pulse the ledger
 keeps the digest of its plan and what the chip held then. A run that broke off leaves its attempts open, in
 their order, and the next run goes through the same script once more:
 
@@ -11,8 +11,8 @@ their order, and the next run goes through the same script once more:
   from 0 to 1 would else be burned on to 3;
 * its n-th burn must give the plan of the n-th attempt (`_resumed`), digest for digest; another plan is
   refused and changes nothing;
-* of that plan only what the chip lacks is burned. What a read protection hides counts as there only where a
-  record says that it was verified;
+* of that plan only what the chip lacks is burned. What a read protection hides counts as there only where the
+  ledger says that it was verified;
 * a chip that lacks what was verified, or holds what nobody planned, is another one or is damaged: quarantine;
 * attempts that the script does not come to again leave the unit incomplete.
 """
@@ -66,7 +66,7 @@ from parburn.run.resume import (
 from parburn.run.shared import PlanOfBoard, SharedRun
 from parburn.script.session import ScriptOutcome
 
-AGREEING_READS = 4  # readings of a chip that is taken up again, until two in a row agree
+AGREEING_READS = 4  # readings of a chip whose attempts are open, until two in a row agree
 
 
 class BoardCalls:
@@ -75,21 +75,20 @@ class BoardCalls:
     def __init__(self, run: SharedRun, board: BoardProgress, device: Device, claim: Claim) -> None:
         self._run, self._board, self._device, self._claim = run, board, device, claim
         self._now = device.image  # what the chip shows
-        self._seen = device.image  # what the script sees: the same but while an attempt is taken up again
+        self._seen = device.image  # what the script sees: the same but while an attempt is resumed
         self._burns = 0
         self._attempts = 0  # those of the burns that have bits to burn: the ledger keeps an attempt for each
         self._written: tuple[Written, ...] = ()  # what the plans so far know of
         self._touched: set[int] = set()  # blocks that were burned, or found burned, and verified
         self._left: dict[int, int] = {}  # what those blocks may show after the burns so far
-        self._resumed: Attempt | None = None  # what this burn takes up, set once a burn
+        self._resumed: Attempt | None = None  # the attempt that this burn resumes, set once a burn
         self._then_passed = ""  # digest of the job, once the last burn is asked for
         self._inputs: Inputs = ()  # what its scripts have read
 
     async def still_what_passed(self) -> None:
-        """Raise UnitQuarantined where the chip lacks what this unit held when it passed, this job or another
-        one: it is another chip.
+        """Raise UnitQuarantined where the chip lacks what this unit held when it passed any job.
 
-        Answers carry no checksum: what is missing is looked for in a second reading.
+        Then it is another chip. Replies carry no checksum, so a missing bit is confirmed by a second read.
         """
         record = self._claim.image_passed
         if not record:
@@ -106,7 +105,12 @@ class BoardCalls:
             refuse_lacking(record, self._now, key)
 
     async def learn_values(self) -> None:
-        """Read and keep what this unit's user blocks hold, where an older ledger did not."""
+        """Read and keep what this unit's user blocks hold, where an older ledger did not.
+
+        Raises:
+            LinkError: the blocks could not be read.
+            LedgerUnusable: they could not be written down.
+        """
         claim, run = self._claim, self._run
         if not claim.values_unknown or run.job.dry_run:
             return
@@ -117,11 +121,15 @@ class BoardCalls:
         await claim.learned(record, named_values(found))
 
     async def first_image(self) -> EfuseImage:
-        """What the script sees first. Where attempts are open all blocks are read: the last one broke off.
+        """Return what the script sees first.
 
-        Answers carry no checksum, and a difference is a quarantine: two readings must agree before. A chip
-        that was not reset shows what was burned only after another read command; a dry run gives it none,
-        nor a script that shows only.
+        Where attempts are open all blocks are read: the last one broke off. Replies carry no checksum, and a
+        difference is a quarantine: two readings must agree before. A chip that was not reset shows what was
+        burned only after another read command; a dry run gives it none, nor a script that shows only.
+
+        Raises:
+            GarbledAnswer: no two readings agree.
+            UnitQuarantined: the chip is not the one whose attempts are open.
         """
         controller, open_attempts = self._device.controller, self._claim.attempts
         every = [block.index for block in self._device.chip.blocks]
@@ -143,11 +151,12 @@ class BoardCalls:
         return self.image_for_script()
 
     async def read_wrong_at_first(self, error: ParburnError) -> bool:
-        """Whether the chip shows other bits than its scripts were shown, and nothing was burned since: then
-        `error` may come of a damaged reading, and all is set for the scripts to run again.
+        """Return whether the scripts may run again: they were shown other bits than the chip shows now.
 
-        Two readings that agree are believed against one. A board that met the others has met them; as with
-        each later burn of the scripts, the ledger compares what it asks for now.
+        It is so only where nothing was burned since: then `error` may come of a damaged reading, and all is
+        set for the scripts to run again. Two readings that agree are believed against one. A board that met
+        the others has met them; as with each later burn of the scripts, the ledger compares what it asks for
+        now.
         """
         burned = self._board.attempted or self._claim.attempts
         if burned or self._run.job.dry_run or not _rests_on_content(error):
@@ -189,13 +198,16 @@ class BoardCalls:
 
     @property
     def _open_attempts(self) -> tuple[Attempt, ...]:
-        """Those of earlier runs that this script has not come to yet, in their order."""
+        """The attempts of earlier runs that this script has not come to yet, in their order."""
         return self._claim.attempts[self._attempts :]
 
     def image_for_script(self) -> EfuseImage:
-        """What the script sees now: the chip as it is, or as it was before the attempt that must go on.
+        """Return what the script sees now: the chip as it is, or as it was before an open attempt.
 
         A block that only a later attempt had read is shown as it was before that one.
+
+        Raises:
+            UnitQuarantined: the chip is not the one whose attempts are open.
         """
         self._seen = self._now
         for attempt in reversed(self._open_attempts):
@@ -213,12 +225,17 @@ class BoardCalls:
             )
 
     async def _read(self, indexes: Collection[int]) -> EfuseImage:
-        """What the chip shows, with these blocks read anew."""
+        """Return what the chip shows, with these blocks read anew."""
         known, controller = self._now, self._device.controller
         return await read_again(self._device, lambda: controller.read_blocks(indexes, known))
 
     async def read_blocks(self, indexes: Collection[int]) -> EfuseImage:
-        """Read blocks that are not known yet."""
+        """Read blocks and return what the script sees with those that it did not know.
+
+        Raises:
+            ChipError: a burn has ended what the chip answers to.
+            LinkError: the line failed.
+        """
         self._reachable()
         self._now = await self._read(indexes)
         blocks = {index: self._now.block(index) for index in indexes if index not in self._seen.blocks}
@@ -226,17 +243,32 @@ class BoardCalls:
         return self._seen
 
     async def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
-        """Read any registers of the chip."""
+        """Read any registers of the chip; return their values in the order of the addresses.
+
+        Raises:
+            ChipError: a burn has ended what the chip answers to, or the ROM refused.
+            LinkError: the line failed.
+        """
         self._reachable()
         return await read_again(self._device, lambda: self._device.rom.read_regs(addresses))
 
     async def write_registers(self, writes: tuple[RegisterWrite, ...]) -> None:
-        """Write registers that are not the eFuse controller's."""
+        """Write registers that are not the eFuse controller's.
+
+        Raises:
+            ChipError: a burn has ended what the chip answers to, or the ROM refused.
+            LinkError: the line failed.
+        """
         self._reachable()
         await self._device.rom.write_regs(writes)
 
     async def last_burn(self, outcome: ScriptOutcome) -> None:
-        """Burn what the scripts left staged; then the unit has passed, and the ledger says so."""
+        """Burn what the scripts left staged; then the unit has passed, and the ledger says so.
+
+        Raises:
+            PartialBurn: earlier attempts are open that the scripts did not come to.
+            ParburnError: what `burn` raises.
+        """
         self._then_passed, self._inputs = self._run.job_digest(self._claim.index), outcome.inputs
         if outcome.staged or (outcome.written != self._written and await self._found_there(outcome)):
             await self.burn(outcome.staged, outcome.image, outcome.written)
@@ -269,7 +301,11 @@ class BoardCalls:
         self._board.result = Result.ALREADY_PASS if nothing_new else Result.PASS
 
     async def told_who(self, error: ParburnError) -> ParburnError:
-        """`error`; or who the chip is, where its content is in the way and the ledger knows nothing of it."""
+        """Return `error`, or a refusal that says who the chip is.
+
+        It says so where what the chip holds is in the way, and nothing was ever attempted on it in this
+        ledger.
+        """
         reason = error if isinstance(error, EfuseError) else error.__cause__
         shows_only = self._run.scripts.shows_only
         known = shows_only or self._board.attempted or not self._claim.unheard_of
@@ -289,7 +325,7 @@ class BoardCalls:
         return refused
 
     async def _found_there(self, outcome: ScriptOutcome) -> bool:
-        """Whether values that scripts asked for, and that are this chip's only, are in the chip already."""
+        """Return whether values that scripts asked for, and that are this chip's only, are in it already."""
         if self._board.unread:
             return False
         lacking = {one.place.block for one in outcome.written} - outcome.image.blocks.keys()
@@ -298,7 +334,7 @@ class BoardCalls:
         return any(value.take is not Take.SAME for value in values_of(image, outcome.written, rules))
 
     async def _passed_unasked(self, key: bytes) -> None:
-        """Nothing was burned: what stands in the user blocks is this chip's, with or without an index.
+        """Bind what the user blocks hold to this chip, with or without an index: nothing was burned.
 
         Blocks that are not known are read for it.
         """
@@ -315,11 +351,27 @@ class BoardCalls:
         if self._claim.state is State.IDENTIFIED:
             board.nothing_asked, board.index = True, None
             stands = ", ".join(f"{name} {value}" for name, value in named.items())
-            kept = f"; what stands in it is recorded as this chip's: {stands}" if stands else ""
+            kept = f"; what it holds is bound to it in the ledger: {stands}" if stands else ""
             self._run.note(board.port, f"nothing asked, no index{kept}")
 
     async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
-        """Plan, record, meet the others, confirm, burn, verify. Returns what the chip shows then."""
+        """Plan, meet the others, be confirmed, record, burn and verify; return what the chip shows then.
+
+        Args:
+            staged: What the script asked for.
+            image: What the script saw.
+            written: The places that the scripts have asked for so far; they may tell this chip from others.
+
+        Raises:
+            PlanError: the hardware's rules forbid it; nothing was burned.
+            NotConfirmed: the operator said no; nothing was burned.
+            UnitRefused: an attempt is open with another plan, or a record belongs to another chip.
+            UniqueValueTaken: another chip has one of the values, or plans it.
+            UnitQuarantined: the chip is not what the ledger recorded.
+            BurnError: the burn was attempted and did not end well.
+            Interrupted: the operator stopped the run before this burn.
+            ChipError, LinkError, LedgerUnusable: as everywhere; the report tells what was burned.
+        """
         run, board = self._run, self._board
         needed = needed_blocks(staged) | {one.place.block for one in written}
         lacking = needed - image.blocks.keys()
@@ -425,9 +477,12 @@ class BoardCalls:
             turn.release()
 
     def _pending(self, plan: BurnPlan, image: EfuseImage) -> BurnPlan:
-        """What the chip lacks of the plan. A burn that is taken up must find its own chip, and no stray.
+        """Return what the chip lacks of the plan. A resumed burn must find its own chip, and no stray bit.
 
-        Raises UnitQuarantined, VerifyFailed, or PlanError for a burn that is begun now.
+        Raises:
+            UnitQuarantined: it is another chip, or what was begun cannot be finished.
+            VerifyFailed: a pulse that nobody planned hit the chip.
+            PlanError: a burn that is begun now is forbidden.
         """
         begun = self._resumed
         if begun is None:
@@ -446,7 +501,7 @@ class BoardCalls:
     def _refuse_stray(self, plan: BurnPlan, image: EfuseImage, begun: Attempt) -> None:
         """Raise VerifyFailed where the attempt at `plan`, which broke off, left a pulse that nobody planned.
 
-        What a block held before is known from the records and from this script's burns before that one;
+        What a block held before is known from the ledger and from this script's burns before that one;
         `image` is the chip as the script sees it.
         """
         held: dict[int, int] = {}
@@ -467,7 +522,7 @@ class BoardCalls:
 
 
 def named_values(values: Collection[UserValue]) -> dict[str, str]:
-    """Values that no other chip may have, of whatever kind it is, by the names of their fields."""
+    """Return by field name the values that no other chip may have, of whatever kind it is."""
     return {
         value.name: value.shown
         for value in values
@@ -476,7 +531,7 @@ def named_values(values: Collection[UserValue]) -> dict[str, str]:
 
 
 def _rests_on_content(error: BaseException | None) -> bool:
-    """Whether an error, or what it comes of, may be owed to what the chip holds."""
+    """Return whether an error, or its cause, may come of what the chip holds."""
     while error is not None:
         if isinstance(error, (EfuseError, ReadOtherwise, ScriptExited, ScriptFailed)):
             return True

@@ -21,7 +21,7 @@ from parburn.transport.tcp import host_and_port
 
 
 class InputDigests(NamedTuple):
-    """SHA-256 in hex of each file as it was read, by its name as the operator gave it."""
+    """SHA-256 in hex of each file as it was read, by the file's name as the operator gave it."""
 
     scripts: Mapping[str, str]
     config_files: Mapping[str, str]
@@ -38,12 +38,12 @@ class CheckedJob(NamedTuple):
     uses_index: bool
 
     def at(self, ports: Iterable[str]) -> CheckedJob:
-        """The same job for the boards at these ports."""
+        """Return the same job for the boards at these ports."""
         return self._replace(job=self.job._replace(ports=tuple(ports)))
 
     @property
     def batch(self) -> BatchSpec:
-        """The index space that this job is of."""
+        """The index space of this job, as the ledger is asked for it."""
         return BatchSpec(
             name=self.job.batch,
             config_digest=self.config.digest,
@@ -58,7 +58,7 @@ class CheckedJob(NamedTuple):
 
     @property
     def digests(self) -> InputDigests:
-        """What was read, for a report."""
+        """Digests of what was read, for a report."""
         return InputDigests(
             scripts={str(one.path): one.source.digest for one in self.scripts.scripts if not one.typed},
             config_files={str(one.path): one.file_digest for one in self.config.files},
@@ -69,8 +69,11 @@ class CheckedJob(NamedTuple):
 def check_job(job: Job) -> CheckedJob:
     """Find out all that can be found out without a port; every file is read here, once.
 
-    Raises UsageError: a port's address is none, a script does not compile (ScriptSyntaxError), a command is
-    none, a config file or a table cannot be read or parsed (ChipDataError), `same` or `unique` name no value.
+    Raises:
+        UsageError: a port's address or a command cannot be understood, a config file cannot be read or
+            parsed, or `same` or `unique` name no value.
+        ScriptSyntaxError: a script does not compile.
+        ChipDataError: a custom eFuse table breaks a rule.
     """
     for port in job.ports:
         if "://" in port:

@@ -24,7 +24,12 @@ NO_RESET: tuple[Before, ...] = ("no-reset", "no-reset-no-sync")
 
 
 async def opened(run: SharedRun, board: BoardProgress) -> ByteStream:
-    """Open the board's port. Raises what `open_stream` raises."""
+    """Open the board's port.
+
+    Raises:
+        PortBusy, PortDenied, PortGone: each with a hint, as `transport.open_stream`.
+        UsageError: the port is an address that cannot be understood.
+    """
     run.emit(StepChanged(board.port, "connecting"))
     stream = await open_stream(board.port)
     if (stream.latency_ms or 0) > SLOW_ADAPTER_MS:
@@ -39,7 +44,12 @@ async def name_reader(port: str, error: ParburnError) -> None:
 
 
 async def connected(run: SharedRun, board: BoardProgress, stream: ByteStream) -> Device:
-    """Find the ROM and the chip at the other end, within a deadline. Raises LinkError, ChipError."""
+    """Find the ROM and the chip at the other end, within CONNECT_DEADLINE_S.
+
+    Raises:
+        LinkError: no answer, or damaged ones, or the deadline has passed.
+        ChipError: not the chip that was asked for, or its identity is not certain.
+    """
     try:
         with fail_after(CONNECT_DEADLINE_S):
             return await _connect_and_identify(run, board, stream)

@@ -15,13 +15,13 @@ HARDWARE = ("protected", "coding")  # words of reasons that tell nothing of who 
 
 
 def foreign(words: str, reason: str) -> str:
-    """The sentence for a chip that carries `words` and that no ledger here knows."""
+    """Return the sentence for a chip that carries `words` and that this ledger does not know."""
     more = "" if any(word in reason for word in HARDWARE) else f" {reason}"
     return f"this chip carries {words}, unknown to this ledger: another PC's?{more}"
 
 
 def telling_blocks(chip: Chip) -> frozenset[int]:
-    """The indexes of the blocks that must be read for `carried`."""
+    """Return the indexes of the blocks that must be read for `carried`."""
     told = {0, *(one.block for one in chip.field_by_name.get("CUSTOM_MAC", ()))}
     told |= {block.index for block in chip.blocks if block.key_purpose is not None}
     if USER_BLOCK in chip.block_by_name:
@@ -30,7 +30,10 @@ def telling_blocks(chip: Chip) -> frozenset[int]:
 
 
 def carried(image: EfuseImage) -> str:
-    """What it is, for a sentence: `MAC aa:bb:.., a key in BLOCK_KEY0`. Empty: nothing. Never key bits."""
+    """Return in words what somebody put into the chip; empty for nothing. Never key bits.
+
+    `MAC aa:bb:.., a key in BLOCK_KEY0` is what it looks like in a sentence.
+    """
     found = []
     for one in image.chip.field_by_name.get("CUSTOM_MAC", ()):
         if image.is_shown(one) and image.field_bits(one):

@@ -19,7 +19,10 @@ CLOSE_DEADLINE_S = 2.0
 
 
 async def farewell(run: SharedRun, board: BoardProgress, device: Device) -> None:
-    """`--after`, for a unit that passed; any other is never reset (a boot loader could burn more)."""
+    """Do what `--after` asks for, to a unit that passed.
+
+    Any other unit is never reset: a boot loader could burn more. What fails here is told as a warning.
+    """
     after = run.job.after
     if after == "no-reset" or run.job.dry_run:
         return
@@ -38,7 +41,10 @@ async def farewell(run: SharedRun, board: BoardProgress, device: Device) -> None
 
 
 async def close(run: SharedRun, board: BoardProgress, stream: ByteStream) -> None:
-    """Leave the ROM at its first baud rate where it still listens, and give the port back. Shielded."""
+    """Put the ROM back to its first baud rate where it still listens, and close the port.
+
+    It is shielded from cancellation; each of both has CLOSE_DEADLINE_S.
+    """
     rom = board.rom
     if rom is not None and rom.baud != ROM_BAUD and not rom.broken:
         with move_on_after(CLOSE_DEADLINE_S, shield=True), suppress(ParburnError):

@@ -9,7 +9,10 @@ WHOLE_CHIP = frozenset(name for name, verb in VERBS.items() if verb.reads_all)
 
 
 def blocks_mentioned(chip: Chip, words: frozenset[str]) -> frozenset[int]:
-    """Blocks that hold a field, or are a block, that one of these words names; with their key purposes."""
+    """Return indexes of blocks that one of these words names, or a field of which it names.
+
+    `words` are all words of the scripts' sources.
+    """
     found: set[int] = set()
     for word in words:
         block = chip.block_by_name.get(word)

@@ -30,7 +30,7 @@ async def take_over_kept(run: SharedRun, ledger: SqliteLedger) -> None:
 
 
 def learned_from_image(run: SharedRun, unit: UnknownUnit, key: bytes) -> Learned | None:
-    """What the kept image tells of a unit; None where it does not tell all of its user blocks."""
+    """Return what the kept image tells of a unit; None where it does not tell all of its user blocks."""
     try:
         chip = run.extend(chip_named(unit.identity.chip))
     except ParburnError:  # a chip that this parburn, or a table that this run, does not know
@@ -49,7 +49,7 @@ def learned_from_image(run: SharedRun, unit: UnknownUnit, key: bytes) -> Learned
 
 
 def learned_of(unit: UnknownUnit, image: EfuseImage, rules: ValueRules, key: bytes) -> Learned | None:
-    """What a chip that holds this image has; None where that is not what was kept of its values."""
+    """Return what a chip that holds this image has; None where the ledger kept other values of it."""
     try:
         found = values_found(image, rules)
     except BlockNotRead:  # a condition of a field looks at a block that nobody kept
@@ -61,7 +61,7 @@ def learned_of(unit: UnknownUnit, image: EfuseImage, rules: ValueRules, key: byt
 
 
 def _attempted(chip: Chip, unit: UnknownUnit) -> frozenset[int]:
-    """Blocks that were ever about to be burned, by the labels of the steps."""
+    """Return the blocks that were ever about to be burned, by the labels of the steps."""
     names = {
         part.partition(" ")[0]
         for steps in unit.steps

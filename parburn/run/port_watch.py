@@ -36,9 +36,12 @@ class PortWatch:
 
     @contextmanager
     def there(self) -> Iterator[None]:
-        """End the wait within at once when the port is lost. Raises PortGone.
+        """End the wait within at once when the port is lost.
 
         What has been waited for and came in the same moment is kept: whoever uses it next learns of the loss.
+
+        Raises:
+            PortGone: it is lost.
         """
         if self.error is not None:
             raise self.error

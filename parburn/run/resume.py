@@ -1,7 +1,7 @@
 """What the ledger keeps of a chip's bits: readable values in clear, key blocks as keyed digests only.
 
-A record lets a later run give the script the image that the first run's script saw, and tells whether a key
-block still holds what it held. Pure functions; no I/O.
+What is kept lets a later run give the script the image that the first run's script saw, and tells whether a
+key block still holds what it held. Pure functions; no I/O.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from parburn.ledger.base import RangeValue, UserBits
 
 DIGEST_MARK = "hmac:"
 EARLIER = "earlier"
-KNOWN_CONTENT = (Codec.CUSTOM_MAC, Codec.ADC_TP)  # codecs of what stands in blocks that take keys too
+KNOWN_CONTENT = (Codec.CUSTOM_MAC, Codec.ADC_TP)  # codecs of fields in blocks that take keys too
 
 
 def _digest(key: bytes, index: int, bits: int) -> str:
@@ -30,7 +30,7 @@ def _digest(key: bytes, index: int, bits: int) -> str:
 
 
 def _may_hold_a_key(image: EfuseImage, index: int) -> bool:
-    """Whether a block may hold a key: it can be hidden from software, and shows no other known content.
+    """Return whether a block may hold a key: it can be hidden, and shows no other known content.
 
     The classic chip keeps calibration or the custom MAC address in a block that takes keys too.
     """
@@ -50,9 +50,12 @@ def _may_hold_a_key(image: EfuseImage, index: int) -> bool:
 
 
 def image_record(image: EfuseImage, key: bytes, indexes: Collection[int]) -> str:
-    """JSON of these blocks: hex in clear, key blocks that hold anything as keyed digests.
+    """Return JSON of these blocks: hex in clear, key blocks that hold anything as keyed digests.
 
-    Only blocks that are about to be burned belong in it: they have been read twice.
+    Args:
+        image: What the chip holds.
+        key: The ledger's key for digests (HMAC-SHA-256).
+        indexes: Blocks that are about to be burned, and no others: only those have been read twice.
     """
     blocks = {
         str(index): _digest(key, index, bits) if bits and _may_hold_a_key(image, index) else f"{bits:x}"
@@ -63,8 +66,17 @@ def image_record(image: EfuseImage, key: bytes, indexes: Collection[int]) -> str
 
 
 def passed_record(image: EfuseImage, key: bytes, touched: Collection[int], before: str) -> str:
-    """`image_record` of what a pass touched; beside it, as `earlier`, the newest that the passes before knew
-    of other blocks (`before`: their record, or nothing). Those may have got more bits under another batch."""
+    """Return `image_record` of what a pass touched, with what is known of other blocks as `earlier`.
+
+    The latter is the newest that the passes before knew; those blocks may have got more bits under another
+    batch since.
+
+    Args:
+        image: What the chip holds.
+        key: The ledger's key for digests.
+        touched: Blocks that this pass burned, or found burned, and verified.
+        before: What this function returned at the pass before, or nothing.
+    """
     record = json.loads(image_record(image, key, touched))
     known = json.loads(before) if before else {"blocks": {}}
     earlier = {
@@ -88,15 +100,21 @@ def refuse_lacking(record: str, now: EfuseImage, key: bytes) -> None:
 
 
 def recorded_blocks(record: str, *, with_earlier: bool = False) -> frozenset[int]:
-    """The indexes of the blocks that a record speaks of."""
+    """Return the indexes of the blocks that `image_record`, and perhaps its `earlier`, speaks of."""
     said = json.loads(record)
     return frozenset(map(int, (*said["blocks"], *(said.get(EARLIER, ()) if with_earlier else ()))))
 
 
 def image_from_record(record: str, now: EfuseImage, key: bytes) -> EfuseImage:
-    """The image as it was when `record` was made; `now` supplies key blocks that have not changed.
+    """Return the image as it was when `record` was made.
 
-    Raises UnitQuarantined when a bit that was set is gone, or a key block that held a key holds another.
+    Args:
+        record: What `image_record` returned.
+        now: What the chip holds now; it supplies key blocks that have not changed.
+        key: The ledger's key for digests.
+
+    Raises:
+        UnitQuarantined: a bit that was set is gone, or a key block that held a key holds another.
     """
     blocks: dict[int, int] = {}
     layout = layout_of(now.chip)
@@ -123,8 +141,10 @@ def image_from_record(record: str, now: EfuseImage, key: bytes) -> EfuseImage:
 
 
 def user_record(found: Iterable[UserValue], held: EfuseImage, rules: ValueRules, key: bytes) -> UserBits:
-    """What the ledger keeps and compares of a chip that holds `held`: user blocks that can hold no key in
-    clear, values that stand where a key may stand as keyed digests."""
+    """Return what the ledger keeps and compares of a chip that holds `held`.
+
+    User blocks that can hold no key are kept in clear; values where a key may stand as keyed digests.
+    """
     ranges = []
     options = []
     for value in found:
@@ -140,7 +160,10 @@ def user_record(found: Iterable[UserValue], held: EfuseImage, rules: ValueRules,
 
 
 def _range_value(value: UserValue, option: str, key: bytes) -> RangeValue:
-    """Keys are digested without their place, other values with where they begin: longer ones end in zeros."""
+    """Return a value for the ledger. Keys are digested without their place, other values with it.
+
+    The place is where they begin: longer ones end in zeros.
+    """
     if not value.secret:
         parts = "+".join(f"{block}[{start}:{start + bits}]" for block, start, bits in value.places)
         return RangeValue(value.name, parts, f"{value.bits:x}", value.shown, option)
@@ -158,8 +181,12 @@ def refuse_other_chip(
 ) -> None:
     """Raise UnitQuarantined unless `now` may be what an attempt at `plan` left of a chip that was `before`.
 
-    `verified` has the labels of the steps that were read back good. `last`: no later burn was begun, so that
-    no bit may be set but those of the plan.
+    Args:
+        plan: What was attempted.
+        before: The chip as it was then.
+        now: The chip as it is.
+        verified: Labels of the steps that were read back good.
+        last: No later burn was begun, so that no bit may be set but those of the plan.
     """
     layout = layout_of(now.chip)
     rd_dis = now.field_bits(layout.rd_dis)

@@ -64,9 +64,11 @@ class SharedRun:
         ledger: Ledger,
         stop: StopRequest,
     ) -> None:
-        """Config files are read in the forms that the ledger knows of.
+        """Read the config files in the forms that the ledger knows of.
 
-        Raises UsageError: a file has no records of that form.
+        Raises:
+            UsageError: a file has no records of that form.
+            UsageError: the trace's file cannot be written.
         """
         self.job = job = checked.job
         self.emit = emit
@@ -92,11 +94,11 @@ class SharedRun:
         self._blocks: dict[str, frozenset[int]] = {}
 
     def turn_to_burn(self) -> CapacityLimiter:
-        """The right to be in the commit phase (`--max-burning`)."""
+        """Return the limiter of boards that may be in the commit phase at once (`--max-burning`)."""
         return self._burning
 
     def lost(self, board: BoardProgress, error: ParburnError) -> None:
-        """Its port is gone: it waits at no barrier, and counts no more for --expect, unless it was burned."""
+        """Note a port that is gone: its board waits no more and, unburned, counts no more for --expect."""
         if not board.attempted:
             self.gone.add(board.port)
             self.identified.discard(board.port)
@@ -104,7 +106,7 @@ class SharedRun:
         self.plans.lose(board.port, error)
 
     def too_few(self) -> TooFewBoards | None:
-        """Why no board may be burned: fewer are there than --expect asks for. None where all are."""
+        """Return why no board may be burned: fewer are there than --expect asks for. None where all are."""
         expect, there = self.job.expect, len(self.identified)
         if expect is None or there >= expect:
             return None
@@ -117,18 +119,22 @@ class SharedRun:
         )
 
     def withdraw(self, port: str) -> None:
-        """This board comes to no barrier any more."""
+        """Withdraw this board from both barriers."""
         self.claims.withdraw(port)
         self.plans.withdraw(port)
 
     def job_digest(self, index: int) -> str:
-        """What makes two jobs the same for a unit: scripts, tables, its own records of the config files, and
-        what these say for all."""
+        """Return the SHA-256 in hex that makes two jobs the same for a unit.
+
+        It is over scripts, tables, the unit's own records of the config files, and what these say for all.
+        """
         return self._job_digest(self.config.of_job(index))
 
     def passed_as(self, index: int, passed: Collection[str]) -> str:
-        """By which of these digests a unit has passed this job; empty when by none. Ledgers may hold it as it
-        was computed before."""
+        """Return which of these digests says that a unit has passed this job; empty when none does.
+
+        Ledgers may hold it as older versions computed it.
+        """
         digest = self.job_digest(index)
         if digest in passed or not passed:
             return digest if passed else ""
@@ -141,7 +147,9 @@ class SharedRun:
     async def turn(self, board: BoardProgress) -> None:
         """Wait until this board's script may begin: at once, unless the boards come one at a time.
 
-        Raises NotConfirmed when the operator has refused the boards before; PortGone.
+        Raises:
+            NotConfirmed: the operator has refused a board before this one.
+            PortGone: its port was lost.
         """
         if self.job.one_at_a_time:
             self.emit(StepChanged(board.port, "waiting", "for the boards before it"))
@@ -153,21 +161,25 @@ class SharedRun:
                 )
 
     def changed_input(self, kept: Inputs) -> str:
-        """The first of these files that is not what it was; empty when all are."""
+        """Return the first of these files that is not what it was; empty when all are. Reads them."""
         return self.script_options.inputs.changed(kept) if self.script_options.inputs else ""
 
     def extend(self, chip: Chip) -> Chip:
-        """The chip with the custom eFuse tables of this run."""
+        """Return the chip with the custom eFuse tables of this run.
+
+        Raises:
+            ChipDataError: a table does not fit this chip.
+        """
         return self._tables.extend(chip)
 
     def value_rules(self, chip: Chip) -> ValueRules:
-        """How this chip's values are taken, by what was declared for the batch."""
+        """Return how this chip's values are taken, by what was declared for the batch."""
         return rules_of(chip, self.script_options.declared)
 
     def blocks_in_scripts(self, chip: Chip) -> frozenset[int]:
-        """Blocks that the scripts seem to need, by the names they mention; `chip` has its custom fields.
+        """Return indexes of blocks that the scripts seem to need, by the names they mention.
 
-        A wrong guess costs one turn.
+        A wrong guess costs one turn. `chip` has its custom fields.
         """
         found = self._blocks.get(chip.name)
         if found is None:
@@ -175,7 +187,7 @@ class SharedRun:
         return found
 
     def rate_for(self, stream: ByteStream) -> RateFor:
-        """How fast to go on over this port: as the operator says, or as it pays."""
+        """Return how to choose the baud rate for this port: the operator's, or the one that pays."""
         fixed = self.job.baud
         if fixed is not None:
             return lambda chip, blocks: fixed
@@ -185,7 +197,7 @@ class SharedRun:
         return lambda chip, blocks: rate_that_pays(chip, blocks, burns=burns)
 
     def tell_slow_adapters(self) -> None:
-        """A hint where adapters wait before they hand an answer on, and this could not be changed."""
+        """Give a hint where an adapter's latency timer holds answers back and could not be changed."""
         if self.slow_adapters:
             port, waits_ms = next(iter(self.slow_adapters.items()))
             others = len(self.slow_adapters) - 1
@@ -198,17 +210,17 @@ class SharedRun:
             )
 
     def tell_ledger_notes(self) -> None:
-        """Pass on what the ledger has to say since the last time."""
+        """Pass on the ledger's notes since the last time."""
         for text in self.ledger.take_notes():
             self.note("", text)
 
     def note(self, port: str, text: str, level: NoteLevel = "info") -> None:
-        """A sentence for the operator."""
+        """Emit a sentence for the operator; `port` is empty where it is of the whole run."""
         self.emit(Note(port, text, level))
 
 
 def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes) -> ScriptOptions:
-    """The part of the job that a script sees or feels. `key` is the ledger's, for digests of files."""
+    """Return the part of the job that a script sees or feels. `key` is the ledger's, for digests of files."""
     return ScriptOptions(
         config_files=config,
         timeout_s=job.script_timeout_s,
@@ -224,7 +236,7 @@ def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes
 
 
 def facts_of(device: Device, port: str, index: int | None) -> DeviceFacts:
-    """What a script may know of a chip before it runs."""
+    """Return what a script may know of a chip before it runs."""
     security = device.security
     return DeviceFacts(
         port=port,

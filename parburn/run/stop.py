@@ -32,13 +32,13 @@ class StopRequest:
             scope.cancel()
 
     def request(self) -> None:
-        """One Ctrl-C, SIGTERM or SIGHUP."""
+        """Raise the level: one Ctrl-C, SIGTERM or SIGHUP."""
         self.level = StopLevel(min(self.level + 1, StopLevel.BETWEEN_BLOCKS))
         for scope in tuple(self._scopes):
             scope.cancel()
 
     def commits_may_go_on(self) -> bool:
-        """Asked between two steps of a commit."""
+        """Return whether a commit may begin its next step; asked between two steps."""
         return self.level < StopLevel.BETWEEN_BLOCKS
 
     def check(self) -> None:

@@ -23,7 +23,12 @@ class TableSet:
     """All `--extend-efuse-table` files, parsed; `extend` joins those that are meant for a chip."""
 
     def __init__(self, options: Sequence[TableOption]) -> None:
-        """Read and parse. Raises UsageError, and ChipDataError with file, line and column."""
+        """Read and parse the tables.
+
+        Raises:
+            UsageError: a file cannot be read, or names an unknown chip.
+            ChipDataError: a table breaks a rule, with file, line and column, or fits no chip.
+        """
         self._rows: list[tuple[str | None, tuple[CustomRow, ...]]] = []
         digest = hashlib.sha256()
         self.digests: dict[str, str] = {}  # SHA-256 of each file, by its name
@@ -40,7 +45,11 @@ class TableSet:
         self._extended: dict[Chip, Chip] = {}
 
     def extend(self, chip: Chip) -> Chip:
-        """The chip with its custom fields; the same object for the same row each time."""
+        """Return the chip with its custom fields; the same object for the same row each time.
+
+        Raises:
+            ChipDataError: a table does not fit this chip.
+        """
         if not self._rows:
             return chip
         if chip not in self._extended:
@@ -52,14 +61,14 @@ class TableSet:
         return self._extended[chip]
 
     def extended(self) -> Iterator[Chip]:
-        """Every chip that the tables fit, with its custom fields."""
+        """Yield every chip that the tables fit, with its custom fields."""
         for name in chip_names():
             with suppress(ChipDataError):  # one table may be for one of the run's chips only
                 yield self.extend(chip_named(name))
 
 
 def _content_of(path: Path) -> bytes:
-    """A table's bytes; the path may be a pipe. Raises UsageError."""
+    """Return a table's bytes, or raise UsageError. The path may be a pipe."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)

@@ -16,7 +16,10 @@ Where = tuple[str, tuple[Place, ...]]
 
 
 def doubled_values(plans: Sequence[PlanOfBoard]) -> dict[str, ParburnError]:
-    """Why boards of this run must not be burned, by port. One that was begun has its value already."""
+    """Return by port why boards of this run must not be burned: two of them plan one value.
+
+    A board whose very plan was begun before is not refused: the value is its own already.
+    """
     refused: dict[str, ParburnError] = {}
     places = {
         (plan.layout, value.places): value
@@ -41,7 +44,7 @@ def _is_named(value: UserValue) -> bool:
 
 
 def _keys(plans: Iterable[PlanOfBoard]) -> list[UserValue]:
-    """A key of each name."""
+    """Return one key of each name."""
     found = {
         value.name: value
         for plan in plans
@@ -56,7 +59,7 @@ def _key_in(plan: PlanOfBoard, name: str) -> int:
 
 
 def _held(plan: PlanOfBoard, where: tuple[Place, ...]) -> int:
-    """What a board will hold in a range: the value that it plans there, else by its bits; 0: not known."""
+    """Return what a board will hold in a range: what it plans there, else its bits; 0: not known."""
     for value in plan.values:
         if value.places == where:
             return value.bits
@@ -97,7 +100,7 @@ def _refusal(value: UserValue, others: Sequence[str]) -> UniqueValueTaken:
 
 
 def how_taken(plans: Sequence[PlanOfBoard]) -> str:
-    """How the values of these plans are taken, in a sentence; empty where there are none."""
+    """Return in a sentence how the values of these plans are taken; empty where there are none."""
     values = {value.name: value for plan in plans for value in plan.values}
     parts = [_how(value, plans) for value in values.values()]
     return f"Values: {'; '.join(part for part in parts if part)}." if any(parts) else ""

@@ -30,7 +30,7 @@ class ScriptArgs(argparse.Namespace):
 
     @property
     def index(self) -> int | None:
-        """The board's index, whatever stands in the namespace's dict."""
+        """The board's index, whatever the namespace's dict holds."""
         found: int | None = self._own_index
         return found
 

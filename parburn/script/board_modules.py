@@ -49,7 +49,7 @@ class OwnModule(ModuleType):
 
 
 def refused(name: str, why: str) -> Callable[..., Any]:
-    """A function that a script may not call."""
+    """Return a function that raises PermissionError: a script may not call it, and `why`."""
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise PermissionError(f"{name} is refused in a script: {why}")
@@ -121,7 +121,7 @@ class OwnModules(Mapping[str, ModuleType]):
 
 
 def own_importlib(script_import: Callable[..., Any]) -> OwnModule:
-    """`importlib`, whose import_module finds what `import` finds in this script."""
+    """Return an `importlib` whose import_module finds what `import` finds in this script."""
 
     def import_module(name: str, package: str | None = None) -> ModuleType:
         if name.startswith("."):
@@ -135,7 +135,7 @@ def own_importlib(script_import: Callable[..., Any]) -> OwnModule:
 
 
 def own_builtins() -> ModuleType:
-    """The built-in names of one board, as a module that its scripts may import and change."""
+    """Return the built-in names of one board, as a module that its scripts may import and change."""
     module = ModuleType("builtins", builtins.__doc__)
     module.__dict__.update(vars(builtins))
     return module

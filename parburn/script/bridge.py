@@ -42,7 +42,13 @@ class Bridge:
     def call(self, function: Callable[..., Awaitable[Answer]], *arguments: object) -> Answer:
         """Run a coroutine on the loop and wait for it; the script's clock stands still meanwhile.
 
-        Raises what the coroutine raises; ScriptStopped when the bridge was closed.
+        Args:
+            function: What makes the coroutine, on the loop.
+            *arguments: What it is called with.
+
+        Raises:
+            ScriptStopped: the bridge was closed.
+            ParburnError: what the coroutine raises comes out of here.
         """
         with self._lock:
             if not self._open:
@@ -58,7 +64,7 @@ class Bridge:
     async def _outside(
         self, function: Callable[..., Awaitable[Answer]], arguments: tuple[object, ...]
     ) -> Answer:
-        """The call, without the script's context: what the device's own code prints or reads is not its."""
+        """Make the call without the script's context: what the device's own code prints is not its."""
         SINK.set(None)
         READER.set(None)
         self.before_crossing()
@@ -75,7 +81,7 @@ class Bridge:
             self._open = False
 
     def close_unless_crossing(self) -> bool:
-        """Close, but not while a call is under way: then the script waits for us. True when it is closed."""
+        """Close, unless a call is under way: then the script waits for us. Return whether it is closed."""
         with self._lock:
             if self._crossing:
                 return False

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 
 
 class ScriptClock:
-    """Counts the seconds a script has used. Not for two threads at once: the script's own thread pauses it
-    around each crossing, the event loop only reads it."""
+    """Counts the seconds that a script has used.
+
+    Not for two threads at once: the script's own thread pauses it around each crossing, the event loop only
+    reads it.
+    """
 
     def __init__(self, timeout_s: float, *, now: Callable[[], float] = time.monotonic) -> None:
         self.timeout_s = timeout_s
@@ -23,19 +26,19 @@ class ScriptClock:
         return self._since is None
 
     def remaining(self) -> float:
-        """Seconds left; 0 or less when the deadline has passed."""
+        """Return the seconds left; 0 or less when the deadline has passed."""
         since = self._since
         used = self._used if since is None else self._used + self._now() - since
         return self.timeout_s - used
 
     def pause(self) -> None:
-        """Stand still. Does nothing when already paused."""
+        """Stand still; do nothing when paused already."""
         if self._since is not None:
             self._used += self._now() - self._since
             self._since = None
 
     def resume(self) -> None:
-        """Go on. Does nothing when running."""
+        """Go on; do nothing when running."""
         if self._since is None:
             self._since = self._now()
 

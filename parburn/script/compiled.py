@@ -71,14 +71,14 @@ class CompiledFunction(CompiledScript):
 
     @cached_property
     def lines(self) -> list[str]:
-        """Lines of the file that it stands in, as far as there is one."""
+        """Lines of the file that it was written in, as far as there is one."""
         import linecache  # here: only a function that failed needs it
 
         return linecache.getlines(self.filename)
 
     @property
     def filename(self) -> str:
-        """The file that it stands in."""
+        """The file that it was written in."""
         return self.code.co_filename
 
     @property
@@ -132,7 +132,12 @@ class CompiledScripts:
         )
 
     def script_at(self, path: str) -> CompiledScript:
-        """The script of a nested execute_scripts, compiled once for all boards."""
+        """Return the script of a nested execute_scripts, compiled once for all boards.
+
+        Raises:
+            UsageError: it cannot be read.
+            ScriptSyntaxError: it does not compile.
+        """
         with self._lock:
             found = self.nested.get(path)
             if found is None:
@@ -140,7 +145,7 @@ class CompiledScripts:
             return found
 
     def named(self, filename: str) -> CompiledScript | None:
-        """The script that a frame of a traceback belongs to."""
+        """Return the script that a frame of a traceback belongs to; None for another file's."""
         for script in (*self.scripts, *self.nested.values()):
             if script.filename == filename:
                 return script
@@ -169,7 +174,12 @@ def compile_scripts(scripts: Iterable[Path | str | Script]) -> CompiledScripts:
 
 
 def compile_script(path: Path) -> CompiledScript:
-    """Compile one script file; raises as `compile_scripts`."""
+    """Compile one script file.
+
+    Raises:
+        ScriptSyntaxError: it does not compile; it names file and line.
+        UsageError: it cannot be read.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -203,7 +213,7 @@ _GIVE = (
 
 
 def _code_of(function: Any) -> CodeType | None:
-    """The code that runs when this is called."""
+    """Return the code that runs when this is called."""
     while isinstance(function, partial):
         function = function.func
     for found in (function, vars(type(function)).get("__call__")):

@@ -40,8 +40,11 @@ class ComputedBurn(NamedTuple):
 
 
 class Computed(NamedTuple):
-    """What scripts ask for on one chip. `held` is what it holds then, also in blocks that it hides; `want`
-    are the bits asked for by block. `error`: the scripts did not end well, and nothing else counts."""
+    """What scripts ask for on one chip.
+
+    `held` is what it holds then, also in blocks that it hides; `want` are the bits asked for by block.
+    `error`: the scripts did not end well, and nothing else counts.
+    """
 
     held: EfuseImage
     want: Mapping[int, int]
@@ -103,14 +106,17 @@ class _BridgeToNone(Bridge):
         raise AssertionError("a virtual chip waits for nothing")
 
     def check(self) -> None:
-        """It is never closed."""
+        """Do nothing: it is never closed."""
 
     def post(self, function: Callable[[], object]) -> None:
-        """Nobody listens."""
+        """Do nothing: nobody listens."""
 
 
 def compute(scripts: CompiledScripts, order: Order, options: ScriptOptions) -> Computed:
-    """Run the scripts on a virtual chip, in this thread."""
+    """Run the scripts on a virtual chip, in this thread; return what they ask for.
+
+    How they ended is in it: nothing of theirs is raised.
+    """
     chip = _VirtualChip(order.image)
     outcome = run_scripts_here(scripts, order.facts, order.image, chip, options, _BridgeToNone())
     error = outcome.error
@@ -134,7 +140,16 @@ async def compute_all(
 ) -> None:
     """Compute all orders in a daemon thread; `take` gets each answer there, in order.
 
-    Raises UsageError when a script does not end within the time that it has.
+    Args:
+        scripts: What to run for each.
+        orders: What to compute. They are made in that thread, one at a time.
+        options: What scripts feel of the command line.
+        take: Gets each answer.
+        allow_side_effects: Let scripts write files and the like.
+
+    Raises:
+        UsageError: a script does not end within the time that it has.
+        Exception: what `orders` or `take` raised.
     """
     work = _Work(scripts, orders, options, take, allow_side_effects)
     thread = threading.Thread(target=work.in_thread, name="computing", daemon=True)
@@ -170,7 +185,7 @@ class _Work:
     error: BaseException | None = None
 
     def in_thread(self) -> None:
-        """The thread's whole life."""
+        """Be the thread's whole life."""
         try:
             if self.allow_side_effects:
                 self._all()

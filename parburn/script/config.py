@@ -36,7 +36,7 @@ class ConfigHandle(io.TextIOWrapper):
         self.source = source
 
     def read(self, size: int | None = -1) -> str:
-        """As for every text file. The whole text of a file is one shared string for all boards."""
+        """Read as every text file does. The whole text of a file is one shared string for all boards."""
         if (size is None or size < 0) and self.tell() == 0:
             self.seek(0, io.SEEK_END)
             text = self.source.text
@@ -46,7 +46,7 @@ class ConfigHandle(io.TextIOWrapper):
 
     @property
     def mode(self) -> str:
-        """As an open text file says it."""
+        """The mode, as an open text file has it."""
         return "r"
 
 
@@ -58,7 +58,7 @@ class ScriptJson(OwnModule):
 
 
 def _load_json(file: Any, **how: Any) -> Any:
-    """The data of an open file. A config file keeps its position, so it can be loaded twice."""
+    """Return the data of an open file. A config file keeps its position, so it can be loaded twice."""
     if isinstance(file, ConfigHandle) and file.source.is_json and not how and file.tell() == 0:
         return own_copy(file.source.value)
     return json.load(file, **how)

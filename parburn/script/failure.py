@@ -15,12 +15,12 @@ _LONG_HEX = re.compile(r"(?:0x)?[0-9a-fA-F]{32,}")  # what a script says or writ
 
 
 def masked(text: str) -> str:
-    """Text of a script without what may be a key."""
+    """Return a script's text without what may be a key."""
     return _LONG_HEX.sub("??", text)
 
 
 def script_failed(error: BaseException, scripts: CompiledScripts) -> ScriptFailed:
-    """The failure of a script that raised. What parburn refused keeps its words and its hint."""
+    """Return the failure of a script that raised. What parburn refused keeps its words and its hint."""
     refused = error if isinstance(error, ParburnError) else getattr(error, "error", None)
     if not isinstance(refused, ParburnError):
         refused = None
@@ -38,7 +38,7 @@ def script_failed(error: BaseException, scripts: CompiledScripts) -> ScriptFaile
 
 
 def script_exited(error: SystemExit, scripts: CompiledScripts) -> ScriptExited:
-    """A script that called exit()."""
+    """Return the failure of a script that called exit()."""
     place = _place(error.__traceback__, scripts)
     code = "" if error.code is None else f" with {masked(repr(error.code))}"
     return ScriptExited(
@@ -52,7 +52,10 @@ def script_exited(error: SystemExit, scripts: CompiledScripts) -> ScriptExited:
 def script_timed_out(
     timeout_s: float, error: BaseException | None, scripts: CompiledScripts
 ) -> ScriptTimeout:
-    """A script past its deadline; `error` is what stopped it, None when it could not be stopped."""
+    """Return the failure of a script past its deadline.
+
+    `error` is what stopped it; None when it could not be stopped.
+    """
     place = _place(error.__traceback__, scripts) if error is not None else ""
     given_up = "" if error is not None else " and could not be stopped; its board is given up"
     return ScriptTimeout(
@@ -64,7 +67,7 @@ def script_timed_out(
 
 
 def _place(trace: TracebackType | None, scripts: CompiledScripts) -> str:
-    """`file:line: ` of the innermost line of a script; of typed commands the command."""
+    """Return `file:line: ` of the innermost line of a script; of typed commands the command."""
     found = ""
     for frame, line in traceback.walk_tb(trace):
         script = scripts.named(frame.f_code.co_filename)

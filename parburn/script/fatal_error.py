@@ -26,7 +26,7 @@ class FatalError(RuntimeError, metaclass=_Fixed):
 
     @staticmethod
     def of(error: ParburnError) -> FatalError:
-        """The same refusal for a script to catch."""
+        """Return the same refusal for a script to catch."""
         text = f"{error}. {error.hint}" if error.hint else str(error)
         raised = FatalError(text)
         raised.error = error
@@ -34,19 +34,19 @@ class FatalError(RuntimeError, metaclass=_Fixed):
 
 
 class NotSupportedError(FatalError):
-    """`esptool.NotSupportedError`."""
+    """`esptool.NotSupportedError`: nothing raises it here; scripts may catch it."""
 
 
 class UnsupportedCommandError(FatalError, NotImplementedError):
-    """`esptool.UnsupportedCommandError`."""
+    """`esptool.UnsupportedCommandError`: nothing raises it here; scripts may catch it."""
 
 
 class NotImplementedInROMError(FatalError):
-    """`esptool.NotImplementedInROMError`."""
+    """`esptool.NotImplementedInROMError`: nothing raises it here; scripts may catch it."""
 
 
 def for_scripts(function: Callable[P, T]) -> Callable[P, T]:
-    """A function that scripts call: what parburn refuses, it raises as FatalError."""
+    """Wrap a function that scripts call: what parburn refuses, it raises as FatalError."""
 
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> T:

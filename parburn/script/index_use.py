@@ -1,8 +1,8 @@
 """Whether scripts use `args.index`. Where that is not certain, they do: a function always. Runs nothing.
 
 A script that uses no index gets the same config files whatever its index is: what these hold is shared data.
-In doubt is whatever hands `args` on to code that is not seen here. A nested script has an index only where
-`--index` is given to it, in a text that holds this word.
+It is not certain where `args` is handed on to code that is not seen here. A nested script has an index only
+where `--index` is given to it, in a text that holds this word.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ALL_NAMES = frozenset({"eval", "exec", "globals", "locals", "vars", "compile", 
 
 
 def uses_the_index(scripts: CompiledScripts) -> bool:
-    """Whether any script of the command line, or one that it runs, may look at its index."""
+    """Return whether any script of the command line, or one that it runs, may look at its index."""
     return any(_uses(script) for script in scripts.scripts)
 
 
@@ -55,7 +55,10 @@ def _is_use(node: ast.AST, taken: set[int]) -> bool:
 
 
 def _of_args(node: ast.Attribute) -> bool:
-    """`text.index(...)` and `[1, 2].index(...)` are other things; of any plain name it may be `args`."""
+    """Return whether this `.index` may be that of `args`.
+
+    `text.index(...)` and `[1, 2].index(...)` are other things; of any plain name it may be `args`.
+    """
     return isinstance(node.value, ast.Name) or not isinstance(node.value, (ast.Constant, ast.List))
 
 

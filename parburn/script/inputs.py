@@ -68,12 +68,15 @@ class RunInputs:
         self._modules: set[str] = set()  # code that scripts of this run have opened
 
     def board(self) -> BoardInputs:
-        """The inputs of one more board."""
+        """Return the inputs of one more board."""
         _install()
         return BoardInputs(self)
 
     def path_of(self, name: Any) -> str:
-        """Where a name leads to. Found once: each look at a folder lets all other boards' threads in."""
+        """Return where a file's name leads to.
+
+        It is found once: each look at a folder lets all other boards' threads in.
+        """
         name = os.fspath(name)
         path = self._paths.get(name)
         if path is None:
@@ -81,11 +84,11 @@ class RunInputs:
         return path
 
     def moved(self) -> None:
-        """Names may lead elsewhere from now on."""
+        """Forget where names lead to: a file was moved or removed."""
         self._paths.clear()
 
     def changed(self, kept: Digests) -> str:
-        """The first of these files that is not what it was; empty when all are. Reads them."""
+        """Return the first of these files that is not what it was; empty when all are. Reads them."""
         for path, digest in kept:
             if self._keyed(_digest_now(path)) != digest:
                 return path
@@ -95,7 +98,7 @@ class RunInputs:
         return hmac.new(self._key, digest.encode(), "sha256").hexdigest() if digest else ""
 
     def _touched(self, board: BoardInputs, path: str, *, reads: bool, writes: bool) -> None:
-        """Note it. Raises EfuseError for a state that boards would share at once."""
+        """Note what is read or written. Raises EfuseError for a state that boards would share at once."""
         with _lock:
             readers, writers = self._readers.setdefault(path, set()), self._writers.setdefault(path, set())
             shared = (reads and writers - {board}) or (writes and readers - {board})
@@ -133,15 +136,19 @@ class BoardInputs:
         self.refuse: Callable[[EfuseError], object] = _raise  # told of a refusal; then it is raised as well
 
     def note(self, path: Path, digest: str) -> None:
-        """A file that was read for this board by us: its SHA-256."""
+        """Note a file that was read for this board by us; `digest` is its SHA-256 in hex."""
         self._found[os.path.realpath(path)] = digest
 
     def kept(self) -> Digests:
-        """All that counts for this board's job."""
+        """Return path and keyed digest of all that counts for this board's job, sorted."""
         return self._run._kept(self._found)
 
     def opened(self, name: Any, flags: int) -> None:
-        """A file is about to be opened."""
+        """Note a file that is about to be opened; `flags` are those of open(2).
+
+        Raises:
+            EfuseError: boards would share its state at once.
+        """
         path = self._run.path_of(name)
         if _is_installed(path):
             return
@@ -157,7 +164,11 @@ class BoardInputs:
             self._touch(path, reads=access != os.O_WRONLY, writes=access != os.O_RDONLY, found=found)
 
     def replaced(self, name: Any) -> None:
-        """A file is about to be put in the place of another, cut off or deleted."""
+        """Note a file that is about to be replaced, cut off or deleted.
+
+        Raises:
+            EfuseError: boards would share its state at once.
+        """
         path = self._run.path_of(name)
         self._run.moved()
         if not path.endswith(_MODULES):
@@ -178,8 +189,10 @@ def _raise(error: EfuseError) -> None:
 
 
 def _imported_before(paths: Collection[str]) -> dict[str, str]:
-    """Those of these modules that an earlier run of this process has imported and nobody opens again, with
-    their digests as they were read then."""
+    """Return modules that an earlier run of this process has imported, with their digests as read then.
+
+    Nobody opens them again; only those of `paths` that are still loaded count.
+    """
     if not paths:
         return {}
     files = [getattr(module, "__file__", None) or "" for module in tuple(sys.modules.values())]
@@ -189,9 +202,9 @@ def _imported_before(paths: Collection[str]) -> dict[str, str]:
 
 
 def _read_module(path: str) -> str:
-    """A module's code is read, or what Python compiled of it before: its source counts where there is one.
+    """Note the code of a module that is read, or what Python compiled of it; return the file that counts.
 
-    Returns the file that counts.
+    That is the source where there is one.
     """
     if path.endswith(".pyc"):
         try:
@@ -205,7 +218,7 @@ def _read_module(path: str) -> str:
 
 
 def _look(path: str) -> os.stat_result | None:
-    """What stands there; None for nothing, and for a name that no file can have."""
+    """Return what stat says; None for nothing, and for a name that no file can have."""
     try:
         return Path(path).stat()
     except (OSError, ValueError):
@@ -213,7 +226,10 @@ def _look(path: str) -> os.stat_result | None:
 
 
 def _digest_now(path: str) -> str:
-    """SHA-256 of a file's content as it is now; empty where it cannot be read. One reading for all boards."""
+    """Return the SHA-256 of a file as it is now; empty where it cannot be read.
+
+    It is read once for all boards.
+    """
     return _digest_of(path, _look(path))
 
 
@@ -241,7 +257,7 @@ def _digest_of(path: str, found: os.stat_result | None) -> str:
 
 @functools.cache
 def _python_folders() -> tuple[str, ...]:
-    """Where Python and parburn themselves lie."""
+    """Return where Python and parburn themselves lie."""
     places = [Path(os.__file__).parent, Path(threading.__file__).parent, Path(__file__).parent.parent]
     return tuple(os.path.realpath(place) + os.sep for place in dict.fromkeys(places))
 
@@ -265,7 +281,7 @@ def _install() -> None:
 
 
 def _heard(event: str, arguments: tuple[Any, ...]) -> None:
-    """Called by Python for each audit event of the process."""
+    """Take each audit event of the process from Python."""
     hears = _EVENTS.get(event)
     if hears is None:
         return
@@ -305,7 +321,7 @@ def _remove(board: BoardInputs, arguments: tuple[Any, ...]) -> None:
 
 
 def _input(board: BoardInputs, arguments: tuple[Any, ...]) -> None:
-    """A function or a user's module asks at the terminal: their `input` is not the script's own."""
+    """Refuse to ask at the terminal: a user's module's `input` is not the script's own."""
     raise PermissionError(f"input() is refused in a script: {INPUT_WHY}")
 
 

@@ -15,7 +15,7 @@ SMALL = 64  # containers up to this many entries are copied at once: a real dict
 
 
 def own_copy(shared: Any) -> Any:
-    """A copy of parsed JSON that its owner may change. Cost: the small containers, not the large ones."""
+    """Return parsed JSON that its owner may change. Only small containers are copied at once."""
     if type(shared) is dict:
         if len(shared) > SMALL:
             return OwnDict(shared)
@@ -28,7 +28,7 @@ def own_copy(shared: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The same data as real dicts and lists, for code that looks into them from C."""
+    """Return the same data as real dicts and lists, for code that looks into them from C."""
     if type(value) is OwnDict:
         return {key: plain(inner) for key, inner in value.items()}
     if type(value) is OwnList:
@@ -80,6 +80,7 @@ class OwnDict(dict[str, Any]):
         return value
 
     def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, as dict does."""
         try:
             return self[key]
         except KeyError:
@@ -98,12 +99,15 @@ class OwnDict(dict[str, Any]):
         return super().__reversed__() if self._shared is None else reversed(self._shared)
 
     def keys(self) -> KeysView[str]:  # type: ignore[override]  # typeshed wants the private dict_keys
+        """Return the keys, as dict does."""
         return super().keys() if self._shared is None else self._shared.keys()
 
     def values(self) -> ValuesView[Any]:  # type: ignore[override]  # typeshed wants the private dict_values
+        """Return the values, as dict does; nested ones are this board's own."""
         return ValuesView(self)
 
     def items(self) -> ItemsView[str, Any]:  # type: ignore[override]  # typeshed wants the private dict_items
+        """Return keys and values, as dict does; nested values are this board's own."""
         return ItemsView(self)
 
     def __repr__(self) -> str:
@@ -122,6 +126,7 @@ class OwnDict(dict[str, Any]):
     __hash__ = None  # as for every dict
 
     def copy(self) -> dict[str, Any]:
+        """Return a real dict with the same entries."""
         self._take()
         return dict(super().items())
 
@@ -136,7 +141,7 @@ class OwnDict(dict[str, Any]):
 
 
 def _taking(name: str) -> Callable[..., Any]:
-    """A method of dict that changes it: the view becomes a real copy first."""
+    """Return a method of dict that changes it: the view becomes a real copy first."""
     method = getattr(dict, name)
 
     def change(self: OwnDict, *args: Any, **more: Any) -> Any:
@@ -205,12 +210,15 @@ class OwnList(MutableSequence[Any]):
         del self._take()[place]
 
     def insert(self, place: int, value: Any) -> None:
+        """Insert a value, as list does."""
         self._take().insert(place, value)
 
     def sort(self, **how: Any) -> None:
+        """Sort in place, as list does."""
         self._take().sort(**how)
 
     def copy(self) -> list[Any]:
+        """Return a real list with the same entries."""
         return list(self._take())
 
     def __add__(self, other: Iterable[Any]) -> list[Any]:

@@ -28,8 +28,11 @@ LONGEST = 1_000_000  # characters kept for one board; what a script prints beyon
 
 
 class BoardOutput:
-    """What one board's script printed. Written from the script's threads, handed on in order at each `flush`:
-    a script that prints does not wake the loop."""
+    """What one board's script printed.
+
+    Written from the script's threads, handed on in order at each `flush`: a script that prints does not wake
+    the loop.
+    """
 
     def __init__(self, deliver: Callable[[str], None]) -> None:
         self._deliver = deliver
@@ -84,7 +87,7 @@ class _Router:
         return SINK.get() is None and self.behind.isatty()
 
     def close(self) -> None:
-        """A script cannot close the terminal of all boards."""
+        """Do nothing: a script cannot close the terminal of all boards."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.behind, name)

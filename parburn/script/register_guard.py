@@ -24,7 +24,12 @@ _MEMORY: Final = ((0x3C00_0000, 0x3F40_0000), (0x3F50_0000, 0x3FF0_0000), (0x3FF
 
 
 def checked_address(address: int) -> int:
-    """Return an address that the ROM can be asked for. Raises BadValue; TypeError for what is no number."""
+    """Return an address that the ROM can be asked for.
+
+    Raises:
+        BadValue: it does not fit into 32 bits.
+        TypeError: it is no number.
+    """
     number = index(address)
     if not 0 <= number <= _WORD:
         raise BadValue(f"{number:#x} is no address: it does not fit into 32 bits")
@@ -35,8 +40,9 @@ def checked_write(chip: Chip, write: RegisterWrite) -> RegisterWrite:
     """Return a write that may go to the chip, as plain numbers.
 
     Raises:
-        EfuseError: it would reach the eFuse controller. BadValue: it is no write of one register.
-        TypeError: what is no number.
+        EfuseError: it would reach the eFuse controller.
+        BadValue: it is no write of one register.
+        TypeError: something in it is no number.
     """
     address = checked_address(write.address)
     for name, value in (("value", write.value), ("mask", write.mask), ("delay_us", write.delay_us)):

@@ -45,9 +45,19 @@ async def run_scripts(
     on_output: Callable[[str], None],
     port: PortLoss | None = None,
 ) -> ScriptOutcome:
-    """Run all scripts on one device. Never raises but for cancellation; see ScriptOutcome for how they ended.
+    """Run all scripts on one device; nothing is raised but for cancellation.
 
-    `on_output` gets what they print, on the event loop, in order. Once `port` is lost the script is stopped.
+    Args:
+        scripts: The scripts, compiled.
+        facts: What is known of the chip.
+        image: What the first script sees.
+        calls: What scripts may ask of the device.
+        options: What they feel of the command line.
+        on_output: Gets what they print, on the event loop, in order.
+        port: Tells when the port is lost; then they are stopped.
+
+    Returns:
+        How they ended, what is left to burn, and what they have read.
     """
     given_up = True
     async with BlockingPortal() as portal:
@@ -108,7 +118,7 @@ def run_scripts_here(
 ) -> ScriptOutcome:
     """Run all scripts in the calling thread, for a device that `bridge` answers for at once.
 
-    What they print is dropped. Never raises; the caller minds the time.
+    What they print is dropped. Nothing is raised; the caller minds the time.
     """
     printed = output.BoardOutput(lambda text: None)
     session = Session(facts, image, calls, options, bridge, printed.write)
@@ -158,7 +168,7 @@ class _Run:
     # In the thread ------------------------------------------------------------------------------------
 
     def in_thread(self, printed: output.BoardOutput) -> None:
-        """The thread's whole life."""
+        """Be the thread's whole life."""
         output.SINK.set(printed)
         session = self._session
         READER.set(session.inputs)
@@ -186,8 +196,10 @@ class _Run:
                 self._call(script.function, args)
 
     def _call(self, function: Callable[..., object], args: ScriptArgs) -> None:
-        """Call a function as a script. It gets the device's own objects, whatever scripts before it made of
-        these names."""
+        """Call a function as a script.
+
+        It gets the device's own objects, whatever scripts before it made of these names.
+        """
         esp, efuses, espefuse = self._given
         returned = function(esp, efuses, args, espefuse)
         if hasattr(returned, "__await__") or hasattr(returned, "gi_frame") or hasattr(returned, "ag_frame"):
@@ -223,7 +235,7 @@ class _Run:
     # Afterwards ---------------------------------------------------------------------------------------
 
     def outcome(self, given_up: bool, timeout_s: float) -> ScriptOutcome:
-        """How the scripts ended. After an error nothing is staged any more."""
+        """Return how the scripts ended. After an error nothing is staged any more."""
         session = self._session
         error = self._failure(given_up, timeout_s)
         staged = session.staged.copy()

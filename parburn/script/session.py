@@ -1,5 +1,6 @@
-"""One device as its script knows it: the image, what is staged, and the way to the chip. Runs in the script's
-thread; only the bridge leaves it.
+"""One device as its script knows it: the image, what is staged, and the way to the chip.
+
+Runs in the script's thread; only the bridge leaves it.
 
 A command works on a `Draft`, a copy of what is staged, which replaces it when the command succeeds: a refused
 command stages nothing. The pure functions of `parburn.efuse` raise BlockNotRead for a block that was not read
@@ -36,7 +37,11 @@ T = TypeVar("T")
 
 
 class DeviceFacts(NamedTuple):
-    """What was learnt of the device before its script runs."""
+    """What is known of the device before its script runs.
+
+    `mac` is the factory MAC, first byte first; `package` is the package code where it is known;
+    `security_flags` are those of GET_SECURITY_INFO, None where the ROM has no such command.
+    """
 
     port: str
     chip: Chip
@@ -51,7 +56,7 @@ class DeviceFacts(NamedTuple):
 
     @property
     def revision(self) -> int:
-        """major * 100 + minor."""
+        """The silicon revision, major * 100 + minor."""
         return self.major * 100 + self.minor
 
 
@@ -63,19 +68,25 @@ class PortLoss(Protocol):
 
 
 class DeviceCalls(Protocol):
-    """What a script may ask of its device. Coroutines of the event loop."""
+    """What a script may ask of its device. Coroutines of the event loop.
+
+    Each raises ParburnError; after any but an EfuseError the script goes no further.
+    """
 
     async def burn(self, staged: StagedBurns, image: EfuseImage, written: tuple[Written, ...]) -> EfuseImage:
-        """Plan, confirm, commit; returns what the chip shows then.
+        """Plan, confirm and commit; return what the chip shows then.
 
-        `written` are the places that the scripts have asked for so far, which may tell this chip from others.
+        Args:
+            staged: What the script asked for.
+            image: What the script saw.
+            written: Places that the scripts have asked for so far, which may tell this chip from others.
         """
 
     async def read_blocks(self, indexes: frozenset[int]) -> EfuseImage:
-        """Read blocks that are not known yet; returns an image that has them."""
+        """Read blocks that are not known yet; return an image that has them."""
 
     async def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
-        """Read any registers."""
+        """Read any registers; return their values in the order of the addresses."""
 
     async def write_registers(self, writes: tuple[RegisterWrite, ...]) -> None:
         """Write registers; those of the eFuse controller were refused before."""
@@ -113,7 +124,10 @@ class ScriptOutcome(NamedTuple):
 
 
 class Draft:
-    """A command at work: reads `image`, stages into its own copy, says what it will say once it succeeded."""
+    """A command at work: reads `image`, stages into its own copy, keeps what it will say.
+
+    That is printed, and `effects` are done, once the command has succeeded.
+    """
 
     __slots__ = ("effects", "image", "said", "session", "staged", "written")
 
@@ -135,7 +149,11 @@ class Draft:
         self.said.append(text + "\n")
 
     def block(self, name: str) -> Block:
-        """A block by name or alias. Raises UnknownName with the nearest names."""
+        """Return a block by name or alias.
+
+        Raises:
+            UnknownName: there is none; it names the nearest ones.
+        """
         block = self.chip.block_by_name.get(name)
         if block is None:
             raise UnknownName(
@@ -144,13 +162,14 @@ class Draft:
         return block
 
     def wrote(self, kind: Kind, name: str, block: int, start: int, bits: int) -> None:
-        """Note a place that this command asks for: what stands there then may tell this chip from others."""
+        """Note a place that this command asks for: what it holds then may tell this chip from others."""
         self.written.append(Written(kind, Place(block, start, bits), name))
 
     def wrote_field(self, one: Field, bits: int) -> None:
         """Note a field that this command asks for, if it is one that may tell chips apart.
 
-        Raises UnitRefused, which ends the script, where the chip carries another value already.
+        Raises:
+            UnitRefused: the chip carries another value there already. It ends the script.
         """
         if one.start is None or not (one.block or one.custom):
             return
@@ -161,7 +180,7 @@ class Draft:
             self.wrote(Kind.DATA, one.name, one.block, one.start, one.bits)
 
     def _refuse_other(self, one: Field, bits: int) -> None:
-        """Raise UnitRefused where a value of another record stands in the chip: it is another unit's."""
+        """Raise UnitRefused where the chip holds a value of another record: it is another unit's."""
         session = self.session
         have = self.image.field_bits(one)
         if not have or have == bits or not bits or self.staged.force:
@@ -185,7 +204,7 @@ class Draft:
 
 
 class Session:
-    """See the module docstring."""
+    """One device as its script knows it; see the module."""
 
     def __init__(
         self,
@@ -218,7 +237,12 @@ class Session:
     # Reading ------------------------------------------------------------------------------------------
 
     def read(self, function: Callable[[EfuseImage], T]) -> T:
-        """Apply a pure function to the image, reading blocks as it needs them."""
+        """Apply a pure function to the image, reading blocks as it needs them; return what it returns.
+
+        Raises:
+            ParburnError: what the function or a read raises, or an earlier failure of this board.
+            ScriptStopped: the script is past its deadline.
+        """
         self._check()
         for _ in range(len(self.chip.blocks) + 1):
             try:
@@ -234,21 +258,36 @@ class Session:
         self.image = self.image.with_blocks({index: known.block(index)}, status, errors)
 
     def field_named(self, name: str) -> Field:
-        """A field by name or alternative name. Raises UnknownName."""
+        """Return a field by name or alternative name.
+
+        Raises:
+            UnknownName: there is none; it names the nearest ones.
+        """
         return self.read(lambda image: image.field_named(name))
 
     def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
-        """Registers of the chip as they are now."""
+        """Return registers of the chip as they are now.
+
+        Raises:
+            BadValue: what is no address.
+        """
         return list(self._cross(self._calls.read_registers, tuple(map(checked_address, addresses))))
 
     def write_register(self, write: RegisterWrite) -> None:
-        """Write a register that is not the eFuse controller's."""
+        """Write a register that is not the eFuse controller's.
+
+        Raises:
+            EfuseError: it may be the eFuse controller's, or is no register.
+        """
         self._cross(self._calls.write_registers, (checked_write(self.chip, write),))
 
     # Staging and burning ------------------------------------------------------------------------------
 
     def change(self, command: Callable[[Draft], T]) -> T:
-        """Run a command on a draft and take over what it staged; a command that raises stages nothing."""
+        """Run a command on a draft and take over what it staged; return what it returns.
+
+        A command that raises stages nothing.
+        """
 
         def attempt(image: EfuseImage) -> tuple[Draft, T]:
             draft = Draft(self, image, self.staged.copy())
@@ -265,7 +304,12 @@ class Session:
         return result
 
     def burn_all(self) -> bool:
-        """Burn what is staged; then the image shows what the chip shows. True, as the original says it."""
+        """Burn what is staged; then the image shows what the chip shows. Return True, as the original does.
+
+        Raises:
+            EfuseError: refused before the first bit; what is staged stays staged.
+            ParburnError: anything else; nothing goes on after it.
+        """
         self._check()
         if not self.staged:
             self.say("Nothing to burn.\n")
@@ -276,7 +320,7 @@ class Session:
         return True
 
     def burn_block(self, index: int) -> bool:
-        """Burn what is staged for one block; the rest stays staged."""
+        """Burn what is staged for one block; the rest stays staged. See `burn_all`."""
         rest = self.staged
         self.staged = rest.only(index)
         try:
@@ -310,7 +354,7 @@ class Session:
 
 
 def nearest(name: str, known: Mapping[str, object]) -> str:
-    """A question that names what was perhaps meant, or nothing."""
+    """Return a question that names what was perhaps meant, or nothing."""
     from difflib import get_close_matches  # here: only a mistyped name needs it
 
     near = get_close_matches(name, known, n=3)
@@ -318,7 +362,11 @@ def nearest(name: str, known: Mapping[str, object]) -> str:
 
 
 def read_file(path: str | Path) -> bytes:
-    """The bytes of a file a command names. Raises EfuseError with the system's words."""
+    """Return the bytes of a file that a command names.
+
+    Raises:
+        EfuseError: it cannot be read; with the system's words.
+    """
     try:
         with Path(path).open("rb", buffering=0) as file:
             return file.readall()

@@ -53,7 +53,10 @@ class SideEffectRefused(PermissionError):
 
 @contextmanager
 def no_side_effects() -> Iterator[None]:
-    """In this context, until the end of the block, whatever changes something outside of it raises."""
+    """Refuse, in this context and until the end of the block, all that changes something outside of it.
+
+    What is refused raises SideEffectRefused inside the script. It is seen by Python's audit events.
+    """
     _hook()
     before = _guarded.set(True)
     try:
@@ -63,7 +66,7 @@ def no_side_effects() -> Iterator[None]:
 
 
 def _hook() -> None:
-    """An audit hook stays as long as the process; where nothing is guarded it looks at one flag."""
+    """Install the audit hook, which stays as long as the process; unguarded it looks at one flag."""
     global _hooked
     with _lock:
         if not _hooked:

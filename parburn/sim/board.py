@@ -103,10 +103,13 @@ class SimulatedBoard:
         self.send(self._boot_log(), now)
 
     def give_faults(self, faults: Fault, now: float, *, stay_powered: bool = False) -> None:
-        """Other faults from now on; their positions count from here.
+        """Take other faults from now on; their positions count from here.
 
-        `stay_powered`: the chip goes on with all that it holds, with the crystal that it has, and inside the
-        frame whose end never came. Otherwise this is a power cycle.
+        Args:
+            faults: The new ones.
+            now: The time in seconds.
+            stay_powered: The chip goes on with all that it holds, with the crystal that it has, and inside
+                the frame whose end never came. Otherwise this is a power cycle.
         """
         self.faults = self.controller.faults = faults
         self.unplugged = self.swapped = None
@@ -125,7 +128,7 @@ class SimulatedBoard:
         )
 
     def power_cycle(self, now: float) -> None:
-        """What the host sent still arrives and a running operation ends; then the power goes off and on.
+        """Let what the host sent still arrive and a running operation end; then switch the power off and on.
 
         The ROM is up again at once: off was a moment ago, on was before anybody can talk to it.
         """
@@ -137,7 +140,7 @@ class SimulatedBoard:
     # The line ---------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, now: float, host_baud: int = FIRST_BAUD) -> None:
-        """The host sends these bytes now, with its UART at this rate."""
+        """Take bytes that the host sends now, with its UART at `host_baud`."""
         if self.faults:
             whole, data = data, self.faults.from_host(data, self.received + 1)
             self.received += len(whole)
@@ -151,7 +154,7 @@ class SimulatedBoard:
         self.to_chip.put(data, now, byte_seconds(host_baud, self.baud_limit), host_baud)
 
     def send(self, data: bytes, now: float) -> None:
-        """The ROM sends bytes (part of the loader's `Bus`)."""
+        """Send bytes of the ROM to the host (part of the loader's `Bus`)."""
         start, self.sent = self.sent + 1, self.sent + len(data)
         if self.faults:
             data, late_s = self.faults.to_host(data, start)
@@ -161,11 +164,11 @@ class SimulatedBoard:
         self.to_host.put(data, now + self._late_s, byte_seconds(self.baud, self.baud_limit), self.baud)
 
     def take_output(self, now: float) -> bytes:
-        """What has reached the host since the last call."""
+        """Return what has reached the host since the last call."""
         return self.to_host.take(now, self._host_baud)
 
     def next_event(self) -> float:
-        """When to call `advance` again at the latest; infinity when nothing is under way."""
+        """Return when to call `advance` again at the latest; infinity when nothing is under way."""
         line = max(self._busy_until, self.to_chip.next_event()) if self.to_chip else math.inf
         return min(line, self.to_host.next_event(), self.controller.next_event(), self._loop_at)
 
@@ -242,14 +245,21 @@ class SimulatedBoard:
             self.reset(now)
 
     def check_fuses(self, now: float) -> None:
-        """ROMs of PGM chips look at their download fuses all the time, and reset when these now forbid it."""
+        """Raise ChipResetError where the ROM of a PGM chip sees that its download fuses now forbid it.
+
+        Such a ROM looks at them all the time.
+        """
         self.controller.settle(now)
         closed = self.memory.pgm and self.controller.link_state != self.mode
         if closed or self.controller.browned_out:
             raise ChipResetError(now)
 
     def read(self, address: int, now: float) -> int:
-        """A register as the processor reads it now."""
+        """Return a register as the processor reads it now.
+
+        Raises:
+            BusError: nothing answers at this address.
+        """
         if address == self._cmd:
             return self.controller.read_cmd(now)
         if now >= self.controller.next_event():
@@ -257,7 +267,11 @@ class SimulatedBoard:
         return self.registers.read(address)
 
     def write(self, address: int, value: int, now: float) -> None:
-        """A register write by the processor."""
+        """Write a register as the processor does.
+
+        Raises:
+            BusError: nothing answers at this address.
+        """
         if address == self._cmd:
             self.controller.write_cmd(value, now)
         else:
@@ -265,13 +279,19 @@ class SimulatedBoard:
             self.registers.write(address, value)
 
     def set_baud(self, baud: int) -> None:
-        """CHANGE_BAUDRATE. A ROM that takes its crystal for another one sets another rate than asked."""
+        """Change the UART's rate (CHANGE_BAUDRATE).
+
+        A ROM that takes its crystal for another one sets another rate than asked.
+        """
         self.baud, self._synced = max(1, round(baud * self.crystal_mhz / self._believed_mhz())), True
         self._set_divider()
 
     def _believe_crystal(self) -> None:
-        """Fill the register, where there is one, that says what the ROM takes its crystal for: the largest,
-        or what it counts of it against a clock that does not drift, if the factory has measured that."""
+        """Fill the register, where there is one, that says what the ROM takes its crystal for.
+
+        That is the largest, or what it counts of it against a clock that does not drift, if the factory has
+        measured that.
+        """
         crystal = self.chip.crystal
         if crystal.rom_address is None:
             return
@@ -296,7 +316,7 @@ class SimulatedBoard:
         return sorted((abs(choice - mhz), choice) for choice in crystal.choices)[0][1]
 
     def _major_revision(self) -> int:
-        """What the chip's fuses and registers say of it."""
+        """Return what the chip's fuses and registers say of it."""
         field = self.chip.field_by_name[self.chip.revision_fields[0]][0]
         if not field.sources:
             return self.memory.field_bits(field.name)
@@ -311,7 +331,7 @@ class SimulatedBoard:
         return field.value_map.get(raw, raw)
 
     def _measure(self, baud: int) -> None:
-        """Autobaud: the first SYNC after reset sets the rate."""
+        """Take the rate of the first SYNC after reset (autobaud)."""
         self.baud, self._synced = baud, True
         self._set_divider()
 
@@ -322,7 +342,11 @@ class SimulatedBoard:
             self.registers.words[address] = round(self.crystal_mhz * 1e6 * prescale / self.baud)
 
     def security_info(self) -> bytes:
-        """Flags, crypt count, seven key purposes, and where the chip knows its number, that and a version."""
+        """Return the answer to GET_SECURITY_INFO: flags, SPI_BOOT_CRYPT_CNT, seven key purposes.
+
+        Where the chip knows its number, that and a version follow (32 bits each, little-endian). Empty on
+        classic chips, whose ROM has no such command.
+        """
         if not self.memory.pgm:
             return b""
         value = self.memory.field_bits

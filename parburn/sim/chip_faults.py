@@ -16,6 +16,7 @@ class WrongCrystal(Fault):
         self.mhz = int(mhz)
 
     def crystal_mhz(self, usual: int) -> int:
+        """Return the other crystal."""
         self.fired += 1
         return self.mhz
 
@@ -28,19 +29,21 @@ class RomReboot(Fault):
         self.packet = int(packet)
 
     def reboots(self, packet: int) -> bool:
+        """Return whether this is the n-th packet."""
         hit = packet == self.packet
         self.fired += hit
         return hit
 
 
 class Watchdog(Fault):
-    """The watchdog bites once the n-th packet is executed: its answer may be out, the registers are gone."""
+    """The watchdog resets the chip after the n-th packet: its answer may be out, the registers are gone."""
 
     def __init__(self, sentence: str, rng: random.Random, packet: str) -> None:
         super().__init__(sentence, rng)
         self.packet = int(packet)
 
     def resets_after(self, packet: int) -> bool:
+        """Return whether this is the n-th packet."""
         hit = packet == self.packet
         self.fired += hit
         return hit
@@ -54,6 +57,7 @@ class HangingController(Fault):
         self.program = int(program)
 
     def controller_hangs(self, program: int) -> bool:
+        """Return whether this is the n-th program command, or a later one."""
         hangs = program >= self.program
         self.fired += hangs
         return hangs
@@ -67,12 +71,14 @@ class BrownOut(Fault):
         self.program, self.part = int(program), float(percent or 50) / 100
 
     def burned(self, memory: EfuseMemory, index: int, cells: int, program: int) -> int:
+        """Return a random part of the cells in the n-th pulse, all in others."""
         if program != self.program:
             return cells
         bits = [bit for bit in range(cells.bit_length()) if cells >> bit & 1]
         return sum(1 << bit for bit in self.rng.sample(bits, int(len(bits) * self.part)))
 
     def brown_out(self, program: int) -> bool:
+        """Return whether this is the n-th pulse."""
         hit = program == self.program
         self.fired += hit
         return hit
@@ -86,7 +92,7 @@ class BlockFault(Fault):
         self.bit, self.block = int(bit), block.upper()
 
     def cells_of(self, memory: EfuseMemory, index: int, bit: int) -> int:
-        """The cells of a bit, all copies of it; 0 in another block."""
+        """Return the cells of a bit, all copies of it; 0 in another block."""
         block = memory.chip.blocks[index]
         if self.block not in (name.upper() for name in block.names):
             return 0
@@ -105,6 +111,7 @@ class StubbornBit(BlockFault):
         self.refusals = int(times) if times else 1 if once else None
 
     def burned(self, memory: EfuseMemory, index: int, cells: int, program: int) -> int:
+        """Return the cells without the bit's own."""
         stuck = self.cells_of(memory, index, self.bit) & cells
         if not stuck or self.fired == self.refusals:
             return cells
@@ -116,6 +123,7 @@ class LeakingBit(BlockFault):
     """When a bit burns, the next higher one burns too."""
 
     def burned(self, memory: EfuseMemory, index: int, cells: int, program: int) -> int:
+        """Return the cells and, with the bit's own, those of the next higher bit."""
         if not self.cells_of(memory, index, self.bit) & cells:
             return cells
         self.fired += 1
@@ -126,6 +134,7 @@ class WrongBytes(BlockFault):
     """So many bytes of a block burn wrong at its first program pulse: a coding error."""
 
     def burned(self, memory: EfuseMemory, index: int, cells: int, program: int) -> int:
+        """Return the cells with so many bytes of the block spoiled, once."""
         if self.fired or not cells or not self.cells_of(memory, index, 0):
             return cells
         self.fired += 1

@@ -34,7 +34,7 @@ def _over(a: int, b: int) -> int:
 
 
 def _value(poly: list[int], log_x: int) -> int:
-    """Value at alpha^log_x of a polynomial, lowest power first."""
+    """Return the value at alpha^log_x of a polynomial, lowest power first."""
     total = 0
     for power, factor in enumerate(poly):
         if factor:
@@ -43,7 +43,7 @@ def _value(poly: list[int], log_x: int) -> int:
 
 
 def syndromes(word: bytes) -> tuple[int, ...]:
-    """The twelve syndromes of a 44-byte word; all zero when it is a code word."""
+    """Return the twelve syndromes of a 44-byte word; all zero when it is a code word."""
     found = []
     for root in range(CHECK_BYTES):
         total = 0
@@ -54,7 +54,7 @@ def syndromes(word: bytes) -> tuple[int, ...]:
 
 
 def _error_locator(syndrome: tuple[int, ...]) -> list[int]:
-    """Berlekamp-Massey: the shortest register that makes the syndromes, lowest power first."""
+    """Return the shortest register that makes the syndromes (Berlekamp-Massey), lowest power first."""
     locator, older = [1], [1]
     length, gap, last = 0, 1, 1
     for n, current in enumerate(syndrome):
@@ -81,7 +81,10 @@ def _error_locator(syndrome: tuple[int, ...]) -> list[int]:
 
 @lru_cache(maxsize=4096)
 def rs_decode(word: bytes) -> tuple[bytes, int, bool]:
-    """Decode 44 bytes: the 32 data bytes, how many bytes were wrong, and whether mending failed."""
+    """Decode 44 bytes: the 32 data bytes, how many bytes were wrong, and whether they stay wrong.
+
+    Up to six wrong bytes are corrected.
+    """
     syndrome = syndromes(word)
     if not any(syndrome):
         return word[:DATA_BYTES], 0, False
@@ -120,7 +123,7 @@ _GENERATOR = _generator()
 
 
 def rs_check_bytes(data: bytes) -> bytes:
-    """The twelve check bytes of 32 data bytes: what the factory burns beside its own data."""
+    """Return the twelve check bytes of 32 data bytes: what the factory burns beside its own data."""
     rest = bytearray(data) + bytearray(CHECK_BYTES)
     for i in range(DATA_BYTES):
         factor = rest[i]
@@ -131,7 +134,7 @@ def rs_check_bytes(data: bytes) -> bytes:
 
 
 def three_quarters_check(six: bytes) -> tuple[int, int]:
-    """The two check bytes that stand after six data bytes in the 3/4 code."""
+    """Return the two check bytes that follow six data bytes in the 3/4 code."""
     xor = 0
     for byte in six:
         xor ^= byte
@@ -139,15 +142,15 @@ def three_quarters_check(six: bytes) -> tuple[int, int]:
 
 
 def three_quarters_encode(data: bytes) -> bytes:
-    """24 data bytes as the 32 that are burned."""
+    """Return 24 data bytes as the 32 that are burned."""
     groups = [data[i : i + 6] for i in range(0, len(data), 6)]
     return b"".join(group + bytes(three_quarters_check(group)) for group in groups)
 
 
 def three_quarters_decode(burned: bytes) -> tuple[bytes, int]:
-    """32 burned bytes: the 24 data bytes, and one warning bit a group of eight whose check did not hold.
+    """Decode 32 burned bytes: the 24 data bytes, and one warning bit a group of eight whose check is wrong.
 
-    One wrong data bit of a group is mended; anything worse stays as it was burned.
+    One wrong data bit of a group is corrected; anything worse stays as it was burned.
     """
     data, warnings = bytearray(), 0
     for number in range(len(burned) // 8):
@@ -161,7 +164,10 @@ def three_quarters_decode(burned: bytes) -> tuple[bytes, int]:
 
 
 def _mend_one_bit(group: bytearray, wrong: int, excess: int) -> None:
-    """`wrong` has one bit when one bit flipped; `excess` is its byte's number, negative when it was lost."""
+    """Correct a group with one flipped data bit.
+
+    `wrong` has that bit alone; `excess` is its byte's number, negative when the bit was lost.
+    """
     place = abs(excess)
     if wrong.bit_count() == 1 and 1 <= place <= 6 and bool(group[place - 1] & wrong) == (excess > 0):
         group[place - 1] ^= wrong

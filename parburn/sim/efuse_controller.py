@@ -73,7 +73,7 @@ class EfuseController:
     # Registers --------------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Power-on: nothing runs, the registers are loaded from the cells."""
+        """Power on: nothing runs, the registers are loaded from the cells."""
         self._operation, self._done_at, self._look, self._block = 0, math.inf, 0, 0
         self.browned_out = False
         self.load()
@@ -111,7 +111,7 @@ class EfuseController:
         return words
 
     def next_event(self) -> float:
-        """When the running operation ends; infinity when none does."""
+        """Return when the running operation ends; infinity when none does."""
         return self._done_at
 
     def settle(self, now: float) -> None:
@@ -128,7 +128,7 @@ class EfuseController:
             self._program(block)
 
     def read_cmd(self, now: float) -> int:
-        """CMD as a host sees it now."""
+        """Return CMD as a host sees it now."""
         self.settle(now)
         self._look += 1
         shown = self._operation
@@ -137,7 +137,7 @@ class EfuseController:
         return shown | (self._block << BLOCK_SHIFT if self.pgm else 0)
 
     def write_cmd(self, value: int, now: float) -> None:
-        """A write to CMD: starts an operation if none runs and the op code in CONF matches."""
+        """Write CMD, which starts an operation if none runs and the op code in CONF matches."""
         self.settle(now)
         if self._operation:
             return
@@ -178,7 +178,7 @@ class EfuseController:
         self.on_burn(ProgramPulse(self.programs, {k: v for k, v in fresh.items() if v}, "; ".join(notes)))
 
     def _patterns(self, selected: int) -> dict[int, int]:
-        """By block, what stands in the programming registers."""
+        """Return by block what the programming registers hold."""
         if self.pgm:
             if selected >= len(self.chip.blocks):
                 return {}
@@ -194,7 +194,7 @@ class EfuseController:
         return sum(words.get(address, 0) << (32 * n) for n, address in enumerate(addresses))
 
     def timing_is_right(self) -> bool:
-        """Whether the timing registers hold what this crystal needs."""
+        """Return whether the timing registers hold what this crystal needs."""
         wanted: dict[int, tuple[int, int]] = {}
         for write in self.chip.timing.get(self.crystal_mhz, ()):
             value, mask = wanted.get(write.address, (0, 0))
@@ -205,7 +205,10 @@ class EfuseController:
         )
 
     def _weakly(self, index: int, cells: int) -> int:
-        """A pulse of the wrong length: about a quarter of the cells do not burn, always the same ones."""
+        """Return the cells that burn in a pulse of the wrong length: about three quarters.
+
+        They are always the same ones.
+        """
         burned = 0
         for bit in range(cells.bit_length()):
             if cells >> bit & 1 and hashlib.blake2b(b"%d:%d" % (index, bit)).digest()[0] >= 64:

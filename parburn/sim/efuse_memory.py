@@ -53,11 +53,11 @@ class EfuseMemory:
     # What is there ----------------------------------------------------------------------------------
 
     def field_place(self, name: str) -> Field | None:
-        """The first field of that name that has a place of its own."""
+        """Return the first field of that name that has a place of its own; None: there is none."""
         return next((f for f in self.chip.field_by_name.get(name, ()) if f.start is not None), None)
 
     def field_bits(self, name: str) -> int:
-        """True value of a field, whatever protects it; 0 for a field that this chip does not have."""
+        """Return the true value of a field, whatever protects it; 0 for one that the chip does not have."""
         field = self.field_place(name)
         if field is None or field.start is None:
             return 0
@@ -94,7 +94,7 @@ class EfuseMemory:
         self.wr_dis, self.rd_dis = self.field_bits("WR_DIS"), self.field_bits("RD_DIS")
 
     def visible(self, index: int) -> int:
-        """What the read registers of a block show: its bits without those that are read-protected."""
+        """Return what the read registers of a block show: its bits without those that are read-protected."""
         bits, block = self.reading(index).bits, self.chip.blocks[index]
         if index == 0:
             return bits & ~_masked(self._read_protected, self.rd_dis)
@@ -107,7 +107,7 @@ class EfuseMemory:
     # What is burned ---------------------------------------------------------------------------------
 
     def allowed(self, index: int, pattern: int) -> int:
-        """The cells that a program pulse with this pattern reaches: nothing of what is write-protected.
+        """Return the cells that a program pulse reaches: nothing of what is write-protected.
 
         For BLOCK0 of a PGM controller the pattern is one copy and the cells are all four.
         """
@@ -126,7 +126,7 @@ class EfuseMemory:
         return sum(pattern << (32 * block.words * n) for n in range(COPIES))
 
     def set_cells(self, index: int, cells: int) -> int:
-        """Burn these cells; tell which of them were still unburned."""
+        """Burn these cells; return which of them were still unburned."""
         fresh = cells & ~self.cells[index]
         self.cells[index] |= fresh
         return fresh
@@ -148,7 +148,11 @@ class EfuseMemory:
         self.load_protections()
 
     def preset_field(self, name: str, value: int) -> None:
-        """Give a placed field a value at the factory. Raises KeyError for a name without a place."""
+        """Give a placed field a value at the factory.
+
+        Raises:
+            KeyError: no field of that name has a place.
+        """
         field = self.field_place(name)
         if field is None or field.start is None:
             raise KeyError(name)
@@ -157,7 +161,7 @@ class EfuseMemory:
 
 
 def _masked(rows: Iterable[tuple[tuple[int, ...], int]], protection: int | None = None) -> int:
-    """All masks whose bits are set in `protection`; with None, all masks."""
+    """Return all masks whose bits are set in `protection`; with None, all masks."""
     found = 0
     for bits, mask in rows:
         if protection is None or any(protection >> bit & 1 for bit in bits):

@@ -36,12 +36,12 @@ class Product:
 
 
 def factory_mac(rng: random.Random) -> bytes:
-    """A unicast MAC address with one of the maker's prefixes."""
+    """Return a unicast MAC address with one of the maker's prefixes."""
     return bytes.fromhex(rng.choice(OUIS)) + rng.randbytes(3)
 
 
 def mac_crc(mac: bytes) -> int:
-    """The CRC-8 that the classic chip keeps beside its MAC address (polynomial 0x31, reflected)."""
+    """Return the CRC-8 that the classic chip keeps beside its MAC address (polynomial 0x31, reflected)."""
     crc = 0
     for byte in mac:
         crc ^= byte
@@ -51,7 +51,17 @@ def mac_crc(mac: bytes) -> int:
 
 
 def make_product(chip_name: str, *, mac: bytes, settings: Mapping[str, str], rng: random.Random) -> Product:
-    """Make a board. Raises UsageError for a setting that this chip does not have."""
+    """Make a board.
+
+    Args:
+        chip_name: As in the chips' rows, or as users write it.
+        mac: The factory MAC, first byte first.
+        settings: `--set` options: crystal, revision, and fields by name.
+        rng: Where all that is random comes from.
+
+    Raises:
+        UsageError: a setting that this chip does not have.
+    """
     wanted = dict(settings)
     chip = chip_named(chip_name)
     revision = _revision(wanted.pop("revision", None), DEFAULT_REVISION[chip.controller])
@@ -89,7 +99,11 @@ def set_registers(made: Product, wanted: dict[str, str]) -> None:
 
 
 def set_field(made: Product, name: str, value: int) -> None:
-    """Give a field a value, through its parts when it is composed. Raises UsageError."""
+    """Give a field a value, through its parts when it is composed.
+
+    Raises:
+        UsageError: there is no such field, or it cannot have the value.
+    """
     known = made.chip.field_by_name.get(name)
     if not known:
         raise UsageError(f"{made.chip.title} has no field {name} to set")
@@ -100,7 +114,11 @@ def set_field(made: Product, name: str, value: int) -> None:
 
 
 def set_composed(made: Product, composed: Field, value: int, *, registers_only: bool = False) -> None:
-    """Give the parts of a composed field the bits that make `value`. Raises UsageError if none do."""
+    """Give the parts of a composed field the bits that make `value`.
+
+    Raises:
+        UsageError: no bits do.
+    """
     bits = max((source.shift + source.bits for source in composed.sources), default=0)
     raw = next((raw for raw in range(1 << bits) if composed.value_map.get(raw, raw) == value), None)
     if raw is None:
@@ -132,7 +150,11 @@ def set_mac_crc(made: Product) -> None:
 
 
 def crystal_of(chip: Chip, text: str | None) -> int:
-    """The crystal that `text` asks for, in MHz; None asks for the usual one. Raises UsageError."""
+    """Return the crystal that `text` asks for, in MHz; None asks for the usual one.
+
+    Raises:
+        UsageError: the chip has no such crystal.
+    """
     known = sorted(chip.timing)
     usual = chip.crystal.fixed_mhz or (40 if 40 in known else known[-1])
     mhz = usual if text is None else _number("crystal", text.lower().removesuffix("mhz"))

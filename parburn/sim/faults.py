@@ -102,7 +102,15 @@ _SCOPE = re.compile(r"on boards? (\d+)(?:-(\d+))?: *(.*)", re.IGNORECASE)
 
 
 def parse_fault(sentence: str, *, seed: str) -> Fault:
-    """The fault that a sentence describes. Raises UsageError with the sentences that are known."""
+    """Return the fault that a sentence describes.
+
+    Args:
+        sentence: One of SENTENCES.
+        seed: With the sentence the seed of all that is random in it.
+
+    Raises:
+        UsageError: it is none; the hint has an example of each.
+    """
     for pattern, kind, _ in SENTENCES:
         found = re.fullmatch(pattern, sentence, re.IGNORECASE)
         if found:
@@ -112,7 +120,11 @@ def parse_fault(sentence: str, *, seed: str) -> Fault:
 
 
 def parse_faults(texts: Iterable[str], *, board: int, seed: int) -> Faults:
-    """The faults of one board, from what was given for all. Raises UsageError for a sentence not known."""
+    """Return the faults of one board, from what was given for all.
+
+    Raises:
+        UsageError: a sentence is none.
+    """
     chosen: list[Fault] = []
     for text in texts:
         scope = _SCOPE.fullmatch(text.strip())

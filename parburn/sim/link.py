@@ -18,17 +18,17 @@ SPEED_TOLERANCE = 0.03  # of the baud rate, before a UART reads garbage
 
 
 def byte_seconds(baud: int, limit: int) -> float:
-    """Seconds that a byte takes; 0 on a line without a limit."""
+    """Return the seconds that a byte takes (10 bits); 0 on a line without a limit."""
     return BITS_PER_BYTE / max(1, min(baud, limit)) if limit else 0.0
 
 
 def same_speed(one: int, other: int) -> bool:
-    """Whether two UARTs at these rates understand each other."""
+    """Return whether two UARTs at these rates understand each other."""
     return abs(one - other) <= SPEED_TOLERANCE * max(one, other)
 
 
 def garble(data: bytes) -> bytes:
-    """What a UART at another rate makes of these bytes: something, and never a frame mark."""
+    """Return what a UART at another rate makes of these bytes: something, and never a frame mark."""
     return bytes((byte * 7 + 85) & 0x3F for byte in data[::2])
 
 
@@ -47,18 +47,18 @@ class Burst:
             self.data, self.baud = self.data[: self.at] + garble(self.data[self.at :]), baud
 
     def arrived(self, now: float) -> int:
-        """How many of its bytes are there."""
+        """Return how many of its bytes have arrived."""
         if now >= self.end:
             return len(self.data)
         return max(self.at, int((now - self.start) / self.pace + 1e-6)) if self.pace else self.at
 
     def time_of(self, place: int) -> float:
-        """When byte number `place` is there."""
+        """Return when byte number `place` arrives."""
         return self.start + (place + 1) * self.pace
 
     @property
     def end(self) -> float:
-        """When the last byte is there."""
+        """When the last byte arrives."""
         return self.start + len(self.data) * self.pace
 
 
@@ -75,13 +75,13 @@ class LineToChip:
         return bool(self.bursts or self.ring)
 
     def put(self, data: bytes, now: float, pace: float, baud: int) -> None:
-        """The host sends."""
+        """Put bytes of the host on the line."""
         burst = Burst(data, max(now, self._free_at), pace, baud)
         self._free_at = burst.end
         self.bursts.append(burst)
 
     def spill(self, until: float, baud: int) -> None:
-        """Move what arrives while the ROM is busy into the ring: a lap too many, and all of it is gone."""
+        """Move what arrives while the ROM is busy into the ring: one lap too many loses all of it."""
         while self.bursts:
             burst = self.bursts[0]
             burst.heard_at(baud)
@@ -103,7 +103,7 @@ class LineToChip:
         self._free_at = 0.0
 
     def next_event(self) -> float:
-        """When it is worth looking again while the ROM listens."""
+        """Return when it is worth looking again while the ROM listens."""
         if self.ring:
             return 0.0
         if not self.bursts:
@@ -121,7 +121,7 @@ class LineToHost:
         self.free_at = 0.0
 
     def put(self, data: bytes, now: float, pace: float, baud: int) -> None:
-        """The chip sends."""
+        """Put bytes of the chip on the line."""
         self.free_at = max(now, self.free_at) + len(data) * pace
         at = self.free_at
         if self.usb_frame_s:
@@ -129,7 +129,7 @@ class LineToHost:
         self._answers.append((at, data, baud))
 
     def take(self, now: float, baud: int) -> bytes:
-        """What the host, at its own baud rate, has got by now."""
+        """Return what the host, at its own baud rate, has received by now."""
         got = b""
         while self._answers and self._answers[0][0] <= now:
             _, data, sent_at = self._answers.popleft()
@@ -142,7 +142,7 @@ class LineToHost:
         self.free_at = 0.0
 
     def next_event(self) -> float:
-        """When it is worth handing over: few answers when due, many in one go."""
+        """Return when it is worth handing over: few answers when due, many in one go."""
         if not self._answers:
             return math.inf
         last = self._answers[min(BATCH_ANSWERS, len(self._answers)) - 1][0]

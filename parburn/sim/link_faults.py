@@ -14,7 +14,7 @@ _OP_CODES = {"program": OP_PROGRAM, "read": OP_READ, "disarming": None}
 
 
 def _spoil(data: bytes, at: int, how: str, bit: int) -> bytes:
-    """One byte of `data` lost, doubled or with a bit flipped."""
+    """Return `data` with one byte lost, doubled or with a bit flipped."""
     byte = data[at : at + 1]
     new = {"lost": b"", "doubled": byte * 2, "flipped": bytes([byte[0] ^ 1 << bit])}[how]
     return data[:at] + new + data[at + 1 :]
@@ -38,9 +38,11 @@ class ByteFault(Fault):
         return _spoil(data, at, self.how, self.bit)
 
     def from_host(self, data: bytes, start: int) -> bytes:
+        """Spoil the byte on its way to the chip."""
         return self._hit(data, start) if self.way == "from" else data
 
     def to_host(self, data: bytes, start: int) -> tuple[bytes, float]:
+        """Spoil the byte on its way to the host."""
         return (self._hit(data, start) if self.way == "to" else data), 0.0
 
 
@@ -59,9 +61,11 @@ class NoisyLine(Fault):
         return data
 
     def from_host(self, data: bytes, start: int) -> bytes:
+        """Spoil some bytes on their way to the chip."""
         return self._noise(data) if self.way == "from" else data
 
     def to_host(self, data: bytes, start: int) -> tuple[bytes, float]:
+        """Spoil some bytes on their way to the host."""
         return (self._noise(data) if self.way == "to" else data), 0.0
 
 
@@ -77,6 +81,7 @@ class LostTail(Fault):
         self.number, self.after = int(number), None if after is None else int(after)
 
     def bytes_kept(self, packet: int, frame: bytes, chip: Chip) -> int | None:
+        """Return where the n-th frame is cut."""
         return self._cut(frame) if packet == self.number else None
 
     def _cut(self, frame: bytes) -> int | None:
@@ -89,8 +94,10 @@ class LostTail(Fault):
 
 
 class LostCommandTail(LostTail):
-    """The same of the n-th frame that gives the eFuse controller the command to program or to read, or that
-    is `disarming`: it takes the op code out of CONF."""
+    """The tail of the n-th frame with an op code for the eFuse controller is lost, as by LostTail.
+
+    The op code is that to program or to read; or the frame is `disarming`: it takes the op code out of CONF.
+    """
 
     def __init__(
         self, sentence: str, rng: random.Random, command: str, number: str, after: str | None
@@ -100,6 +107,7 @@ class LostCommandTail(LostTail):
         self.seen = 0
 
     def bytes_kept(self, packet: int, frame: bytes, chip: Chip) -> int | None:
+        """Return where the n-th frame with this op code is cut."""
         written = _op_codes(frame, chip)
         if self.op_code is None:
             written = {None} if written and written.isdisjoint(_OP_CODES.values()) else set()
@@ -110,7 +118,7 @@ class LostCommandTail(LostTail):
 
 
 def _op_codes(frame: bytes, chip: Chip) -> set[int | None]:
-    """What a whole WRITE_REG frame writes into the op code of the eFuse controller."""
+    """Return what a whole WRITE_REG frame writes into the op code of the eFuse controller."""
     if len(frame) < HEADER_BYTES or frame[1] != WRITE_REG:
         return set()
     entries, size = frame[HEADER_BYTES:], int.from_bytes(frame[2:4], "little")
@@ -128,6 +136,7 @@ class LateByte(Fault):
         self.number, self.late_s = int(number), float(ms) / 1000
 
     def to_host(self, data: bytes, start: int) -> tuple[bytes, float]:
+        """Return the answer with this byte late."""
         if self.fired or start + len(data) <= self.number:
             return data, 0.0
         self.fired += 1
@@ -142,6 +151,7 @@ class LostAnswer(Fault):
         self.left = int(answer)
 
     def to_host(self, data: bytes, start: int) -> tuple[bytes, float]:
+        """Return nothing in place of the n-th answer."""
         self.left -= 1
         if self.left:
             return data, 0.0
@@ -157,6 +167,7 @@ class Garbage(Fault):
         self.count, self.where, self.left = int(count), where.lower(), int(answer)
 
     def to_host(self, data: bytes, start: int) -> tuple[bytes, float]:
+        """Return the n-th answer with random bytes before or after it."""
         self.left -= 1
         if self.left:
             return data, 0.0
@@ -174,6 +185,7 @@ class SilentLink(Fault):
         self.since: float | None = None
 
     def link_is_silent(self, received: int, now: float) -> bool:
+        """Return whether the silence has begun and not ended."""
         if self.since is None and received >= self.after:
             self.since = now
             self.fired += 1
@@ -191,6 +203,7 @@ class VanishingPort(Fault):
         self.what = Unplugged(name or "", float(ms or 0) / 1000)
 
     def unplugged(self, received: int) -> Unplugged | None:
+        """Return how the port vanishes, once."""
         if self.fired or received < self.after:
             return None
         self.fired += 1
@@ -206,6 +219,7 @@ class SwappedBoard(Fault):
         self.what = Swapped(None if other is None else int(other))
 
     def swapped(self, received: int) -> Swapped | None:
+        """Return which board comes, once."""
         if self.fired or received < self.after:
             return None
         self.fired += 1

@@ -28,7 +28,7 @@ _running: set[str] = set()  # the ports of all simulators that this process has 
 
 
 def is_simulated(port: str) -> bool:
-    """Whether a port is one of a simulated board that runs under this process."""
+    """Return whether a port is that of a simulated board under this process."""
     return port in _running
 
 
@@ -44,7 +44,12 @@ class SimulatedBoards:
     """A context: the boards answer inside it and are gone after it."""
 
     def __init__(self, groups: Sequence[tuple[str, int]], *, state: Path | None = None) -> None:
-        """`groups` are (chip, count). With `state` the eFuses are kept in that folder, else thrown away."""
+        """Remember what to start; entering the context starts it.
+
+        Args:
+            groups: Chip and number of boards.
+            state: Folder in which the eFuses are kept; None throws them away.
+        """
         self._groups = tuple(groups)
         self._state = state
         self._folder = Path()
@@ -90,7 +95,7 @@ class SimulatedBoards:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _number_ports(self) -> Iterator[str]:
-        """One name after the other for the ports of all processes: a slot's name is used once."""
+        """Yield one name after the other for the ports of all processes: each is used once."""
         each = (rig.folder / f"ttyUSB{number}" for rig in self._rigs for number in range(rig.count))
         for number, port in enumerate(each):
             link = self._folder / f"ttyUSB{number}"
@@ -126,14 +131,14 @@ class SimulatedBoards:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with the place this package was imported from: it need not be installed."""
+    """Return ours with the place this package was imported from: it need not be installed."""
     root = str(Path(__file__).resolve().parents[2])
     others = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{others}" if others else root}
 
 
 def _wait_ready(rig: _Rig, deadline: float) -> None:
-    """Wait for the line `ready: N boards in DIR`. Raises NoAnswer."""
+    """Wait for the line `ready: N boards in DIR`, or raise NoAnswer."""
     assert rig.process.stdout is not None
     fd = rig.process.stdout.fileno()
     text = b""

@@ -36,7 +36,11 @@ class PtyPort:
         self._termios = bytearray(_TERMIOS2_BYTES)
 
     def open(self) -> None:
-        """Make the terminal and its link. Raises UsageError when something else has the link's name."""
+        """Make the terminal and its link.
+
+        Raises:
+            UsageError: something else has the link's name.
+        """
         if self.link.exists() and not self.link.is_symlink():
             raise UsageError(f"{self.link} is in the way: it is no link")
         self.master, slave = os.openpty()
@@ -62,7 +66,7 @@ class PtyPort:
             self.link.unlink()
 
     def read(self) -> bytes:
-        """All bytes that wait, without waiting."""
+        """Return all bytes that wait, without waiting."""
         found = b""
         while True:
             try:
@@ -83,7 +87,7 @@ class PtyPort:
             return
 
     def host_baud(self) -> int:
-        """The rate that the host has set on its side."""
+        """Return the rate that the host has set on its side."""
         try:
             fcntl.ioctl(self.master, _TCGETS2, self._termios)
         except OSError:
@@ -92,7 +96,11 @@ class PtyPort:
         return speed
 
     def sweep(self) -> bool:
-        """After a hang-up: drop what was left unread and unlock. False: locked for us too, make a new one."""
+        """Drop what was left unread after a hang-up, and unlock.
+
+        Returns:
+            False where it is locked for us too: a new terminal must be made.
+        """
         try:
             slave = os.open(self.slave_path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         except OSError:

@@ -13,7 +13,10 @@ UART_CLKDIV = 0x14  # in the UART's page, on every chip
 
 
 def clkdiv_address(chip: Chip) -> int:
-    """The UART's clock divider: where the row says, else in the page of the UART's date register."""
+    """Return the address of the UART's clock divider.
+
+    It is where the row says, else in the page of the UART's date register.
+    """
     return chip.uart_clkdiv or (chip.dummy_register & ~0xFFF) + UART_CLKDIV
 
 
@@ -24,14 +27,17 @@ class BusError(Exception):
 class Registers:
     """Words by address; those never written read 0. Writes to `read_only` words and to the ROM do nothing.
 
-    What exists: a window around every address that the chip's row names, and the ROM's. A mirror of the
-    peripherals answers, but has words of its own.
+    What exists: a window around every address that the chip's row names, the ROM's, and the internal RAM:
+    esptool reads variables of the ROM there. A mirror of the peripherals answers, but has words of its own.
     """
 
     def __init__(self, chip: Chip) -> None:
         self.words: dict[int, int] = {}
         self.read_only: set[int] = set()
         self._windows = {address >> WINDOW_SHIFT for address in _named_addresses(chip)} | {ROM_WINDOW}
+        if chip.data_ram:
+            first, last = (address >> WINDOW_SHIFT for address in chip.data_ram)
+            self._windows.update(range(first, last + 1))
 
     def check(self, address: int) -> None:
         """Raise BusError where nothing is mapped."""
@@ -39,7 +45,11 @@ class Registers:
             raise BusError(f"nothing answers at 0x{address:08x}")
 
     def read(self, address: int) -> int:
-        """The word there. Raises BusError."""
+        """Return the word at an address.
+
+        Raises:
+            BusError: nothing is mapped there, or it is not aligned.
+        """
         value = self.words.get(address)
         if value is None:
             self.check(address)
@@ -47,7 +57,11 @@ class Registers:
         return value
 
     def write(self, address: int, value: int) -> None:
-        """Set the word there. Raises BusError."""
+        """Set the word at an address.
+
+        Raises:
+            BusError: nothing is mapped there, or it is not aligned.
+        """
         self.check(address)
         if address not in self.read_only and address >> WINDOW_SHIFT != ROM_WINDOW:
             self.words[address] = value

@@ -41,7 +41,13 @@ class Rig:
         stay_powered: bool,
         new_board: Callable[[SimulatedBoard], SimulatedBoard],
     ) -> None:
-        """`new_board` makes the board that is put in another's place by a fault."""
+        """Take the ports; `open` puts the boards on them.
+
+        Args:
+            ports: The ports with their boards.
+            stay_powered: See `SimulatedBoard.give_faults`.
+            new_board: Makes the board that a fault puts in another's place.
+        """
         self.ports = list(ports)
         self.new_board = new_board
         self.stay_powered = stay_powered
@@ -85,7 +91,7 @@ class Rig:
         self._run_due()
 
     def _handle_events(self) -> bool:
-        """Handle events up to the first that asks us to stop; whether there was one."""
+        """Handle events up to the first that asks us to stop; return whether there was one."""
         while self._events:
             fd, event = self._events.pop(0)
             if fd in self._stops:
@@ -102,7 +108,7 @@ class Rig:
         self._forget_hang_up(port)
 
     def _forget_hang_up(self, port: PtyPort) -> None:
-        """We have just had this port open ourselves: take that event out, and keep all others."""
+        """Take out the event of our own opening of this port, and keep all others."""
         for fd, event in self._epoll.poll(0):
             self._events.append((fd, event & ~select.EPOLLHUP if fd == port.master else event))
 
@@ -229,7 +235,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def chips_of(text: str, count: int | None) -> list[str]:
-    """Chip names, one a board: `NAME` with a count, or `NAME:3,OTHER:2`. Raises UsageError."""
+    """Return chip names, one a board, of `NAME` with a count, or of `NAME:3,OTHER:2`.
+
+    Raises:
+        UsageError: a name or number is not understood.
+    """
     found: list[str] = []
     for part in text.split(","):
         name, colon, number = part.partition(":")
@@ -242,7 +252,11 @@ def chips_of(text: str, count: int | None) -> list[str]:
 
 
 def tokens_of(texts: Sequence[str], count: int | None) -> list[tuple[BoardToken, int]]:
-    """A token a board, with the number of the copy; one token may make several. Raises UsageError."""
+    """Return a token a board, with the number of the copy; one token may make several.
+
+    Raises:
+        UsageError: a text is no token, or the numbers do not fit.
+    """
     tokens = [read_token(text) for text in texts]
     if len(tokens) == 1:
         return [(tokens[0], copy) for copy in range(count or 1)]
@@ -272,7 +286,7 @@ class Workshop:
         self._swapped_in = 0
 
     def ports(self) -> list[PtyPort]:
-        """A port with its board for each chip that was asked for."""
+        """Return a port with its board for each chip that was asked for."""
         given = self._given
         given.dir.mkdir(parents=True, exist_ok=True)
         self._state.mkdir(parents=True, exist_ok=True)
@@ -287,7 +301,7 @@ class Workshop:
         return ports
 
     def new_board(self, gone: SimulatedBoard) -> SimulatedBoard:
-        """A new board with the chip of the one that is gone, without faults."""
+        """Return a new board with the chip of the one that is gone, without faults."""
         self._swapped_in += 1
         name = f"new{self._swapped_in}"
         return self._board(name, gone.chip.name, f"{self._seed}:{name}", None)
@@ -321,7 +335,7 @@ class Workshop:
 def board_of(
     kept: BoardFile, faults: Fault | None, *, baud_limit: int = 0, usb_frame_s: float = 0.0
 ) -> SimulatedBoard:
-    """The board of a file, up and silent."""
+    """Return the board of a file, booted, without the boot log that nobody saw."""
     board = SimulatedBoard(
         kept.product.memory,
         crystal_mhz=kept.product.crystal_mhz,
@@ -338,7 +352,7 @@ def board_of(
 
 @contextmanager
 def _stop_signals(rig: Rig, *, with_parent: bool) -> Iterator[None]:
-    """SIGINT, SIGTERM, SIGHUP and, if asked, the end of the parent let the rig's loop return."""
+    """Let SIGINT, SIGTERM, SIGHUP and, if asked, the end of the parent end the rig's loop."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     rig.stop_on(ours.fileno())
@@ -359,7 +373,7 @@ def _stop_signals(rig: Rig, *, with_parent: bool) -> Iterator[None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `parburn sim`. Returns the exit code: 0 when it was told to end, 2 for bad input."""
+    """Run `parburn sim`. Return the exit code: 0 when it was told to end, 2 for bad input."""
     given = _parse(argv)
     try:
         if given.show:

@@ -51,10 +51,10 @@ class Bus(Protocol):
         """Reset the chip when its download fuses forbid what it is doing."""
 
     def read(self, address: int, now: float) -> int:
-        """Read a register. Raises BusError."""
+        """Read a register, or raise BusError."""
 
     def write(self, address: int, value: int, now: float) -> None:
-        """Write a register. Raises BusError."""
+        """Write a register, or raise BusError."""
 
     def send(self, data: bytes, now: float) -> None:
         """Put bytes on the line to the host."""
@@ -63,11 +63,11 @@ class Bus(Protocol):
         """Change the UART's rate for what follows."""
 
     def security_info(self) -> bytes:
-        """What GET_SECURITY_INFO answers; nothing where this ROM has no such command."""
+        """Return what GET_SECURITY_INFO answers; nothing where this ROM has no such command."""
 
 
 def encode_frame(body: bytes) -> bytes:
-    """One SLIP frame."""
+    """Return a body as one SLIP frame (RFC 1055)."""
     return END + body.replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc") + END
 
 
@@ -79,7 +79,7 @@ class SlipReceiver:
         self.frame = bytearray()
 
     def feed(self, data: bytes, at: int) -> tuple[int, bool]:
-        """Take bytes from `data[at:]` up to a frame's end: the next place, and whether a frame is whole."""
+        """Take bytes from `data[at:]` up to a frame's end; return the next place, and if one is whole."""
         size = len(data)
         while at < size:
             if self._state == "outside":
@@ -108,7 +108,7 @@ class SlipReceiver:
         return size, False
 
     def lose_tail(self, kept: int) -> None:
-        """Be where only the first `kept` bytes on the line of the frame that is whole would have left us."""
+        """Return to the state after the first `kept` bytes on the line of the frame that is whole."""
         line = encode_frame(bytes(self.frame))[:kept]
         self._state = "outside"
         self.feed(line, 0)
@@ -141,7 +141,11 @@ class SimulatedRom:
         }
 
     def execute(self, now: float) -> float:
-        """Execute the frame that `slip` holds; tell when the ROM listens again. Raises ChipResetError."""
+        """Execute the frame that `slip` holds; return when the ROM listens again.
+
+        Raises:
+            ChipResetError: the chip resets itself meanwhile.
+        """
         frame = self.slip.frame[:BUFFER_BYTES]
         self._buffer[: len(frame)] = frame
         if self.dead:

@@ -66,7 +66,18 @@ def open_board(
     rng: random.Random,
     make: Callable[[], Product] | None = None,
 ) -> tuple[BoardFile, bool]:
-    """The board of this file, or a new one (by `make` if given), and whether it is new. Raises UsageError."""
+    """Return the board of this file, or a new one, and whether it is new.
+
+    Args:
+        path: The file; a new board is written there.
+        chip_name: The chip that it must have.
+        settings: Of a new board; see `factory.make_product`.
+        rng: Where all that is random in a new board comes from.
+        make: Makes the new board in another way.
+
+    Raises:
+        UsageError: it is no board's file, or has another chip, or a setting does not fit.
+    """
     mac = factory_mac(rng)
     if path.exists():
         known = read_board(path)
@@ -84,7 +95,11 @@ def open_board(
 
 
 def read_board(path: Path) -> BoardFile:
-    """Read a board's file. Raises UsageError for a file that is none."""
+    """Read a board's file.
+
+    Raises:
+        UsageError: it is none.
+    """
     try:
         content = json.loads(path.read_text())
         major, minor = (int(part) for part in content["revision"].split("."))
@@ -100,7 +115,7 @@ def read_board(path: Path) -> BoardFile:
 
 
 def describe(board: BoardFile) -> str:
-    """What `--show` prints: the board, its blocks word by word, its burns."""
+    """Return what `--show` prints: the board, its blocks word by word, its burns."""
     made = board.product
     memory = made.memory
     mac = memory.field_bits(made.chip.mac_field).to_bytes(6, "big").hex(":")

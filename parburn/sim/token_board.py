@@ -39,7 +39,12 @@ class BoardToken:
 
 
 def read_token(text: str) -> BoardToken:
-    """Take a token apart. Raises UsageError for text that is none, UnknownName for its chip."""
+    """Take a token apart.
+
+    Raises:
+        UsageError: the text is no token.
+        UnknownName: its chip is not known.
+    """
     head, _, crc = text.strip().rpartition(":")
     kind, *parts = head.split(":")
     if kind not in KINDS or len(parts) < 4:
@@ -64,11 +69,19 @@ def read_token(text: str) -> BoardToken:
 def product_of(
     token: BoardToken, *, copy: int, settings: Mapping[str, str], rng: random.Random
 ) -> tuple[Product, tuple[str, ...]]:
-    """The board of a token, and sentences about what could not be made as the token says.
+    """Return the board of a token, and sentences about what could not be made as the token says.
 
-    `copy` counts the boards of one token from 0. Copy 0 is the chip itself; the others are alike but for
-    their MAC address and unique id, as no two chips share them. A token without a MAC address, as virtual
-    chips have it, gets one. Raises UsageError for a setting that the token decides.
+    A token without a MAC address, as virtual chips have it, gets one.
+
+    Args:
+        token: What it says.
+        copy: The number of the board among those of this token, from 0. Copy 0 is the chip itself; the others
+            are alike but for their MAC address and unique id, as no two chips share them.
+        settings: See `factory.make_product`.
+        rng: Where all that is random comes from.
+
+    Raises:
+        UsageError: a setting that the token decides.
     """
     wanted, chip = dict(settings), token.chip
     made = Product(chip, EfuseMemory(chip), crystal_of(chip, wanted.pop("crystal", None)), token.revision)
@@ -97,7 +110,10 @@ def _bytes_of(piece: str) -> bytes:
 
 
 def _bits_of(block: Block, piece: str, chip: Chip) -> int:
-    """A piece as bits. Of a block in 3/4 coding it has six words or all eight, of which six hold data."""
+    """Return a piece as bits.
+
+    Of a block in 3/4 coding it has six words or all eight, of which six hold data.
+    """
     data = _bytes_of(piece)
     sizes = {0, 4 * block.words}
     if chip.controller is ControllerKind.CLASSIC and block.index:
@@ -108,7 +124,7 @@ def _bits_of(block: Block, piece: str, chip: Chip) -> int:
 
 
 def _set_revision_registers(made: Product) -> None:
-    """A revision that stands partly in a register beside the eFuses: set the register."""
+    """Set the register beside the eFuses that holds a part of the revision, where there is one."""
     for name, value in zip(made.chip.revision_fields, made.revision, strict=True):
         for composed in made.chip.field_by_name.get(name, ()) if name else ():
             if any(source.address is not None for source in composed.sources):
@@ -134,7 +150,7 @@ def _give_identity(made: Product, copy: int, rng: random.Random) -> tuple[str, .
 
 
 def _spoil(made: Product, errors: tuple[int, ...], rng: random.Random) -> Iterator[str]:
-    """Make the error registers true; say which could not be."""
+    """Make the error registers true; return which could not be."""
     words = dict(zip(made.chip.error_registers, errors, strict=False))
     if not any(words.values()):
         return
@@ -152,7 +168,10 @@ def _spoil(made: Product, errors: tuple[int, ...], rng: random.Random) -> Iterat
 
 
 def _spoil_groups(made: Product, warnings: int) -> None:
-    """3/4 coding, a warning bit a group of eight bytes: two wrong bits of its first check byte."""
+    """Make the warnings of 3/4 coding true, a bit a group of eight bytes.
+
+    Two bits of the group's first check byte are flipped.
+    """
     for number, block in enumerate(made.chip.blocks[1:]):
         for group in range(block.words // 2):
             if warnings >> (4 * number + group) & 1:
@@ -160,7 +179,7 @@ def _spoil_groups(made: Product, warnings: int) -> None:
 
 
 def _spoil_copies(made: Product, words: Mapping[int, int]) -> None:
-    """BLOCK0: a bit is in error when one of its four copies differs from the others."""
+    """Make the errors of BLOCK0 true: one of a bit's four copies differs from the others."""
     block = made.chip.blocks[0]
     unreported = block.words - len(made.chip.block0_errors)
     for number, address in enumerate(made.chip.block0_errors):
@@ -169,7 +188,7 @@ def _spoil_copies(made: Product, words: Mapping[int, int]) -> None:
 
 
 def _spoil_word(memory: EfuseMemory, index: int, count: int, fail: bool, rng: random.Random) -> bool:
-    """An RS block: spoil check bytes until the decoder reports this much. False: it never did."""
+    """Spoil check bytes of an RS block until the decoder reports this much. False: it never did."""
     cells, wanted = memory.cells[index], memory.reading(index).bits
     spoiled = codes.CHECK_BYTES if fail else min(count, codes.CHECK_BYTES)
     for _ in range(SPOIL_TRIES):

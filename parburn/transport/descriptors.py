@@ -12,11 +12,12 @@ BESIDE: Final = 64  # ledger, terminal, loop, what scripts open
 
 
 def make_room(ports: int) -> None:
-    """Let the process hold so many open ports: raise its soft limit, and let the kernel's table grow now.
+    """Let the process hold this many open ports: raise its soft limit, and let the kernel's table grow now.
 
     The kernel doubles the table of a process step by step. In a process with threads each step waits until
     every processor has let go of the old table: 8 to 15 ms (measured, Linux 6.18) in the middle of opening 64
-    ports, with all boards waiting. Called before the first thread it costs nothing.
+    ports, with all boards waiting. Called before the first thread it costs nothing. A limit that may not be
+    raised stays as it is: opening a port then tells.
     """
     wanted = ports * PER_PORT + BESIDE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

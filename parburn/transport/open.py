@@ -8,7 +8,14 @@ from parburn.transport.stream import ByteStream
 async def open_stream(port: str, *, baud: int = 115200) -> ByteStream:
     """Open a tty, pty, `socket://host:port` or `rfc2217://host:port`, locked where that means something.
 
-    Raises PortBusy, PortDenied, PortGone (each with a hint), UsageError for an address that is none.
+    Args:
+        baud: bits per second. A plain socket does not set it: the bridge has its own rate.
+
+    Raises:
+        PortBusy: another program holds the port.
+        PortDenied: we have no rights to open it.
+        PortGone: it is not there, does not answer, or is not a serial port.
+        UsageError: the address is no host and port.
     """
     if port.startswith("socket://"):
         from parburn.transport.tcp import open_tcp

@@ -35,8 +35,14 @@ class PortThread:
     ) -> Result:
         """Have `call` made in the thread, and wait for what it returns.
 
-        `unwanted` gets what it returns when nobody waits for that any more: a port that opens late is closed.
-        Raises TimeoutError after `within_s` seconds, while the call goes on; and what the call raises.
+        Args:
+            call: What to call.
+            within_s: Seconds until it is not waited for any more; the call itself goes on.
+            unwanted: Gets what the call returns when nobody waits for that any more: a port that opens late
+                is closed.
+
+        Raises:
+            TimeoutError: it took longer. And what the call raises.
         """
         done: asyncio.Future[Result] = self._loop.create_future()
 

@@ -23,7 +23,7 @@ _DIGITS = re.compile(r"([0-9]+)")
 
 
 class PortInfo(NamedTuple):
-    """A port behind which a chip may be."""
+    """A USB serial port behind which a chip may be. `slot` is the socket that it is plugged into."""
 
     port: str
     slot: str
@@ -34,7 +34,7 @@ class PortInfo(NamedTuple):
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that puts ttyUSB2 before ttyUSB10."""
+    """Return the sort key that puts ttyUSB2 before ttyUSB10."""
     return tuple(
         (1, int(part), part) if "0" <= part[0] <= "9" else (0, 0, part)
         for part in _DIGITS.split(text)
@@ -45,8 +45,10 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
 def expand_ports(patterns: Iterable[str]) -> tuple[str, ...]:
     """Return the ports that names and patterns mean: naturally sorted, one name for each real device.
 
-    A plain name is kept even if nothing is there now: opening it tells what is wrong with it. Raises
-    UsageError for a pattern without a match.
+    A plain name is kept even if nothing is there now: opening it tells what is wrong with it.
+
+    Raises:
+        UsageError: a pattern matches nothing.
     """
     chosen: dict[object, str] = {}
     for pattern in patterns:
@@ -66,7 +68,7 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _identity(port: str) -> object:
-    """What makes two names one port: the device number, else the real path, else the address."""
+    """Return what makes two names one port: the device number, else the real path, else the address."""
     if port.startswith(_SCHEMES):
         return port.lower().rstrip("/")
     with contextlib.suppress(OSError):
@@ -133,7 +135,7 @@ class _Holders:
         self._found: dict[str, str] = {}
 
     def look(self) -> Mapping[str, str]:
-        """What was so at some time after this was called."""
+        """Return what was so at some time after this was called."""
         asked_at = time.monotonic()
         with self._lock:
             if self._looked_at < asked_at:

@@ -19,7 +19,7 @@ _LONG: Final = 0.55  # for boards whose capacitor holds the chip in reset for lo
 
 
 def _tight(boot_pin_s: float) -> Sequence:
-    """Lines change together: no state in between reaches the circuit."""
+    """Return steps in which the lines change together: no state in between reaches the circuit."""
     return (
         (False, False, 0),
         (True, True, 0),
@@ -30,7 +30,7 @@ def _tight(boot_pin_s: float) -> Sequence:
 
 
 def _classic(boot_pin_s: float) -> Sequence:
-    """One line after the other, for circuits that do not follow the usual one."""
+    """Return steps that move one line after the other, for circuits that differ from the usual one."""
     return (
         (False, False, 0),
         (False, True, 0.1),
@@ -60,9 +60,16 @@ MODES: Final[tuple[str, ...]] = get_args(ResetMode)
 
 
 def sequence_for(stream: ByteStream, mode: ResetMode, attempt: int = 0) -> Sequence:
-    """Return the steps for a mode; attempts 0, 1, 2 .. go round the variants. Raises UsageError."""
+    """Return the steps for a mode; empty for a port without lines, and for the modes without a reset.
+
+    Args:
+        attempt: 0, 1, 2 ...; each takes the next variant of the sequence, and after the last the first again.
+
+    Raises:
+        UsageError: there is no such mode.
+    """
     if mode not in MODES:
-        raise UsageError(f"{mode} is no reset mode", hint="one of " + ", ".join(MODES))
+        raise UsageError(f"{mode} is not a reset mode", hint="one of " + ", ".join(MODES))
     if not stream.has_lines or mode.startswith("no-reset"):
         return ()
     over_usb_jtag = stream.usb_vid_pid == USB_SERIAL_JTAG
@@ -76,10 +83,15 @@ def sequence_for(stream: ByteStream, mode: ResetMode, attempt: int = 0) -> Seque
 
 
 async def apply_reset(stream: ByteStream, mode: ResetMode, *, attempt: int = 0) -> None:
-    """Move the lines; a port without lines (pty, socket) is left alone.
+    """Move the lines as the mode says; a port without lines (pty, socket) is left alone.
 
     The whole sequence is handed over at once: its times are kept where the lines are, and a busy loop does
-    not stretch them. Raises PortGone, NoAnswer, UsageError.
+    not stretch them.
+
+    Raises:
+        PortGone: the port vanished.
+        NoAnswer: the adapter did not carry it out in time.
+        UsageError: there is no such mode.
     """
     if steps := sequence_for(stream, mode, attempt):
         await stream.move_lines(steps)

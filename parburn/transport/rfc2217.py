@@ -44,7 +44,7 @@ class _Client(serial.rfc2217.Serial):
 
 
 class Rfc2217Stream(CallbackStream):
-    """One remote port."""
+    """One remote port (RFC 2217). Its two threads are daemons: a server that hangs keeps no process alive."""
 
     over_network = True
 
@@ -58,12 +58,17 @@ class Rfc2217Stream(CallbackStream):
         self._reader.start()
 
     def write(self, data: bytes) -> None:
-        """Queue bytes for the remote port."""
+        """Queue bytes for the remote port. Never blocks; a failure is reported as a loss."""
         self._worker.post(lambda: self._device.write(data), self._lose)
         self._note_written(len(data), self._loop.time())
 
     async def move_lines(self, steps: Sequence[LineStep]) -> None:
-        """Move both lines; RFC 2217 sets them one after the other. Raises PortGone, NoAnswer."""
+        """Move both lines; RFC 2217 sets them one after the other.
+
+        Raises:
+            PortGone: the connection is lost.
+            NoAnswer: the server did not carry it out in time.
+        """
         given_up = threading.Event()
 
         def move() -> None:
@@ -81,7 +86,12 @@ class Rfc2217Stream(CallbackStream):
             raise
 
     async def set_baud(self, baud: int) -> None:
-        """Change the remote rate. Raises PortGone, NoAnswer."""
+        """Change the remote rate, once what was written has left the line.
+
+        Raises:
+            PortGone: the connection is lost.
+            NoAnswer: the server did not carry it out in time.
+        """
         await self._line_idle()
         await self._request(lambda: setattr(self._device, "baudrate", baud), _REQUEST_S, "a new rate")
         self.baud = baud
@@ -112,7 +122,7 @@ class Rfc2217Stream(CallbackStream):
         return gone
 
     async def aclose(self) -> None:
-        """Send what is queued, then close."""
+        """Send what is queued, then close. Does not wait long for a server that does not answer."""
         if self._closed is None:
             self._closed = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closed)
@@ -146,7 +156,12 @@ class Rfc2217Stream(CallbackStream):
 
 
 async def open_rfc2217(url: str, *, baud: int) -> Rfc2217Stream:
-    """Connect to `rfc2217://host:port`. Raises PortGone, UsageError."""
+    """Connect to `rfc2217://host:port`.
+
+    Raises:
+        PortGone: the server cannot be reached, or does not answer.
+        UsageError: the address is no host and port.
+    """
     host_and_port(url)
     worker = PortThread(f"port {url}")
     try:

@@ -52,8 +52,11 @@ class _Port(serial.Serial):
     on_write_error: Callable[[OSError], object]
 
     def read(self, size: int | None = 1) -> bytes:
-        """Return what is there, at most 4096 bytes, b"" when nothing is. Raises SerialException when the
-        port is gone: EIO, or an empty read although the port is readable."""
+        """Return what is there, at most 4096 bytes; b"" when nothing is.
+
+        Raises:
+            SerialException: the port is gone: EIO, or an empty read although the port is readable.
+        """
         try:
             data = os.read(self.number, _READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -65,9 +68,12 @@ class _Port(serial.Serial):
         return data
 
     def write(self, b: ReadableBuffer, /) -> int | None:
-        """Write what the driver takes now. Raises BlockingIOError when that is nothing.
+        """Write what the driver takes now, and return how many bytes that were.
 
-        A port that is gone swallows everything and calls `on_write_error`: the transport would log it.
+        A port that is gone takes everything and calls `on_write_error`: the transport would log it.
+
+        Raises:
+            BlockingIOError: the driver takes nothing now.
         """
         try:
             return os.write(self.number, b)
@@ -78,7 +84,7 @@ class _Port(serial.Serial):
             return len(memoryview(b))
 
     def _reconfigure_port(self, force_update: bool = False) -> None:
-        """Set up the driver. Not for a new timeout, which is none of its business: the transport sets two."""
+        """Set up the driver for a new rate; not for a new timeout, of which the transport sets two."""
         if force_update or self.baudrate != self._set_up_for:
             super()._reconfigure_port(force_update)  # type: ignore[misc]  # the stubs leave it out
             self._set_up_for = self.baudrate
@@ -107,7 +113,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         # A loss is never reported from within write(): the caller is in the middle of its own state.
         device.on_write_error = lambda error: self._loop.call_soon(self._lose, error)
         self._closed: asyncio.Future[None] | None = None
-        self._resting = False
+        self._reads_paused = False
         self.latency_ms = device.latency.timer_ms
         self.is_pty = tty.is_pty(device.number)
         self.has_lines = not self.is_pty
@@ -116,7 +122,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
     # --- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Nothing to do: the transport is known since it was made."""
+        """Do nothing: the transport is known since it was made."""
 
     def data_received(self, data: bytes) -> None:
         """Hand on what the transport read."""
@@ -143,22 +149,26 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         if not self.is_pty:  # what a pty took is with its other end already
             self._note_written(len(data), self._loop.time())
 
-    def rest(self, seconds: float) -> None:
-        """Take the port out of the loop's sight for so long."""
-        if not (self._resting or self._closing or self._transport.is_closing()):
-            self._resting = True
+    def pause_reads(self, seconds: float) -> None:
+        """Pause reads for so many seconds: the loop is not woken, and the driver collects what comes."""
+        if not (self._reads_paused or self._closing or self._transport.is_closing()):
+            self._reads_paused = True
             self._transport.pause_reading()
-            self._loop.call_later(seconds, self._wake)
+            self._loop.call_later(seconds, self._resume_reads)
 
-    def _wake(self) -> None:
-        self._resting = False
+    def _resume_reads(self) -> None:
+        self._reads_paused = False
         self._transport.resume_reading()  # does nothing for a transport that closes
 
     async def move_lines(self, steps: Sequence[LineStep]) -> None:
-        """Move both lines in one step each. Raises PortGone, NoAnswer.
+        """Move both lines, in one step each time.
 
         A sequence that was given up at its deadline goes no further, whenever the driver comes back: after
         the first barrier no line moves. One that is only not waited for any more ends as it should.
+
+        Raises:
+            PortGone: the port vanished.
+            NoAnswer: the adapter did not carry it out in time.
         """
         if not self.has_lines:
             return
@@ -181,7 +191,13 @@ class SerialStream(CallbackStream, asyncio.Protocol):
             raise
 
     async def set_baud(self, baud: int) -> None:
-        """Change the rate; nothing that waits in the queues is lost. Raises PortGone, NoAnswer."""
+        """Change the rate, once what was written has left the line; received bytes stay in the queue.
+
+        Raises:
+            LinkError: the driver cannot set this rate.
+            PortGone: the port vanished.
+            NoAnswer: the adapter did not carry it out in time.
+        """
         await self._line_idle()
         try:
             await self._in_driver(lambda: setattr(self._device, "baudrate", baud), _REQUEST_S, "a new rate")
@@ -239,7 +255,11 @@ class SerialStream(CallbackStream, asyncio.Protocol):
 async def open_tty(port: str, *, baud: int) -> SerialStream:
     """Open a serial port or pty: raw mode, locked, low latency where the OS allows.
 
-    Raises PortBusy, PortDenied, PortGone; NoAnswer where its adapter does not let itself be opened.
+    Raises:
+        PortBusy: another program holds the port.
+        PortDenied: we have no rights to open it.
+        PortGone: it is not there, or is not a serial port.
+        NoAnswer: its adapter did not let itself be opened in time.
     """
     loop = asyncio.get_running_loop()
     thread = None

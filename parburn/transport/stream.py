@@ -36,19 +36,27 @@ class ByteStream(Protocol):
         """Hand every byte to `on_data`, beginning with those that came before; `on_lost` is called once."""
 
     def write(self, data: bytes) -> None:
-        """Queue bytes for the line. Never blocks; a failure shows as a loss."""
+        """Queue bytes for the line. Never blocks; a failure is reported as a loss."""
 
     async def move_lines(self, steps: Sequence[LineStep]) -> None:
         """Move both control lines step by step, each pair at once where the OS can.
 
-        Raises PortGone; NoAnswer where the adapter does not carry it out.
+        Raises:
+            PortGone: the port vanished.
+            NoAnswer: the adapter did not carry it out in time.
         """
 
     async def set_baud(self, baud: int) -> None:
-        """Change the rate of the port. Raises PortGone; NoAnswer where the adapter does not carry it out."""
+        """Change the rate of the port, once what was written has left the line.
 
-    def rest(self, seconds: float) -> None:
-        """Do not wake anybody for so long: what comes is collected by the driver. A hint."""
+        Raises:
+            LinkError: this rate cannot be set, or none can be set from here.
+            PortGone: the port vanished.
+            NoAnswer: the adapter did not carry it out in time.
+        """
+
+    def pause_reads(self, seconds: float) -> None:
+        """Pause reads for so many seconds: the driver collects what comes. A hint, which may do nothing."""
 
     def discard_input(self) -> None:
         """Throw away what has arrived and was not handed on yet."""
@@ -86,8 +94,8 @@ class CallbackStream:
         if self.lost is not None:
             on_lost(self.lost)
 
-    def rest(self, seconds: float) -> None:
-        """Nothing to do where the driver does not collect for us."""
+    def pause_reads(self, seconds: float) -> None:
+        """Do nothing: the driver does not collect for us."""
 
     def discard_input(self) -> None:
         """Throw away what nobody has taken yet."""
@@ -117,12 +125,14 @@ class CallbackStream:
         return gone
 
     def _note_written(self, size: int, now: float) -> None:
-        """Compute with `size` more bytes of 10 bits each on the line."""
+        """Count `size` more bytes, of 10 bits each, into the time that the line is busy."""
         self._line_busy_until = max(self._line_busy_until, now) + size * 10 / self.baud
 
     async def _line_idle(self) -> None:
-        """Wait until what was written has left an adapter's buffer too: half a frame must never be cut off,
-        the ROM would execute it on what its buffer still holds."""
+        """Wait until what was written has left an adapter's buffer too.
+
+        Half a frame must never be cut off: the ROM would execute it on top of what its buffer still holds.
+        """
         rest = self._line_busy_until - asyncio.get_running_loop().time()
         if rest > 0 and self.lost is None:
             await asyncio.sleep(min(rest, 2.0))

@@ -35,7 +35,7 @@ class TcpStream(CallbackStream, asyncio.Protocol):
         self._deliver(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The other end closed, or we did."""
+        """Note that the connection has ended, and report a loss unless we closed it."""
         if not self._ended.done():
             self._ended.set_result(None)
         self._lose(exc)
@@ -46,16 +46,20 @@ class TcpStream(CallbackStream, asyncio.Protocol):
             self._transport.write(data)
 
     async def move_lines(self, steps: Sequence[LineStep]) -> None:
-        """A plain socket carries no control lines."""
+        """Do nothing: a plain socket carries no control lines."""
 
     async def set_baud(self, baud: int) -> None:
-        """Raise LinkError: only the bridge's other side knows the rate."""
+        """Refuse: only the bridge's other side knows the rate.
+
+        Raises:
+            LinkError: always.
+        """
         raise LinkError(
             f"{self.port}: the rate of a plain socket cannot be set from here", hint="leave out --baud"
         )
 
     async def aclose(self) -> None:
-        """Send what is queued, then close."""
+        """Send what is queued, then close. Does not wait long for a bridge that takes nothing."""
         if self._transport is None or self._ended.done():
             return
         self._closing = True
@@ -67,19 +71,29 @@ class TcpStream(CallbackStream, asyncio.Protocol):
 
 
 def host_and_port(url: str) -> tuple[str, int]:
-    """Return host and port of `scheme://host:port`. Raises UsageError."""
+    """Return host and port of `scheme://host:port`.
+
+    Raises:
+        UsageError: the address has another form.
+    """
     try:
         parts = urlsplit(url)
         host, number = parts.hostname, parts.port
     except ValueError:
         host = number = None
     if not host or number is None:
-        raise UsageError(f"{url} is no host and port", hint=f"write {url.partition(':')[0]}://host:port")
+        raise UsageError(f"{url} is not a host and port", hint=f"write {url.partition(':')[0]}://host:port")
     return host, number
 
 
 async def open_tcp(url: str, *, baud: int) -> TcpStream:
-    """Connect to `socket://host:port`. Raises PortGone, PortDenied, UsageError."""
+    """Connect to `socket://host:port`.
+
+    Raises:
+        PortDenied: the system does not permit to connect.
+        PortGone: the bridge cannot be reached.
+        UsageError: the address is no host and port.
+    """
     host, number = host_and_port(url)
     loop = asyncio.get_running_loop()
     try:

@@ -42,7 +42,10 @@ def set_lines(fd: int, dtr: bool, rts: bool, others: int = 0) -> None:
     """Set DTR and RTS with one TIOCMSET, so that no state in between reaches a reset circuit.
 
     `others` are the output lines beside these two, as `other_lines` told them. A port without such lines (a
-    pty) is left as it is. Raises OSError when the port is gone.
+    pty) is left as it is.
+
+    Raises:
+        OSError: the port is gone.
     """
     lines = others | (termios.TIOCM_DTR if dtr else 0) | (termios.TIOCM_RTS if rts else 0)
     try:
@@ -70,7 +73,9 @@ def keep_lines_at_close(fd: int) -> None:
     Linux does that only where HUPCL is set (tty_port_shutdown), and on some adapters it resets the board (as
     measured with a CP2102C, pull request 1157 of esptool). It is not set again at the end: the close that
     follows would move the lines. The driver forgets it when the adapter is unplugged.
-    Raises termios.error, OSError.
+
+    Raises:
+        OSError, termios.error: the port is gone.
     """
     settings = termios.tcgetattr(fd)
     if settings[2] & termios.HUPCL:
@@ -185,7 +190,7 @@ def _text_of(file: Path) -> str:
 
 
 def latency_timer(port: str) -> Path:
-    """Return where the driver of a USB adapter keeps its latency timer in ms, if it has one."""
+    """Return the file in which the driver of a USB adapter has its latency timer in ms; it may not exist."""
     return _sysfs_device(port) / "latency_timer"
 
 

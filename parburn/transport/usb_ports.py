@@ -55,7 +55,11 @@ def usb_ports() -> tuple[UsbPort, ...]:
 
 
 def _usb_port(name: Path) -> UsbPort | None:
-    """What is behind a name in sysfs; None if that is not on USB. Raises OSError, ValueError."""
+    """Return what is behind a name in sysfs; None if that is not on USB.
+
+    Raises:
+        OSError, ValueError: it is going.
+    """
     if not (name / "device").exists() or not (_DEV / name.name).exists():
         return None
     interface = (name / "device").resolve(strict=True)

@@ -48,21 +48,21 @@ class BoardRow:
 
     @property
     def word(self) -> str:
-        """The state as a word; nothing before it has begun."""
+        """The state as a word; empty before it has begun."""
         return self.result.value if self.result is not None else self.step or ""
 
     @property
     def blocks(self) -> str:
-        """`3/5`, or nothing before there is a plan."""
+        """Steps done and planned, as `3/5`; empty before there is a plan."""
         return f"{self.done}/{self.total}" if self.total else ""
 
     @property
     def index_text(self) -> str:
-        """The index, or nothing before the board has one."""
+        """The index; empty before the board has one."""
         return "" if self.index is None else str(self.index)
 
     def age(self, now: float) -> float:
-        """Seconds that it took, or takes so far."""
+        """Return the seconds that it took, or takes so far."""
         if self.result is not None or self.began is None:
             return self.took
         return now - self.began
@@ -80,7 +80,7 @@ class BoardRows:
         self.dry_run = False
 
     def apply(self, event: Event) -> BoardRow | None:
-        """Fold one event in; the board that it changed, if any."""
+        """Take one event into the rows; return the board that it changed, if any."""
         if isinstance(event, RunStarted):
             self._start(event)
             return None
@@ -97,7 +97,7 @@ class BoardRows:
         return board
 
     def counts(self) -> dict[str, int]:
-        """How many boards are in each state, worst words last; states without boards are left out."""
+        """Return how many boards are in each state, worst words last; states without boards are left out."""
         counts: dict[str, int] = {}
         for board in self.all.values():
             word = board.word or "waiting"

@@ -15,7 +15,7 @@ class Observer(Protocol):
         """Take one event. Called on the event loop: must not block."""
 
     def close(self) -> None:
-        """The run is over, well or not. Called once."""
+        """End: the run is over, well or not. Called once."""
 
 
 class Fanout:
@@ -29,11 +29,11 @@ class Fanout:
 
     @property
     def observers(self) -> tuple[Observer, ...]:
-        """Those that still listen."""
+        """The observers that have not failed."""
         return tuple(self._observers)
 
     def emit(self, event: Event) -> None:
-        """Tell all; never raises."""
+        """Tell all observers; nothing is raised."""
         for observer in tuple(self._observers):
             try:
                 observer.emit(event)
@@ -41,13 +41,13 @@ class Fanout:
                 self._leave_out(observer, error)
 
     def close(self) -> None:
-        """Close all; never raises."""
+        """Close all observers; nothing is raised."""
         for observer in tuple(self._observers):
             self.guard(observer, observer.close)
         self._observers.clear()
 
     def guard(self, observer: Observer, call: Callable[[], object]) -> None:
-        """Call something of an observer; an observer that raises is left out."""
+        """Call something of an observer; one that raises is left out from then on."""
         try:
             call()
         except Exception as error:

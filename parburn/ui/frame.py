@@ -36,7 +36,7 @@ TITLES = {"port": "port", "slot": "slot", "chip": "chip", "mac": "MAC", "index":
 
 
 class Frame:
-    """A renderable of all boards: a row each, or a grid of cells where rows do not fit."""
+    """What rich draws of all boards: a row each, or a grid of cells where rows do not fit."""
 
     def __init__(self, boards: BoardRows) -> None:
         self._boards = boards
@@ -50,7 +50,7 @@ class Frame:
         self._utf = True
 
     def stale(self, width: int, height: int) -> bool:
-        """Whether a new frame would look different."""
+        """Return whether a new frame would look different; width and height are in cells."""
         return (
             bool(self._boards.dirty) or (width, height, len(self._boards.all)) != self._shape or self._aged()
         )
@@ -61,7 +61,7 @@ class Frame:
         return self.segments(width, height)
 
     def segments(self, width: int, height: int) -> Iterator[Segment]:
-        """The frame, line by line."""
+        """Return the frame, line by line, for a terminal of so many cells."""
         lines: list[list[Segment]] = []
         title = self._title()
         if title:
@@ -173,7 +173,7 @@ class Frame:
         return look.mark if self._utf else look.plain
 
     def _grid(self, width: int, lines: int) -> list[list[Segment]]:
-        """Cells column by column: the longest form of a cell of which all boards fit, else marks alone."""
+        """Return cells column by column: the longest form of a cell of which all fit, else marks alone."""
         boards = list(self._boards.all.values())
         label = max([1, *(cell_len(name) for name in self._ports.values())])
         lines = max(1, lines)

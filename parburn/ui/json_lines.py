@@ -59,11 +59,11 @@ class JsonLines:
         self._writer.line(json.dumps(value, ensure_ascii=True))
 
     def error(self, message: str, hint: str) -> None:
-        """Write what ended the whole run."""
+        """Write the object `error`: what ended the whole run."""
         self.write({"event": "error", "port": "", "error": message, "hint": hint})
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no object is held back."""
 
     def _objects(self, event: Event) -> list[dict[str, Any]]:
         if isinstance(event, ScriptOutput):
@@ -83,7 +83,7 @@ class JsonLines:
 
 
 def result_object(report: DeviceReport) -> dict[str, Any]:
-    """A board's last object."""
+    """Return a board's last object."""
     return {
         "event": "result",
         "port": report.port,
@@ -99,7 +99,7 @@ def result_object(report: DeviceReport) -> dict[str, Any]:
 
 
 def summary_object(event: RunFinished) -> dict[str, Any]:
-    """The last object of all."""
+    """Return the last object of all."""
     return {
         "event": "summary",
         "boards": event.boards,
@@ -110,7 +110,7 @@ def summary_object(event: RunFinished) -> dict[str, Any]:
 
 
 def as_object(event: Event) -> dict[str, Any]:
-    """Every other event as an object."""
+    """Return every other event as an object."""
     port = event.port
     match event:
         case RunStarted():

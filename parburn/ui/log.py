@@ -37,10 +37,10 @@ class PlainLog:
             self._writer.write("".join([f"{before}{line}\n" for line in lines]))
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no line is held back."""
 
     def lines_of(self, event: Event) -> list[str]:
-        """The event in words, without its port; none for what is not to be shown."""
+        """Return the event in words, without its port; none for what is not to be shown."""
         if isinstance(event, Note):
             if self._quiet and event.level != "warning":
                 return []

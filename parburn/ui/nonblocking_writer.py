@@ -18,7 +18,7 @@ CLOSE_DEADLINE_S = 60.0  # how long close() waits for a reader that takes nothin
 
 
 class NonblockingWriter:
-    """A text stream's writing end."""
+    """The writing end of a text stream, for observers and questions."""
 
     def __init__(self, stream: IO[str], *, close_deadline_s: float = CLOSE_DEADLINE_S) -> None:
         self._stream = stream
@@ -45,7 +45,7 @@ class NonblockingWriter:
         return bool(self._queue) or self._writing
 
     def write(self, text: str) -> int:
-        """Hand text over; returns its length, as a file does."""
+        """Hand text over; return its length, as a file does."""
         if self.broken or self._closing:
             return len(text)
         if self._fd is None:
@@ -66,10 +66,10 @@ class NonblockingWriter:
         self.write(text + "\n")
 
     def flush(self) -> None:
-        """Nothing waits in this object that could be pushed."""
+        """Do nothing: the thread writes all that it has by itself."""
 
     def drain(self) -> None:
-        """Wait until the reader has taken all, or has taken nothing for the deadline, or is gone."""
+        """Wait until the reader has taken all, or nothing within the deadline, or is gone."""
         with self._changed:
             self._draining = True
             self._changed.notify_all()

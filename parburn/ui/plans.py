@@ -17,26 +17,39 @@ WARNING = (
 
 
 class PlanLike(Protocol):
-    """What is asked of a plan; fleet's PlanOfBoard is one."""
+    """What is asked of a plan; `run.shared.PlanOfBoard` is one."""
 
     @property
-    def port(self) -> str: ...
+    def port(self) -> str:
+        """The board's port, as the operator gave it."""
+
     @property
-    def chip(self) -> str: ...
+    def chip(self) -> str:
+        """The chip's title, as `ESP32-C3`."""
+
     @property
-    def mac(self) -> str: ...
+    def mac(self) -> str:
+        """The factory MAC as aa:bb:cc:dd:ee:ff."""
+
     @property
-    def index(self) -> int: ...
+    def index(self) -> int:
+        """The board's index."""
+
     @property
-    def blocks(self) -> tuple[PlannedBlock, ...]: ...
+    def blocks(self) -> tuple[PlannedBlock, ...]:
+        """What will be burned, a row a block."""
+
     @property
-    def unique_values(self) -> Mapping[str, str]: ...
+    def unique_values(self) -> Mapping[str, str]:
+        """Values that no other chip may have, by name."""
+
     @property
-    def taken(self) -> str: ...
+    def taken(self) -> str:
+        """How the values of the run are taken, as a sentence."""
 
 
 def plan_lines(plans: Sequence[PlanLike]) -> list[str]:
-    """What will be burned into which board."""
+    """Return what will be burned into which board, a line each."""
     groups: dict[tuple[str, tuple[PlannedBlock, ...]], list[PlanLike]] = {}
     for plan in plans:
         shape = tuple(block._replace(bits=0) for block in plan.blocks)  # values of their own differ in bits
@@ -55,7 +68,13 @@ LATER = "The scripts of the other boards begin after this one: the answer covers
 
 
 def question_lines(plans: Sequence[PlanLike], *, simulated: bool, one_at_a_time: bool = False) -> list[str]:
-    """The plans and the warning; QUESTION comes after them. `one_at_a_time`: more boards come after these."""
+    """Return the plans and the warning; QUESTION comes after them.
+
+    Args:
+        plans: The boards that have something to burn.
+        simulated: Say that no real chip is burned.
+        one_at_a_time: Say that the answer is for boards that come later, too.
+    """
     taken = [one_line(text) for text in dict.fromkeys(plan.taken for plan in plans) if text]
     lines = ["", "To be burned:", *plan_lines(plans), *taken, "", *WARNING.splitlines()]
     if one_at_a_time:

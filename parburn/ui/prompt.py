@@ -15,7 +15,7 @@ CONFIRM_DEADLINE_S = 3600.0  # nobody is there
 
 
 def can_ask(stdin: IO[str] | None = None, stderr: IO[str] | None = None) -> bool:
-    """Whether there is a terminal to ask on and to answer from."""
+    """Return whether there is a terminal to ask on and to answer from."""
     stdin = sys.stdin if stdin is None else stdin
     stderr = sys.stderr if stderr is None else stderr
     try:
@@ -27,7 +27,14 @@ def can_ask(stdin: IO[str] | None = None, stderr: IO[str] | None = None) -> bool
 async def read_line(
     fd: int, stopped: asyncio.Event, *, deadline_s: float = CONFIRM_DEADLINE_S, limit: int = 4096
 ) -> str | None:
-    """The next line typed on `fd`; None at the end of input, when `stopped` is set, or at the deadline."""
+    """Return the next line typed; None at the end of input, when `stopped` is set, or at the deadline.
+
+    Args:
+        fd: The descriptor of the terminal.
+        stopped: Ends the waiting.
+        deadline_s: How long to wait for a line, in seconds.
+        limit: Bytes after which a line counts as ended.
+    """
     loop = asyncio.get_running_loop()
     typed: asyncio.Future[str | None] = loop.create_future()
     text = bytearray()

@@ -32,7 +32,11 @@ class Inputs(NamedTuple):
 
 
 def write_report(path: Path, reports: Sequence[DeviceReport], inputs: Inputs) -> None:
-    """Write all rows to `path`; its ending chooses the format. Raises OSError."""
+    """Write all rows to `path`, whole or not at all: `.csv` makes it CSV, any other ending JSON.
+
+    Raises:
+        OSError: it cannot be written; an older report stays as it was.
+    """
     rows = [row_of(report, inputs) for report in reports]
     text = (
         _as_csv(rows)
@@ -43,7 +47,7 @@ def write_report(path: Path, reports: Sequence[DeviceReport], inputs: Inputs) ->
 
 
 def row_of(report: DeviceReport, inputs: Inputs) -> dict[str, Any]:
-    """One board's row, by column."""
+    """Return one board's row, by column."""
     values = (
         report.slot, report.port, report.chip, report.mac, report.index, dict(report.unique_values),
         report.result.value, report.error, report.burned, report.next_step,
@@ -71,7 +75,7 @@ def _cell(value: object) -> object:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Beside it first, then in its place: a full disk leaves the old report as it was."""
+    """Write beside it first, then put it in its place: a full disk leaves the old report as it was."""
     if path.exists() and not path.is_file():  # /dev/stderr or a pipe
         path.write_text(text, encoding="utf-8")
         return

@@ -19,7 +19,7 @@ def summary_lines(
     output_was_shown: bool = False,
     dry_run: bool = False,
 ) -> list[str]:
-    """The summary, line by line."""
+    """Return the summary, line by line: failures first, then the totals and the next command."""
     lines: list[str] = []
     failed = [report for report in reports if not report.result.passed]
     for report in sorted(failed, key=lambda report: ORDER.index(report.result)):
@@ -36,7 +36,7 @@ def summary_lines(
 
 
 def dry_run_lines(reports: Sequence[DeviceReport], planned: Mapping[str, Sequence[Planned]]) -> list[str]:
-    """What would be burned into each board."""
+    """Return what would be burned into each board."""
     lines: list[str] = []
     for report in reports:
         burns = planned.get(report.port, ())

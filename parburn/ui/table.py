@@ -67,7 +67,11 @@ class LiveTable:
         return FRAME_SECONDS if len(self.boards.all) <= MANY_BOARDS else 2 * FRAME_SECONDS
 
     def draw(self, *, force: bool = False) -> bool:
-        """Draw a frame if there is something new and the terminal has taken the last one."""
+        """Draw a frame if there is something new and the terminal has taken the last one.
+
+        Returns:
+            Whether it was drawn; with `force` it always is, where there is anything.
+        """
         if self._paused or not (self.boards.all or self._above) or (self._writer.busy and not force):
             return False
         size = self.console.size

@@ -61,7 +61,7 @@ class View:
         return self._json is not None
 
     def emit(self, event: Event) -> None:
-        """Tell all observers; never raises."""
+        """Tell all observers; nothing is raised."""
         if isinstance(event, Planned):
             self._planned.setdefault(event.port, []).append(event)
         elif isinstance(event, Finished):
@@ -70,11 +70,11 @@ class View:
 
     @property
     def reports(self) -> tuple[DeviceReport, ...]:
-        """How those boards ended that have ended."""
+        """Reports of the boards that have ended."""
         return tuple(self._reports.values())
 
     async def keep_drawing(self) -> None:
-        """Draw the live table until cancelled; returns at once when there is none."""
+        """Draw the live table until cancelled; return at once when there is none."""
         if isinstance(self._main, (JsonLines, PlainLog)):
             return
         from parburn.ui.table import LiveTable
@@ -86,7 +86,10 @@ class View:
 
     @contextmanager
     def asking(self) -> Iterator[NonblockingWriter]:
-        """Where to ask the operator something: the table is off the screen meanwhile, JSON stays clean."""
+        """Give the writer on which to ask the operator something.
+
+        The table is off the screen meanwhile, and JSON lines stay clean.
+        """
         if isinstance(self._main, (JsonLines, PlainLog)):
             yield self.err
             return
@@ -105,7 +108,7 @@ class View:
             self.err.line(trace.rstrip())
 
     def finish(self, reports: Sequence[DeviceReport], finished: RunFinished, *, dry_run: bool) -> None:
-        """The last event, and the summary for people."""
+        """Tell the last event, and write the summary for people."""
         self.emit(finished)
         self._fanout.close()
         if self._json is None and reports:
@@ -131,7 +134,7 @@ class View:
 
 
 def error_text(message: str, hint: str = "") -> str:
-    """`parburn: sentence`, and the hint below it."""
+    """Return `parburn: sentence`, and the hint below it."""
     return f"parburn: {message}" + (f"\n  hint: {hint}" if hint else "")
 
 

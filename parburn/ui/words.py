@@ -12,18 +12,21 @@ _SAFE_LINES = {code: value for code, value in _SAFE.items() if chr(code) not in 
 
 
 def one_line(text: str) -> str:
-    """Text without line breaks and control characters: what a script raised must not steer the terminal."""
+    """Return text without line breaks and control characters: no script's text may steer the terminal."""
     text = " ".join(text.split())
     return text if text.isascii() and text.isprintable() else text.translate(_SAFE)
 
 
 def safe_lines(text: str) -> list[str]:
-    """The lines of a text without control characters. A lone carriage return begins a new line."""
+    """Return a text's lines without control characters. A lone carriage return begins a new line."""
     return text.replace("\r\n", "\n").replace("\r", "\n").translate(_SAFE_LINES).expandtabs(4).splitlines()
 
 
 def shortened(names: Sequence[str], *, separators: str = "/") -> dict[str, str]:
-    """Each name without what all have in common, cut at a separator. One name keeps its last part."""
+    """Return each name without what all have in common, cut at a separator.
+
+    One name alone keeps its last part.
+    """
     distinct = list(dict.fromkeys(names))
     if not distinct:
         return {}
@@ -35,27 +38,27 @@ def shortened(names: Sequence[str], *, separators: str = "/") -> dict[str, str]:
 
 
 def short_ports(ports: Sequence[str]) -> dict[str, str]:
-    """Ports without their common folder."""
+    """Return ports without their common folder."""
     return shortened(ports)
 
 
 def short_slots(slots: Sequence[str]) -> dict[str, str]:
-    """by-path names without the host controller that all share; a single one stays whole."""
+    """Return by-path names without the host controller that all share; a single one stays whole."""
     return shortened(slots, separators="/-") if len(set(slots)) > 1 else {slot: slot for slot in slots}
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """`1 board`, `3 boards`."""
+    """Return a count and its noun: `1 board`, `3 boards`."""
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def seconds(value: float) -> str:
-    """`0.4 s`, `12 s`."""
+    """Return a time for people: `0.4 s`, `12 s`."""
     return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
 
 
 def board(report: DeviceReport) -> str:
-    """One board's name in a sentence: port, slot when it says more, chip, MAC, index."""
+    """Return a board's name for a sentence: port, slot when it says more, chip, MAC, index."""
     parts = [report.port]
     if report.slot and report.slot not in (report.port, PurePath(report.port).name):
         parts.append(f"({report.slot})")
@@ -66,7 +69,7 @@ def board(report: DeviceReport) -> str:
 
 
 def planned_lines(*plans: Sequence[PlannedBlock]) -> list[str]:
-    """A plan, a line a block; of several plans of one shape together, with the range of their bits."""
+    """Return a plan, a line a block; several plans of one shape together, with the range of their bits."""
     lines = []
     for same in zip(*plans, strict=True):
         block = same[0]

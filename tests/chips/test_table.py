@@ -61,9 +61,9 @@ def test_parts_number_their_alternative_names() -> None:
     ("text", "where", "message"),
     [
         (", 3, 0, 1", "my.csv:2:1", "the first row has no field name"),
-        ("A, , 0, 1", "my.csv:2:4", "'' is no block"),
-        ("A, EFUSE_BLK, 0, 1", "my.csv:2:4", "'EFUSE_BLK' is no block"),
-        ("A, KEY0, 0, 1", "my.csv:2:4", "'KEY0' is no block"),
+        ("A, , 0, 1", "my.csv:2:4", "'' is not a block"),
+        ("A, EFUSE_BLK, 0, 1", "my.csv:2:4", "'EFUSE_BLK' is not a block"),
+        ("A, KEY0, 0, 1", "my.csv:2:4", "'KEY0' is not a block"),
         ("A, 3, zero, 1", "my.csv:2:7", "bit_start 'zero' is not a number"),
         ("A, 3, -1, 1", "my.csv:2:7", "bit_start '-1' is not a number"),
         ("A, 3, 0", "my.csv:2:8", "bit_count is missing"),

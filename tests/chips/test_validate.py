@@ -76,6 +76,7 @@ BREACHES: dict[str, Callable[[Chip], Chip]] = {
         c, "WAFER_VERSION_MINOR", sources=(Source(shift=0, field="WAFER_VERSION_MINOR"),)
     ),
     "codecs_fit_their_fields": lambda c: field(c, "MAC", bits=47),
+    "data_ram_is_a_range": lambda c: replace(c, data_ram=(0x3FCDFFFF, 0x3FC80000)),
     "conditions_are_about_fields": lambda c: replace(c, conditions={"calibrated": Condition("NONE", (1,))}),
     "key_purposes_are_sound": lambda c: purpose(c, split_into=("USER",)),
     "key_purposes_name_fields": lambda c: purpose(c, target="NONE"),

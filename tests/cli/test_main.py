@@ -200,7 +200,7 @@ BASE = ["--ports", "ttyUSB1", "--scripts", "s.py"]
         ([*BASE, "--trace", "."], "is a folder"),
         ([*BASE, "--trace", "s.py"], "name the same file"),
         ([*BASE, "--report", "x.json", "--trace", "x.json"], "name the same file"),
-        ([*BASE, "--baud", "1"], "--baud 1 is no rate"),
+        ([*BASE, "--baud", "1"], "--baud 1 is not a rate"),
         ([*BASE, "--batch", " "], "--batch needs"),
         ([*BASE, "--ledger", "."], "is a folder"),
     ],

@@ -144,7 +144,7 @@ def test_a_row_that_was_deleted_or_read_in_another_form_is_told(tmp_path: Path) 
         header, _one, *rest = units.read_text().splitlines(keepends=True)
         units.write_text("".join([header, *rest]))
         deleted = it.run(next_day, 2)
-        assert "What index 2 had stands under index 1 now" in said(deleted)
+        assert "What index 2 had is under index 1 now" in said(deleted)
         assert "Put the record back as it was" in said(deleted)
         assert other_form.exit == deleted.exit == 3
         assert every_bit(it.rig) == before

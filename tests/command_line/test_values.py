@@ -332,7 +332,7 @@ def test_what_stands_in_a_chip_whose_script_asks_for_nothing_is_recorded_without
     lose_ledger(line)
     again = line.run(STATE_MARKS, 0)
     assert (again.words, again.results[0]["index"]) == (["pass"], None), said(again)
-    assert "nothing asked, no index; what stands in it is recorded as this chip's: SERIAL 1" in again.stdout
+    assert "nothing asked, no index; what it holds is bound to it in the ledger: SERIAL 1" in again.stdout
     assert "nothing asked, no index" in line.row()["burned"]
     refused = line.run(STATE_MARKS, 1)
     assert refused.words == ["refused"], said(refused)

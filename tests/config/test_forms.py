@@ -143,10 +143,10 @@ def test_a_form_that_is_declared(
         ("a.json", '["a"]', "row", "no records of the form row"),
         ("a.json", '{"a": 1}', "item", "no records of the form item"),
         ("a.csv", "id,mac\n1,aa\n", "column:nr", "no column 'nr'"),
-        ("a.csv", "id,mac\n1,aa\n", "rows", "'rows' is no form"),
+        ("a.csv", "id,mac\n1,aa\n", "rows", "'rows' is not a form"),
         ("a.csv", "id,mac\n1,aa\n\n2,bb\n", "row", "a.csv:3: an empty line between rows"),
-        ("a.csv", "nr,mac\nx,aa\n", "column:nr", "a.csv:2: 'x' is no index"),
-        ("a.csv", "nr,mac\n,aa\n", "column:nr", "a.csv:2: '' is no index"),
+        ("a.csv", "nr,mac\nx,aa\n", "column:nr", "a.csv:2: 'x' is not an index"),
+        ("a.csv", "nr,mac\n,aa\n", "column:nr", "a.csv:2: '' is not an index"),
     ],
 )
 def test_a_form_that_does_not_fit_is_refused(

@@ -338,7 +338,7 @@ def test_sizes_are_bounded_before_anything_is_made_of_them(file: str, content: b
 @pytest.mark.parametrize(
     ("key", "written", "words"),
     [
-        ("efuse_base", "9" * 5000, "this is no TOML: Exceeds the limit"),
+        ("efuse_base", "9" * 5000, "this is not TOML: Exceeds the limit"),
         ("efuse_base", "0x" + "f" * 5000, "efuse_base: Expected `int` <= 4294967295"),
         ("efuse_base", "true", "efuse_base: Expected `int`, got `bool`"),
         ("blocks", '[["BLOCK0", "", 0, 1000000000000, -1, [], ""]]', "blocks[0][3]: Expected `int` <= 16"),
@@ -358,7 +358,7 @@ def test_sizes_are_bounded_before_anything_is_made_of_them(file: str, content: b
             "{ a = " + "{ field = 'MAC', or_else = " * 20 + "{}" + "}" * 21,
             "conditions[...].or_else: Object contains unknown field `or_else`",
         ),
-        ("conditions", "[" * 5000 + "]" * 5000, "this is no TOML: maximum recursion"),
+        ("conditions", "[" * 5000 + "]" * 5000, "this is not TOML: maximum recursion"),
         ("timing", "{ 48 = [[0, 0, 0, 0]] }", "timing[...][0]: Expected `array` of at most length 3, got 4"),
         ("timing", "{ x = [] }", "timing, a key: Expected a number"),
         ("overlay", "[{ title = 7 }]", "overlay[0].title: Expected `str`, got `int`"),

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parburn.errors import GarbledAnswer, ParburnError
+from parburn.hardware.burst_frames import ReadRegs
 from parburn.hardware.identify import Device, identify
-from parburn.hardware.rom_loader import ReadRegs, RomLoader
+from parburn.hardware.rom_loader import RomLoader
 from parburn.protocol import commands
 from parburn.protocol.loader import LoaderProtocol
 from parburn.protocol.slip import LONGEST_FRAME, SlipDecoder, encode

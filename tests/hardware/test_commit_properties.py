@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parburn.chips.model import ControllerKind
 from parburn.efuse.plan import plan_burns
 from parburn.errors import EfuseError
 from parburn.hardware.commit import commit
@@ -18,8 +19,12 @@ from tests.sim.boards import make_board
 
 def used_board(kind: Kind, draw: st.DataObject) -> SimulatedBoard:
     """A board of this kind, of which some fields of BLOCK0 were burned before."""
-    major, minor = kind.revision or ((3, 0) if kind.chip.controller == "classic" else (0, 0))
-    coding = draw.draw(st.sampled_from(["none", "3/4"])) if kind.chip.controller == "classic" else "none"
+    major, minor = kind.revision or ((3, 0) if kind.chip.controller is ControllerKind.CLASSIC else (0, 0))
+    coding = (
+        draw.draw(st.sampled_from(["none", "3/4"]))
+        if kind.chip.controller is ControllerKind.CLASSIC
+        else "none"
+    )
     board = make_board(kind.chip_name, f"revision={major}.{minor}", f"coding={coding}")
     kept = {one.name for one in board.chip.identity_fields} | {*board.chip.link_end_by_field}
     kept |= {board.chip.coding_field or "", *(name for name in board.chip.revision_fields if name)}
@@ -40,7 +45,7 @@ def test_what_a_plan_says_is_what_the_chip_shows_after_its_commit(kind: Kind, da
     async def job() -> None:
         device = await connected(board)
         try:
-            assert device.chip is kind.chip or kind.chip.controller == "classic"
+            assert device.chip is kind.chip or kind.chip.controller is ControllerKind.CLASSIC
             staged = data.draw(requests(device.chip, device.image))
             try:
                 plan = plan_burns(device.image, staged)

@@ -277,6 +277,29 @@ def rom_of(stream_of: type[BoardStream]) -> float:
     return float(in_virtual_time(job()))
 
 
+def pauses_of(stream_of: type[BoardStream], bursts: int) -> tuple[int, int]:
+    """How many pauses of reads such bursts make on a paced line, before the ROM is contradicted and after."""
+    made: list[float] = []
+
+    class Noting(stream_of):  # type: ignore[valid-type,misc]  # any kind of line
+        def pause_reads(self, seconds: float) -> None:
+            made.append(seconds)
+
+    async def job() -> tuple[int, int]:
+        board = make_board("esp32c3", baud_limit=BAUD, usb_frame_s=0.001)
+        rom = await RomLoader.connect(Noting(board), before="no-reset", attempts=3)
+        for _ in range(bursts):
+            await rom.read_regs([board.chip.registers["CONF"]] * 40)
+        before = len(made)
+        rom.was_faster()
+        await rom.read_regs([board.chip.registers["CONF"]] * 40)
+        await rom.aclose()
+        return before, len(made) - before
+
+    first, later = in_virtual_time(job())
+    return int(first), int(later)
+
+
 class Remote(BoardStream):
     over_network = True
 
@@ -289,3 +312,11 @@ class InsideTheChip(BoardStream):
 def test_a_poll_takes_its_time_on_a_line_that_is_known(stream_of: type[BoardStream], known_s: float) -> None:
     """A busy controller takes it back for good; over a network or USB inside the chip nothing is known."""
     assert rom_of(stream_of) == pytest.approx(known_s)
+
+
+def test_reads_pause_on_a_line_that_is_known_to_be_paced_and_nowhere_else() -> None:
+    assert pauses_of(BoardStream, 1) == (0, 0)  # nothing is known yet
+    assert pauses_of(BoardStream, 3)[0] > 0
+    assert pauses_of(BoardStream, 3)[1] == 0
+    assert pauses_of(Remote, 3) == (0, 0)
+    assert pauses_of(InsideTheChip, 3) == (0, 0)

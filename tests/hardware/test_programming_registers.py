@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from parburn.chips.model import Chip, RegisterWrite
+from parburn.chips.model import Chip, ControllerKind, RegisterWrite
 from parburn.chips.registry import chip_named
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnStep, plan_burns
@@ -27,7 +27,7 @@ CHIPS = ("esp32c3", "esp32", "esp32s2", "esp32c2")
 
 def registers(name: str, second: int | None = None) -> ProgrammingRegisters:
     chip = chip_named(name)
-    if chip.controller == "classic":
+    if chip.controller is ControllerKind.CLASSIC:
         return ClassicRegisters(chip)
     return PgmRegisters(chip, lambda writes: second if second is not None and second < len(writes) else None)
 

@@ -14,6 +14,7 @@ import pytest
 from parburn.chips.model import RegisterWrite
 from parburn.hardware import controller, crystal
 from parburn.hardware import rom_loader as rom
+from parburn.hardware.burst_frames import WriteGuard
 from parburn.hardware.controller import Controller, PgmController
 from parburn.hardware.programming_registers import (
     CMD_PROGRAM,
@@ -21,7 +22,7 @@ from parburn.hardware.programming_registers import (
     PgmRegisters,
     ProgrammingRegisters,
 )
-from parburn.hardware.rom_loader import RomLoader, WriteGuard
+from parburn.hardware.rom_loader import RomLoader
 from tests.pulses.__main__ import USUAL
 from tests.pulses.faults import Fault
 from tests.pulses.record import Setup, jobs_of, setups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from parburn.chips.model import RegisterWrite
 from parburn.errors import CommandRefused, GarbledAnswer, LinkError, NoAnswer, PortGone, UsageError
-from parburn.hardware.rom_loader import MAGIC_ADDRESS, ReadRegs, RomLoader, WriteGuard, WriteRegs
+from parburn.hardware.burst_frames import ReadRegs, WriteRegs
+from parburn.hardware.rom_loader import MAGIC_ADDRESS, RomLoader
 from parburn.protocol import commands
 from parburn.protocol.commands import SecurityInfo
 from parburn.protocol.trace import Trace
@@ -482,6 +484,30 @@ def test_one_burst_at_a_time() -> None:
     in_memory(lambda: MemoryStream(FakeRom().feed), job)
 
 
+def test_a_write_that_fails_breaks_the_burst_off_and_no_deadline_comes_behind_it() -> None:
+    rom, unheard = FakeRom({BASE: 1}), list[object]()
+
+    async def job(loader: RomLoader, stream: MemoryStream) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: unheard.append(context))
+        good = stream.feed
+
+        def full(data: bytes) -> bytes:
+            raise OSError("the trace's disk is full")
+
+        stream.feed = full
+        with pytest.raises(OSError, match="full"):
+            await loader.burst(ReadRegs((BASE,)), timeout_s=0.02)
+        assert loader.broken
+        await asyncio.sleep(0.05)
+        stream.feed = good
+        await loader.sync()
+        assert await loader.read_regs([BASE]) == [1]
+
+    in_memory(lambda: MemoryStream(rom.feed), job)
+    gc.collect()
+    assert not unheard
+
+
 def test_lost_while_idle() -> None:
     async def job(loader: RomLoader, stream: MemoryStream) -> None:
         stream.lose()
@@ -489,22 +515,5 @@ def test_lost_while_idle() -> None:
             await loader.read_regs([BASE])
         await loader.aclose()
         assert stream.closed
-
-    in_memory(lambda: MemoryStream(FakeRom().feed), job)
-
-
-def test_frames_are_kept_of_commands_and_never_of_what_may_be_a_key() -> None:
-    conf, cmd, harmless, data = BASE, BASE + 4, BASE + 8, BASE + 12
-
-    async def job(rom: RomLoader, stream: MemoryStream) -> None:
-        commands.known_write_reg_packets.cache_clear()
-        rom.guard_writes(WriteGuard(cmd, harmless, RegisterWrite(conf, 0)))
-        key = (RegisterWrite(data, 0x5EC2E7), RegisterWrite(cmd, 4))
-        assert rom.second_left(key) == 1
-        await rom.burst(WriteRegs(key), WriteRegs((RegisterWrite(conf, 1), RegisterWrite(cmd, 2, 3))))
-        assert commands.known_write_reg_packets.cache_info().currsize == 2  # the guard's, and the command
-        assert rom._cut == ((), ())
-        sent = b"".join(stream.written)
-        assert sent.count((0x5EC2E7).to_bytes(4, "little")) == 1
 
     in_memory(lambda: MemoryStream(FakeRom().feed), job)

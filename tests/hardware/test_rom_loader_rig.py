@@ -11,7 +11,8 @@ import pytest
 from parburn.chips.model import RegisterWrite
 from parburn.chips.registry import chip_named
 from parburn.errors import LinkError, NoAnswer, PortGone
-from parburn.hardware.rom_loader import MAGIC_ADDRESS, ReadRegs, RomLoader, WriteRegs
+from parburn.hardware.burst_frames import ReadRegs, WriteRegs
+from parburn.hardware.rom_loader import MAGIC_ADDRESS, RomLoader
 from parburn.transport.open import open_stream
 from tests.rig import start_rig
 

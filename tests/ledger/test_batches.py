@@ -234,7 +234,7 @@ def test_a_file_that_holds_a_part_of_it_is_refused(path: Path, tmp_path: Path) -
                 await name_of(path, files(tmp_path, {"a.json": changed}))
             assert "blanked, not deleted" in refused.value.hint
             assert f"--batch {first} --configfiles a.json" in refused.value.hint
-        with pytest.raises(BatchRefused, match="What index 2 had stands under index 1 now"):
+        with pytest.raises(BatchRefused, match="What index 2 had is under index 1 now"):
             await name_of(path, files(tmp_path, {"a.json": '{"1": 2, "2": 3}'}, name=first))
 
     run(work())

@@ -272,7 +272,7 @@ def test_a_chip_imported_by_its_mac_keeps_the_index_whatever_its_unique_id(
     run(work())
     assert "verifies" in export.verify(path)
     file.write_text("5,esp32c3,aa:bb:cc:00:00:07\n")
-    with pytest.raises(UnitRefused, match="has a record already"):
+    with pytest.raises(UnitRefused, match="is in the ledger already"):
         maintenance.import_used(path, file, why="x", batch="default")
 
 
@@ -294,7 +294,7 @@ def test_import_used_takes_nothing_from_a_chip(path: Path, tmp_path: Path) -> No
     with pytest.raises(UnitRefused, match=r"used\.csv:2: index 1 is held by"):
         maintenance.import_used(path, file, why="x", batch="default")
     file.write_text("8,chip,aa:bb:cc:00:00:01\n")
-    with pytest.raises(UnitRefused, match="has a record already"):
+    with pytest.raises(UnitRefused, match="is in the ledger already"):
         maintenance.import_used(path, file, why="x", batch="default")
     assert "1 units" in export.show(path)
 

@@ -160,7 +160,7 @@ def test_what_fits_no_record_or_is_on_two_boards_is_listed_and_left(tmp_path: Pa
         for n, words in enumerate(
             (
                 f"index 1 is carried by {rig.mac(0)} and {rig.mac(3)}",
-                "bound; all of its record stands in it",
+                "bound; it holds all of its record",
                 "it carries the values of no record",
                 f"index 1 is carried by {rig.mac(0)} and {rig.mac(3)}",
                 "it carries the values of no record",
@@ -230,7 +230,7 @@ def test_a_coded_esp32_gets_its_record_back(
         line.lose()
         outcome = line.rebuild(list(reversed(rig.ports[:4])), work)
         assert outcome.exit == 0, said(outcome)
-        assert outcome.stdout.count("bound; all of its record stands in it") == 2, said(outcome)
+        assert outcome.stdout.count("bound; it holds all of its record") == 2, said(outcome)
         assert outcome.stdout.count("bound, key cannot be read (BLOCK1)") == 2, said(outcome)
         for n in (2, 3):
             assert line.do("release", "--trust-hidden-keys", rig.mac(n), "--why", "booted").exit == 0
@@ -271,7 +271,7 @@ def test_a_chip_in_the_scheme_repeat_is_listed_and_the_others_are_bound(tmp_path
         outcome = line.rebuild([*rig.ports, *repeat.ports], work)
         assert outcome.exit == 1, said(outcome)
         listed, bound = sorted(outcome.stdout.splitlines()[:2])  # the one is in a folder of the other
-        assert "bound; all of its record stands in it" in bound
+        assert "bound; it holds all of its record" in bound
         assert repeat.ports[0] in listed
         assert "only chips with the coding schemes None and 3/4 can be burned" in listed
         assert repeat.programs(0) == 0

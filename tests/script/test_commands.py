@@ -126,7 +126,7 @@ def test_several_fields(tmp_path: Path, source: str) -> None:
         ("burn_efuse", "needs the name"),
         ("burn_efuse DIS_PAD_JTAG 1 SPI_BOOT_CRYPT_CNT", "no value"),
         ("burn_efuse DIS_PAD_JTAG 0", "single bit"),
-        ("burn_efuse DIS_PAD_JTAG 1 HARD_DIS_JTAG 1", "named twice"),
+        ("burn_efuse SPI_BOOT_CRYPT_CNT 1 SPI_BOOT_CRYPT_CNT 3", "named twice, with different values"),
         ("burn_efuse DIS_PAD_JTAGS 1", "DIS_PAD_JTAG"),
         ("burn_efuse SPI_BOOT_CRYPT_CNT 8", "does not fit"),
         ("burn_efuse DIS_PAD_JTAG 1 SPI_BOOT_CRYPT_CNT 8", "does not fit"),
@@ -396,7 +396,8 @@ def test_key_bytes_are_never_printed_unless_asked_for(tmp_path: Path, chip: str)
     purpose = "" if chip == "esp32" else "XTS_AES_128_KEY"
     block = "flash_encryption" if chip == "esp32" else "BLOCK_KEY0"
     show = [command(text) for text in ("summary", "summary --format json", "dump", "dump --format joint")]
-    source = command(f"burn_key {block} {tmp_path}/s.bin {purpose} --no-protect-key") + "efuses.burn_all()\n"
+    open_ = "--no-protect-key" if chip == "esp32" else "--no-read-protect --no-write-protect"
+    source = command(f"burn_key {block} {tmp_path}/s.bin {purpose} {open_}") + "efuses.burn_all()\n"
     quiet = run(make_board(chip), source + "".join(show), folder=tmp_path)
     assert quiet.error == ""
     flat = quiet.output.replace(" ", "").replace("\n", "").lower()

@@ -73,6 +73,13 @@ def test_summary_and_burns(version: int, tmp_path: Path) -> None:
             assert KEY[:8].hex(" ") not in after  # the key is read-protected
 
 
+@pytest.mark.parametrize("chip", ["esp32s2", "esp32h21"])
+def test_variables_of_the_rom_can_be_read(chip: str, tmp_path: Path) -> None:
+    """espefuse 4 asks the ROM for the port in use, at an address in the chip's RAM."""
+    with start_rig(chip, 1, tmp_path) as rig:
+        assert rig.mac(0) in espefuse(rig, 4, 0, "summary")
+
+
 @pytest.mark.parametrize("version", [4, 5])
 def test_three_quarters_and_a_slow_crystal(version: int, tmp_path: Path) -> None:
     settings = ["coding=3/4", "crystal=26"]

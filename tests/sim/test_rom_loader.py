@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from parburn.chips.registry import chip_named, chip_names
 from parburn.sim.rom_loader import SlipReceiver
 from tests.sim.boards import OK, SYNC, Host, answers, frame, make_board, read_reg, write_reg
 
@@ -109,6 +110,14 @@ def test_an_unmapped_register_is_the_end_until_reset(host: Host) -> None:
     host.board.power_cycle(host.now)
     host.wait(0.1)
     assert len(answers(host.ask(SYNC))) == 8
+
+
+@pytest.mark.parametrize("name", [name for name in chip_names() if chip_named(name).data_ram])
+def test_the_internal_ram_answers(name: str) -> None:
+    host = Host(make_board(name))
+    for address in (*chip_named(name).data_ram, chip_named(name).data_ram[1] - 0x2EC):
+        assert len(answers(host.ask(read_reg(address & ~3)))) == 1
+    assert len(answers(host.ask(SYNC))) == 8  # it is not dead
 
 
 def fill_while_busy(host: Host, count: int) -> int:

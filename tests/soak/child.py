@@ -121,12 +121,12 @@ def arm(crash: Crash) -> None:
 
 
 def _arm_packets(crash: Crash) -> None:
-    from parburn.hardware.rom_loader import RomLoader
+    from parburn.hardware.rom_link import RomLink
 
-    whole = RomLoader._write
+    whole = RomLink._write
     counted = 0
 
-    def write(self: RomLoader, data: bytes) -> None:
+    def write(self: RomLink, data: bytes) -> None:
         nonlocal counted
         frames = frames_of(data) if Path(self.stream.port).name == crash.port else []
         for at, frame in enumerate(frames):
@@ -136,7 +136,7 @@ def _arm_packets(crash: Crash) -> None:
                 die()
         whole(self, data)
 
-    RomLoader._write = write  # type: ignore[method-assign]  # the one place where a child is made to die
+    RomLink._write = write  # type: ignore[method-assign]  # the one place where a child is made to die
 
 
 def _arm_ledger(crash: Crash) -> None:
@@ -194,14 +194,14 @@ def count_into(path: Path) -> Callable[[], object]:
 
     from parburn.efuse.plan import BurnStep
     from parburn.hardware.controller import Controller
-    from parburn.hardware.rom_loader import RomLoader
+    from parburn.hardware.rom_link import RomLink
     from parburn.ledger.writer import Writer
 
     counts: dict[str, int] = {"ledger": 0}
     commands: Counter[str] = Counter()
-    write_whole, transact_whole = RomLoader._write, Writer._transact
+    write_whole, transact_whole = RomLink._write, Writer._transact
 
-    def write(self: RomLoader, data: bytes) -> None:
+    def write(self: RomLink, data: bytes) -> None:
         name, frames = Path(self.stream.port).name, frames_of(data)
         counts[name] = counts.get(name, 0) + len(frames)
         commands.update(filter(None, map(command_of, frames)))
@@ -211,7 +211,7 @@ def count_into(path: Path) -> Callable[[], object]:
         counts["ledger"] += 1
         transact_whole(self, connection, requests)  # type: ignore[arg-type]  # handed on as it came
 
-    RomLoader._write = write  # type: ignore[method-assign]  # only counts
+    RomLink._write = write  # type: ignore[method-assign]  # only counts
     Writer._transact = transact  # type: ignore[method-assign]  # only counts
     stage_whole = Controller.stage
 
@@ -366,10 +366,10 @@ def _main(
     arguments: Sequence[str], *, crash: Crash | None, mutation: str, hasty: bool, counts: Path | None
 ) -> int:
     from parburn.cli.main import main as cli_main
-    from parburn.hardware import rom_loader as rom
+    from parburn.hardware import reply_deadline
 
     if hasty:
-        rom._FLOOR_S = SHORT_FLOOR_S  # type: ignore[misc]  # a constant, but for this
+        reply_deadline.FLOOR_S = SHORT_FLOOR_S  # type: ignore[misc]  # a constant, but for this
     write_counts = count_into(counts) if counts is not None else None
     if mutation:
         mutations.apply(mutation)

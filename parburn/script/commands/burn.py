@@ -18,20 +18,61 @@ Pairs = Sequence[tuple[str, str | int | bytes | bool | None]]
 
 
 def burn_efuse(draft: Draft, pairs: Pairs, *, force: bool = False) -> None:
-    """Burn fields: name and value; None is the bare form, which burns a bool or the next bit of a count."""
-    found = [(draft.image.field_named(name), value) for name, value in pairs]
-    refuse_twice(one.name for one, _ in found)
+    """Burn fields, each by name and value.
+
+    Args:
+        draft: The command at work.
+        pairs: Name and value; None for the bare form, which burns a bool or the next bit of a count.
+        force: Burn what breaks a rule of the chip (see `rules.broken_rule`).
+
+    Raises:
+        UnknownName: no such field, or one that this chip does not list.
+        BadValue: a name comes twice with two values, or a value does not fit.
+        EfuseError: the hardware or a rule of the chip forbids it.
+        UnitRefused: the chip carries another unit's value there; it ends the script.
+    """
+    found: dict[str, tuple[Field, int]] = {}
+    for name, value in pairs:
+        one = _field_to_burn(draft, name)
+        bits = values.parse(draft.image, draft.staged, one, value)
+        if found.setdefault(one.name, (one, bits))[1] != bits:
+            raise BadValue(f"{one.name} is named twice, with different values")
     if force:
         draft.staged.ignored_rules = True
-    for one, value in found:
-        stage_value(draft, one, values.parse(draft.image, draft.staged, one, value))
+    for one, bits in found.values():
+        stage_value(draft, one, bits)
     reason = rules.broken_rule(draft.image, draft.staged)
     if reason is not None and not (draft.staged.ignored_rules or draft.staged.force):
         raise EfuseError(reason, hint="--force skips this check")
 
 
+def _field_to_burn(draft: Draft, name: str) -> Field:
+    """Return the field of that name, if this chip lists it.
+
+    Another one can be looked at, but on this chip its bits mean nothing or something else. CUSTOM_MAC is
+    taken: what makes it count (its CRC and version) is staged with it.
+
+    Raises:
+        UnknownName: no such field, or one that this chip does not list.
+    """
+    one = draft.image.field_named(name)
+    if draft.image.is_shown(one) or one.codec is Codec.CUSTOM_MAC:
+        return one
+    raise UnknownName(
+        f"this {draft.chip.title} does not list {one.name}, and it cannot be burned by its name: the field "
+        f"counts only where the chip's other eFuses say so ({one.shown_when})",
+        hint="`summary` lists the fields of this chip; burn_custom_mac burns a custom MAC with its CRC",
+    )
+
+
 def stage_value(draft: Draft, one: Field, bits: int) -> None:
-    """Stage a field's new value and say so."""
+    """Stage a field's new value and say so.
+
+    Args:
+        draft: The command at work.
+        one: The field.
+        bits: Its value as bits, lowest bit first.
+    """
     draft.wrote_field(one, bits)
     before = values.get(draft.image, one)
     if not staging.stage_field(draft.image, draft.staged, one, bits):
@@ -43,7 +84,18 @@ def stage_value(draft: Draft, one: Field, bits: int) -> None:
 
 
 def burn_bit(draft: Draft, block: str, bits: Sequence[int], *, force: bool | None = None) -> None:
-    """Burn single bits of a block, by number."""
+    """Burn single bits of a block.
+
+    Args:
+        draft: The command at work.
+        block: Name or alias.
+        bits: Bit numbers, 0 for the lowest bit of word 0.
+        force: `--force-write-always`: skip the checks of what the block holds, which may spoil it. None: the
+            command has no such option.
+
+    Raises:
+        EfuseError: no such block or bit, or the hardware forbids it.
+    """
     where = _data_block(draft, block)
     if not bits:
         raise BadValue("burn_bit needs at least one bit number")
@@ -56,7 +108,17 @@ def burn_bit(draft: Draft, block: str, bits: Sequence[int], *, force: bool | Non
 def burn_block_data(
     draft: Draft, parts: Sequence[tuple[str, bytes]], *, offset: int = 0, force: bool | None = None
 ) -> None:
-    """Burn bytes into blocks, each filling its block or, a single one, from an offset on."""
+    """Burn bytes into blocks.
+
+    Args:
+        draft: The command at work.
+        parts: Block name and its bytes, byte of the lowest bits first. Each fills its block.
+        offset: First byte, for a single block that the bytes need not fill.
+        force: As in `burn_bit`.
+
+    Raises:
+        EfuseError: no such block, one that comes twice, bytes that do not fit, or the hardware forbids it.
+    """
     if not parts:
         raise BadValue("burn_block_data needs a block and a file")
     blocks = [_data_block(draft, name) for name, _ in parts]
@@ -73,14 +135,14 @@ def burn_block_data(
 def stage_data(
     draft: Draft, block: Block, data: bytes, *, offset: int = 0, force: bool | None = None
 ) -> None:
-    """Stage a block's bytes from byte `offset` on."""
+    """Stage a block's bytes from byte `offset` on, byte of the lowest bits first."""
     staging.stage_block_data(draft.image, draft.staged, block, data, offset=offset, force=force)
     if block.index:
         draft.wrote(Kind.DATA, block.name, block.index, 8 * offset, 8 * len(data))
 
 
 def _data_block(draft: Draft, name: str) -> Block:
-    """A block for plain data. Names of uses are for keys alone, which are turned round where they must be."""
+    """Return a block for plain data. Names of uses are for keys alone, which may have to be reversed."""
     block = draft.block(name)
     if name in draft.chip.purpose_by_name:
         raise BadValue(
@@ -90,7 +152,18 @@ def _data_block(draft: Draft, name: str) -> Block:
 
 
 def burn_custom_mac(draft: Draft, mac: str | bytes, *, force: bool | None = None) -> None:
-    """Burn a custom MAC address and what the chip keeps beside it."""
+    """Burn a custom MAC address and what the chip keeps beside it, such as its CRC and version.
+
+    Args:
+        draft: The command at work.
+        mac: Six bytes, or text as aa:bb:cc:dd:ee:ff.
+        force: As in `burn_bit`.
+
+    Raises:
+        BadValue: it is no unicast MAC address.
+        EfuseError: the hardware forbids it.
+        UnitRefused: the chip carries another custom MAC; it ends the script.
+    """
     address = values.custom_mac_bytes(draft.chip, mac)
     staging.set_force(draft.staged, force)
     draft.wrote_field(draft.image.field_named("CUSTOM_MAC"), int.from_bytes(address, "little"))
@@ -99,7 +172,11 @@ def burn_custom_mac(draft: Draft, mac: str | bytes, *, force: bool | None = None
 
 
 def read_protect_efuse(draft: Draft, names: Sequence[str]) -> None:
-    """Read-protect fields and key blocks for ever."""
+    """Read-protect fields and key blocks for ever (RD_DIS).
+
+    Raises:
+        EfuseError: no such name, one that comes twice, or one that cannot be protected.
+    """
     for what in _protectable(draft, names, "read"):
         if staging.stage_read_protection(draft.image, draft.staged, what):
             _say_shared(draft, what, "read", lambda one: one.rd_dis)
@@ -108,7 +185,11 @@ def read_protect_efuse(draft: Draft, names: Sequence[str]) -> None:
 
 
 def write_protect_efuse(draft: Draft, names: Sequence[str]) -> None:
-    """Write-protect fields and blocks for ever."""
+    """Write-protect fields and blocks for ever (WR_DIS).
+
+    Raises:
+        EfuseError: no such name, one that comes twice, or one that cannot be protected.
+    """
     for what in _protectable(draft, names, "write"):
         if staging.stage_write_protection(draft.image, draft.staged, what):
             _say_shared(draft, what, "write", lambda one: one.wr_dis)
@@ -128,9 +209,13 @@ def _protectable(draft: Draft, names: Sequence[str], kind: str) -> list[Field | 
 
 
 def field_or_block(draft: Draft, name: str) -> Field | Block:
-    """What a name means: a field, else a block."""
+    """Return what a name means: a field that this chip lists, else a block.
+
+    Raises:
+        UnknownName: it is neither.
+    """
     try:
-        return draft.image.field_named(name)
+        return _field_to_burn(draft, name)
     except UnknownName:
         block = draft.chip.block_by_name.get(name)
         if block is None:
@@ -163,7 +248,11 @@ VOLTAGES = ("1.8V", "3.3V", "OFF")
 
 
 def set_flash_voltage(draft: Draft, voltage: str) -> None:
-    """Fix the voltage of the flash regulator: 1.8V, 3.3V or OFF."""
+    """Fix the voltage of the flash regulator: 1.8V, 3.3V or OFF (VDD_SDIO or VDD_SPI fields).
+
+    Raises:
+        EfuseError: another voltage, a chip without these fields, or one where a burned bit is in the way.
+    """
     if voltage not in VOLTAGES:
         raise BadValue(f"the flash voltage is one of {', '.join(VOLTAGES)}, not {voltage!r}")
     names = _FLASH_VOLTAGE.get(draft.chip.flash_voltage)
@@ -190,7 +279,7 @@ def set_flash_voltage(draft: Draft, voltage: str) -> None:
 
 
 def flash_voltage_words(draft: Draft) -> str:
-    """What the regulator's fields say now; empty where the chip has none."""
+    """Return what the regulator's fields say now; empty where the chip has none."""
     names = _FLASH_VOLTAGE.get(draft.chip.flash_voltage)
     if names is None:
         return ""

@@ -36,12 +36,16 @@ class TypedCommand(NamedTuple):
 
     @property
     def shows_only(self) -> bool:
-        """Whether it stages and burns nothing whatever the chip holds."""
+        """Whether it stages and burns nothing, whatever the chip holds."""
         return VERBS[self.verb].shows_only(self.options)
 
 
 def parse_commands(text: str) -> tuple[TypedCommand, ...]:
-    """The commands of `--commands`. Raises UsageError that names the command that is none."""
+    """Return the commands of `--commands`.
+
+    Raises:
+        UsageError: one cannot be understood; it is named.
+    """
     found: list[TypedCommand] = []
     for one in _split(text):
         shown = masked(one)
@@ -62,9 +66,13 @@ _HINT = "Write it as --commands 'burn_efuse NAME VALUE; summary'. Nothing was op
 
 
 def with_commands(scripts: CompiledScripts, text: str) -> CompiledScripts:
-    """The scripts with these commands after them; the same scripts when there are no commands.
+    """Return the scripts with these commands after them; the same scripts when there are no commands.
 
-    Scripts that the commands execute are compiled now. Raises UsageError, ScriptSyntaxError.
+    Scripts that the commands execute are compiled now.
+
+    Raises:
+        UsageError: a command cannot be understood, or a script cannot be read.
+        ScriptSyntaxError: a script does not compile.
     """
     if not text:
         return scripts
@@ -78,7 +86,7 @@ def with_commands(scripts: CompiledScripts, text: str) -> CompiledScripts:
 def _compiled(
     commands: tuple[TypedCommand, ...], nested: list[str], *, after_scripts: bool
 ) -> CompiledScript:
-    """Line n of the code is command n; the source that is shown and digested are the commands themselves."""
+    """Compile the commands: line n of the code is command n, and the source that is shown are they."""
     burning = [number for number, one in enumerate(commands) if not one.shows_only]
     lines = [f"{_BOARD}(None, None, None, {one.text!r})" for one in commands]
     if burning and burning[-1] < len(commands) - 1:
@@ -93,7 +101,7 @@ def _compiled(
 
 
 def _split(text: str) -> Iterator[str]:
-    """The commands between `;` and line ends that stand outside quotes; empty ones are left out."""
+    """Return the commands between `;` and line ends that stand outside quotes, without empty ones."""
     start, quote, at = 0, "", 0
     while at < len(text):
         letter = text[at]

@@ -1,6 +1,6 @@
 """burn_key and burn_key_digest: whole keys, their purposes and protections, in all forms of the originals.
 
-Key bytes are never printed unless the operator asked for it. What a key block accepts stands in
+Key bytes are never printed unless the operator asked for it. What a key block accepts is in
 `parburn.efuse`; here is how files become key bytes, and which blocks a key of two halves takes.
 """
 
@@ -41,7 +41,7 @@ class _Placed(NamedTuple):
 
 
 def has_purposes(chip: Chip) -> bool:
-    """Whether keys of this chip are burned with a purpose (triples), or only for a use (pairs)."""
+    """Return whether keys of this chip are burned with a purpose (triples), or only for a use (pairs)."""
     return chip.takes_purposes
 
 
@@ -56,9 +56,21 @@ def burn_key(
     force_write_always: bool | None = None,
     contents_are_keys: bool = False,
 ) -> None:
-    """Burn keys into blocks. `contents_are_keys`: the bytes are final, no PEM to look into.
+    """Burn keys into blocks, with their purposes and protections.
 
-    `force` takes a constant key, one that is shorter than its block says, and one that the chip will not use.
+    Args:
+        draft: The command at work.
+        orders: The keys. A purpose of two halves takes its second block from those that are free.
+        no_write_protect: Leave the key blocks writeable.
+        no_read_protect: Leave keys readable that their purpose would hide.
+        show_sensitive_info: Print the bytes.
+        force: Take a constant key, one that is shorter than its block says, and one that the chip will not
+            use.
+        force_write_always: As the option of that name; None leaves it as it was.
+        contents_are_keys: The bytes are final, no PEM to look into.
+
+    Raises:
+        EfuseError: no such block or purpose, bytes that do not fit, or the hardware forbids it.
     """
     if not orders:
         raise BadValue("burn_key needs a block and a key file")
@@ -94,16 +106,21 @@ def burn_key_digest(
     force: bool = False,
     force_write_always: bool | None = None,
 ) -> None:
-    """Burn the digest of the public key in a PEM file, for secure boot V2."""
+    """Burn the digest of the public key in a PEM file, for secure boot V2.
+
+    Args and errors are those of `burn_key`; an order without a block goes to the block named like the
+    purpose, else to the only key block.
+    """
     from parburn.script.commands.pem import secure_boot_digest  # cryptography: only who needs it waits for it
 
     if not orders:
         raise BadValue("burn_key_digest needs a key file in PEM format")
     digests = []
+    only = None if force else draft.chip.secure_boot_keys
     for order in orders:
         purpose = _digest_purpose(draft, order)
         block = order.block or _digest_block(draft, purpose)
-        digests.append(KeyOrder(block, secure_boot_digest(order.content), purpose.name))
+        digests.append(KeyOrder(block, secure_boot_digest(order.content, only=only), purpose.name))
     if not has_purposes(draft.chip):
         _check_secure_boot_v2(draft)
     burn_key(
@@ -132,7 +149,10 @@ def _digest_purpose(draft: Draft, order: KeyOrder) -> KeyPurpose:
 
 
 def _digest_block(draft: Draft, purpose: KeyPurpose) -> str:
-    """The block of the form without a block name: the one named like the purpose, else the only key block."""
+    """Return the block of the form without a block name.
+
+    It is the one named like the purpose, else the only key block.
+    """
     if purpose.name in draft.chip.block_by_name:
         return purpose.name
     return next(block.name for block in draft.chip.blocks if block.for_keys)
@@ -158,7 +178,7 @@ def _purpose_named(draft: Draft, name: str) -> KeyPurpose:
 
 
 def _place(draft: Draft, orders: Sequence[KeyOrder], contents_are_keys: bool, force: bool) -> list[_Placed]:
-    """Blocks, bytes and purposes; a purpose of two halves takes its second block from those still free."""
+    """Return blocks, bytes and purposes; a purpose of two halves takes its second block from free ones."""
     placed: list[_Placed] = []
     taken = {draft.block(order.block).name for order in orders}
     for order in orders:
@@ -198,7 +218,7 @@ def _placed(draft: Draft, block: Block, key: bytes, purpose: KeyPurpose | None) 
 
 
 def _refuse_shared_places(placed: Sequence[_Placed]) -> None:
-    """Raise BadValue when two keys would lie over each other; the halves of one block may have a key each."""
+    """Raise BadValue when two keys would overlap; the halves of one block may have a key each."""
     for number, one in enumerate(placed):
         for other in placed[:number]:
             if one.field.block == other.field.block and one.field.mask & other.field.mask:

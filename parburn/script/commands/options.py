@@ -36,7 +36,11 @@ class Option(NamedTuple):
 
 
 def split_command(command: str) -> list[str]:
-    """Words of a command, split as a shell does. Raises BadValue for an open quote or an empty command."""
+    """Split a command into words as a shell does.
+
+    Raises:
+        BadValue: an open quote or an empty command.
+    """
     if not _QUOTING.search(command):
         words = command.split()  # what shlex would give, without its price
     else:
@@ -50,9 +54,10 @@ def split_command(command: str) -> list[str]:
 
 
 def take_options(words: Sequence[str], options: Sequence[Option]) -> tuple[list[str], dict[str, Any]]:
-    """The words that are no options, and the options that were given, by key.
+    """Return the words that are no options, and the options that were given, by key.
 
-    Raises BadValue for an unknown or ambiguous option, a missing or unfit value.
+    Raises:
+        BadValue: an unknown or ambiguous option, a missing or unfit value.
     """
     rest: list[str] = []
     given: dict[str, Any] = {}

@@ -12,20 +12,36 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from parburn.chips.model import SecureBootKeys
 from parburn.errors import BadValue
 
 RSA_BITS = 3072
 RSA_BYTES = RSA_BITS // 8
+_SIGNED = {SecureBootKeys.RSA: "RSA-3072", SecureBootKeys.ECDSA: "ECDSA"}
 # Curve numbers of the signature block of secure boot V2 with ECDSA, and the bytes that hold the point.
 CURVES = {"secp192r1": (1, 24, 64), "secp256r1": (2, 32, 64), "secp384r1": (3, 48, 96)}
 
 
-def secure_boot_digest(pem: bytes) -> bytes:
-    """SHA-256 over a public key as the signature block of secure boot V2 holds it: all numbers little-endian.
+def secure_boot_digest(pem: bytes, *, only: SecureBootKeys | None = None) -> bytes:
+    """Return the SHA-256 over a public key as the signature block of secure boot V2 holds it.
 
-    Takes the PEM of a private or public key, RSA-3072 or ECDSA. Raises BadValue.
+    All numbers in it are little-endian (ESP-IDF, "Secure Boot V2", signature block format).
+
+    Args:
+        pem: The PEM of a private or public key, RSA-3072 or ECDSA.
+        only: The one kind that is taken; None: both.
+
+    Raises:
+        BadValue: it is not such a key.
     """
     key = _public_key(pem)
+    kind = SecureBootKeys.RSA if isinstance(key, rsa.RSAPublicKey) else SecureBootKeys.ECDSA
+    if only is not None and only is not kind:
+        raise BadValue(
+            f"the chip's ROM boots images with {_SIGNED[only]} signatures only, and this is another kind of "
+            "key: with its digest in the chip, secure boot would let nothing start",
+            hint=f"give an {_SIGNED[only]} key, or --force burns the digest of this one anyway",
+        )
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size != RSA_BITS:
             raise BadValue(f"an RSA key for secure boot V2 has {RSA_BITS} bits, this one has {key.key_size}")
@@ -39,9 +55,14 @@ def secure_boot_digest(pem: bytes) -> bytes:
 
 
 def ecdsa_private_key(pem: bytes, *, double: bool) -> bytes:
-    """The private number of an ECDSA key as a key block takes it: 32 bytes, or 64 for P-384 (`double`).
+    """Return the private number of an ECDSA key as a key block takes it: 32 bytes, or 64 for P-384.
 
-    Raises BadValue for another kind of key.
+    Args:
+        pem: The PEM of the private key.
+        double: The purpose takes two blocks: P-384.
+
+    Raises:
+        BadValue: another kind of key.
     """
     key = _private_key(pem)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in CURVES:
@@ -54,7 +75,7 @@ def ecdsa_private_key(pem: bytes, *, double: bool) -> bytes:
 
 
 def _rsa_block(numbers: rsa.RSAPublicNumbers) -> bytes:
-    """Modulus, exponent, R^2 mod n and -1/n mod 2^32: what the RSA peripheral needs of the key."""
+    """Return modulus, exponent, R^2 mod n and -1/n mod 2^32: what the RSA peripheral needs of the key."""
     r_squared = pow(2, 2 * RSA_BITS, numbers.n)
     m_prime = -pow(numbers.n, -1, 1 << 32) & 0xFFFFFFFF
     return (

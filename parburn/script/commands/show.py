@@ -33,7 +33,19 @@ def summary(
     file: str | Path | TextIO | None = None,
     active: bool = False,
 ) -> None:
-    """Show fields: all, those named, or only those that are set or protected."""
+    """Show fields: all, those named, or only those that are set or protected.
+
+    Args:
+        draft: The command at work.
+        names: Fields; none for all.
+        format: One of FORMATS.
+        file: Where to write once the command has succeeded; None prints.
+        active: Only fields that are set or protected.
+
+    Raises:
+        BadValue: an unknown format, or value_only without exactly one name.
+        EfuseError: the file cannot be written.
+    """
     if format not in FORMATS:
         raise BadValue(f"summary has the formats {', '.join(FORMATS)}, not {format!r}")
     if format == "value_only" and len(names) != 1:
@@ -91,7 +103,7 @@ def _is_active(image: EfuseImage, one: Field) -> bool:
 
 
 def has_error(image: EfuseImage, one: Field) -> bool:
-    """Whether the controller reports an error in the field, or in its block."""
+    """Return whether the controller reports an error in the field, or in its block."""
     if one.block == 0:
         return bool(image.block0_errors & one.mask)
     status = image.status.get(one.block, GOOD)
@@ -99,7 +111,7 @@ def has_error(image: EfuseImage, one: Field) -> bool:
 
 
 def _is_secret(image: EfuseImage, one: Field) -> bool:
-    """Whether the field is a key block that holds, by its purpose or use, a key that must not be read."""
+    """Return whether the field is a key block that holds, by its purpose or use, a secret key."""
     if one.codec is not Codec.KEYBLOCK or not image.field_bits(one):
         return False
     block = next(block for block in image.chip.blocks if block.index == one.block)
@@ -113,7 +125,10 @@ def _is_secret(image: EfuseImage, one: Field) -> bool:
 
 
 def _masked(image: EfuseImage, one: Field, text: str) -> str:
-    """A value that cannot be read, with ? for zeros; a block protected in halves keeps the readable one."""
+    """Return a value that cannot be read, with ? for zeros.
+
+    A block that is protected in halves keeps the readable one.
+    """
     if len(one.rd_dis) == 2:
         half = len(text) // 2
         halves = (text[:half], text[half:])
@@ -195,7 +210,17 @@ def _line(image: EfuseImage, one: Field, hide: bool) -> str:
 
 
 def dump(draft: Draft, *, format: str = "default", file_name: str | Path | None = None) -> None:
-    """Show or save the blocks as read: words, bytes (one file or one per block), or an EFSR token."""
+    """Show or save the blocks as read: words, bytes (one file or one per block), or an EFSR token.
+
+    Args:
+        draft: The command at work.
+        format: One of DUMP_FORMATS.
+        file_name: Where to write once the command has succeeded; None prints.
+
+    Raises:
+        BadValue: an unknown format.
+        EfuseError: a file cannot be written.
+    """
     if format not in DUMP_FORMATS:
         raise BadValue(f"dump has the formats {', '.join(DUMP_FORMATS)}, not {format!r}")
     image, blocks = draft.image, draft.chip.blocks
@@ -222,7 +247,7 @@ def dump(draft: Draft, *, format: str = "default", file_name: str | Path | None 
 
 
 def block_bytes(image: EfuseImage, block: Block) -> bytes:
-    """The bytes of a block as its user sees them, byte of the lowest bits first."""
+    """Return the bytes of a block as its user sees them, byte of the lowest bits first."""
     size = image.block_bits(block.index) // 8
     return (image.block(block.index) & ((1 << (8 * size)) - 1)).to_bytes(size, "little")
 
@@ -270,7 +295,7 @@ def adc_info(draft: Draft) -> None:
 
 
 def block_version(image: EfuseImage) -> int:
-    """Version of the layout of the eFuse blocks, major * 100 + minor; 0 where the chip has none."""
+    """Return the version of the eFuse blocks' layout, major * 100 + minor; 0 where the chip has none."""
     version = 0
     for name, factor in (("BLK_VERSION_MAJOR", 100), ("BLK_VERSION_MINOR", 1)):
         if name in image.chip.field_by_name:
@@ -293,7 +318,7 @@ def get_custom_mac(draft: Draft) -> None:
 
 
 def errors_found(image: EfuseImage) -> list[str]:
-    """A line for each field of BLOCK0 and each other block whose coding has errors."""
+    """Return a line for each field of BLOCK0 and each other block whose coding has errors."""
     lines = []
     for one in image.fields():
         if one.block == 0 and one.start is not None and has_error(image, one):

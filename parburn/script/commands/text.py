@@ -37,7 +37,7 @@ class Verb(NamedTuple):
     reads_all: bool = False  # it looks at every block
 
     def shows_only(self, given: Mapping[str, Any]) -> bool:
-        """Whether it stages and burns nothing, called with these options."""
+        """Return whether it stages and burns nothing, called with these options."""
         return self.shows and not any(option.burns and given.get(option.key) for option in self.options)
 
 
@@ -124,14 +124,17 @@ def _groups(words: Words, size: int, usage: str) -> tuple[Words, ...]:
 
 
 def _forced(given: Given) -> dict[str, Any]:
-    """`--force-write-always` as the methods take it: a command that has the option always sets it."""
+    """Return the options with `--force-write-always` as the methods take it.
+
+    A command that has the option always sets it.
+    """
     more = dict(given)
     more["force"] = more.pop("force_write_always", False)
     return more
 
 
 def _key_options(given: Given) -> dict[str, Any]:
-    """As `_forced`, for the commands that have a `--force` of their own beside it."""
+    """Return what `_forced` returns, for the commands that have a `--force` of their own beside it."""
     return {"force_write_always": False, **given}
 
 
@@ -205,7 +208,11 @@ VERBS: Mapping[str, Verb] = {
 
 
 def verb_named(name: str) -> str:
-    """A command's name with underscores. Raises UnknownName with the nearest names."""
+    """Return a command's name with underscores.
+
+    Raises:
+        UnknownName: there is no such command; it names the nearest ones.
+    """
     plain = name.replace("-", "_")
     if plain not in VERBS:
         raise UnknownName(f"there is no command {name!r}{nearest(plain, VERBS)}")
@@ -213,7 +220,11 @@ def verb_named(name: str) -> str:
 
 
 def run_command(commands: Commands, command: str | Iterable[str]) -> None:
-    """Run a command as dialect 4 writes it."""
+    """Run a command as dialect 4 writes it: one text, or its words.
+
+    Raises:
+        EfuseError: what the command raises, or it cannot be understood.
+    """
     words = split_command(command) if isinstance(command, str) else [str(word) for word in command]
     if not words:
         raise BadValue("an empty command")
@@ -223,7 +234,17 @@ def run_command(commands: Commands, command: str | Iterable[str]) -> None:
 
 
 def run_with_args(commands: Commands, name: str, args: object, **more: Any) -> None:
-    """Run a command as the functions of dialect 4 take it: what is set in `args` by the originals' names."""
+    """Run a command as the functions of dialect 4 take it.
+
+    Args:
+        commands: The device's commands.
+        name: The command, with underscores.
+        args: A namespace; what is set in it by the originals' names is taken.
+        **more: Arguments of the method that go before those of `args`.
+
+    Raises:
+        EfuseError: what the command raises.
+    """
     given = {
         keyword: getattr(args, attribute)
         for keyword, attribute in VERBS[name].args.items()

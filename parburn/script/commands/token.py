@@ -39,7 +39,14 @@ def write_token(
     read: Callable[[tuple[int, ...]], list[int]],
     left_out: Collection[int] = (),
 ) -> str:
-    """The token of an image. `read` reads registers of the chip. Blocks `left_out` are empty in it."""
+    """Return the token of an image.
+
+    Args:
+        image: What the chip holds.
+        revision: Of the silicon, major * 100 + minor.
+        read: Reads registers of the chip by their addresses.
+        left_out: Indexes of blocks that are empty in the token.
+    """
     pieces = []
     for block in image.chip.blocks:
         if block.index in left_out:
@@ -59,21 +66,29 @@ LEFT_OUT = "left out of the token, as keys that can be read: "
 
 
 def token_text(token: str, left_out: Collection[str]) -> str:
-    """A token as `dump` prints it: a line, and a second one that names the blocks that it does not tell."""
+    """Return a token as `dump` prints it: a line, and one that names the blocks that it does not tell."""
     return f"{token}\n{LEFT_OUT}{', '.join(left_out)} (see --show-sensitive-info)" if left_out else token
 
 
 def take_token_text(text: str) -> tuple[str, tuple[str, ...]]:
-    """The token, and the names of the blocks left out of it, of what `token_text` made."""
+    """Return the token, and the names of the blocks left out of it, of what `token_text` made."""
     token, _, rest = text.partition("\n")
     names = rest.strip().removeprefix(LEFT_OUT).rpartition(" (")[0]
     return token.strip(), tuple(names.split(", ")) if names else ()
 
 
 def parse_token(text: str, chips: Callable[[str], Chip]) -> Token:
-    """What a token says. `chips` finds a chip row by name.
+    """Read a token.
 
-    Takes blocks of 24 bytes where the classic controller uses 3/4 coding. Raises BadValue, UnknownName.
+    Takes blocks of 24 bytes where the classic controller uses 3/4 coding.
+
+    Args:
+        text: The token.
+        chips: Finds a chip row by name.
+
+    Raises:
+        BadValue: it is no token, or its checksum is wrong.
+        UnknownName: its chip is not known.
     """
     text = text.strip()
     prefix, _, crc = text.rpartition(":")
@@ -100,7 +115,7 @@ def parse_token(text: str, chips: Callable[[str], Chip]) -> Token:
 
 
 def error_registers(token: Token, chip: Chip) -> Mapping[int, int]:
-    """The token's error registers by address."""
+    """Return the token's error registers by address."""
     return dict(zip(chip.error_registers, token.errors, strict=False))
 
 

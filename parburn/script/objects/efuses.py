@@ -57,7 +57,7 @@ class Efuses:
 
     @for_scripts
     def get_efuses(self) -> list[FieldView]:
-        """As `efuses`."""
+        """Return what `efuses` holds."""
         fields = self._session.read(lambda image: image.fields())
         return [FieldView(self._session, field) for field in fields]
 
@@ -92,57 +92,75 @@ class Efuses:
 
     @for_scripts
     def burn_all(self, check_batch_mode: bool = False) -> bool:
-        """Burn what is staged; then fields show what the chip shows. With `check_batch_mode` not yet."""
+        """Burn what is staged; then fields show what the chip shows.
+
+        Args:
+            check_batch_mode: Burn nothing yet, and return False, as the originals do in batch mode.
+
+        Raises:
+            FatalError: the burn was refused before its first bit; what is staged stays staged.
+            ParburnError: the board failed, and its script goes no further.
+        """
         return False if check_batch_mode else self._session.burn_all()
 
     @for_scripts
     def read_reg(self, addr: int) -> int:
-        """A register of the chip."""
+        """Return a register of the chip (32 bits)."""
         return self._session.read_registers((addr,))[0]
 
     @for_scripts
     def write_reg(self, addr: int, value: int, mask: int = 0xFFFFFFFF, delay_us: int = 0, **_: int) -> None:
-        """Write a register that is not the eFuse controller's."""
+        """Write a register that is not the eFuse controller's.
+
+        Args:
+            addr: Its address.
+            value: What is written.
+            mask: Bits to change.
+            delay_us: How long the ROM waits before it, in microseconds.
+
+        Raises:
+            FatalError: it is a register of the eFuse controller.
+        """
         self._session.write_register(RegisterWrite(addr, value, mask, delay_us))
 
     def get_index_block_by_name(self, name: str) -> int | None:
-        """Number of a block by name or alias; None: there is none."""
+        """Return the number of a block by name or alias; None: there is none."""
         block = self._session.chip.block_by_name.get(name)
         return None if block is None else block.index
 
     @for_scripts
     def get_block_version(self) -> int:
-        """Version of the layout of the eFuse blocks, major * 100 + minor."""
+        """Return the version of the eFuse blocks' layout, major * 100 + minor."""
         return self._session.read(showing.block_version)
 
     def get_major_chip_version(self) -> int:
-        """Major silicon revision."""
+        """Return the major silicon revision."""
         return self._session.facts.major
 
     def get_minor_chip_version(self) -> int:
-        """Minor silicon revision."""
+        """Return the minor silicon revision."""
         return self._session.facts.minor
 
     def get_chip_version(self) -> int:
-        """Silicon revision, major * 100 + minor."""
+        """Return the silicon revision, major * 100 + minor."""
         return self._session.facts.revision
 
     def get_pkg_version(self) -> int:
-        """Package code."""
+        """Return the package code; 0 where it is not known."""
         return self._session.facts.package or 0
 
     def get_crystal_freq(self) -> int:
-        """Crystal in MHz."""
+        """Return the crystal's frequency in MHz."""
         return self._session.facts.crystal_mhz
 
     def get_block_errors(self, block_num: int) -> tuple[int, bool]:
-        """Errors and fail bit of a block."""
+        """Return the number of errors of a block, and whether it failed to be corrected."""
         block = BlockView(self._session, self._session.chip.blocks[block_num])
         return block.num_errors, block.fail
 
     @for_scripts
     def get_coding_scheme_warnings(self, silent: bool = False) -> bool:
-        """Whether any block has coding errors; says which unless `silent`."""
+        """Return whether any block has coding errors; say which unless `silent`."""
         session = self._session
         session.read(lambda image: [image.block(block.index) for block in image.chip.blocks])
         found = session.read(showing.errors_found)
@@ -152,7 +170,7 @@ class Efuses:
 
     @for_scripts
     def summary(self) -> str:
-        """What the chip's eFuses say about the flash voltage."""
+        """Return in words what the eFuses say about the flash voltage."""
         return self._session.change(burning.flash_voltage_words)
 
     def __getattr__(self, name: str) -> Any:
@@ -161,7 +179,7 @@ class Efuses:
         raise AttributeError(f"efuses has no {name!r} in parburn; see the scripting page of its README")
 
     def confirm(self, action: str = "", do_not_confirm: bool = False) -> None:
-        """Nothing: one answer of the operator serves the whole run, before its first burn."""
+        """Do nothing: one answer of the operator serves the whole run, before its first burn."""
 
 
 def _names(chip: Chip) -> dict[str, object]:

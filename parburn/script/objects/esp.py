@@ -16,7 +16,7 @@ from parburn.script.session import Session
 
 
 class Esp:
-    """See the module docstring."""
+    """The chip that the script runs on, under the names of esptool's loader object; see the module."""
 
     IS_STUB = False
     sync_stub_detected = False
@@ -32,50 +32,54 @@ class Esp:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """The port stays open: it is parburn's."""
+        """Leave the port open: it is parburn's."""
 
     def __repr__(self) -> str:
         return f"<{self.CHIP_NAME} on {self.serial_port}>"
 
     @for_scripts
     def get_chip_description(self) -> str:
-        """Package and revision."""
+        """Return the package and revision, as `ESP32-D0WDQ6 (revision v1.0)`."""
         return self._session.read(lambda image: chip_description(image.chip, image.value_of))
 
     @for_scripts
     def get_chip_features(self) -> list[str]:
-        """What the chip can do, in words."""
+        """Return what the chip can do, in words."""
         return list(self._session.read(lambda image: chip_features(image.chip, image.value_of)))
 
     def get_chip_revision(self) -> int:
-        """Silicon revision, major * 100 + minor."""
+        """Return the silicon revision, major * 100 + minor."""
         return self._session.facts.revision
 
     def get_major_chip_version(self) -> int:
-        """Major silicon revision."""
+        """Return the major silicon revision."""
         return self._session.facts.major
 
     def get_minor_chip_version(self) -> int:
-        """Minor silicon revision."""
+        """Return the minor silicon revision."""
         return self._session.facts.minor
 
     def get_pkg_version(self) -> int:
-        """Package code."""
+        """Return the package code; 0 where it is not known."""
         return self._session.facts.package or 0
 
     def get_crystal_freq(self) -> int:
-        """Crystal in MHz."""
+        """Return the crystal's frequency in MHz."""
         return self._session.facts.crystal_mhz
 
     def read_mac(self, mac_type: str = "BASE_MAC") -> tuple[int, ...]:
-        """The factory MAC, first byte first."""
+        """Return the six bytes of the factory MAC, first byte first.
+
+        Raises:
+            FatalError: `mac_type` is not BASE_MAC.
+        """
         if mac_type != "BASE_MAC":
             raise FatalError(f"read_mac gives the BASE_MAC only, not {mac_type}")
         return tuple(self._session.facts.mac)
 
     @for_scripts
     def read_reg(self, addr: int, timeout: float | None = None) -> int:
-        """A register of the chip."""
+        """Return a register of the chip (32 bits). `timeout` is taken and not needed."""
         return self._session.read_registers((addr,))[0]
 
     @for_scripts
@@ -87,22 +91,41 @@ class Esp:
         delay_us: int = 0,
         delay_after_us: int = 0,
     ) -> None:
-        """Write a register that is not the eFuse controller's. `delay_after_us` needs no wait of ours."""
+        """Write a register that is not the eFuse controller's.
+
+        Args:
+            addr: Its address.
+            value: What is written.
+            mask: Bits to change.
+            delay_us: How long the ROM waits before it, in microseconds.
+            delay_after_us: Taken for the originals' sake: no wait of ours is needed.
+
+        Raises:
+            FatalError: it is a register of the eFuse controller.
+        """
         self._session.write_register(RegisterWrite(addr, value, mask, delay_us))
 
     def update_reg(self, addr: int, mask: int, new_val: int) -> None:
-        """Write the bits of `mask`."""
+        """Write `new_val` into the bits of `mask`, shifted to the lowest of them.
+
+        Raises:
+            FatalError: it is a register of the eFuse controller.
+        """
         shift = (mask & -mask).bit_length() - 1 if mask else 0
         self.write_reg(addr, new_val << shift & mask, mask)
 
     @for_scripts
     def read_efuse(self, n: int) -> int:
-        """Word `n` of the read registers from BLOCK0 on."""
+        """Return word `n` of the read registers, counted from BLOCK0 on."""
         return self._session.read_registers((self._session.chip.blocks[0].read_address + 4 * n,))[0]
 
     @for_scripts
     def get_security_info(self) -> dict[str, Any]:
-        """The flags that the ROM reports. Raises FatalError where the ROM has no such command."""
+        """Return the flags that the ROM's command GET_SECURITY_INFO reports.
+
+        Raises:
+            FatalError: the ROM has no such command.
+        """
         flags = self._session.facts.security_flags
         if flags is None:
             raise ChipError(f"the ROM of {self.CHIP_NAME} has no command GET_SECURITY_INFO")

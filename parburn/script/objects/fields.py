@@ -48,12 +48,12 @@ class _Protected:
 
     @for_scripts
     def is_readable(self, blk_part: int | None = None) -> bool:
-        """Whether software can read it."""
+        """Return whether software can read it; `blk_part` asks for one half of a block."""
         return self._session.read(lambda image: image.is_readable(self._what, blk_part))
 
     @for_scripts
     def is_writeable(self) -> bool:
-        """Whether it can still be burned."""
+        """Return whether it can still be burned."""
         return self._session.read(lambda image: image.is_writeable(self._what))
 
     @for_scripts
@@ -166,18 +166,18 @@ class FieldView(_Protected):
         return bool(self._session.image.block0_errors & self._what.mask)
 
     def is_field_calculated(self) -> bool:
-        """Whether it has no bits of its own."""
+        """Return whether it has no bits of its own."""
         return self._what.start is None
 
     @for_scripts
     def need_reverse(self, key_purpose: str) -> bool:
-        """Whether a key of this purpose goes in with its bytes reversed."""
+        """Return whether a key of this purpose goes in with its bytes reversed."""
         purpose = self._session.chip.purpose_by_name.get(key_purpose)
         return purpose is not None and purpose.reversed
 
     @for_scripts
     def need_rd_protect(self, key_purpose: str) -> bool:
-        """Whether a key of this purpose is read-protected."""
+        """Return whether a key of this purpose is read-protected."""
         purpose = self._session.chip.purpose_by_name.get(key_purpose)
         return purpose is not None and purpose.read_protect
 
@@ -185,24 +185,24 @@ class FieldView(_Protected):
 
     @for_scripts
     def get(self, from_read: bool = True) -> values.Value:
-        """Its value as it is shown."""
+        """Return its value as it is shown; bool fields give True or False."""
         return self._session.read(lambda image: values.get(image, self._what, self._staged(from_read)))
 
     @for_scripts
     def get_meaning(self, from_read: bool = True) -> values.Value:
-        """The words for its value, or the value."""
+        """Return the words for its value, or the value."""
         return self._session.read(
             lambda image: values.get_meaning(image, self._what, self._staged(from_read))
         )
 
     @for_scripts
     def get_raw(self, from_read: bool = True) -> int | bool | bytes:
-        """Its bits as a number, bool or bytes."""
+        """Return its bits as a number, bool or bytes."""
         return self._session.read(lambda image: values.get_raw(image, self._what, self._staged(from_read)))
 
     @for_scripts
     def get_bitstring(self, from_read: bool = True) -> BitStream:
-        """Its bits as a BitStream of its own."""
+        """Return its bits as a BitStream of the caller's own, highest bit first."""
         return self._session.read(
             lambda image: values.bitstring_of(image, self._what, self._staged(from_read))
         )
@@ -217,7 +217,11 @@ class FieldView(_Protected):
 
     @for_scripts
     def save(self, new_value: Any) -> None:
-        """Stage a value: number, text, bytes or a bitstring."""
+        """Stage a value: number, text, bytes or a bitstring.
+
+        Raises:
+            FatalError: the value does not fit, or the hardware forbids it; nothing is staged.
+        """
 
         def save(draft: Draft) -> None:
             one = draft.image.field_named(self._what.name)
@@ -227,7 +231,12 @@ class FieldView(_Protected):
 
     @for_scripts
     def burn(self, new_value: Any) -> None:
-        """Stage a value and burn all that is staged."""
+        """Stage a value and burn all that is staged.
+
+        Raises:
+            FatalError: refused before the first bit.
+            ParburnError: the board failed, and its script goes no further.
+        """
         self.save(new_value)
         self._session.burn_all()
 
@@ -286,12 +295,12 @@ class BlockView(_Protected):
 
     @for_scripts
     def get_block_len(self) -> int:
-        """Bytes it holds for its user."""
+        """Return how many bytes it holds for its user: 24 with 3/4 coding, else as many as it has."""
         return self._session.read(lambda image: image.block_bits(self._what.index)) // 8
 
     @for_scripts
     def get_coding_scheme(self) -> int:
-        """Number of its coding scheme, as the originals count them."""
+        """Return the number of its coding scheme, as the originals count them."""
         return _SCHEME_NUMBERS[self._session.read(lambda image: image.scheme(self._what.index))]
 
     def _bits(self, from_read: bool) -> tuple[int, int]:
@@ -306,31 +315,40 @@ class BlockView(_Protected):
 
     @for_scripts
     def get_bitstring(self, from_read: bool = True) -> BitStream:
-        """Its bits as a BitStream, highest first."""
+        """Return its bits as a BitStream, highest first."""
         return values.block_bitstring(*self._bits(from_read))
 
     def get(self, from_read: bool = True) -> BitStream:
-        """As get_bitstring()."""
+        """Return what get_bitstring() returns."""
         return self.get_bitstring(from_read)
 
     @for_scripts
     def get_raw(self, from_read: bool = True) -> bytes:
-        """Its bytes, highest first."""
+        """Return its bytes, highest first."""
         bits, length = self._bits(from_read)
         return bits.to_bytes(length // 8, "big")
 
     @for_scripts
     def get_words(self) -> list[int]:
-        """Its words, lowest first."""
+        """Return its words, lowest first."""
         bits, length = self._bits(True)
         return [bits >> at & 0xFFFFFFFF for at in range(0, length, 32)]
 
     @for_scripts
     def save(self, new_data: bytes) -> None:
-        """Stage the bytes of the whole block, byte of the lowest bits first."""
+        """Stage the bytes of the whole block, byte of the lowest bits first.
+
+        Raises:
+            FatalError: there are not as many as the block holds, or the hardware forbids it.
+        """
         self._session.change(lambda draft: burning.stage_data(draft, self._what, bytes(new_data)))
 
     @for_scripts
     def burn(self) -> None:
-        """Burn what is staged for this block, and nothing else."""
+        """Burn what is staged for this block, and nothing else.
+
+        Raises:
+            FatalError: refused before the first bit.
+            ParburnError: the board failed, and its script goes no further.
+        """
         self._session.burn_block(self._what.index)

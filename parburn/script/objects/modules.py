@@ -90,7 +90,7 @@ class Espefuse(StandIn):
             self.__dict__[name] = getattr(commands, name)
 
     def __call__(self, *arguments: Any, command: str | None = None) -> None:
-        """Dialect 4: `espefuse(esp, efuses, args, "burn_efuse NAME VALUE")`."""
+        """Run a command of dialect 4: `espefuse(esp, efuses, args, "burn_efuse NAME VALUE")`."""
         text = command if command is not None else arguments[-1] if arguments else ""
         _run_text(self.__dict__["_commands"], text)
 
@@ -98,13 +98,13 @@ class Espefuse(StandIn):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing: what is staged burns after the last script, or at burn_all()."""
+        """Do nothing: what is staged burns after the last script, or at burn_all()."""
 
     def use_batch_mode(self) -> None:
-        """Nothing: commands are always staged."""
+        """Do nothing: commands are always staged."""
 
     def burn_all(self, check_batch_mode: bool = False) -> bool:
-        """Burn what is staged."""
+        """Burn what is staged; see `Efuses.burn_all`."""
         return self.__dict__["efuses"].burn_all()  # type: ignore[no-any-return]  # out of __dict__
 
 
@@ -164,7 +164,7 @@ def _digest(keyfile: Any) -> bytes:
 
 
 def espsecure_module() -> StandIn:
-    """`espsecure` for one board."""
+    """Return `espsecure` for one board."""
     hint = "make keys and signatures with espsecure itself, before the run"
     return StandIn("espsecure", {"_digest_sbv2_public_key": _digest}, hint)
 
@@ -177,7 +177,7 @@ def _refuse_doubles(names: Sequence[str]) -> None:
 
 
 def util_module() -> StandIn:
-    """The `util` of dialect 4, for one board."""
+    """Return the `util` of dialect 4, for one board."""
     names: dict[str, Callable[..., Any]] = {
         "hexify": lambda data, separator="": separator.join(f"{byte:02x}" for byte in data),
         "popcnt": lambda number: int(number).bit_count(),
@@ -187,7 +187,7 @@ def util_module() -> StandIn:
 
 
 def fields_module(session: Session) -> StandIn:
-    """The `fields` name of dialect 4: the key purposes of the chip."""
+    """Return the `fields` name of dialect 4: the key purposes of the chip."""
     purposes = session.chip.key_purposes
     names = {
         "KEY_PURPOSES_NAME": [purpose.name for purpose in purposes],
@@ -200,7 +200,7 @@ def fields_module(session: Session) -> StandIn:
 
 
 def modules_for(stand_ins: Mapping[str, ModuleType]) -> OwnModules:
-    """What `import` finds for one board before it looks where Python does."""
+    """Return what `import` finds for one board before it looks where Python does."""
     return OwnModules(stand_ins, _OWN)
 
 
@@ -219,7 +219,10 @@ def _exit(code: object = None) -> None:
 
 
 def builtins_for(modules: Mapping[str, ModuleType]) -> ModuleType:
-    """The built-in names of a script: `import` finds its own modules, `input` is refused, `exit` raises."""
+    """Return the built-in names of a script.
+
+    `import` finds the board's own modules, `input` is refused, `exit` raises.
+    """
     plain_import = builtins.__import__
     own = own_builtins()
     names = vars(own)

@@ -28,7 +28,7 @@ from parburn.script.session import Session
 
 
 def make_globals(session: Session, nest: Nest) -> dict[str, Any]:
-    """The globals of a device's scripts. `nest` runs the scripts of a nested execute_scripts."""
+    """Return the globals of a device's scripts. `nest` runs the scripts of a nested execute_scripts."""
     commands = ScriptCommands(session, nest)
     esp, efuses = Esp(session), Efuses(session)
     espefuse = Espefuse(commands, esp, efuses)
@@ -57,7 +57,7 @@ def _call(
     args: object = None,
     **more: Any,
 ) -> None:
-    """A command as dialect 4 has it as a function: `burn_efuse(esp, efuses, args)`."""
+    """Return a command as dialect 4 has it as a function: `burn_efuse(esp, efuses, args)`."""
     run_with_args(commands, name, args, **more)
 
 
@@ -68,7 +68,7 @@ def make_args(
     configfiles: Sequence[ConfigFile] | None,
     scripts: Sequence[ConfigHandle],
 ) -> ScriptArgs:
-    """`args` for one script: fresh handles at position 0."""
+    """Return `args` for one script: fresh handles at position 0."""
     options, facts = session.options, session.facts
     return ScriptArgs(
         index,
