@@ -58,7 +58,7 @@ def _tell_probed(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _candidates(names: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each port; `probed`: it was named, or boards with these chips come with such a USB device."""
+    """Return a row for each port; `probed`: it was named, or boards with chips have such a USB device."""
     from parburn.transport.ports import expand_ports, list_candidates, slots_of
 
     known = {info.port: info for info in list_candidates()}
