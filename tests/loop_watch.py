@@ -29,11 +29,12 @@ MAY_BLOCK = (
     ("parburn/script/inputs.py", ("__init__", "_python_folders", "_imported_before")),
     # Files that the kernel keeps in memory: /dev and /sys. No disk, and no other process, is asked.
     ("parburn/transport/tty.py", ("is_pty", "_sysfs_device", "usb_ids")),
-    ("parburn/transport/ports.py", ("slots_of",)),
     # The log goes where the caller of the library sends it.
     ("logging/__init__.py", ("emit",)),
     # A terminal that the loop has found readable.
     ("parburn/ui/prompt.py", ("take",)),
+    # A test pulls a board at an event, which it hears of in the loop's thread.
+    ("tests/run/test_lost_port.py", ("pull",)),
     # A test makes its config files and reads them where a loop runs already.
     ("tests/ledger/test_batches.py", ("files",)),
 )
