@@ -35,6 +35,8 @@ MAY_BLOCK = (
     ("parburn/ui/prompt.py", ("take",)),
     # A test pulls a board at an event, which it hears of in the loop's thread.
     ("tests/run/test_lost_port.py", ("pull",)),
+    # The bench that compares with espefuse drives a board without threads, all in its loop.
+    ("tests/peers/board.py", ("_step", "_identify")),
     # A test makes its config files and reads them where a loop runs already.
     ("tests/ledger/test_batches.py", ("files",)),
 )

@@ -26,6 +26,9 @@ from parburn.cli.start import entry
 entry()
 """
 RUN = ["--sim", "esp32c3:1", "--commands", "summary"]
+# Why: what watches is loaded before all else, and these are about the first moments of a process.
+LOOP_IS_NOT_WATCHED = "the start of a process"
+
 LOADED = [
     ("parburn.cli.main", RUN),
     ("argparse", RUN),
