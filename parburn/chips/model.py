@@ -212,6 +212,7 @@ class Field(NamedTuple):
     sources: tuple[Source, ...] = ()
     value_map: Mapping[int, int] = NOTHING
     custom: bool = False  # from --extend-efuse-table
+    where: str = ""  # file:line:column of a custom field
 
     @property
     def names(self) -> tuple[str, ...]:

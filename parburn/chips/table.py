@@ -10,7 +10,10 @@ Both are written in the dialect of ESP-IDF's `esp_efuse_table.csv`::
         ,       EFUSE_BLK3, 90,  4, High bits  the parts are called TRIM_0 and TRIM_1)
 
 The block may be a plain number, an empty bit_start means behind the row before, and bit_count may be
-MAX_BLK_LEN. What follows the fifth column is ignored. How many bits a field has decides what it is:
+MAX_BLK_LEN. What follows the fifth column is ignored. A cell may stand in quotes, and a row of nothing but
+commas is none: spreadsheets write both. Fields under one dotted parent may have the same bits, or bits of one
+another (`WR_DIS.MAC` and `WR_DIS.BLK1` are one bit); those of other fields are never shared. How many bits a
+field has decides what it is:
 one bit is a bool, more than 32 in whole bytes are bytes (and a MAC or a part of it always is), anything
 else is a number.
 
@@ -55,6 +58,13 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_]\w{0,63}\Z", re.ASCII)
 _ADDRESS = re.compile(r"0x[0-9A-Fa-f]{1,8}\Z")
 _CODECS = {codec.value: codec for codec in Codec}
 _ALT_NAMES = re.compile(r"\[(.*?)\]\s*")
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_CELL = re.compile(rf"\s*{_QUOTED.pattern}\s*(?=,|\Z)|[^,]*")  # whole in quotes, or up to the next comma
+OF_ANOTHER_CHIP = (
+    "If the table is for another kind of chip, name that: --extend-efuse-table CHIP=FILE. Else whoever made "
+    "the table mends this row."
+)
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
 
 
 class CustomRow(NamedTuple):
@@ -77,6 +87,16 @@ class CustomRow(NamedTuple):
     def is_part_of(self, other: CustomRow) -> bool:
         """Tell whether the dotted name makes this field a part of the other one."""
         return self.written.startswith(other.written + ".")
+
+    def is_inside(self, other: CustomRow) -> bool:
+        """Tell whether the other field has all bits of this one."""
+        return self.block == other.block and other.start <= self.start and self.end <= other.end
+
+    def may_be_alias_of(self, other: CustomRow) -> bool:
+        """Tell whether both are named as parts of one field, and one of them has all bits of the other."""
+        root, dot, _ = self.written.partition(".")
+        named = bool(dot) and other.written.startswith(root + ".")
+        return named and (self.is_inside(other) or other.is_inside(self))
 
 
 def kind_of(bits: int) -> FieldKind:
@@ -239,14 +259,15 @@ def _custom_rows(text: str, file: str) -> Iterator[CustomRow]:
     last: CustomRow | None = None
     started: set[str] = set()
     fields = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
+    for number, text_of_line in enumerate(text.splitlines(), 1):
+        line = _CustomLine(text_of_line, f"{file}:{number}")
+        if line.says_nothing:
             continue
         fields += 1
         if fields > MOST_ROWS:
             raise ChipDataError(f"there are more than {MOST_ROWS} fields", where=f"{file}:{number}:1")
-        row = _CustomLine(line, f"{file}:{number}").row(last)
-        if row.written in started and line.split(",")[0].strip():
+        row = line.row(last)
+        if row.written in started and line.cells[0]:
             raise ChipDataError(
                 f"the name {row.written} is already used",
                 where=row.where,
@@ -261,20 +282,42 @@ class _CustomLine:
     """One line of a custom table, cut into cells that know their columns."""
 
     def __init__(self, line: str, where: str) -> None:
+        self.line = line
         self.where = where
         self.columns: list[int] = []
         self.cells: list[str] = []
+        self.open_quote: int | None = None  # of a cell that begins with a quote and does not end with one
         position = 0
-        for cell in line.split(","):
+        for cell in _cells_of(line):
             self.columns.append(position + len(cell) - len(cell.lstrip()) + 1)
-            self.cells.append(cell.strip())
+            self.cells.append(self._unquoted(cell.strip()))
             position += len(cell) + 1
         missing = 5 - len(self.cells)
         self.cells += [""] * missing
         self.columns += [position] * missing
 
+    def _unquoted(self, cell: str) -> str:
+        if not cell.startswith('"'):
+            return cell
+        if not _QUOTED.fullmatch(cell):
+            self.open_quote = self.columns[-1]
+            return cell
+        return cell[1:-1].replace('""', '"').strip()
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it is empty, a comment, or the commas that a spreadsheet writes for an empty row."""
+        return not any(self.cells) or self.cells[0].removeprefix('"').lstrip().startswith("#")
+
     def row(self, last: CustomRow | None) -> CustomRow:
         """Return the line as a field; `last` is the row before it."""
+        self.refuse_other_separator()
+        if self.open_quote is not None:
+            raise ChipDataError(
+                "a quote is opened here and not closed in this line",
+                where=f"{self.where}:{self.open_quote}",
+                hint="Close it, or take it away. A description stands in one line.",
+            )
         block = self.block()
         start = (
             self.number(2, "bit_start") if self.cells[2] else last.end if last and last.block == block else 0
@@ -301,6 +344,18 @@ class _CustomLine:
             description=description,
             where=f"{self.where}:{self.columns[0]}",
         )
+
+    def refuse_other_separator(self) -> None:
+        """Say so where the columns stand apart by what another program or country puts between them."""
+        for mark, words in OTHER_SEPARATORS.items():
+            first = self.line.split(mark)
+            if len(first) >= 4 and "," not in mark.join(first[:4]):
+                raise ChipDataError(
+                    f"the columns are separated by {words}, and not by commas",
+                    where=f"{self.where}:{len(first[0]) + 1}",
+                    hint="Save the table again as CSV with commas between the columns, as ESP-IDF reads it, "
+                    "or ask whoever gave you the table to do so.",
+                )
 
     def name(self, last: CustomRow | None) -> str:
         name = self.cells[0]
@@ -337,6 +392,16 @@ class _CustomLine:
         raise ChipDataError(message, where=f"{self.where}:{self.columns[cell]}")
 
 
+def _cells_of(line: str) -> Iterator[str]:
+    """The cells of a line as they stand in it; a comma within quotes separates nothing."""
+    at = 0
+    while at <= len(line):
+        found = _CELL.match(line, at)
+        assert found is not None  # it matches nothing, too
+        yield found[0]
+        at = found.end() + 1
+
+
 def _is_name(text: str) -> bool:
     return len(text) <= LONGEST_NAME and bool(_NAME.match(text))
 
@@ -366,15 +431,23 @@ def extend_chip(chip: Chip, rows: Sequence[CustomRow]) -> Chip:
     for at, row in enumerate(rows):
         block = blocks.get(row.block)
         if block is None:
-            raise ChipDataError(f"{chip.title} has no block {row.block}", where=row.where)
+            raise ChipDataError(
+                f"{chip.title} has no block {row.block}", where=row.where, hint=OF_ANOTHER_CHIP
+            )
         if row.end > 32 * block.words:
             raise ChipDataError(
-                f"{row.written} ends with bit {row.end - 1}, {block.name} with bit {32 * block.words - 1}",
+                f"{row.written} ends with bit {row.end - 1}, {block.name} of {chip.title} with bit "
+                f"{32 * block.words - 1}",
                 where=row.where,
+                hint=OF_ANOTHER_CHIP,
             )
         for name in (row.name, *row.alt_names):
             if name in chip.field_by_name or name in chip.block_by_name:
-                raise ChipDataError(f"{chip.title} already has a field or block {name}", where=row.where)
+                raise ChipDataError(
+                    f"{chip.title} already has a field or block {name}",
+                    where=row.where,
+                    hint=f"Whoever made the table gives the field another name. {OF_ANOTHER_CHIP}",
+                )
         for other in rows[:at]:
             _refuse_overlap(row, other)
     extended = replace(chip, fields=(*chip.fields, *(_custom_field(row, blocks[row.block]) for row in rows)))
@@ -387,10 +460,20 @@ def _refuse_overlap(row: CustomRow, other: CustomRow) -> None:
         return
     for part, whole in ((row, other), (other, row)):
         if part.is_part_of(whole):
-            if whole.start <= part.start and part.end <= whole.end:
+            if part.is_inside(whole):
                 return
-            raise ChipDataError(f"{part.written} is not inside {whole.written}", where=part.where)
-    raise ChipDataError(f"{row.written} lies over {other.written} ({other.where})", where=row.where)
+            raise ChipDataError(
+                f"{part.written} is not inside {whole.written}",
+                where=part.where,
+                hint=f"Mend bit_start and bit_count: its name makes it a part of {whole.written}.",
+            )
+    if not row.may_be_alias_of(other):
+        raise ChipDataError(
+            f"{row.written} lies over {other.written} ({other.where})",
+            where=row.where,
+            hint="Two fields with the same bits are mended by whoever made the table. If it is meant, name "
+            "both as parts of one field, as A.ONE and A.TWO; one of them has all bits of the other.",
+        )
 
 
 def _custom_field(row: CustomRow, block: Block) -> Field:
@@ -406,4 +489,5 @@ def _custom_field(row: CustomRow, block: Block) -> Field:
         category="User",
         description=row.description,
         custom=True,
+        where=row.where,
     )

@@ -55,12 +55,27 @@ def stage_field(
     """
     if is_fixed(f):
         raise EfuseError(f"{f.name} cannot be burned: it is written in the factory or computed from others")
+    if f.custom:
+        _refuse_beyond_the_block(image, f)
     with staged.all_or_nothing():
         set_force(staged, force)
         staged.want_anew(f.name)
         if f.codec is Codec.CUSTOM_MAC:
             return _stage_mac(image, staged, f, bits.to_bytes(6, "little"))
         return _stage(image, staged, f, bits)
+
+
+def _refuse_beyond_the_block(image: EfuseImage, f: Field) -> None:
+    """A table is checked against the whole block; its coding scheme says how much it holds."""
+    end, holds = (f.start or 0) + f.bits, image.block_bits(f.block)
+    if end > holds:
+        block = layout_of(image.chip).blocks[f.block]
+        raise EfuseError(
+            f"{f.where}: {f.name} ends with bit {end - 1}, but {block.name} of this chip has the coding "
+            f"scheme 3/4 and ends with bit {holds - 1}",
+            hint=f"Whoever made the table keeps it below bit {holds}; until then use boards with the coding "
+            "scheme None.",
+        )
 
 
 def _stage(image: EfuseImage, staged: StagedBurns, f: Field, bits: int, *, kept: bool = False) -> bool:

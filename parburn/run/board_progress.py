@@ -10,6 +10,7 @@ import traceback
 
 from parburn.errors import (
     BoardSwapped,
+    ChipDataError,
     ChipError,
     EfuseError,
     GarbledAnswer,
@@ -42,7 +43,8 @@ _RESULTS: tuple[tuple[type[ParburnError] | tuple[type[ParburnError], ...], Resul
     (ScriptError, Result.FAILED),
     (Interrupted, Result.FAILED),
     ((NoAnswer, GarbledAnswer, PortGone), Result.NO_ANSWER),
-    ((BoardSwapped, ChipError, EfuseError, LedgerError, NotConfirmed, TooFewBoards), Result.REFUSED),
+    ((BoardSwapped, ChipError, EfuseError, LedgerError, NotConfirmed), Result.REFUSED),
+    ((TooFewBoards, ChipDataError), Result.REFUSED),
 )
 
 

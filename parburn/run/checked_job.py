@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from parburn.chips.registry import chip_names
 from parburn.config.records import ConfigFiles, load_config_files
 from parburn.efuse.user_values import Declared, check_declared
 from parburn.job import Job
@@ -81,7 +82,16 @@ def check_job(job: Job) -> CheckedJob:
     scripts = with_commands(compile_scripts(job.scripts), job.commands)
     config = load_config_files(job.config_files, job.records)
     uses_index = uses_the_index(scripts)
-    tables = TableSet(job.tables)
+    tables = TableSet(job.tables, chips=_chips_of(job))
     if job.same or job.unique:
         check_declared(Declared(job.same, job.unique), tables.extended())
     return CheckedJob(job, scripts, config if uses_index else config.all_shared(), tables, uses_index)
+
+
+def _chips_of(job: Job) -> frozenset[str]:
+    """The only chips that a job can meet; empty where only its boards can tell."""
+    if job.chip != "auto":
+        return frozenset((job.chip,))
+    if not (job.simulated and job.tables):
+        return frozenset()
+    return frozenset(port.partition("/")[0] for port in job.ports) & frozenset(chip_names())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +22,13 @@ _joined = lru_cache(64)(extend_chip)
 class TableSet:
     """All `--extend-efuse-table` files, parsed; `extend` joins those that are meant for a chip."""
 
-    def __init__(self, options: Sequence[TableOption]) -> None:
+    def __init__(self, options: Sequence[TableOption], *, chips: Collection[str] = ()) -> None:
         """Read and parse the tables.
+
+        Args:
+            options: the files, and for which chips each is meant
+            chips: the only chips that this run can meet, where that is known before a port is opened; a table
+                for all chips must fit one of them
 
         Raises:
             UsageError: a file cannot be read, or names an unknown chip.
@@ -38,7 +43,7 @@ class TableSet:
             text = _text_of(option.path, content)
             name = None if option.chip is None else chip_named(option.chip).name
             rows = parse_custom_table(text, file=str(option.path))
-            _refuse_unless_it_fits(rows, chip_names() if name is None else (name,))
+            _refuse_unless_it_fits(rows, (name,) if name is not None else tuple(chips) or chip_names())
             self._rows.append((name, rows))
             digest.update(f"{name}\0{text}\0".encode())
         self.digest = digest.hexdigest() if options else ""
@@ -83,7 +88,12 @@ def _text_of(path: Path, content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"cannot read the eFuse table {path}: {error}") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ChipDataError(
+            f"this line is no UTF-8 text (byte {content[error.start]:#04x})",
+            where=f"{path}:{line}",
+            hint="Save the table again as CSV in UTF-8, or ask whoever gave you the table to do so.",
+        ) from error
 
 
 def _refuse_unless_it_fits(rows: Sequence[CustomRow], names: Sequence[str]) -> None:

@@ -77,6 +77,11 @@ def test_parts_number_their_alternative_names() -> None:
         ("A.B, 3, 0, 1\nA_B, 3, 8, 1", "my.csv:3:1", "the name A_B is already used"),
         ("A, 3, 0, 1, [B] x\nB, 3, 8, 1", "my.csv:3:1", "the name B is already used"),
         ("A, 3, 0, 1, [1B] x", "my.csv:2:13", "'1B' cannot be an alternative name"),
+        ("A;3;0;1;x", "my.csv:2:2", "the columns are separated by semicolons"),
+        ("A\t3\t0\t1\tx, y", "my.csv:2:2", "the columns are separated by tabs"),
+        (';;;;\n"A";3;0;1;x', "my.csv:2:1", "the columns are separated by semicolons"),
+        ('A, 3, 0, 1, "x\nand y"', "my.csv:2:13", "a quote is opened here and not closed in this line"),
+        ('"A, 3, 0, 1', "my.csv:2:1", "a quote is opened here"),
     ],
 )
 def test_errors_name_their_place(text: str, where: str, message: str) -> None:
@@ -114,7 +119,7 @@ def test_extending_leaves_the_chip_alone_and_adds_names() -> None:
     ("text", "message"),
     [
         ("A, 11, 0, 1", "ESP32-C3 has no block 11"),
-        ("A, 1, 190, 4", "A ends with bit 193, MAC_SPI_8M_0 with bit 191"),
+        ("A, 1, 190, 4", "A ends with bit 193, MAC_SPI_8M_0 of ESP32-C3 with bit 191"),
         ("MAC, 3, 0, 1", "ESP32-C3 already has a field or block MAC"),
         ("MAC_CUSTOM, 3, 0, 1", "ESP32-C3 already has a field or block MAC_CUSTOM"),
         ("A, 3, 0, 1, [BLOCK4] x", "ESP32-C3 already has a field or block BLOCK4"),
@@ -122,6 +127,10 @@ def test_extending_leaves_the_chip_alone_and_adds_names() -> None:
         ("A, 3, 0, 8\nB, 3, 2, 2", "B lies over A"),
         ("A, 3, 0, 8\nA.B, 3, 7, 2", "A.B is not inside A"),
         ("A, 3, 0, 8\nA.B, 3, 0, 4\nA.C, 3, 3, 2", "A.C lies over A.B"),
+        ("A.B, 3, 0, 4\nC.D, 3, 0, 4", "C.D lies over A.B"),
+        ("A.B, 3, 0, 4\nC, 3, 0, 4", "C lies over A.B"),
+        ("A.B, 3, 0, 4\nAB.C, 3, 0, 4", "AB.C lies over A.B"),
+        ("A.B, 3, 0, 4\nA.C, 3, 0, 4\nA, 3, 0, 2", "A.B is not inside A"),
     ],
 )
 def test_what_cannot_be_joined_is_refused(text: str, message: str) -> None:
@@ -132,6 +141,30 @@ def test_what_cannot_be_joined_is_refused(text: str, message: str) -> None:
 
 def test_fields_of_other_blocks_and_parts_inside_parents_may_share_bit_numbers() -> None:
     assert len(extend("A, 3, 0, 8\nB, 4, 0, 8\nA.B, 3, 0, 4\nA.B.C, 3, 0, 2\nA.D, 3, 4, 4")) == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A, 3, 0, 8\nA.B, 3, 0, 4\nA.C, 3, 0, 4",  # equal, as WR_DIS.MAC and WR_DIS.BLK1
+        "A, 3, 0, 8\nA.B, 3, 0, 4\nA.C, 3, 1, 2",
+        "A.B, 3, 1, 2\nA.C, 3, 0, 4\nA.C.D, 3, 1, 1",
+        "A.B, 3, 0, 4\n, 3, 8, 4\nA.C, 3, 8, 4",  # of a part
+    ],
+)
+def test_fields_under_one_parent_may_be_aliases(text: str) -> None:
+    assert len(extend(text)) == text.count("\n") + 1
+
+
+def test_what_a_spreadsheet_writes_is_understood() -> None:
+    text = (
+        '"# name, block",,,,\n,,,,\n"A","3","0","8","[AL] one, ""two""",more\n'
+        '  "# x"\nB,EFUSE_BLK3,,8, 5" wide; "flat"\n,,,,,,\n,3,24,1,\n'
+    )
+    rows = rows_of(text)
+    assert [(row.name, row.start, row.bits) for row in rows] == [("A", 0, 8), ("B_0", 8, 8), ("B_1", 24, 1)]
+    assert (rows[0].alt_names, rows[0].description) == (("AL",), 'one, "two"')
+    assert rows[1].description == '5" wide; "flat"'
 
 
 def test_built_in_columns() -> None:

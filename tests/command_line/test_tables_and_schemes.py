@@ -87,12 +87,14 @@ def test_fields_of_a_table_are_burned_by_all_their_names(folder: Path) -> None:
         ("A-1, 3, 0, 8, x\n", "table.csv:1:1: 'A-1' cannot be a field name"),
         ("# head\n\nMAC, 3, 0, 8, x\n", "table.csv:3:1: ESP32-C3 already has a field or block MAC"),
         ("A, 3, 0, 8, x\nA.B, 3, 4, 8, y\n", "table.csv:2:1: A.B is not inside A"),
-        ("A, 1, 190, 8, x\n", "table.csv:1:1: A ends with bit 197, MAC_SPI_8M_0 with bit 191"),
+        ("A, 1, 190, 8, x\n", "table.csv:1:1: A ends with bit 197, MAC_SPI_8M_0 of ESP32-C3 with bit 191"),
         (", 3, 0, 8, x\n", "table.csv:1:1: the first row has no field name"),
+        ("A, 3, 0, 8, x\nB;3;8;8;y\n", "table.csv:2:2: the columns are separated by semicolons"),
+        ("A, 3, 0, 8, x\nB, 3, 8, 8, Gr\xfc\xdfe\n", "table.csv:2: this line is no UTF-8 text (byte 0xfc)"),
     ],
 )
 def test_mistakes_in_a_table_are_told_by_line_and_column(folder: Path, text: str, where: str) -> None:
-    (folder / "table.csv").write_text(text)
+    (folder / "table.csv").write_text(text, encoding="latin-1")
     (folder / "ttyUSB0").touch()
     done = parburn(
         "--port", "ttyUSB0", "--extend-efuse-table", "esp32c3=table.csv", "--commands", "summary",
@@ -101,6 +103,45 @@ def test_mistakes_in_a_table_are_told_by_line_and_column(folder: Path, text: str
     assert done.exit == 2
     assert where in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_table_that_fits_no_chip_of_the_run_is_bad_input(folder: Path) -> None:
+    (folder / "nine.csv").write_text("A, 9, 0, 8, x\n")
+    (folder / "ttyUSB0").touch()
+    for boards in (("--sim", "esp32:2"), ("--port", "ttyUSB0", "--chip", "esp32")):
+        done = parburn(
+            *boards, "--extend-efuse-table", "nine.csv", "--commands", "summary", state=folder / "ledger"
+        )
+        assert done.exit == 2
+        assert "nine.csv:1:1: ESP32 has no block 9" in done.stderr
+        assert "--extend-efuse-table CHIP=FILE" in done.stderr
+
+
+def test_a_table_that_fits_one_chip_of_the_run_is_refused_on_the_other(folder: Path) -> None:
+    (folder / "nine.csv").write_text("A, 9, 0, 8, x\n")
+    with start_rig("esp32:1,esp32c3:1", tmp_path=folder) as rig:
+        done = run(rig, folder, "burn_efuse A 5", "--extend-efuse-table", "nine.csv")
+        assert done.words == ["refused", "pass"]
+        assert errors(done)[0] == "nine.csv:1:1: ESP32 has no block 9"
+        assert "CHIP=FILE" in done.results[0]["hint"]
+
+
+def test_aliases_hold_one_value_and_never_two(folder: Path) -> None:
+    (folder / "alias.csv").write_text("A, 3, 0, 40\nA.B, 3, 0, 36\nA.C, 3, 0, 36\nA.D, 3, 1, 34\n")
+    table = ("--extend-efuse-table", "alias.csv")
+    with start_rig("esp32c3", 2, folder) as rig:
+        other = run(rig, folder, "burn_efuse A_B 5; burn_efuse A_C 7", *table)
+        assert other.words == ["failed", "failed"]
+        assert "staged that the new value would clear" in errors(other)[0]
+        doubled = run(rig, folder, "burn_efuse A_B 5; burn_efuse A_C 5 A_D 2", *table)
+        assert doubled.words == ["refused", "refused"]  # one value for two boards, whatever its name is
+        assert [rig.programs(n) for n in range(2)] == [0, 0]
+        same = ("--same", "A_B", "--same", "A_C", "--same", "A_D")
+        done = run(rig, folder, "burn_efuse A_B 5; burn_efuse A_C 5 A_D 2", *table, *same)
+        assert done.words == ["pass", "pass"], errors(done)
+        assert [rig.bits(n, 3) for n in range(2)] == [5, 5]
+        again = run(rig, folder, "burn_efuse A_C 5", *table)
+        assert again.words == ["already-pass", "already-pass"], errors(again)
 
 
 @pytest.mark.parametrize("option", ["esp32c9=ours.csv", "nothing.csv", "esp32c3=nothing.csv"])
@@ -155,6 +196,18 @@ def test_three_quarters_takes_six_bytes_at_a_time(folder: Path) -> None:
         assert second.words[0] in ("failed", "refused")
         assert rig.bits(0, 3) == 1 << 3 | 1 << 50
         assert rig.programs(0) == 2
+
+
+def test_a_field_beyond_a_three_quarters_block_is_refused_by_its_row(folder: Path) -> None:
+    (folder / "far.csv").write_text("# head\nNEAR, 3, 180, 8, x\nFAR, 3, 188, 8, x\n")
+    with start_rig("esp32", 1, folder, settings=["coding=3/4"]) as rig:
+        done = run(rig, folder, "burn_efuse FAR 1", "--extend-efuse-table", "far.csv")
+        assert done.words[0] in ("failed", "refused")
+        assert "far.csv:3:1: FAR ends with bit 195, but BLOCK3 of this chip" in errors(done)[0]
+        assert "bit 192" in done.results[0]["hint"]
+        assert rig.programs(0) == 0
+        near = run(rig, folder, "burn_efuse NEAR 1", "--extend-efuse-table", "far.csv")
+        assert near.words == ["pass"], errors(near)
 
 
 def test_a_worn_three_quarters_block_is_told_and_mended(folder: Path) -> None:
