@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from anyio import CancelScope, to_thread
 
-from parburn.errors import EfuseError, InternalError, Interrupted, ParburnError, UnitRefused
+from parburn.errors import EfuseError, InternalError, Interrupted, ParburnError, UnitQuarantined, UnitRefused
 from parburn.events import Claimed, DeviceReport, Finished, Result, ScriptOutput, StepChanged
 from parburn.hardware.identify import Device
 from parburn.ledger.base import Claim, State
@@ -71,7 +71,10 @@ async def _live(run: SharedRun, board: BoardProgress) -> None:
         await calls.still_what_passed()
         await calls.learn_values()
         if await _has_passed(run, board, claim):
+            await _recognized(run, board, claim)
             board.result = Result.ALREADY_PASS
+        elif claim.put_out_by:
+            raise _still_quarantined(claim)
         else:
             await run.turn(board.port)
             await _scripted(run, board, device, calls)
@@ -99,6 +102,30 @@ async def _has_passed(run: SharedRun, board: BoardProgress, claim: Claim) -> boo
     if changed:
         run.note(board.port, f"{changed} is not what it was when this board passed: its script runs again")
     return not changed
+
+
+async def _recognized(run: SharedRun, board: BoardProgress, claim: Claim) -> None:
+    """The chip that passed is back after another one with its identity was seen. Nothing is burned."""
+    if not claim.put_out_by:
+        return
+    reason = claim.put_out_by
+    await claim.recognized()
+    run.note(
+        board.port,
+        "it holds all that it passed with: it is the chip of this record, and PASS again. Another chip with "
+        f"the same MAC was seen ({reason}): find that one and take it out of the line",
+        "warning",
+    )
+
+
+def _still_quarantined(claim: Claim) -> UnitQuarantined:
+    """With two chips of one identity about, no bit is burned on any of them until a person has looked."""
+    return UnitQuarantined(
+        f"{claim.identity}, index {claim.index}, is quarantined: {claim.put_out_by}",
+        hint="This chip holds what it passed with: run it once with the scripts and files of then, and it is "
+        "PASS again, and goes on. Or examine it, then: "
+        f"parburn ledger release {claim.identity.mac} --why REASON.",
+    )
 
 
 async def _scripted(run: SharedRun, board: BoardProgress, device: Device, calls: BoardCalls) -> None:

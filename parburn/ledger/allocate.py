@@ -41,6 +41,7 @@ class Granted(NamedTuple):
     inputs: Mapping[str, Inputs] = NO_INPUTS  # of each job that was passed
     unheard_of: bool = False
     values_unknown: bool = False
+    put_out_by: str = ""  # why it is quarantined, though it may be the chip that passed
 
 
 class Allocation(NamedTuple):
@@ -174,6 +175,8 @@ def _refusal(
             )
         elsewhere = "" if unit.batch == batch.id else f" of the batch {unit.batch_name}"
         if unit.state is State.QUARANTINED:
+            if not elsewhere and unit.run is None and units.why_put_out(transaction.connection, unit.id):
+                continue  # it may be the chip that passed: what it holds will show
             (reason,) = transaction.connection.execute(
                 "SELECT reason FROM units WHERE id = ?", (unit.id,)
             ).fetchone()
@@ -432,6 +435,7 @@ def _grant_known(
         image_passed=image,
         inputs=_inputs(connection, unit.id),
         values_unknown=is_unknown(connection, unit.id),
+        put_out_by=units.why_put_out(connection, unit.id) if state is State.QUARANTINED else "",
     )
 
 

@@ -109,7 +109,10 @@ TRANSITIONS: Mapping[State, Mapping[State, str]] = MappingProxyType(
             State.PASS: "nothing was missing",
             State.QUARANTINED: "is not what was recorded",
         },
-        State.QUARANTINED: {State.INCOMPLETE: "released by hand, with its own index"},
+        State.QUARANTINED: {
+            State.INCOMPLETE: "released by hand, with its own index",
+            State.PASS: "the chip that passed is back, the other one was another chip",
+        },
         State.PASS: {
             State.PASS: "another job, nothing to burn",
             State.BURN_ATTEMPTED: "another job",
@@ -415,6 +418,15 @@ class Claim(Protocol):
 
     def passed_inputs(self, job_digest: str) -> Inputs:
         """Return what the scripts of a passed job had read, as `passed` was given it; empty if not known."""
+
+    @property
+    def put_out_by(self) -> str:
+        """Why this unit is quarantined, where it had passed before and nothing was burned since: it may have
+        been another chip with the same factory identity. Empty: it is not quarantined."""
+
+    async def recognized(self) -> None:
+        """The chip holds all that this unit passed with, read twice, and nothing is to be burned: a unit that
+        another chip had put into quarantine is PASS again, and the history says so."""
 
     @property
     def values_unknown(self) -> bool:

@@ -129,9 +129,9 @@ def _read_mounts() -> str:
 
 
 def leftovers(ledger: Path) -> tuple[Path, ...]:
-    """Return SQLite's side files (-wal, -shm, -journal) that lie beside `ledger`."""
+    """Return what is left beside `ledger`: SQLite's side files, and the file that its runs lock."""
     sides = (ledger.with_name(ledger.name + suffix) for suffix in ("-wal", "-shm", "-journal"))
-    return tuple(side for side in sides if side.exists())
+    return tuple(side for side in (*sides, runs_path(ledger)) if side.exists())
 
 
 def sweep(ledger: Path) -> None:
@@ -144,7 +144,7 @@ def sweep(ledger: Path) -> None:
 
 
 def refuse_leftovers(ledger: Path) -> None:
-    """Raise LedgerUnusable where a new ledger would be given the write-ahead log of a lost one."""
+    """Raise LedgerUnusable where files show that there was a ledger: no place for a new one."""
     found = leftovers(ledger)
     if found:
         raise LedgerUnusable(

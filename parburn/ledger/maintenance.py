@@ -27,6 +27,7 @@ from parburn.ledger.takeover import take_over
 from parburn.ledger.witness import Witness, read_witness, write_witness
 from parburn.ledger.writer import Transaction
 
+MOST_USED = 1_000_000  # indexes of one import: each is a row; a million takes about half a minute
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5,7}[0-9a-f]{2}")
 
 
@@ -56,7 +57,10 @@ def init(path: Path | None, why: str) -> str:
         replaces = f"{lost.uuid}, {lost.sequence} entries" if lost else ""
     except LedgerUnusable:
         replaces = "a ledger whose witness is damaged"
-    for stale in leftovers(place):
+    lost_files = leftovers(place)
+    if lost_files and not replaces:
+        replaces = f"a ledger of which {lost_files[0].name} was left"
+    for stale in lost_files:
         stale.rename(stale.with_name(stale.name + ".lost"))
     if not schema.make(place, why=why, replaces=replaces):
         raise LedgerUnusable(f"Another parburn has just made a ledger at {place}.", hint="Use that one.")
@@ -261,7 +265,7 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
     keeps the index), with `#` comments; its batch must be named.
 
     Raises:
-        UsageError: no batch or no reason is given, or a line cannot be understood.
+        UsageError: no batch or no reason is given, a line cannot be understood, or there are too many indexes.
         UnitRefused: an index is another chip's already; nothing was imported.
         LedgerUnusable: there is no ledger, or one of the two is damaged.
     """
@@ -308,10 +312,13 @@ def _mark_used(
         raise UnitRefused(
             f"{file}:{entry.line}: index {index} is held by the chip {taken[1] or 'of an import'}."
         )
-    known = connection.execute(
-        "SELECT idx FROM units WHERE batch = ? AND chip = ? AND mac = ? AND (unique_id = ? OR mac != '')",
-        (batch, entry.chip, entry.mac, unique_id),
-    ).fetchone()
+    known = (
+        connection.execute(  # those without a MAC are told apart by their index
+            "SELECT idx FROM units WHERE mac = ? AND chip = ? AND batch = ?", (entry.mac, entry.chip, batch)
+        ).fetchone()
+        if entry.mac
+        else None
+    )
     if known is not None:
         raise UnitRefused(
             f"{file}:{entry.line}: the chip {entry.mac} is in the ledger already (index {known[0]})."
@@ -354,7 +361,21 @@ def _read_used(file: Path) -> list[_Used]:
                 f"{file}:{line}: expected N, A-B, or N,CHIP,MAC with the MAC as aa:bb:cc:dd:ee:ff."
             )
         used.append(_Used(line, int(numbers[0]), int(numbers[1]), chip, mac))
+    _refuse_too_many(file, used)
     return used
+
+
+def _refuse_too_many(file: Path, used: Sequence[_Used]) -> None:
+    """A slip of the finger would fill the disk, and no later run could be told to take it back."""
+    count = 0
+    for entry in used:
+        count += entry.last - entry.first + 1
+        if count > MOST_USED:
+            raise UsageError(
+                f"{file}:{entry.line}: that makes {count} indexes; at most {MOST_USED} are taken at once.",
+                hint="Nothing was imported. Are the numbers right? What is marked as used never comes back. "
+                f"If they are, import them in parts: in several files of {MOST_USED} each.",
+            )
 
 
 def _place(path: Path | None, why: str) -> Path:

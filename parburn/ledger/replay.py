@@ -1,6 +1,8 @@
 """Builds from the history what the ledger's tables must say, and names where they say something else.
 
 The chain proves that the history is whole; this proves that the rest of the ledger is what the history made.
+An entry is written from the unit's row: a row that was changed by hand goes into the next entry, and then row
+and history agree. So each entry is compared with the one before it, too.
 """
 
 from __future__ import annotations
@@ -10,12 +12,21 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Any
 
-from parburn.ledger.base import State
+from parburn.ledger.base import TRANSITIONS, UNTOUCHED, State
 from parburn.ledger.history import Break, walk
 from parburn.ledger.units import inputs_digest, text_digest
 from parburn.ledger.values import value_in
 
 _SPENDS = frozenset({"burn-attempted", "passed", "imported", "rebuilt"})
+_GIVES_AN_INDEX = frozenset({"claimed", "imported", "rebuilt"})
+_FROM_OUTSIDE = frozenset({"imported", "rebuilt"})  # the state is what was found, whatever stood here
+_KEEPS_THE_STATE = frozenset({"scrapped", "values-learned", "value-taken"})
+# What a unit that was never burned becomes by these; any other keeps its state.
+_IF_UNTOUCHED = {
+    "claimed-again": State.CLAIMED,
+    "planned": State.PLANNED,
+    "failed-clean": State.FAILED_CLEAN,
+}
 
 
 @dataclass(slots=True)
@@ -35,6 +46,32 @@ class _ReplayedUnit:
     # number -> plan, digest of the image, steps, closed
     attempts: dict[int, tuple[str, str, tuple[str, ...], bool]] = field(default_factory=dict)
     steps: dict[tuple[int, str], str] = field(default_factory=dict)
+
+    def follows(self, event: str, state: str, index: int | None, detail: dict[str, Any]) -> str:
+        """Why an entry cannot follow those before it; empty: it can."""
+        if not self.state:
+            return ""
+        given = event in _GIVES_AN_INDEX and self.index is None
+        freed = event == "run-ended" and index is None and not self.spent
+        if index != self.index and not (given or freed):
+            return f"the index {index}, and it had {self.index}"
+        if self.who[2] and detail.get("mac", self.who[2]) != self.who[2]:
+            return f"the MAC {detail['mac']}, and it had {self.who[2]}"
+        if not self._may_become(event, State(state)):
+            return f"the state {state}, and it was {self.state}"
+        return ""
+
+    def _may_become(self, event: str, after: State) -> bool:
+        before = State(self.state)
+        if event in _FROM_OUTSIDE:
+            return True
+        if event in _KEEPS_THE_STATE:
+            return after is before
+        if event in _IF_UNTOUCHED:
+            return after is (_IF_UNTOUCHED[event] if before in UNTOUCHED else before)
+        if before is State.QUARANTINED and after is not before:
+            return event in (("recognized",) if after is State.PASS else ("released", "keys-trusted"))
+        return after is before or after in TRANSITIONS[before]
 
     def apply(self, event: str, state: str, index: int | None, detail: dict[str, Any]) -> None:
         """Apply one entry of the unit's history."""
@@ -78,15 +115,22 @@ class _ReplayedUnit:
 def find_differences(connection: sqlite3.Connection) -> list[Break]:
     """Return where units, values, records, passed jobs or attempts are not what the history says."""
     expected: dict[int, _ReplayedUnit] = {}
+    changed: list[Break] = []
     for sequence, _at, _run, unit, event, state, index, text, _hash in walk(connection):
         if unit is None:
             continue
         try:
-            expected.setdefault(unit, _ReplayedUnit()).apply(event, state, index, json.loads(text or "{}"))
+            detail = json.loads(text or "{}")
+            one = expected.setdefault(unit, _ReplayedUnit())
+            wrong = one.follows(event, state, index, detail)
+            if wrong:
+                what = f"Entry {sequence} gives {_name(one)} {wrong}: its row was changed before"
+                changed.append(Break(sequence, f"{what}."))
+            one.apply(event, state, index, detail)
         except (ValueError, KeyError, TypeError, AttributeError):
             return [Break(sequence, f"Entry {sequence} cannot be understood.")]
     stored = _stored(connection)
-    differences = _not_in_ranges(connection, stored)
+    differences = changed + _not_in_ranges(connection, stored)
     for unit in sorted(expected.keys() | stored.keys()):
         should, found = expected.get(unit, _ReplayedUnit()), stored.get(unit)
         if found is None:

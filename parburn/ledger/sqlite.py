@@ -79,7 +79,7 @@ class SqliteClaim:
 
     __slots__ = (
         "_attempt", "_held", "_inputs", "_ledger", "_writer", "attempts", "image_passed", "known",
-        "passed_jobs", "state", "unheard_of", "values_unknown",
+        "passed_jobs", "put_out_by", "state", "unheard_of", "values_unknown",
     )  # fmt: skip
 
     def __init__(self, ledger: SqliteLedger, writer: Writer, granted: allocate.Granted) -> None:
@@ -95,6 +95,7 @@ class SqliteClaim:
         self._inputs = granted.inputs
         self.unheard_of = granted.unheard_of
         self.values_unknown = granted.values_unknown
+        self.put_out_by = granted.put_out_by
 
     @property
     def identity(self) -> UnitIdentity:
@@ -169,6 +170,11 @@ class SqliteClaim:
             found_values=found_values,
         )
         self.state = await self._writer.call(work)
+
+    async def recognized(self) -> None:
+        held = self._held
+        self.state = await self._writer.call(lambda t: units.recognized(t, held))
+        self.put_out_by = ""
 
     async def learned(self, found: UserBits, found_values: Mapping[str, str]) -> None:
         """Bind what was read from the chip; see `Claim.learned`."""

@@ -257,6 +257,8 @@ def passed(
         bound = values.bind(transaction, unit.holder)
         return _move(transaction, unit, State.IDENTIFIED, "nothing-asked", job=job_digest, **bound)
     check_transition(before, State.PASS)
+    if before is State.QUARANTINED:  # only by what it holds: see `recognized`
+        raise LedgerError(f"A unit that is {before.value} cannot become {State.PASS.value} by a job.")
     values.refuse_conflicts(transaction, unit.holder)
     _check_records(transaction, unit)
     bound = _bind(transaction, unit)
@@ -341,6 +343,31 @@ def ended_badly(transaction: Transaction, unit: Held, state: State, reason: str)
     """Make the unit INCOMPLETE or QUARANTINED, with the reason; return its state."""
     check_transition(current(transaction, unit), state)
     return _move(transaction, unit, state, state.value, reason=reason)
+
+
+def why_put_out(connection: sqlite3.Connection, unit: int) -> str:
+    """Why a unit is quarantined that had passed, and on which nothing was attempted since; else empty.
+
+    Then it was put out by what a chip with its identity showed, maybe another one. The one that shows all
+    that the unit passed with is its own.
+    """
+    rows = connection.execute("SELECT state FROM history WHERE unit = ? ORDER BY seq DESC", (unit,))
+    before = next((state for (state,) in rows if state != State.QUARANTINED.value), "")
+    reason, image = connection.execute(
+        "SELECT reason, image_passed FROM units WHERE id = ? AND state = ? AND scrapped = ''",
+        (unit, State.QUARANTINED.value),
+    ).fetchone() or ("", "")
+    return str(reason or "no reason is known") if image and before == State.PASS.value else ""
+
+
+def recognized(transaction: Transaction, unit: Held) -> State:
+    """The chip that passed is back: what was seen meanwhile was another one."""
+    check_transition(current(transaction, unit), State.PASS)
+    reason = why_put_out(transaction.connection, unit.id)
+    if not reason:
+        raise UnitRefused(f"{unit.identity} was not put into quarantine by another chip.")
+    told = f"passed; another chip with its MAC was seen: {reason}"
+    return _move(transaction, unit, State.PASS, "recognized", reason=told)
 
 
 def end_run(transaction: Transaction, run: int, why: str) -> int:

@@ -103,6 +103,9 @@ class BoardCalls:
         except UnitQuarantined:
             self._now = await self._read(blocks | {0})
             refuse_lacking(record, self._now, key)
+        if self._claim.put_out_by:  # what brings a unit back is read twice, too
+            self._now = await self._read(blocks | {0})
+            refuse_lacking(record, self._now, key)
 
     async def learn_values(self) -> None:
         """Read and keep what this unit's user blocks hold, where an older ledger did not.

@@ -69,7 +69,9 @@ async def record(run: SharedRun, board: BoardProgress) -> None:
     # What a script says may hold a key, so only where it stopped goes into the record.
     reason = f"{type(error).__name__} {error.place}" if isinstance(error, ScriptError) else str(error or "")
     try:
-        if run.job.dry_run and board.passed_before:
+        if claim.put_out_by:
+            pass  # it stays quarantined for the reason that it has
+        elif run.job.dry_run and board.passed_before:
             pass  # nothing happened to it, and nothing is written beside its PASS
         elif run.job.dry_run:
             await claim.failed_clean("dry run", release=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from parburn.ledger.export import verify
 from tests.soak.bench import Bench, Made
 from tests.soak.checker import Unit, units_of
 from tests.soak.child import Crash, Ended, run_forked, warm_up
@@ -88,6 +89,31 @@ def test_a_passed_unit_is_not_shown_passed_for_a_chip_with_its_identity_that_lac
     assert words == ["quarantined"], ended
     assert line.is_blank(1)
     assert "lacks bits" in line.unit().reason
+
+
+def test_the_chip_that_passed_passes_again_after_another_with_its_identity_was_seen(line: Line) -> None:
+    assert line.run(0)[1] == ["pass"]
+    for _ in range(2):  # the other chip is put out each time, and this one comes back each time
+        assert line.run(1)[1] == ["quarantined"]
+        assert line.unit().state == "quarantined"
+        assert line.run(0)[1] == ["already-pass"]
+        assert line.unit().state == "pass"
+        assert "another chip with its MAC was seen: " in line.unit().reason
+    assert line.is_blank(1)
+    assert "verifies" in verify(line.folder / "ledger.sqlite")
+
+
+def test_the_chip_that_passed_gets_no_other_job_while_it_is_put_out(line: Line) -> None:
+    """Two chips of one identity are about: nothing is burned until the right one has shown itself."""
+    assert line.run(0)[1] == ["pass"]
+    assert line.run(1)[1] == ["quarantined"]
+    why = line.unit().reason
+    for _ in range(2):
+        assert line.run(0, script="two.py")[1] == ["quarantined"]
+        assert (line.unit().state, line.unit().reason) == ("quarantined", why)
+    assert line.run(1, script="two.py")[1] == ["quarantined"]
+    assert line.run(0)[1] == ["already-pass"]
+    assert line.run(0, script="two.py")[1] == ["pass"]
 
 
 def test_a_unit_that_was_begun_is_not_continued_on_another_chip_with_its_identity(line: Line) -> None:

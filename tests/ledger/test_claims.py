@@ -255,6 +255,58 @@ def test_a_quarantined_unit_is_refused(path: Path) -> None:
     run(work())
 
 
+def test_a_unit_that_another_chip_put_out_comes_back_only_by_what_it_holds(path: Path) -> None:
+    async def put_out(reason: str, *, image: str) -> None:
+        async with opened(path) as ledger:
+            claim = await claim_of(ledger, chip(1))
+            await claim.planned("plan", {})
+            await claim.burn_attempted(attempt())
+            await claim.step_done("KEY0", State.VERIFIED)
+            await claim.step_done("BLOCK0", State.LOCKED)
+            await claim.passed("job", image)
+        async with opened(path) as ledger:
+            await (await claim_of(ledger, chip(1))).quarantined(reason)
+
+    async def come_back() -> None:
+        async with opened(path) as ledger:
+            claim = await claim_of(ledger, chip(1))  # nothing is said of it yet
+            assert (claim.state, claim.put_out_by) == (State.QUARANTINED, "it lacks bits")
+        async with opened(path) as ledger:
+            claim = await claim_of(ledger, chip(1))  # that run decided nothing
+            with pytest.raises(LedgerError):
+                await claim.burn_attempted(attempt())
+            await claim.recognized()
+            assert (claim.state, claim.put_out_by) == (State.PASS, "")
+        async with opened(path) as ledger:
+            claim = await claim_of(ledger, chip(1))
+            assert claim.put_out_by == ""
+            with pytest.raises(LedgerError):
+                await claim.recognized()
+            await claim.planned("more", {})
+            await claim.burn_attempted(attempt("more"))
+            await claim.quarantined("one bit too many")  # seen in a burn: of this chip
+        async with opened(path) as ledger:
+            with pytest.raises(UnitQuarantined, match="one bit too many"):
+                await claim_of(ledger, chip(1))
+
+    run(put_out("it lacks bits", image='{"blocks":{"3":"5"}}'))
+    run(come_back())
+    assert "verifies" in verify(path)
+
+
+def test_a_unit_of_which_nothing_is_known_stays_put_out(path: Path) -> None:
+    async def work() -> None:
+        async with opened(path) as ledger:
+            await burn(await claim_of(ledger, chip(1)))  # without an image
+        async with opened(path) as ledger:
+            await (await claim_of(ledger, chip(1))).quarantined("it lacks bits")
+        async with opened(path) as ledger:
+            with pytest.raises(UnitQuarantined, match="is quarantined: it lacks bits"):
+                await claim_of(ledger, chip(1))
+
+    run(work())
+
+
 def test_a_unit_begun_in_another_batch_is_continued_there_only(path: Path) -> None:
     async def work() -> None:
         async with opened(path, batch(name="A")) as ledger:

@@ -7,7 +7,9 @@ import io
 import json
 import shutil
 import sqlite3
+import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -20,9 +22,9 @@ from parburn.errors import (
     UnitRefused,
     UsageError,
 )
-from parburn.ledger import export, maintenance
+from parburn.ledger import export, maintenance, schema
 from parburn.ledger.base import Attempt, BatchSpec, State, UnitIdentity
-from parburn.ledger.file_location import witness_path
+from parburn.ledger.file_location import is_missing, runs_path, witness_path
 
 from .ledgers import attempt, batch, burn, burn_on, chip, claim_of, claims_of, opened, run
 
@@ -166,6 +168,22 @@ def test_init_puts_the_log_of_the_lost_ledger_aside(path: Path) -> None:
     assert "verifies" in export.verify(path)
 
 
+def test_what_its_runs_locked_shows_that_there_was_a_ledger(used: Path) -> None:
+    """Ledger and witness are both gone, and the third file is not: no new beginning."""
+    runs = runs_path(used)
+    assert runs.exists()
+    used.unlink()
+    witness_path(used).unlink()
+    assert not is_missing(used)
+    with pytest.raises(LedgerUnusable, match=r"is missing, but .*\.runs shows that there was one") as refused:
+        run(burn_on(used, chip(1)))
+    assert "ledger init" in refused.value.hint
+    assert "import-used" in maintenance.init(used, why="it is lost")
+    assert "was left" in str(event_of(used, "made")["replaces"])
+    assert run(burn_on(used, chip(1))) == 1
+    assert runs.exists()
+
+
 def test_adopt_an_older_copy(path: Path) -> None:
     run(burn_on(path, chip(1)))
     shutil.copy(path, path.with_name("copy"))
@@ -285,6 +303,47 @@ def test_import_used_names_the_line(path: Path, tmp_path: Path, line: str) -> No
     file.write_text(f"# head\n{line}\n")
     with pytest.raises(UsageError, match=r"used\.csv:2: expected N"):
         maintenance.import_used(path, file, why="x", batch="default")
+
+
+@pytest.mark.parametrize("lines", ["1-999999999", "5\n1-500000\n600001-1200000\n"])
+def test_too_many_used_indexes_are_refused_at_once(path: Path, tmp_path: Path, lines: str) -> None:
+    maintenance.init(path, why="new")
+    file = tmp_path / "used.csv"
+    file.write_text(lines)
+    began = time.monotonic()
+    with pytest.raises(UsageError, match="at most 1000000 are taken at once") as refused:
+        maintenance.import_used(path, file, why="x", batch="default")
+    assert time.monotonic() - began < 5
+    assert "in parts" in refused.value.hint
+    assert "no units" in export.show(path)
+
+
+def test_used_indexes_are_imported_in_a_time_that_grows_with_their_number_only(
+    path: Path, tmp_path: Path
+) -> None:
+    """Steps of the database's machine, and not seconds: each index costs the same, however many there are."""
+    maintenance.init(path, why="new")
+    file = tmp_path / "used.csv"
+    counted: list[int] = []
+
+    def count() -> None:
+        counted[-1] += 1
+
+    real = schema.connect
+
+    def connect(place: Path, *, durable: bool = True) -> sqlite3.Connection:
+        connection = real(place, durable=durable)
+        connection.set_progress_handler(count, 100)
+        return connection
+
+    with patch.object(schema, "connect", connect):
+        for first, last in ((1, 1000), (1001, 5000), (5001, 6000)):
+            counted.append(0)
+            file.write_text(f"{first}-{last}\n")
+            said = maintenance.import_used(path, file, why="x", batch="default")
+            assert f"{last - first + 1} indexes" in said
+    assert 0 < counted[2] < 2 * counted[0]
+    assert "verifies" in export.verify(path)
 
 
 def test_import_used_takes_nothing_from_a_chip(path: Path, tmp_path: Path) -> None:

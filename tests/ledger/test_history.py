@@ -78,6 +78,39 @@ def test_tampering_shows(path: Path, statement: str, says: str) -> None:
     assert says in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        (
+            "UPDATE units SET idx = 9 WHERE idx = 1",
+            "gives The unit chip aa:bb:cc:00:00:01 the index 9, and it had 1",
+        ),
+        ("UPDATE units SET idx = 7 WHERE idx = 2", "the index 7, and it had 2"),
+        ("UPDATE units SET state = 'incomplete' WHERE idx = 1", "the state incomplete, and it was pass"),
+        ("UPDATE units SET state = 'pass' WHERE idx = 2", "the state pass, and it was incomplete"),
+        ("UPDATE units SET state = 'claimed' WHERE idx = 2", "the state claimed, and it was incomplete"),
+        (
+            "UPDATE units SET mac = 'aa:bb:cc:00:00:09', unique_id = '' WHERE idx = 1",
+            "is not what its history says: identity",
+        ),
+    ],
+)
+def test_a_changed_row_shows_after_a_later_run(path: Path, statement: str, says: str) -> None:
+    """The next run writes what it finds into the history, and from then on both agree."""
+
+    async def later() -> None:
+        async with opened(path, batch({1: "one", 2: "two"})) as ledger:
+            for number in (1, 2):
+                claim = await claim_of(ledger, chip(number))
+                await claim.failed_clean("nothing", release=True)
+
+    change(path, statement)
+    run(later())
+    with pytest.raises(LedgerUnusable, match="does not verify") as refused:
+        verify(path)
+    assert says in str(refused.value)
+
+
 def test_a_rewritten_end_shows_by_the_witness(path: Path) -> None:
     """The last entry replaced by another one with a right hash: the chain is whole, its head is not ours."""
     from parburn.ledger.history import entry_hash

@@ -45,11 +45,18 @@ def test_incomplete_and_quarantine_follow_an_attempt() -> None:
 
 def test_a_pass_needs_a_verification_or_nothing_to_burn() -> None:
     before = {state for state, followers in TRANSITIONS.items() if State.PASS in followers}
-    assert before == {State.PLANNED, State.VERIFIED, State.LOCKED, State.INCOMPLETE, State.PASS}
+    assert before == {
+        State.PLANNED,
+        State.VERIFIED,
+        State.LOCKED,
+        State.INCOMPLETE,
+        State.PASS,
+        State.QUARANTINED,
+    }
 
 
-def test_quarantine_is_left_by_hand_only_and_to_incomplete() -> None:
-    assert set(TRANSITIONS[State.QUARANTINED]) == {State.INCOMPLETE}
+def test_quarantine_is_left_by_hand_or_by_the_chip_that_passed() -> None:
+    assert set(TRANSITIONS[State.QUARANTINED]) == {State.INCOMPLETE, State.PASS}
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(State, State)))
