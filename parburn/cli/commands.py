@@ -113,6 +113,13 @@ def ledger(options: argparse.Namespace) -> int:
 
         return run_learn(options)
     path: Path | None = options.ledger
+    output: Path | None = getattr(options, "output", None)
+    if output is not None:
+        from parburn.cli.options import writeable
+        from parburn.run.overwriting import KeptFiles
+
+        KeptFiles(ledgers=(path,) if path is not None else ()).refuse(output, "--output")
+        writeable(output, "--output")
     match options.ledger_command:
         case "show":
             text = export.show(path)
@@ -139,9 +146,8 @@ def ledger(options: argparse.Namespace) -> int:
             text = maintenance.scrap(path, options.mac, why=options.why)
         case _:
             text = maintenance.import_used(path, options.file, why=options.why, batch=options.batch)
-    output: Path | None = getattr(options, "output", None)
     if output is not None:
-        output.write_text(text, encoding="utf-8")
+        _write(output, text)
     else:
         _say(text if text.endswith("\n") or not text else text + "\n")
     return 0
@@ -153,6 +159,18 @@ def completion(options: argparse.Namespace) -> int:
 
     _say(shellcode(["parburn"], shell=options.shell) + "\n")
     return 0
+
+
+def _write(output: Path, text: str) -> None:
+    from parburn.ui.report import replace_file
+
+    try:
+        replace_file(output, text)
+    except OSError as error:
+        raise UsageError(
+            f"--output: {output} cannot be written: {error.strerror or error}",
+            hint="Choose another place; the ledger is as it was.",
+        ) from error
 
 
 def _say(text: str) -> None:

@@ -67,7 +67,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
         show_sensitive_info=options.show_sensitive_info,
         show_output=options.show_output,
         report=_report(options.report),
-        trace=_writeable(options.trace, "--trace"),
+        trace=writeable(options.trace, "--trace"),
         debug=options.debug,
         simulated=simulated_ports is not None,
         records=tuple(options.records or ()),
@@ -129,17 +129,6 @@ def check_conflicts(options: argparse.Namespace) -> None:
         )
     if options.ledger is not None and options.ledger.is_dir():
         raise UsageError(f"--ledger {options.ledger} is a folder", hint="Name the ledger's file.")
-    outputs = [("--report", options.report), ("--trace", options.trace), ("--ledger", options.ledger)]
-    inputs = [("--scripts", p) for p in options.scripts or ()] + [
-        ("--configfiles", p) for p in options.configfiles or ()
-    ]
-    taken = {Path(path).resolve(): name for name, path in inputs}
-    for name, path in outputs:
-        if path is None:
-            continue
-        other = taken.setdefault(path.resolve(), name)
-        if other != name:
-            raise UsageError(f"{name} and {other} name the same file {path}", hint="Choose another file.")
 
 
 def _check_work(options: argparse.Namespace) -> None:
@@ -260,10 +249,11 @@ def _report(path: Path | None) -> Path | None:
         raise UsageError(
             f"--report {path}: the name must end in .csv or .json", hint="The ending chooses the format."
         )
-    return _writeable(path, "--report")
+    return writeable(path, "--report")
 
 
-def _writeable(path: Path | None, option: str) -> Path | None:
+def writeable(path: Path | None, option: str) -> Path | None:
+    """A file that an option names can be written, as far as that can be seen. Raises UsageError."""
     if path is None:
         return None
     if path.is_dir():

@@ -9,11 +9,14 @@ import contextlib
 import os
 import stat
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from parburn.errors import LedgerUnusable
 
 FILE_NAME = "ledger.sqlite3"
+COMPANIONS = ("-wal", "-shm", "-journal", ".witness", ".runs", ".boards")
+SQLITE_MAGIC = b"SQLite format 3\0"
 SCRATCH_IS_STALE_S = 3600.0  # nobody needs that long to replace a file
 LEAST_ROOM = 16 << 20  # bytes; a run of a thousand boards writes about 3 MB
 
@@ -57,6 +60,55 @@ def witness_path(ledger: Path) -> Path:
 def runs_path(ledger: Path) -> Path:
     """Return the path of the file whose byte locks show which runs are alive."""
     return ledger.with_name(ledger.name + ".runs")
+
+
+def companions(ledger: Path) -> tuple[Path, ...]:
+    """What lies beside a ledger and belongs to it; simulated boards keep their eFuses in a folder there."""
+    return tuple(ledger.with_name(ledger.name + suffix) for suffix in COMPANIONS)
+
+
+def ledger_of(path: Path, known: Iterable[Path]) -> Path | None:
+    """The ledger that a file is or belongs to: one of `known`, or any that lies there. None: it is of none.
+
+    `path` is resolved. Any SQLite file counts as a ledger: a damaged one is still somebody's.
+    """
+    for ledger in map(_resolved, known):
+        beside = companions(ledger)
+        if path == ledger or any(path == one or one in path.parents for one in beside):
+            return ledger
+        if any(_are_one(path, one) for one in (ledger, *beside)):
+            return ledger
+    for one in (path, *path.parents):
+        for suffix in COMPANIONS if one != path else ("", *COMPANIONS):
+            if one.name.endswith(suffix) and one.name != suffix:
+                ledger = one.with_name(one.name.removesuffix(suffix))
+                if _is_database(ledger):
+                    return ledger
+    return None
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # links that lead to themselves: nothing else has this name
+        return path.absolute()
+
+
+def _are_one(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        if not path.is_file():  # to open a pipe would wait
+            return False
+        with path.open("rb") as file:
+            return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
+    except OSError:
+        return False
 
 
 def file_system_type(path: Path, mounts: str) -> str:

@@ -6,7 +6,9 @@ Holds no chip and opens nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -24,6 +26,7 @@ from parburn.run.barrier import Barrier, OneByOne, Turns
 from parburn.run.baud import ROM_BAUD, RateFor, rate_that_pays
 from parburn.run.checked_job import CheckedJob
 from parburn.run.needed_blocks import blocks_mentioned
+from parburn.run.overwriting import kept_files, outputs_of
 from parburn.run.stop import StopRequest
 from parburn.run.traces import TraceBook
 from parburn.script.inputs import RunInputs
@@ -205,7 +208,18 @@ def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes
         before=job.before,
         declared=declared,
         inputs=RunInputs(key, job.config_files, one_at_a_time=job.one_at_a_time),
+        refuse_output=_refusing(job),
     )
+
+
+def _refusing(job: Job) -> Callable[[Path, str, Collection[str]], None]:
+    """What commands ask before they write a file; see `overwriting`."""
+    kept = cache(lambda: kept_files(job).and_also(outputs_of(job)))  # most runs write no such file
+
+    def refuse(path: Path, option: str, read: Collection[str]) -> None:
+        kept().and_also((Path(one), "a script of this run") for one in read).refuse(path, option)
+
+    return refuse
 
 
 def facts_of(device: Device, port: str, index: int | None) -> DeviceFacts:

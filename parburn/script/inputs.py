@@ -83,6 +83,13 @@ class RunInputs:
             path = self._paths[name] = os.path.realpath(os.fsdecode(name))
         return path
 
+    def only_read(self) -> Collection[str]:
+        """Files that scripts of this run have read and none has written."""
+        with _lock:
+            return [
+                path for path, readers in self._readers.items() if readers and not self._writers.get(path)
+            ]
+
     def moved(self) -> None:
         """Forget where names lead to: a file was moved or removed."""
         self._paths.clear()

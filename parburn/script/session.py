@@ -9,7 +9,7 @@ yet; then it is read and the command starts again on a fresh draft.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -28,7 +28,15 @@ from parburn.efuse.user_values import (
     shown,
     take_of,
 )
-from parburn.errors import ChipError, EfuseError, ParburnError, ScriptError, UnitRefused, UnknownName
+from parburn.errors import (
+    ChipError,
+    EfuseError,
+    ParburnError,
+    ScriptError,
+    UnitRefused,
+    UnknownName,
+    UsageError,
+)
 from parburn.script.bridge import Bridge
 from parburn.script.inputs import Digests, RunInputs
 
@@ -97,6 +105,8 @@ class ScriptOptions(NamedTuple):
     before: str = "default-reset"
     declared: Declared = Declared()
     inputs: RunInputs | None = None  # of all boards; None: nobody asks what was read
+    # Raises UsageError for a file that no option may write; the option, and what scripts have read so far.
+    refuse_output: Callable[[Path, str, Collection[str]], None] | None = None
 
 
 class ScriptOutcome(NamedTuple):
@@ -139,6 +149,15 @@ class Draft:
     def say(self, text: str = "") -> None:
         """Print a line when the command has succeeded."""
         self.said.append(text + "\n")
+
+    def may_write(self, path: Path, option: str) -> None:
+        """Raise EfuseError where a command would overwrite an input of this run, or a ledger."""
+        options = self.session.options
+        if options.refuse_output is not None:
+            try:
+                options.refuse_output(path, option, options.inputs.only_read() if options.inputs else ())
+            except UsageError as refused:
+                raise EfuseError(str(refused), hint=refused.hint) from refused
 
     def block(self, name: str) -> Block:
         """Return a block by name or alias.

@@ -43,7 +43,7 @@ def write_report(path: Path, reports: Sequence[DeviceReport], inputs: Inputs) ->
         if path.suffix.lower() == ".csv"
         else json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
     )
-    _replace(path, text)
+    replace_file(path, text)
 
 
 def row_of(report: DeviceReport, inputs: Inputs) -> dict[str, Any]:
@@ -74,8 +74,8 @@ def _cell(value: object) -> object:
     return one_line(value) if isinstance(value, str) else value
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write beside it first, then put it in its place: a full disk leaves the old report as it was."""
+def replace_file(path: Path, text: str) -> None:
+    """Write beside it first, then put it in its place: a full disk leaves the old file as it was."""
     if path.exists() and not path.is_file():  # /dev/stderr or a pipe
         path.write_text(text, encoding="utf-8")
         return

@@ -74,6 +74,7 @@ def _put(draft: Draft, text: str, file: str | Path | TextIO | None) -> None:
             draft.say(text.rstrip("\n"))
     elif isinstance(file, (str, Path)):
         path = Path(file)
+        draft.may_write(path, "summary --file")
         draft.effects.append(lambda: _written(lambda: path.write_text(text), path))
         draft.say(f"eFuse values -> {path}")
     else:
@@ -253,6 +254,7 @@ def block_bytes(image: EfuseImage, block: Block) -> bytes:
 
 
 def _save(draft: Draft, path: Path, content: bytes) -> None:
+    draft.may_write(path, "dump --file_name")
     draft.effects.append(lambda: _written(lambda: path.write_bytes(content), path))
     draft.say(f"dump -> {path}")
 

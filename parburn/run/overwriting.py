@@ -1,0 +1,112 @@
+"""What no output may overwrite: inputs, what scripts have read, any ledger. Looks, and writes nothing.
+
+`--report`, `--trace`, `ledger export --output`, and files that commands write (`summary --file`,
+`dump --file_name`) all ask here, and nowhere else. A link counts as what it
+leads to, and a second name as the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from parburn.errors import UsageError
+from parburn.job import Job
+from parburn.ledger.file_location import default_path, ledger_of
+from parburn.script.commands.command_line import parse_commands
+
+HINT = "Choose another file for it. Nothing was overwritten."
+OUTPUTS = ("file", "file_name")  # options of commands that name a file to write
+
+
+class KeptFiles(NamedTuple):
+    """Files that are read in this run, each with what it is, and the ledgers that are known by name."""
+
+    inputs: tuple[tuple[Path, str], ...] = ()
+    ledgers: tuple[Path, ...] = ()
+
+    def and_also(self, inputs: Iterable[tuple[Path, str]]) -> KeptFiles:
+        """The same with more inputs."""
+        return self._replace(inputs=(*self.inputs, *inputs))
+
+    def refuse(self, path: Path, option: str) -> None:
+        """Raise UsageError where `option` would write over one of them, or over any other ledger."""
+        place = _place(path, option)
+        ledger = ledger_of(place, (*self.ledgers, default_path()))
+        if ledger is not None:
+            what = "a ledger" if ledger == place else f"a part of the ledger {ledger}"
+            raise UsageError(f"{option} {path} would overwrite {what}", hint=HINT)
+        for kept, what in self.inputs:
+            if _are_one(place, kept):
+                raise UsageError(f"{option} and {what} name the same file {path}", hint=HINT)
+
+
+def kept_files(job: Job) -> KeptFiles:
+    """What the command line reads, files that its commands name among it, and the ledger."""
+    inputs = [(path, "--scripts") for path in job.scripts if isinstance(path, Path)]
+    inputs += [(path, "--configfiles") for path in job.config_files]
+    inputs += [(table.path, "--extend-efuse-table") for table in job.tables]
+    if job.commands:
+        inputs += [(path, "--commands") for path in _read_by_commands(job.commands)]
+    return KeptFiles(tuple(inputs), () if job.ledger is None else (job.ledger,))
+
+
+def outputs_of(job: Job) -> tuple[tuple[Path, str], ...]:
+    """What the command line writes."""
+    return tuple((path, name) for path, name in ((job.report, "--report"), (job.trace, "--trace")) if path)
+
+
+def refuse_overwriting(job: Job) -> None:
+    """Raise UsageError where an output of the command line would overwrite what must be kept."""
+    kept, outputs = kept_files(job), outputs_of(job)
+    for n, (path, option) in enumerate(outputs):
+        kept.and_also(outputs[:n]).refuse(path, option)
+    for path, option in _written_by_commands(job.commands) if job.commands else ():
+        kept.and_also(outputs).refuse(path, option)
+    if job.ledger is not None:
+        for path, what in kept.inputs:
+            if _are_one(_place(job.ledger, "--ledger"), path):
+                raise UsageError(f"--ledger and {what} name the same file {path}", hint=HINT)
+
+
+def _read_by_commands(text: str) -> Iterator[Path]:
+    for one in parse_commands(text):
+        words = list(one.words)
+        for name, value in one.options.items():
+            if name not in OUTPUTS:
+                words += value if isinstance(value, list) else [value]
+        yield from (Path(word) for word in words if isinstance(word, str | Path) and _is_file(Path(word)))
+
+
+def _written_by_commands(text: str) -> Iterator[tuple[Path, str]]:
+    for one in parse_commands(text):
+        for name in OUTPUTS:
+            value = one.options.get(name)
+            if isinstance(value, str | Path):
+                yield Path(value), f"{one.verb} --{name}"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a word that no file can be called
+        return False
+
+
+def _place(path: Path, option: str) -> Path:
+    """Where a name leads to. Raises UsageError for links that lead to themselves, and for no name at all."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"{option} {path} leads nowhere: {error.__class__.__name__}, a link that leads to itself?",
+            hint="Name a file. Nothing was overwritten.",
+        ) from error
+
+
+def _are_one(place: Path, other: Path) -> bool:
+    try:
+        return other.resolve() == place or (place.exists() and place.samefile(other))
+    except (OSError, RuntimeError, ValueError):  # it is not there any more
+        return False
