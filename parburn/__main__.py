@@ -1,5 +1,5 @@
 """`python -m parburn` is the same as `parburn`."""
 
-from parburn.cli.main import entry
+from parburn.cli.start import entry
 
 entry()

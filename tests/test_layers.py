@@ -34,8 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "script": {"chips", "coding", "config", "efuse", "job"},
     "hardware": {"chips", "efuse", "protocol", "transport"},
     "efuse": {"chips", "coding"},
-    "ledger": set(),
-    "sim": {"chips"},
+    "ledger": {"scratch"},
+    "sim": {"chips", "scratch"},
     "chips": {"coding"},
     "config": set(),
     "transport": set(),
@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ui": set(),
     "coding": set(),
     "job": set(),
+    "scratch": set(),
     "events": set(),
     "errors": set(),
 }  # fmt: skip
@@ -156,13 +157,14 @@ OPENING_CALLS = {
     "connect_tcp",
     "create_serial_connection",
 }
-# Files of the ledger, and the hole that closed output goes to: no devices.
+# Files of the ledger, folders of a process, and the hole that closed output goes to: no devices.
 OS_OPEN = {
     "ledger/file_location.py",
     "ledger/schema.py",
     "ledger/liveness.py",
     "ui/nonblocking_writer.py",
-    "cli/main.py",
+    "cli/streams.py",
+    "scratch.py",
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from parburn.cli.streams import silence_stdout
 from parburn.errors import LinkError, ParburnError, UsageError
 from parburn.job import Before
 
@@ -174,4 +175,15 @@ def _write(output: Path, text: str) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text)
+    """Print. Raises UsageError where it cannot be written; a reader that has gone is no mistake."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence_stdout()
+        raise UsageError(
+            f"what was to be shown cannot be written: {error.strerror or error}",
+            hint="Write it somewhere else.",
+        ) from error

@@ -7,7 +7,7 @@
 2      fewer boards than --expect were identified
 1      a board failed, did not answer or is incomplete, or was refused while others passed
 3      every board was refused, or the burn was not confirmed: nothing was burned
-2      the command line or an input file is wrong, or the ledger cannot be used
+2      the command line or an input file is wrong, or the ledger cannot be used: nothing was burned
 0      all boards passed, or had passed before
 =====  ==================================================================================
 
@@ -38,6 +38,7 @@ REFUSED = 3
 OUT_OF_INDEXES = 4
 QUARANTINED = 5
 INTERRUPTED = 130
+BURNED = frozenset({Result.PASS, Result.INCOMPLETE})
 
 
 class RunFlags(NamedTuple):
@@ -60,8 +61,10 @@ def exit_code(reports: Sequence[DeviceReport], flags: RunFlags) -> int:
         return OUT_OF_INDEXES
     if TooFewBoards.__name__ in kinds:
         return BAD_INPUT
-    if refused is not None:
+    if refused is not None and not any(result in BURNED for result in results):
         return refused
+    if refused is not None:  # it ended in the middle, as on a full disk: that is no bad input any more
+        return SOME_FAILED
     if all(result.passed for result in results):
         return PASSED
     if all(result in (Result.REFUSED, Result.ALREADY_PASS) for result in results):

@@ -11,6 +11,9 @@ from contextlib import suppress
 from typing import NoReturn
 
 from parburn.cli.parser import build_parser, parse
+from parburn.cli.streams import interrupts_are_handled, interrupts_are_over, silence_stdout
+
+BAD_OUTPUT = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,16 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if "_ARGCOMPLETE" in os.environ:
             return _complete()
-        code = _dispatch(words)
-        sys.stdout.flush()
-        return code
+        return _flushed(_dispatch(words))
     except SystemExit as done:  # argparse: help, version, a mistake
-        return done.code if isinstance(done.code, int) else 0 if done.code is None else 2
+        return _flushed(done.code if isinstance(done.code, int) else 0 if done.code is None else 2)
     except KeyboardInterrupt:
         sys.stderr.write("parburn: interrupted\n")
         return 130
     except BrokenPipeError:
-        _silence_stdout()
+        silence_stdout()
         return 0
     except Exception as error:
         return _explain(error, debug=debug)
@@ -46,6 +47,7 @@ def entry() -> NoReturn:
     """
     gc.disable()  # what is loaded now lives as long as the process; a run enables it once all is loaded
     code = main()
+    interrupts_are_over()
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
@@ -58,14 +60,17 @@ def _dispatch(words: list[str]) -> int:
     if words[:1] == ["sim"]:
         from parburn.sim.rig import main as sim
 
+        interrupts_are_handled()
         return sim(words[1:])
     options = parse(words)
     if options.command in (None, "run"):
         from parburn.cli.run import run
 
+        interrupts_are_handled()
         return run(options, words)
     from parburn.cli import commands as cli_commands
 
+    interrupts_are_handled()
     commands = {
         "ports": cli_commands.ports,
         "ledger": cli_commands.ledger,
@@ -96,6 +101,14 @@ def _explain(error: Exception, *, debug: bool) -> int:
     return exit_code_of(ours)
 
 
-def _silence_stdout() -> None:
-    """Point stdout to nowhere, so that Python's own flush at the end does not meet the broken pipe again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _flushed(code: int) -> int:
+    """The exit code, once all that was printed is where it should be; 2 where it could not be written."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # a reader that has seen enough
+        silence_stdout()
+    except OSError as error:  # a full disk: what was asked for was done, and cannot be read
+        silence_stdout()
+        sys.stderr.write(f"parburn: what was to be shown cannot be written: {error.strerror or error}\n")
+        return code or BAD_OUTPUT
+    return code

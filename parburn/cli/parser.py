@@ -10,9 +10,12 @@ import argparse
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from parburn import __version__
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 BEFORE_MODES = ("default-reset", "usb-reset", "no-reset", "no-reset-no-sync")
 AFTER_MODES = ("no-reset", "hard-reset", "soft-reset", "watchdog-reset")
@@ -46,6 +49,16 @@ class Parser(argparse.ArgumentParser):
 
             self.formatter_class = RawDescriptionRichHelpFormatter
         super().print_help(out)
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """As argparse does it, but a help that cannot be written is told and no success."""
+        try:
+            (sys.stderr if file is None else file).write(message)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if file is sys.stdout:
+                self.exit(2, f"parburn: what was to be shown cannot be written: {error.strerror or error}\n")
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; exit 2."""

@@ -150,7 +150,10 @@ def _burn(checked: CheckedJob, view: View, words: Sequence[str], *, tokens: bool
     read = _tokens(ending.reports) if tokens else ()
     for token in read:
         view.emit(token)
-    code = _end(view, ending, job=job, words=words)
+    try:
+        code = _end(view, ending, job=job, words=words)
+    except KeyboardInterrupt:  # all of it is in the ledger; what is shown may be cut
+        code = INTERRUPTED
     if read and not view.json:
         from parburn.cli.token import print_tokens
 

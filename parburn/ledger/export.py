@@ -17,7 +17,7 @@ from pathlib import Path
 from parburn.errors import LedgerUnusable, UsageError
 from parburn.ledger import history, schema
 from parburn.ledger.declarations import read_declarations
-from parburn.ledger.file_location import default_path
+from parburn.ledger.file_location import place_of, refuse_no_file
 from parburn.ledger.learning import doubles_lines, unknown_note
 from parburn.ledger.maintenance import adopt, import_used, init, release, scrap
 from parburn.ledger.replay import find_differences
@@ -175,15 +175,16 @@ def _doubles_text(unknown: str, doubles: Sequence[str]) -> str:
 def _witness_before(path: Path | None) -> Witness | LedgerUnusable | None:
     """Read the witness before the ledger: a run at work may replace it, and it must not be ahead of us."""
     try:
-        return read_witness((path or default_path()).resolve())
+        return read_witness(place_of(path))
     except LedgerUnusable as damaged:
         return damaged
 
 
 @contextlib.contextmanager
 def _reading(path: Path | None) -> Iterator[tuple[sqlite3.Connection, Path]]:
-    place = (path or default_path()).resolve()
-    if not place.is_file():
+    place = place_of(path)
+    refuse_no_file(place)
+    if not place.exists():
         witness = read_witness(place)
         was = f" Its witness knows of one with {witness.sequence} entries." if witness else ""
         raise LedgerUnusable(
@@ -196,7 +197,13 @@ def _reading(path: Path | None) -> Iterator[tuple[sqlite3.Connection, Path]]:
                 return
             with contextlib.closing(schema.migrated_copy(connection)) as copy:  # looking changes nothing
                 yield copy, place
-    except (sqlite3.Error, ValueError, TypeError, KeyError) as error:  # the latter: rows that are not ours
+    except (
+        sqlite3.Error,
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+    ) as error:  # the latter: rows that are not ours
         raise schema.translate(error, place) from error
 
 

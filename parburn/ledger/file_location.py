@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import time
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ SCRATCH_IS_STALE_S = 3600.0  # nobody needs that long to replace a file
 LEAST_ROOM = 16 << 20  # bytes; a run of a thousand boards writes about 3 MB
 
 # File systems whose locks or syncs reach other machines late or never.
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # of two slashes a path keeps one
 NETWORK_TYPES = frozenset(
     (
         *(
@@ -50,6 +52,36 @@ def default_path() -> Path:
     from platformdirs import user_state_path
 
     return user_state_path("parburn", appauthor=False) / FILE_NAME
+
+
+def place_of(path: Path | None) -> Path:
+    """Where a ledger lies (None: the user's own), whatever links lead there.
+
+    Raises:
+        LedgerUnusable: it is no path but an address, or links that lead to themselves.
+    """
+    place = path or default_path()
+    refuse_address(place)
+    try:
+        return place.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise LedgerUnusable(
+            f"The ledger {place} leads nowhere: a link that leads to itself?",
+            hint="Name the ledger's file with --ledger. No port was opened, nothing was burned.",
+        ) from error
+
+
+def refuse_address(path: Path) -> None:
+    """A ledger is a file on this machine. Raises LedgerUnusable for `something://...`, which names none."""
+    found = _ADDRESS.match(str(path))
+    if found is None:
+        return
+    hint = "Name a file on a local disk: --ledger PATH. No port was opened, nothing was burned."
+    if found[1].lower() in ("postgresql", "postgres"):
+        raise LedgerUnusable("A ledger in PostgreSQL is not known to this version of parburn.", hint=hint)
+    raise LedgerUnusable(
+        f"The ledger {found[1]}://... is an address that is not understood: a ledger is a file.", hint=hint
+    )
 
 
 def witness_path(ledger: Path) -> Path:
@@ -157,8 +189,7 @@ def check_place(path: Path, *, mounts: str | None = None) -> None:
             f"The ledger {path} would be on a network file system ({kind}), where locks cannot be trusted.",
             hint="Keep the ledger on a local disk: --ledger PATH.",
         )
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        raise LedgerUnusable(f"The ledger {path} is not a file.", hint="Choose a file with --ledger.")
+    refuse_no_file(path)
     if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise LedgerUnusable(
             f"The ledger {path} cannot be written: no rights, or a read-only disk.",
@@ -171,6 +202,22 @@ def check_place(path: Path, *, mounts: str | None = None) -> None:
             f"The disk of the ledger {path} is full: less than {LEAST_ROOM >> 20} MiB are free.",
             hint="Nothing is burned without an entry in the ledger. Make room, then start again.",
         )
+
+
+def refuse_no_file(path: Path) -> None:
+    """Raise LedgerUnusable for a folder, a pipe, a device, and a file that may not be looked at."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise LedgerUnusable(
+            f"The ledger {path} cannot be reached: {getattr(error, 'strerror', '') or error}.",
+            hint="Choose a file with --ledger.",
+        ) from error
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "not a file"
+        raise LedgerUnusable(f"The ledger {path} is {what}.", hint="Choose a file with --ledger.")
 
 
 def _read_mounts() -> str:
@@ -208,13 +255,13 @@ def refuse_leftovers(ledger: Path) -> None:
 
 def is_missing(path: Path | None) -> bool:
     """Return whether no ledger is or was at `path` (None: the user's own): a run would begin a new one."""
-    ledger = (path or default_path()).resolve()
+    ledger = place_of(path)
     return not (ledger.exists() or witness_path(ledger).exists() or leftovers(ledger))
 
 
 def no_ledger_yet(ledger: Path | None) -> LedgerUnusable:
     """Return why a run without a ledger is refused: a silent new one burns another PC's indexes again."""
-    place = (ledger or default_path()).resolve()
+    place = place_of(ledger)
     return LedgerUnusable(
         f"There is no ledger at {place} yet, and none is made unasked: one that does not know what was "
         "burned with another gives the same indexes and values out again. No port was opened, "

@@ -13,7 +13,7 @@ import io
 import json
 import shutil
 import sqlite3
-import tempfile
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,8 @@ from parburn.ledger import schema
 from parburn.ledger.base import UNDER_WAY, State, UnitIdentity
 from parburn.ledger.batches import WITHOUT_CONFIG
 from parburn.ledger.declarations import Declarations, exported_declarations, read_declarations
+from parburn.ledger.file_location import SQLITE_MAGIC
+from parburn.scratch import scratch
 
 # table -> its columns without `unit`, and which of its rows count
 HANGS_ON_A_UNIT: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -32,6 +34,7 @@ HANGS_ON_A_UNIT: Mapping[str, tuple[tuple[str, ...], str]] = {
     "passes": (("job",), "1"),
     "user_bits": (("block", "bound", "layout", "bits"), "bound = 1"),
 }
+LONGEST_IMPORT = 256 << 20  # bytes of a text: an export of a million units
 KEYED = "hmac:"  # begins what images keep of key blocks
 
 
@@ -68,12 +71,9 @@ def read_other(file: Path) -> OtherLedger | None:
         UsageError: it cannot be read, or is a damaged export.
         LedgerUnusable: a ledger of a newer parburn, or no ledger of parburn's.
     """
+    content = read_import(file)
     try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error}.") from error
-    try:
-        if content.startswith(b"SQLite format 3\0"):
+        if content.startswith(SQLITE_MAGIC):
             with _copied(file) as connection:
                 return _from_file(connection)
         text = content.decode("utf-8-sig")
@@ -81,7 +81,7 @@ def read_other(file: Path) -> OtherLedger | None:
             return _from_json(json.loads(text))
         if text.startswith("batch,index,chip,mac,unique_id,state,"):
             return _from_csv(text)
-    except (sqlite3.Error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (sqlite3.Error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(
             f"{file} is no ledger and no export of one that can be understood.",
             hint="Give the ledger's file, or what `parburn ledger export` wrote.",
@@ -89,11 +89,37 @@ def read_other(file: Path) -> OtherLedger | None:
     return None
 
 
+def read_import(file: Path) -> bytes:
+    """The bytes of a file that is to be imported; of a database only the first ones.
+
+    Raises:
+        UsageError: it cannot be read, is no file (a pipe might be waited for for ever), or is too long.
+    """
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise UsageError(f"{file} is not a file.", hint="Nothing was imported. Save it as a file first.")
+        with file.open("rb") as opened:
+            content = opened.read(len(SQLITE_MAGIC))
+            if content == SQLITE_MAGIC:
+                return content
+            content += opened.read(LONGEST_IMPORT + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be read: {error.strerror or error}.", hint="Nothing was imported."
+        ) from error
+    if len(content) > LONGEST_IMPORT:
+        raise UsageError(
+            f"{file} has more than {LONGEST_IMPORT >> 20} MiB.",
+            hint="Nothing was imported. Is it the right file? If it is, import it in parts.",
+        )
+    return content
+
+
 @contextlib.contextmanager
 def _copied(file: Path) -> Iterator[sqlite3.Connection]:
     """Open a copy of a ledger's file with its log, brought to this version."""
-    with tempfile.TemporaryDirectory(prefix="parburn-") as folder:
-        copy = Path(folder) / "ledger.sqlite3"
+    with scratch("ledger-") as folder:
+        copy = folder / "ledger.sqlite3"
         for suffix in ("", "-wal"):
             side = file.with_name(file.name + suffix)
             if side.exists():

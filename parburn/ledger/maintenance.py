@@ -18,8 +18,8 @@ from parburn.ledger import history, schema
 from parburn.ledger.allocate import end_dead_runs
 from parburn.ledger.base import State, check_transition
 from parburn.ledger.batches import USED_BEFORE, WITHOUT_CONFIG
-from parburn.ledger.file_location import check_place, default_path, leftovers
-from parburn.ledger.foreign_ledger import read_other
+from parburn.ledger.file_location import check_place, leftovers, place_of
+from parburn.ledger.foreign_ledger import read_import, read_other
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.rebuilding import refuse_to_trust, trust_hidden
 from parburn.ledger.replay import find_differences
@@ -343,9 +343,11 @@ def _mark_used(
 
 def _read_used(file: Path) -> list[_Used]:
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {error}.") from error
+        text = read_import(file).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{file} is no UTF-8 text (byte {error.start}).", hint="Nothing was imported. Save it as UTF-8."
+        ) from error
     used = []
     for line, row in enumerate(csv.reader(text.splitlines()), 1):
         cells = [cell.strip() for cell in row]
@@ -381,7 +383,7 @@ def _refuse_too_many(file: Path, used: Sequence[_Used]) -> None:
 def _place(path: Path | None, why: str) -> Path:
     if not why.strip():
         raise UsageError("A reason is needed.", hint="--why REASON; it stays in the history.")
-    return (path or default_path()).resolve()
+    return place_of(path)
 
 
 @contextlib.contextmanager
@@ -412,7 +414,14 @@ def _changing(place: Path, *, trusted: bool = True) -> Iterator[Transaction]:
                 connection.execute("ROLLBACK")
                 raise
             write_witness(place, Witness(uuid, transaction.history.sequence, transaction.history.head))
-    except (sqlite3.Error, OSError, ValueError, TypeError, KeyError) as error:  # the latter: damaged rows
+    except (
+        sqlite3.Error,
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+    ) as error:  # the latter: damaged rows
         raise schema.translate(error, place) from error
 
 

@@ -127,7 +127,7 @@ def find_differences(connection: sqlite3.Connection) -> list[Break]:
                 what = f"Entry {sequence} gives {_name(one)} {wrong}: its row was changed before"
                 changed.append(Break(sequence, f"{what}."))
             one.apply(event, state, index, detail)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return [Break(sequence, f"Entry {sequence} cannot be understood.")]
     stored = _stored(connection)
     differences = changed + _not_in_ranges(connection, stored)

@@ -6,9 +6,7 @@ The rules are in its neighbours: `allocate`, `batches`, `units`; the thread is i
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -23,15 +21,16 @@ from parburn.ledger.batches import Batch, Override, find_batch
 from parburn.ledger.file_location import (
     FILE_NAME,
     check_place,
-    default_path,
     make_private,
     no_ledger_yet,
+    place_of,
     refuse_leftovers,
     sweep,
 )
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.witness import Witness, missing_ledger, read_witness, write_witness
 from parburn.ledger.writer import Transaction, Writer
+from parburn.scratch import Scratch
 
 if TYPE_CHECKING:
     from parburn.ledger import learning, rebuilding
@@ -63,8 +62,8 @@ async def open_ledger(
         RecordsUndeclared: the scripts use the index, and nobody has said how records lie in a file.
         ValueError: a text among `overrides` is none of their words.
     """
-    folder = Path(tempfile.mkdtemp(prefix="parburn-")) if throw_away else None
-    place = folder / FILE_NAME if folder is not None else (path or default_path()).resolve()
+    folder = Scratch("ledger-") if throw_away else None
+    place = folder.path / FILE_NAME if folder is not None else place_of(path)
     ledger = SqliteLedger(place, folder, new_ledger=new_ledger)
     try:
         await ledger._begin(batch, frozenset(map(Override, overrides)))
@@ -214,7 +213,7 @@ class SqliteClaim:
 class SqliteLedger:
     """The ledger of one run, in a SQLite file; see `base.Ledger` for what its methods promise."""
 
-    def __init__(self, path: Path, folder: Path | None, *, new_ledger: bool) -> None:
+    def __init__(self, path: Path, folder: Scratch | None, *, new_ledger: bool) -> None:
         self.path = path
         self._folder = folder  # of a throw-away ledger
         self._may_be_made = new_ledger or folder is not None
@@ -388,7 +387,7 @@ class SqliteLedger:
                 self._locks.close()
                 self._locks = None
             if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder.remove()
 
     # ---- in the writer's thread
 

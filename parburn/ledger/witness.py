@@ -46,7 +46,7 @@ def read_witness(ledger: Path) -> Witness | None:
         return None
     except OSError as error:
         raise LedgerUnusable(f"The ledger's witness {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LedgerUnusable(f"The ledger's witness {path} is damaged.", hint=_adopt(ledger)) from error
     if not (
         isinstance(witness.uuid, str) and isinstance(witness.head, str) and type(witness.sequence) is int

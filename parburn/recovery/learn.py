@@ -21,7 +21,7 @@ from parburn.efuse.user_values import values_of
 from parburn.errors import LedgerUnusable, ParburnError, UsageError
 from parburn.events import Emit
 from parburn.ledger.batches import Override
-from parburn.ledger.file_location import default_path
+from parburn.ledger.file_location import place_of
 from parburn.ledger.learning import Learned, UnknownUnit
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
 from parburn.run.burns import named_values
@@ -65,7 +65,7 @@ async def learn(
         raise UsageError(
             "Of which batch are these files?", hint="Give --batch NAME; see parburn ledger show."
         )
-    place = (job.ledger or default_path()).resolve()
+    place = place_of(job.ledger)
     if not place.exists():
         raise LedgerUnusable(f"There is no ledger at {place}.", hint="Name its file with --ledger.")
     # What is learned is compared unit by unit: no refusal of the whole batch is needed before.

@@ -27,7 +27,7 @@ from parburn.hardware.first_contact import identified, read_again
 from parburn.hardware.identify import Device, identify
 from parburn.hardware.rom_loader import RomLoader
 from parburn.job import Job
-from parburn.ledger.file_location import default_path
+from parburn.ledger.file_location import place_of
 from parburn.ledger.rebuilding import FoundUnit, Known
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
 from parburn.recovery.rebuilt_unit import blank_of, found_unit, identity_of
@@ -130,7 +130,7 @@ async def rebuild(
     job = checked.job
     if not why.strip():
         raise UsageError("A reason is needed.", hint="--why REASON; it stays in the history.")
-    place = (job.ledger or default_path()).resolve()
+    place = place_of(job.ledger)
     if not place.exists():
         raise LedgerUnusable(
             f"There is no ledger at {place} to be rebuilt into.",

@@ -93,7 +93,7 @@ class BoardCalls:
         record = self._claim.image_passed
         if not record:
             return
-        blocks = recorded_blocks(record, with_earlier=True)
+        blocks = recorded_blocks(record, self._now.chip, with_earlier=True)
         lacking = blocks - self._now.blocks.keys()
         if lacking:
             self._now = await self._read(lacking)
@@ -505,9 +505,9 @@ class BoardCalls:
         if self._claim.image_passed:
             key = self._run.ledger.keyed_digest_key()
             passed = image_from_record(self._claim.image_passed, self._now, key)
-            held = {i: passed.block(i) for i in recorded_blocks(self._claim.image_passed)}
+            held = {i: passed.block(i) for i in recorded_blocks(self._claim.image_passed, image.chip)}
         held |= self._left
-        held |= {i: image.block(i) for i in recorded_blocks(begun.image_before)}
+        held |= {i: image.block(i) for i in recorded_blocks(begun.image_before, image.chip)}
         before = self._now._replace(blocks=held)
         found = look_for_stray(plan, plan, before, self._now, sure=held)
         if found.stray:

@@ -14,6 +14,7 @@ from parburn.config.records import ConfigFiles, load_config_files
 from parburn.efuse.user_values import Declared, check_declared
 from parburn.job import Job
 from parburn.ledger.base import BatchSpec
+from parburn.ledger.file_location import place_of
 from parburn.run.overwriting import refuse_overwriting
 from parburn.run.tables import TableSet
 from parburn.script.commands.command_line import with_commands
@@ -80,6 +81,8 @@ def check_job(job: Job) -> CheckedJob:
     for port in job.ports:
         if "://" in port:
             host_and_port(port)  # an address that is none is bad input, and no board's failure
+    if job.ledger is not None:
+        place_of(job.ledger)
     refuse_overwriting(job)
     scripts = with_commands(compile_scripts(job.scripts), job.commands)
     config = load_config_files(job.config_files, job.records)

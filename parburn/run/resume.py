@@ -11,18 +11,36 @@ import hmac
 import json
 from collections.abc import Collection, Iterable
 
-from parburn.chips.model import Codec
+from parburn.chips.model import Chip, Codec
 from parburn.efuse import values
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
 from parburn.efuse.plan import BurnPlan
 from parburn.efuse.user_values import Take, UserValue, ValueRules
-from parburn.errors import UnitQuarantined
+from parburn.errors import UnitQuarantined, UnitRefused
 from parburn.ledger.base import RangeValue, UserBits
 
 DIGEST_MARK = "hmac:"
 EARLIER = "earlier"
 KNOWN_CONTENT = (Codec.CUSTOM_MAC, Codec.ADC_TP)  # codecs of fields in blocks that take keys too
+
+
+def _parsed(record: str, chip: Chip) -> dict[str, dict[str, str]]:
+    """A record of this kind of chip as it was written. Raises UnitRefused for one that nobody has written."""
+    try:
+        found = json.loads(record)
+        for blocks in (found["blocks"], found.get(EARLIER, {})):
+            for name, text in blocks.items():
+                if not 0 <= int(name) < len(chip.blocks) or not (
+                    text.startswith(DIGEST_MARK) or int(text, 16) >= 0
+                ):
+                    raise ValueError(name)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UnitRefused(
+            "what the ledger keeps of this chip cannot be understood",
+            hint="See what is wrong with it: parburn ledger verify. Nothing is burned with it.",
+        ) from error
+    return dict(found)
 
 
 def _digest(key: bytes, index: int, bits: int) -> str:
@@ -77,8 +95,8 @@ def passed_record(image: EfuseImage, key: bytes, touched: Collection[int], befor
         touched: Blocks that this pass burned, or found burned, and verified.
         before: What this function returned at the pass before, or nothing.
     """
-    record = json.loads(image_record(image, key, touched))
-    known = json.loads(before) if before else {"blocks": {}}
+    record = _parsed(image_record(image, key, touched), image.chip)
+    known = _parsed(before, image.chip) if before else {"blocks": {}}
     earlier = {
         index: text
         for index, text in {**known.get(EARLIER, {}), **known["blocks"]}.items()
@@ -91,7 +109,7 @@ def refuse_lacking(record: str, now: EfuseImage, key: bytes) -> None:
     """Raise UnitQuarantined where the chip lacks what it held at any of its passes, as far as known."""
     image_from_record(record, now, key)
     earlier = {}
-    for name, text in json.loads(record).get(EARLIER, {}).items():
+    for name, text in _parsed(record, now.chip).get(EARLIER, {}).items():
         block, held = now.chip.blocks[int(name)], now.blocks.get(int(name), 0)
         # A digest cannot tell bits that came from bits that went: it counts where none can come.
         if not text.startswith(DIGEST_MARK) or not held or not now.is_writeable(block):
@@ -99,9 +117,9 @@ def refuse_lacking(record: str, now: EfuseImage, key: bytes) -> None:
     image_from_record(json.dumps({"blocks": earlier}), now, key)
 
 
-def recorded_blocks(record: str, *, with_earlier: bool = False) -> frozenset[int]:
+def recorded_blocks(record: str, chip: Chip, *, with_earlier: bool = False) -> frozenset[int]:
     """Return the indexes of the blocks that `image_record`, and perhaps its `earlier`, speaks of."""
-    said = json.loads(record)
+    said = _parsed(record, chip)
     return frozenset(map(int, (*said["blocks"], *(said.get(EARLIER, ()) if with_earlier else ()))))
 
 
@@ -119,7 +137,7 @@ def image_from_record(record: str, now: EfuseImage, key: bytes) -> EfuseImage:
     blocks: dict[int, int] = {}
     layout = layout_of(now.chip)
     rd_dis = now.field_bits(layout.rd_dis)
-    for name, text in json.loads(record)["blocks"].items():
+    for name, text in _parsed(record, now.chip)["blocks"].items():
         index = int(name)
         block = now.chip.blocks[index]
         current = now.blocks.get(index)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 import selectors
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from parburn.errors import NoAnswer, UsageError
+from parburn.scratch import Scratch
 
 READY_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 3.0
@@ -52,12 +51,14 @@ class SimulatedBoards:
         """
         self._groups = tuple(groups)
         self._state = state
+        self._scratch: Scratch | None = None
         self._folder = Path()
         self._rigs: list[_Rig] = []
         self.ports: tuple[str, ...] = ()
 
     def __enter__(self) -> SimulatedBoards:
-        self._folder = Path(tempfile.mkdtemp(prefix="parburn-sim-"))
+        self._scratch = Scratch("sim-")
+        self._folder = self._scratch.path
         try:
             for chip, count in self._groups:
                 self._rigs.append(self._start(chip, count))
@@ -92,7 +93,8 @@ class SimulatedBoards:
                 if pipe is not None:
                     pipe.close()
         self._rigs.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._scratch is not None:
+            self._scratch.remove()
 
     def _number_ports(self) -> Iterator[str]:
         """Yield one name after the other for the ports of all processes: each is used once."""

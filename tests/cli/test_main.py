@@ -292,6 +292,11 @@ def boards(text: str) -> list[DeviceReport]:
         ("failed:Interrupted pass", RunFlags(), 130),
         ("", RunFlags(error=UsageError("x")), 2),
         ("", RunFlags(error=LedgerUnusable("x")), 2),
+        ("refused failed no-answer", RunFlags(error=LedgerUnusable("x")), 2),
+        ("incomplete refused", RunFlags(error=LedgerUnusable("x")), 1),  # a full disk in the middle
+        ("pass pass", RunFlags(error=LedgerUnusable("x")), 1),
+        ("pass incomplete", RunFlags(error=BatchRefused("x")), 1),
+        ("quarantined pass", RunFlags(error=LedgerUnusable("x")), 5),
         ("", RunFlags(error=BatchRefused("x")), 3),
         ("", RunFlags(error=OutOfIndexes("x")), 4),
         ("", RunFlags(error=UnitQuarantined("x")), 5),

@@ -7,10 +7,11 @@ import pytest
 from parburn.chips.registry import chip_named
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.values import crc8
-from parburn.errors import UnitQuarantined
+from parburn.errors import UnitQuarantined, UnitRefused
 from parburn.run.resume import image_from_record, image_record, passed_record, recorded_blocks, refuse_lacking
 
 LEDGER_KEY = b"k" * 32
+CHIP = chip_named("esp32c3")
 SECRET = int.from_bytes(bytes(range(7, 39)), "little")
 MAC = bytes.fromhex("aacdef000102")
 CUSTOM_MAC = crc8(MAC) | int.from_bytes(MAC, "little") << 8 | 1 << 184
@@ -73,8 +74,8 @@ def test_what_earlier_passes_knew_is_kept_beside_what_the_last_one_touched() -> 
     assert first == image_record(c3(b3=3, b4=SECRET), LEDGER_KEY, [0, 3, 4])
     second = passed_record(c3(b0=1 << 41, b3=7), LEDGER_KEY, [0, 3], first)
     third = passed_record(c3(b0=1 << 42, b2=9), LEDGER_KEY, [0, 2], second)
-    assert recorded_blocks(third) == {0, 2}  # only these are known to be so now
-    assert recorded_blocks(third, with_earlier=True) == {0, 2, 3, 4}
+    assert recorded_blocks(third, CHIP) == {0, 2}  # only these are known to be so now
+    assert recorded_blocks(third, CHIP, with_earlier=True) == {0, 2, 3, 4}
     whole = {"b0": 1 << 42, "b2": 9, "b3": 7, "b4": SECRET}
     for record in (second, third):
         refuse_lacking(record, c3(**(whole | {"b0": 3 << 41})), LEDGER_KEY)
@@ -97,3 +98,21 @@ def test_another_content_where_a_digest_was_is_another_key_once_it_is_locked() -
         UnitQuarantined, match="another key"
     ):  # what the last pass touched is known to the bit
         refuse_lacking(first, c3(b4=grown), LEDGER_KEY)
+
+
+@pytest.mark.parametrize(
+    "record",
+    ["", "{}", "[]", "5", '{"blocks": 5}', '{"blocks": {"16": "1"}}', '{"blocks": {"x": "1"}}',
+     '{"blocks": {"3": "g"}}', '{"blocks": {"3": 1}}', '{"blocks": {"-1": "1"}}',
+     '{"blocks": {}, "earlier": {"99": "0"}}',
+     "[" * 100_000],
+)  # fmt: skip
+def test_a_record_that_nobody_has_written_is_refused(record: str) -> None:
+    now = EfuseImage(CHIP, {one.index: 0 for one in CHIP.blocks})
+    for look in (
+        lambda: recorded_blocks(record, CHIP),
+        lambda: refuse_lacking(record, now, LEDGER_KEY),
+        lambda: image_from_record(record, now, LEDGER_KEY),
+    ):
+        with pytest.raises(UnitRefused, match="cannot be understood"):
+            look()
