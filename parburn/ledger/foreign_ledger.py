@@ -34,6 +34,10 @@ HANGS_ON_A_UNIT: Mapping[str, tuple[tuple[str, ...], str]] = {
     "passes": (("job",), "1"),
     "user_bits": (("block", "bound", "layout", "bits"), "bound = 1"),
 }
+NOT_UNDERSTOOD = (
+    *(sqlite3.Error, csv.Error),
+    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+)
 LONGEST_IMPORT = 256 << 20  # bytes of a text: an export of a million units
 KEYED = "hmac:"  # begins what images keep of key blocks
 
@@ -81,7 +85,7 @@ def read_other(file: Path) -> OtherLedger | None:
             return _from_json(json.loads(text))
         if text.startswith("batch,index,chip,mac,unique_id,state,"):
             return _from_csv(text)
-    except (sqlite3.Error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except NOT_UNDERSTOOD as error:
         raise UsageError(
             f"{file} is no ledger and no export of one that can be understood.",
             hint="Give the ledger's file, or what `parburn ledger export` wrote.",

@@ -6,7 +6,6 @@ None of them frees an index, or takes anything from the history.
 from __future__ import annotations
 
 import contextlib
-import csv
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -349,8 +348,8 @@ def _read_used(file: Path) -> list[_Used]:
             f"{file} is no UTF-8 text (byte {error.start}).", hint="Nothing was imported. Save it as UTF-8."
         ) from error
     used = []
-    for line, row in enumerate(csv.reader(text.splitlines()), 1):
-        cells = [cell.strip() for cell in row]
+    for line, row in enumerate(text.splitlines(), 1):
+        cells = [re.sub(r'\A"(.*)"\Z', r"\1", cell.strip()).strip() for cell in row.split(",")]
         if not any(cells) or cells[0].startswith("#"):
             continue
         first, dash, last = cells[0].partition("-")

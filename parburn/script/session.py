@@ -396,5 +396,5 @@ def read_file(path: str | Path) -> bytes:
     try:
         with Path(path).open("rb", buffering=0) as file:
             return file.readall()
-    except OSError as error:
-        raise EfuseError(f"{path} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # the latter: what no file can be called
+        raise EfuseError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error

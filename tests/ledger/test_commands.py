@@ -295,7 +295,7 @@ def test_a_chip_imported_by_its_mac_keeps_the_index_whatever_its_unique_id(
 
 
 @pytest.mark.parametrize(
-    "line", ["x", "3-1", "1,2", "1-2,esp32,aa:bb:cc:dd:ee:ff", "1,esp32,nonsense", "-5", "1e3"]
+    "line", ["x", "3-1", "1,2", '"1\n2"', "1-2,esp32,aa:bb:cc:dd:ee:ff", "1,esp32,nonsense", "-5", "1e3"]
 )
 def test_import_used_names_the_line(path: Path, tmp_path: Path, line: str) -> None:
     maintenance.init(path, why="new")
