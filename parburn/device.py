@@ -105,7 +105,7 @@ async def _has_passed(run: SharedRun, board: BoardProgress, claim: Claim) -> boo
 
 
 async def _recognized(run: SharedRun, board: BoardProgress, claim: Claim) -> None:
-    """The chip that passed is back after another one with its identity was seen. Nothing is burned."""
+    """Write down that the chip that passed is back, after another one with its identity. Burns nothing."""
     if not claim.put_out_by:
         return
     reason = claim.put_out_by
@@ -119,7 +119,7 @@ async def _recognized(run: SharedRun, board: BoardProgress, claim: Claim) -> Non
 
 
 def _still_quarantined(claim: Claim) -> UnitQuarantined:
-    """With two chips of one identity about, no bit is burned on any of them until a person has looked."""
+    """Return why no bit is burned: two chips of one identity are about, until a person has looked."""
     return UnitQuarantined(
         f"{claim.identity}, index {claim.index}, is quarantined: {claim.put_out_by}",
         hint="This chip holds what it passed with: run it once with the scripts and files of then, and it is "

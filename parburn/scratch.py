@@ -52,7 +52,7 @@ class Scratch:
 
 @contextmanager
 def scratch(what: str = "") -> Iterator[Path]:
-    """A folder for the time of a block."""
+    """Lend a folder for the time of a block."""
     made = Scratch(what)
     try:
         yield made.path

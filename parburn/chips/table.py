@@ -393,7 +393,7 @@ class _CustomLine:
 
 
 def _cells_of(line: str) -> Iterator[str]:
-    """The cells of a line as they stand in it; a comma within quotes separates nothing."""
+    """Yield the cells of a line as they stand in it; a comma within quotes separates nothing."""
     at = 0
     while at <= len(line):
         found = _CELL.match(line, at)

@@ -102,7 +102,7 @@ def _explain(error: Exception, *, debug: bool) -> int:
 
 
 def _flushed(code: int) -> int:
-    """The exit code, once all that was printed is where it should be; 2 where it could not be written."""
+    """Return the exit code once all that was printed is written; 2 where it could not be."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # a reader that has seen enough

@@ -253,7 +253,11 @@ def _report(path: Path | None) -> Path | None:
 
 
 def writeable(path: Path | None, option: str) -> Path | None:
-    """A file that an option names can be written, as far as that can be seen. Raises UsageError."""
+    """Return the file that an option names, where it can be written as far as that can be seen.
+
+    Raises:
+        UsageError: it is a folder, its folder is missing, or the rights are.
+    """
     if path is None:
         return None
     if path.is_dir():

@@ -8,7 +8,7 @@ from parburn.cli.streams import interrupts_end_at_once, open_standard_streams
 
 
 def entry() -> NoReturn:
-    """The console script."""
+    """Run the console script, and end the process with its exit code."""
     open_standard_streams()
     interrupts_end_at_once()
     from parburn.cli.main import entry as all_is_loaded

@@ -19,25 +19,25 @@ _NOTE = b"parburn: interrupted; nothing was burned\n"
 
 
 def interrupts_end_at_once() -> None:
-    """Until `interrupts_are_handled` Ctrl-C ends the process; not where a shell has it ignored."""
+    """Let Ctrl-C end the process until `interrupts_are_handled`; not where a shell has it ignored."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, end_now)
 
 
 def interrupts_are_handled() -> None:
-    """From now on Ctrl-C is a KeyboardInterrupt: who opens anything closes it again."""
+    """Make Ctrl-C a KeyboardInterrupt from now on: who opens anything closes it again."""
     if signal.getsignal(signal.SIGINT) is end_now:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def interrupts_are_over() -> None:
-    """All is written and the process ends: there is nothing left to interrupt."""
+    """Ignore Ctrl-C: all is written and the process ends, there is nothing left to interrupt."""
     if signal.getsignal(signal.SIGINT) in (end_now, signal.default_int_handler):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def open_standard_streams() -> None:
-    """Give closed standard streams to nobody. Python has made no file of them: whoever prints then fails."""
+    """Open closed standard streams to nowhere: Python made no file of them, and whoever prints would fail."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -55,6 +55,6 @@ def silence_stdout() -> None:
 
 
 def end_now(number: int, frame: FrameType | None) -> NoReturn:
-    """The handler of signals: nothing is open yet."""
+    """End the process on a signal: nothing is open yet."""
     os.write(2, _NOTE)
     os._exit(INTERRUPTED)

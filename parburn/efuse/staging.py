@@ -66,7 +66,7 @@ def stage_field(
 
 
 def _refuse_beyond_the_block(image: EfuseImage, f: Field) -> None:
-    """A table is checked against the whole block; its coding scheme says how much it holds."""
+    """Refuse a custom field beyond what its block holds: tables are checked against whole blocks only."""
     end, holds = (f.start or 0) + f.bits, image.block_bits(f.block)
     if end > holds:
         block = layout_of(image.chip).blocks[f.block]

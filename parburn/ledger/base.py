@@ -421,12 +421,19 @@ class Claim(Protocol):
 
     @property
     def put_out_by(self) -> str:
-        """Why this unit is quarantined, where it had passed before and nothing was burned since: it may have
-        been another chip with the same factory identity. Empty: it is not quarantined."""
+        """Why this unit is quarantined, though it may have been another chip with the same factory identity.
+
+        So it is where it had passed before, and nothing was burned since. Empty: it is not quarantined.
+        """
 
     async def recognized(self) -> None:
-        """The chip holds all that this unit passed with, read twice, and nothing is to be burned: a unit that
-        another chip had put into quarantine is PASS again, and the history says so."""
+        """Make a unit PASS again that another chip had put into quarantine; the history says so.
+
+        The chip must hold all that this unit passed with, in two readings, and nothing may be to burn.
+
+        Raises:
+            UnitRefused: it was not put into quarantine by another chip.
+        """
 
     @property
     def values_unknown(self) -> bool:

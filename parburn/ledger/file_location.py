@@ -55,7 +55,7 @@ def default_path() -> Path:
 
 
 def place_of(path: Path | None) -> Path:
-    """Where a ledger lies (None: the user's own), whatever links lead there.
+    """Return where a ledger lies (None: the user's own), whatever links lead there.
 
     Raises:
         LedgerUnusable: it is no path but an address, or links that lead to themselves.
@@ -72,7 +72,7 @@ def place_of(path: Path | None) -> Path:
 
 
 def refuse_address(path: Path) -> None:
-    """A ledger is a file on this machine. Raises LedgerUnusable for `something://...`, which names none."""
+    """Raise LedgerUnusable for `something://...`: a ledger is a file on this machine."""
     found = _ADDRESS.match(str(path))
     if found is None:
         return
@@ -95,14 +95,18 @@ def runs_path(ledger: Path) -> Path:
 
 
 def companions(ledger: Path) -> tuple[Path, ...]:
-    """What lies beside a ledger and belongs to it; simulated boards keep their eFuses in a folder there."""
+    """Return what lies beside a ledger and belongs to it, a folder of simulated boards among it."""
     return tuple(ledger.with_name(ledger.name + suffix) for suffix in COMPANIONS)
 
 
 def ledger_of(path: Path, known: Iterable[Path]) -> Path | None:
-    """The ledger that a file is or belongs to: one of `known`, or any that lies there. None: it is of none.
+    """Return the ledger that a file is or belongs to: one of `known`, or any that lies there.
 
-    `path` is resolved. Any SQLite file counts as a ledger: a damaged one is still somebody's.
+    Any SQLite file counts as a ledger: a damaged one is still somebody's.
+
+    Args:
+        path: the file, resolved
+        known: ledgers that count whatever they hold now
     """
     for ledger in map(_resolved, known):
         beside = companions(ledger)

@@ -94,7 +94,7 @@ def read_other(file: Path) -> OtherLedger | None:
 
 
 def read_import(file: Path) -> bytes:
-    """The bytes of a file that is to be imported; of a database only the first ones.
+    """Read a file that is to be imported; of a database only the first bytes.
 
     Raises:
         UsageError: it cannot be read, is no file (a pipe might be waited for for ever), or is too long.

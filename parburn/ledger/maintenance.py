@@ -264,7 +264,7 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
     keeps the index), with `#` comments; its batch must be named.
 
     Raises:
-        UsageError: no batch or no reason is given, a line cannot be understood, or there are too many indexes.
+        UsageError: no batch or no reason is given, a line cannot be understood, or there are too many.
         UnitRefused: an index is another chip's already; nothing was imported.
         LedgerUnusable: there is no ledger, or one of the two is damaged.
     """
@@ -367,7 +367,7 @@ def _read_used(file: Path) -> list[_Used]:
 
 
 def _refuse_too_many(file: Path, used: Sequence[_Used]) -> None:
-    """A slip of the finger would fill the disk, and no later run could be told to take it back."""
+    """Raise UsageError for a slip of the finger: it would fill the disk, and cannot be taken back."""
     count = 0
     for entry in used:
         count += entry.last - entry.first + 1

@@ -171,6 +171,7 @@ class SqliteClaim:
         self.state = await self._writer.call(work)
 
     async def recognized(self) -> None:
+        """Make the unit PASS again; see `Claim.recognized`."""
         held = self._held
         self.state = await self._writer.call(lambda t: units.recognized(t, held))
         self.put_out_by = ""

@@ -346,7 +346,7 @@ def ended_badly(transaction: Transaction, unit: Held, state: State, reason: str)
 
 
 def why_put_out(connection: sqlite3.Connection, unit: int) -> str:
-    """Why a unit is quarantined that had passed, and on which nothing was attempted since; else empty.
+    """Return why a unit is quarantined that had passed, and was not attempted since; else nothing.
 
     Then it was put out by what a chip with its identity showed, maybe another one. The one that shows all
     that the unit passed with is its own.
@@ -361,7 +361,7 @@ def why_put_out(connection: sqlite3.Connection, unit: int) -> str:
 
 
 def recognized(transaction: Transaction, unit: Held) -> State:
-    """The chip that passed is back: what was seen meanwhile was another one."""
+    """Make a unit PASS again: its chip is back, what was seen meanwhile was another one."""
     check_transition(current(transaction, unit), State.PASS)
     reason = why_put_out(transaction.connection, unit.id)
     if not reason:

@@ -94,7 +94,7 @@ def check_job(job: Job) -> CheckedJob:
 
 
 def _chips_of(job: Job) -> frozenset[str]:
-    """The only chips that a job can meet; empty where only its boards can tell."""
+    """Return the only chips that a job can meet; none where only its boards can tell."""
     if job.chip != "auto":
         return frozenset((job.chip,))
     if not (job.simulated and job.tables):

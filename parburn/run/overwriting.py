@@ -27,7 +27,7 @@ class KeptFiles(NamedTuple):
     ledgers: tuple[Path, ...] = ()
 
     def and_also(self, inputs: Iterable[tuple[Path, str]]) -> KeptFiles:
-        """The same with more inputs."""
+        """Return the same with more inputs."""
         return self._replace(inputs=(*self.inputs, *inputs))
 
     def refuse(self, path: Path, option: str) -> None:
@@ -43,7 +43,7 @@ class KeptFiles(NamedTuple):
 
 
 def kept_files(job: Job) -> KeptFiles:
-    """What the command line reads, files that its commands name among it, and the ledger."""
+    """Return what the command line reads, files that its commands name among it, and the ledger."""
     inputs = [(path, "--scripts") for path in job.scripts if isinstance(path, Path)]
     inputs += [(path, "--configfiles") for path in job.config_files]
     inputs += [(table.path, "--extend-efuse-table") for table in job.tables]
@@ -53,7 +53,7 @@ def kept_files(job: Job) -> KeptFiles:
 
 
 def outputs_of(job: Job) -> tuple[tuple[Path, str], ...]:
-    """What the command line writes."""
+    """Return what the command line writes."""
     return tuple((path, name) for path, name in ((job.report, "--report"), (job.trace, "--trace")) if path)
 
 
@@ -95,7 +95,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _place(path: Path, option: str) -> Path:
-    """Where a name leads to. Raises UsageError for links that lead to themselves, and for no name at all."""
+    """Return where a name leads to. Raises UsageError for links that lead to themselves, and for no name."""
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError) as error:

@@ -26,7 +26,7 @@ KNOWN_CONTENT = (Codec.CUSTOM_MAC, Codec.ADC_TP)  # codecs of fields in blocks t
 
 
 def _parsed(record: str, chip: Chip) -> dict[str, dict[str, str]]:
-    """A record of this kind of chip as it was written. Raises UnitRefused for one that nobody has written."""
+    """Parse a record of this kind of chip. Raises UnitRefused for one that nobody has written."""
     try:
         found = json.loads(record)
         for blocks in (found["blocks"], found.get(EARLIER, {})):

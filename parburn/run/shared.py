@@ -213,7 +213,7 @@ def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes
 
 
 def _refusing(job: Job) -> Callable[[Path, str, Collection[str]], None]:
-    """What commands ask before they write a file; see `overwriting`."""
+    """Return what commands ask before they write a file; see `overwriting`."""
     kept = cache(lambda: kept_files(job).and_also(outputs_of(job)))  # most runs write no such file
 
     def refuse(path: Path, option: str, read: Collection[str]) -> None:
