@@ -74,7 +74,7 @@ def _loop_is_never_blocked(
     alone = request.node.get_closest_marker("alone") is not None
     with (
         nullcontext()
-        if alone or getattr(request.module, "LOOP_IS_NOT_WATCHED", "")
+        if alone or hasattr(request.module, "LOOP_IS_NOT_WATCHED")
         else watching(_WATCHER, tmp_path_factory.getbasetemp() / "blocked")
     ):
         yield

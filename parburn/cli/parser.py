@@ -62,6 +62,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; exit 2."""
+        message = "".join(c if c.isprintable() else "?" for c in message)  # it repeats what was typed
         self.exit(2, f"parburn: {message}\n  hint: see `{self.prog} --help`\n")
 
 

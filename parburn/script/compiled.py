@@ -193,8 +193,10 @@ def compile_script(path: Path) -> CompiledScript:
     """
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"script {path} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # the latter: what no file can be called
+        raise UsageError(
+            f"script {path} cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from error
     return _compile_source(path, content)
 
 

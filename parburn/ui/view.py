@@ -16,6 +16,7 @@ from parburn.ui.json_lines import JsonLines
 from parburn.ui.log import PlainLog
 from parburn.ui.nonblocking_writer import NonblockingWriter
 from parburn.ui.summary import dry_run_lines, summary_lines
+from parburn.ui.words import safe_lines
 
 DUMB_TERMINALS = ("", "dumb", "unknown")
 
@@ -134,8 +135,9 @@ class View:
 
 
 def error_text(message: str, hint: str = "") -> str:
-    """Return `parburn: sentence`, and the hint below it."""
-    return f"parburn: {message}" + (f"\n  hint: {hint}" if hint else "")
+    """Return `parburn: sentence`, and the hint below it; nothing in it can steer the terminal."""
+    text = f"parburn: {message}" + (f"\n  hint: {hint}" if hint else "")
+    return text if text.isascii() and text.isprintable() else "\n".join(safe_lines(text))
 
 
 def _is_live_terminal(stream: IO[str]) -> bool:

@@ -217,6 +217,16 @@ def test_bad_input_is_one_sentence_and_exit_2(
     assert said.out == ""
 
 
+@pytest.mark.parametrize("words", [["--commands", "\x1b[2J a"], ["--batch", "\x1b[2J"], ["--\x1b[2J"]])
+def test_what_was_typed_cannot_steer_the_terminal(
+    files: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main([*BASE, *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("parburn: ")
+    assert "\x1b" not in said
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_something_that_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(LedgerUnusable, match="is not a file"):
+    with pytest.raises(LedgerUnusable, match="is a folder"):
         run(notes_of(tmp_path))
 
 

@@ -348,8 +348,8 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(
         "digests that the ROM cannot boot with",
-        "the originals burn the digest of an ECDSA key on chips whose secure boot V2 takes RSA only, and of an "
-        "RSA key where it takes ECDSA only: nothing would start on such a chip",
+        "the originals burn the digest of an ECDSA key on chips whose secure boot V2 takes RSA only, and "
+        "the other way round: nothing would start on such a chip",
         refused_here("burn_key_digest", "signatures only, and this is another kind of key"),
     ),
     Difference(
