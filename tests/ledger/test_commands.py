@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -481,7 +482,7 @@ def test_declarations_that_contradict_are_both_named_and_nothing_is_taken(path: 
     run(burn_on(first, chip(1), declared("A", **WAYS)))
     run(open_once(path, declared("A", same=("SERIAL",), unique=("YEAR",))))
     for place, form in ((first, "row"), (path, "line")):
-        with sqlite3.connect(place) as connection:
+        with closing(sqlite3.connect(place)) as connection, connection:
             connection.execute("INSERT INTO batch_files SELECT id, 'ids.csv', ?, '' FROM batches", (form,))
     before = export.export(path)
     with pytest.raises(UnitRefused) as refused:
