@@ -22,9 +22,10 @@ from parburn.errors import ChipError, ParburnError, UsageError
 from parburn.script.bridge import Bridge
 from parburn.script.clock import ScriptClock
 from parburn.script.compiled import CompiledScripts
-from parburn.script.runner import raise_in, run_scripts_here
+from parburn.script.runner import run_scripts_here
 from parburn.script.session import DeviceFacts, ScriptOptions
 from parburn.script.side_effects import no_side_effects
+from parburn.script.stop_thread import is_traced, let_be_stopped, raise_in
 
 LOOK_AGAIN_S = 0.05
 GRACE_S = 2.0  # for a script to end after its deadline's exception
@@ -183,9 +184,11 @@ class _Work:
     now: tuple[Order, ScriptClock] | None = None
     late: Order | None = None
     error: BaseException | None = None
+    traced: bool = field(default_factory=is_traced)
 
     def in_thread(self) -> None:
         """Be the thread's whole life."""
+        let_be_stopped(traced=self.traced)
         try:
             if self.allow_side_effects:
                 self._all()

@@ -20,7 +20,7 @@ from parburn.efuse.image import EfuseImage
 from parburn.errors import EfuseError, ParburnError
 from parburn.script import output
 from parburn.script.args import ScriptArgs
-from parburn.script.bridge import Bridge, ScriptStopped
+from parburn.script.bridge import Bridge
 from parburn.script.clock import ScriptClock
 from parburn.script.compiled import CompiledScript, CompiledScripts, compile_scripts
 from parburn.script.config import ConfigHandle
@@ -28,6 +28,7 @@ from parburn.script.failure import script_exited, script_failed, script_timed_ou
 from parburn.script.inputs import READER
 from parburn.script.objects.namespace import make_args, make_globals
 from parburn.script.session import DeviceCalls, DeviceFacts, ScriptOptions, ScriptOutcome, Session
+from parburn.script.stop_thread import is_traced, let_be_stopped, raise_in
 
 GRACE_S = 1.0  # for a script to end after its deadline's exception
 LOOK_AGAIN_S = 0.25  # at the clock, and at what was printed
@@ -66,7 +67,7 @@ async def run_scripts(
         session = Session(facts, image, calls, options, bridge, printed.write)
         run = _Run(scripts, session, bridge)
         thread = threading.Thread(
-            target=run.in_thread, args=(printed,), name=f"script {facts.port}", daemon=True
+            target=run.in_own_thread, args=(printed,), name=f"script {facts.port}", daemon=True
         )
         output.route()
         thread.start()
@@ -123,16 +124,6 @@ def run_scripts_here(
     return outcome
 
 
-def raise_in(thread: threading.Thread) -> None:
-    """Raise ScriptStopped in the thread as soon as it runs Python code again."""
-    import ctypes  # here: only a script that must be stopped needs it
-
-    if thread.ident is not None and thread.is_alive():
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread.ident), ctypes.py_object(ScriptStopped)
-        )
-
-
 class _Run:
     """The scripts of one device on their way."""
 
@@ -144,12 +135,18 @@ class _Run:
         self._bridge = bridge
         self._error: BaseException | None = None
         self._depth = 0
+        self._traced = is_traced()
         self._given: tuple[Any, Any, Any]
 
     # In the thread ------------------------------------------------------------------------------------
 
+    def in_own_thread(self, printed: output.BoardOutput) -> None:
+        """Be the whole life of a thread that can be stopped."""
+        let_be_stopped(traced=self._traced)
+        self.in_thread(printed)
+
     def in_thread(self, printed: output.BoardOutput) -> None:
-        """Be the thread's whole life."""
+        """Run the scripts in the thread that calls."""
         output.SINK.set(printed)
         session = self._session
         READER.set(session.inputs)

@@ -6,7 +6,10 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import anyio
 import pytest
@@ -104,6 +107,33 @@ def test_a_script_past_its_deadline_is_stopped(tmp_path: Path) -> None:
     assert not ran.outcome.staged
 
 
+@pytest.fixture(params=["nobody looks on", "a tracer", "a tracer of the main thread"])
+def looked_on(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A debugger or coverage, which has a trace function in each thread or in one."""
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        return trace
+
+    before = sys.gettrace(), threading.gettrace()
+    if request.param != "nobody looks on":
+        sys.settrace(trace)
+    if request.param == "a tracer":
+        threading.settrace(trace)
+    yield request.param
+    sys.settrace(before[0])
+    threading.settrace(before[1])
+
+
+@pytest.mark.usefixtures("looked_on")
+def test_a_script_that_sleeps_is_stopped_when_it_wakes(tmp_path: Path) -> None:
+    source = "import time\ntime.sleep(0.7)\nwhile True:\n    pass\n"
+    ran = run(make_board("esp32c3"), source, folder=tmp_path, timeout_s=0.3)
+    assert isinstance(ran.outcome.error, ScriptTimeout)
+    assert "given up" not in ran.error
+    assert "script0.py:" in ran.error
+
+
+@pytest.mark.usefixtures("looked_on")
 def test_a_script_that_cannot_be_stopped_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "GRACE_S", 0.1)
     source = "import time\ntime.sleep(1.5)\nprint('late')\nefuses.burn_all()\n"
