@@ -68,6 +68,7 @@ async def record(run: SharedRun, board: BoardProgress) -> None:
     by_script = isinstance(error, ScriptError)
     # What a script says may hold a key, so only where it stopped goes into the record.
     reason = f"{type(error).__name__} {error.place}" if isinstance(error, ScriptError) else str(error or "")
+    reason = run.keys.mask(reason)
     try:
         if run.job.dry_run and board.passed_before:
             pass  # nothing happened to it, and nothing is written beside its PASS

@@ -26,6 +26,7 @@ from parburn.script.compiled import CompiledScript, CompiledScripts, compile_scr
 from parburn.script.config import ConfigHandle
 from parburn.script.failure import script_exited, script_failed, script_timed_out
 from parburn.script.inputs import READER
+from parburn.script.key_mask import KeyMask
 from parburn.script.objects.namespace import make_args, make_globals
 from parburn.script.session import DeviceCalls, DeviceFacts, ScriptOptions, ScriptOutcome, Session
 from parburn.script.stop_thread import is_traced, let_be_stopped, raise_in
@@ -62,9 +63,10 @@ async def run_scripts(
     async with BlockingPortal() as portal:
         clock = ScriptClock(options.timeout_s)
         bridge = Bridge(portal, clock)
-        printed = output.BoardOutput(on_output)
+        keys = options.keys or KeyMask(shows_keys=options.show_sensitive_info)
+        printed = output.BoardOutput(on_output, keys)
         bridge.before_crossing = printed.flush
-        session = Session(facts, image, calls, options, bridge, printed.write)
+        session = Session(facts, image, calls, options._replace(keys=keys), bridge, printed.write)
         run = _Run(scripts, session, bridge)
         thread = threading.Thread(
             target=run.in_own_thread, args=(printed,), name=f"script {facts.port}", daemon=True
@@ -216,6 +218,8 @@ class _Run:
         """Return how the scripts ended. After an error nothing is staged any more."""
         session = self._session
         error = self._failure(given_up, timeout_s)
+        if error is not None:
+            session.keys.mask_error(error)
         staged = session.staged.copy()
         if error is not None:
             staged.clear()

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from parburn.chips.model import Block, Chip, Codec, Field, RegisterWrite
 from parburn.config.records import ConfigFiles
 from parburn.efuse.image import BlockNotRead, EfuseImage
+from parburn.efuse.key_blocks import holds_key, is_key, may_hold_key
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.user_values import (
     Declared,
@@ -31,6 +32,7 @@ from parburn.efuse.user_values import (
 from parburn.errors import ChipError, EfuseError, ParburnError, ScriptError, UnitRefused, UnknownName
 from parburn.script.bridge import Bridge
 from parburn.script.inputs import Digests, RunInputs
+from parburn.script.key_mask import KeyMask, Shown
 
 T = TypeVar("T")
 
@@ -97,6 +99,7 @@ class ScriptOptions(NamedTuple):
     before: str = "default-reset"
     declared: Declared = Declared()
     inputs: RunInputs | None = None  # of all boards; None: nobody asks what was read
+    keys: KeyMask | None = None  # of all boards; None: each board has its own
 
 
 class ScriptOutcome(NamedTuple):
@@ -139,6 +142,10 @@ class Draft:
     def say(self, text: str = "") -> None:
         """Print a line when the command has succeeded."""
         self.said.append(text + "\n")
+
+    def show(self, text: str) -> None:
+        """Print a line, as `say`, that stays as it is: what must not be seen was left out of it."""
+        self.said.append(Shown(text + "\n"))
 
     def block(self, name: str) -> Block:
         """Return a block by name or alias.
@@ -210,6 +217,8 @@ class Session:
         self.facts = facts
         self.image = image
         self.options = options
+        self.keys = options.keys or KeyMask(shows_keys=options.show_sensitive_info)
+        self._note_keys_in(image)
         self.staged = StagedBurns()
         self.had_staged = False
         self.written: dict[Written, None] = {}  # in order, each once
@@ -248,6 +257,7 @@ class Session:
         status = {index: known.status[index]} if index in known.status else None
         errors = known.block0_errors if index == 0 else None
         self.image = self.image.with_blocks({index: known.block(index)}, status, errors)
+        self._note_keys_in(self.image)
 
     def field_named(self, name: str) -> Field:
         """Return a field by name or alternative name.
@@ -270,6 +280,26 @@ class Session:
         check_register(self.chip, write.address)
         self._cross(self._calls.write_registers, (write,))
 
+    # Keys ---------------------------------------------------------------------------------------------
+
+    def _note_keys_in(self, image: EfuseImage) -> None:
+        """Note what key blocks show, but where they hold something else."""
+        chip = self.chip
+        for index, bits in image.blocks.items():
+            if bits and may_hold_key(chip, block := chip.blocks[index]):
+                others = any(
+                    one.custom and one.block == index and not is_key(image, one) for one in chip.fields
+                )
+                if not others or holds_key(image, block):
+                    self.keys.give(bits.to_bytes(4 * block.words, "little"))
+
+    def _note_keys_staged(self) -> None:
+        """Note what blocks get that hold a key then, by whatever command."""
+        for index, bits in self.staged.blocks().items():
+            block = self.chip.blocks[index]
+            if index and holds_key(self.image, block, self.staged):
+                self.keys.give(bits.to_bytes(4 * block.words, "little"))
+
     # Staging and burning ------------------------------------------------------------------------------
 
     def change(self, command: Callable[[Draft], T]) -> T:
@@ -288,8 +318,9 @@ class Session:
         self.staged = draft.staged
         self.had_staged = self.had_staged or bool(draft.staged)
         self.written.update(dict.fromkeys(draft.written))
-        if draft.said:
-            self.say("".join(draft.said))
+        self._note_keys_staged()
+        for text in draft.said:
+            self.say(text)
         return result
 
     def burn_all(self) -> bool:
@@ -304,6 +335,7 @@ class Session:
             self.say("Nothing to burn.\n")
             return True
         self.image = self._cross(self._calls.burn, self.staged, self.image, tuple(self.written))
+        self._note_keys_in(self.image)
         self.staged = self.staged.copy()  # the burn may still look at what it was given
         self.staged.clear()
         return True

@@ -82,12 +82,19 @@ def test_a_refusal_that_nobody_catches_keeps_its_words_and_hint(tmp_path: Path) 
     assert "verbs.py" not in ran.outcome.error.traceback_text
 
 
-def test_a_long_hex_number_of_the_source_is_not_shown(tmp_path: Path) -> None:
-    key = "5ec4e7" * 10
-    ran = run(make_board("esp32c3"), f"k = int('{key}', 2)\n", folder=tmp_path)
+def test_a_key_in_the_source_is_not_shown(tmp_path: Path) -> None:
+    key = "5ec4e70a1b2c3d4f" * 4
+    source = f"espefuse.burn_key(['BLOCK_KEY0'], [b''], ['HMAC_UP'], digest=[bytes.fromhex('{key}')])\n"
+    ran = run(make_board("esp32c3"), source + f"k = int('{key}', 2)\n", folder=tmp_path)
     assert isinstance(ran.outcome.error, ScriptFailed)
     assert key not in ran.outcome.error.traceback_text
     assert "int('??', 2)" in ran.outcome.error.traceback_text
+
+
+def test_a_digest_that_is_no_key_stays_in_what_a_script_says(tmp_path: Path) -> None:
+    digest = "5ec4e70a1b2c3d4f" * 4
+    ran = run(make_board("esp32c3"), BURN + f"raise ValueError('{digest}')\n", folder=tmp_path)
+    assert ran.error.endswith(f"ValueError: {digest}")
 
 
 @pytest.mark.parametrize("ending", ["exit()", "import sys; sys.exit(0)", "raise SystemExit", "quit(1)"])
