@@ -83,6 +83,7 @@ class _Letters:
 _HEX = b"0123456789abcdef"
 _DIGITS = b"0123456789"
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_PLAIN = bytes(range(0x20, 0x7F)) + b"\n\r\t"
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
@@ -99,7 +100,8 @@ def _hex_digits(data: bytes) -> bytes:
 
 def _hex_digits_marked(data: bytes) -> bytes:
     """Return the digits of hex bytes that are marked, as in `0x1f, 0x2e`."""
-    return data.lower().replace(b"0x", b"").translate(None, _NOT_HEX) if b"x" in data.lower() else b""
+    lower = data.lower()
+    return lower.replace(b"0x", b"").translate(None, _NOT_HEX) if b"0x" in lower else b""
 
 
 def _base64_letters(data: bytes) -> bytes:
@@ -168,7 +170,7 @@ class _Numbers:
         """Answer the quick question of a text in Latin-1; True may be wrong."""
         if self._marked:  # without a mark, digits without their zeros are no bytes
             data = data.lower()
-            if b"0x" not in data:
+            if data.count(b"0x") < 2:
                 return False
             data = data.replace(b"0x", b" ")
         found = data.translate(self._spaces).split()
@@ -229,7 +231,7 @@ class KeyForms:
             self._hex_numbers,
         )  # fmt: skip
 
-        self._has_ascii = False  # a piece of a key that may stand in a text as it is
+        self._has_plain = False  # a piece of a key that may stand in an ordinary text as it is
 
     def add(self, key: bytes) -> None:
         """Look for a key from now on; its pieces that have too few different bytes are not looked for."""
@@ -241,7 +243,9 @@ class KeyForms:
 
     def _add(self, key: bytes, starts: list[int]) -> None:
         digits, characters = key.hex(), key.decode("latin-1")
-        self._has_ascii = self._has_ascii or any(key[at : at + PIECE].isascii() for at in starts)
+        self._has_plain = self._has_plain or any(
+            not key[at : at + PIECE].translate(None, _PLAIN) for at in starts
+        )
         self._hex.add(digits, [digits[2 * at : 2 * (at + PIECE)] for at in starts])
         self._plain.add(characters, [characters[at : at + PIECE] for at in starts])
         for place in range(3):
@@ -266,9 +270,9 @@ class KeyForms:
         found: list[Span] = []
         if len(text) >= PIECE:
             data = text.encode("latin-1", "replace")
-            ascii_only = data.isascii() and not self._has_ascii
+            plain = not (self._has_plain or data.translate(None, _PLAIN))
             for form in self._all:
-                if not (form is self._plain and ascii_only) and form.may_hold(data):
+                if not (plain and form is self._plain) and form.may_hold(data):
                     found += self._spans_in(form, text, data)
         joined: list[Span] = []
         for start, end in sorted(found):
