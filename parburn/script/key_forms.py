@@ -138,6 +138,9 @@ def _latin_1(data: bytes) -> bytes:
     return data
 
 
+_MARKED_PAIR = re.compile(rb"0x[0-9a-f]+[^0-9a-z]{1,9}0x")
+
+
 # Numbers ----------------------------------------------------------------------------------------------
 
 
@@ -170,7 +173,7 @@ class _Numbers:
         """Answer the quick question of a text in Latin-1; True may be wrong."""
         if self._marked:  # without a mark, digits without their zeros are no bytes
             data = data.lower()
-            if data.count(b"0x") < 2:
+            if not _MARKED_PAIR.search(data):
                 return False
             data = data.replace(b"0x", b" ")
         found = data.translate(self._spaces).split()

@@ -37,6 +37,19 @@ class Shown(str):
     __slots__ = ()
 
 
+class Masked(str):
+    """A text that a mask has looked at, when it knew so many keys."""
+
+    __slots__ = ("known",)
+    known: int
+
+    def __new__(cls, text: str, known: int) -> Masked:
+        """Make it of a text."""
+        masked = super().__new__(cls, text)
+        masked.known = known
+        return masked
+
+
 class KeyMask:
     """The keys of one run. Any thread may call it."""
 
@@ -104,13 +117,19 @@ class KeyMask:
 
     def mask_output(self, pieces: Sequence[str]) -> str:
         """Return what a board has put out, without the keys that have become known since."""
-        if not self._met:
+        known = len(self._met)
+        if all(isinstance(one, Shown) or (isinstance(one, Masked) and one.known == known) for one in pieces):
             return "".join(pieces)
         masked, before = [], ""
         for piece in pieces:
             masked.append(self.mask_after(before, piece))
             before = "" if isinstance(piece, Shown) else (before + piece)[-BEFORE:]
         return "".join(masked)
+
+    def masked_after(self, before: str, text: str) -> Masked:
+        """Return what `mask_after` does, for `mask_output` to know."""
+        known = len(self._met)
+        return Masked(self.mask_after(before, text), known)
 
     def mask_error(self, error: ParburnError) -> ParburnError:
         """Return the error, whose sentences now are without keys."""

@@ -99,7 +99,7 @@ class BoardOutput:
                     self._masked.append(Shown(text))
                     self._before = ""
                 else:
-                    self._masked.append(self._keys.mask_after(self._before, text))
+                    self._masked.append(self._keys.masked_after(self._before, text))
                     self._before = (self._before + text)[-BEFORE:]
 
 
