@@ -162,11 +162,13 @@ async def _run(
     job: Job, on_event: OnEvent | None, confirm: Confirm | None, stop: StopRequest
 ) -> tuple[DeviceReport, ...]:
     asked = _Asked(confirm, stop)
+    read = None
     try:
         read = await to_thread.run_sync(_read, job)
         reports = await burn_fleet(read, _Emit(on_event), confirm=asked, stop=stop)
     except Exception as error:
-        raise as_ours(error) from error
+        ours = as_ours(error)
+        raise (ours if read is None else read.keys.mask_error(ours)) from error
     if asked.error is not None:
         raise asked.error
     return reports

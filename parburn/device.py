@@ -17,8 +17,10 @@ from parburn.run.board_progress import AGAIN, BoardProgress
 from parburn.run.burns import BoardCalls
 from parburn.run.connect import connected, name_reader, opened
 from parburn.run.leave import close, farewell, record
+from parburn.run.masked_events import masked_report
 from parburn.run.passed import passed_before
 from parburn.run.shared import SharedRun, facts_of
+from parburn.script.output import Printed
 from parburn.script.runner import run_scripts
 
 READ_WRONG = "its blocks were read wrong at first; nothing was burned, and its scripts run again"
@@ -52,7 +54,7 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
             await record(run, board)
         finally:
             run.turns.ended(port)
-    report = board.report(debug=run.job.debug)
+    report = masked_report(board.report(debug=run.job.debug), board.output, run.keys)
     run.emit(Finished(port, report))
     return report
 
@@ -95,21 +97,15 @@ async def _scripted(run: SharedRun, board: BoardProgress, device: Device, calls:
 
 async def _script_and_burn(run: SharedRun, board: BoardProgress, device: Device, calls: BoardCalls) -> None:
     def printed(text: str) -> None:
-        board.output.append(text)
+        board.output += text.parts if isinstance(text, Printed) else (text,)
         run.emit(ScriptOutput(board.port, text))
 
     seen = await calls.first_image()
     run.emit(StepChanged(board.port, "scripting"))
     facts = facts_of(device, board.port, board.index, board.slot)
+    watch, options = run.watch(board.port), run.script_options
     outcome = await run_scripts(
-        run.scripts,
-        facts,
-        seen,
-        calls,
-        run.script_options,
-        on_output=printed,
-        port=board.watch,
-        watch=run.watch(board.port),
+        run.scripts, facts, seen, calls, options, on_output=printed, port=board.watch, watch=watch
     )
     if outcome.error is not None:
         raise await calls.told_who(outcome.error)

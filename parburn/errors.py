@@ -185,7 +185,8 @@ class PartialBurn(BurnError):
 class ScriptError(ParburnError):
     """The user's script ended badly. `traceback_text` is cut to the script's own frames.
 
-    `place` is `file:line` of the script where known; for the ledger, which must not hold what a script says.
+    `place` is `file:line` of the script where known, of `--commands` the number of the command; for the
+    ledger, which must not hold what a script says, or what was typed.
     """
 
     def __init__(self, message: str, *, traceback_text: str = "", place: str = "", hint: str = "") -> None:

@@ -29,7 +29,7 @@ from parburn.ledger.file_location import no_ledger_yet
 from parburn.run.checked_job import CheckedJob, check_job
 from parburn.run.shared import PlanOfBoard
 from parburn.run.stop import StopRequest
-from parburn.script.failure import masked
+from parburn.script.key_mask import KeyMask
 from parburn.transport.descriptors import make_room
 from parburn.ui.nonblocking_writer import NonblockingWriter
 from parburn.ui.plans import ANSWER, QUESTION, question_lines
@@ -156,7 +156,7 @@ def _burn(checked: CheckedJob, view: View, words: Sequence[str], *, tokens: bool
     for token in read:
         view.emit(token)
     try:
-        code = _end(view, ending, job=job, words=words)
+        code = _end(view, ending, job=job, words=words, keys=checked.keys)
     except KeyboardInterrupt:  # all of it is in the ledger; what is shown may be cut
         code = INTERRUPTED
     if read and not view.json:
@@ -294,22 +294,28 @@ class Operator:
             return await self._answer(out, QUESTION) == ANSWER
 
 
-def _end(view: View, ending: Ending, *, job: Job | None = None, words: Sequence[str] = ()) -> int:
-    """Say how the run ended, and return the exit code."""
+def _end(
+    view: View,
+    ending: Ending,
+    *,
+    job: Job | None = None,
+    words: Sequence[str] = (),
+    keys: KeyMask | None = None,
+) -> int:
+    """Say how the run ended, and return the exit code. `keys` are those that it has met."""
+    keys = keys or KeyMask()
     code = exit_code(ending.reports, RunFlags(interrupted=ending.interrupted, error=ending.error))
     if ending.error is not None:
-        view.error(str(ending.error), ending.error.hint, trace=ending.trace)
+        keys.mask_error(ending.error)
+        view.error(str(ending.error), ending.error.hint, trace=keys.mask(ending.trace))
     elif code == INTERRUPTED and not ending.reports:
         view.error("interrupted; nothing was burned")
     boards = len(ending.reports) or (len(job.ports) if job is not None else 0)
     passed = sum(report.result.passed for report in ending.reports)
     again = ""
     if job is not None and passed < len(ending.reports) and not (job.simulated and job.ledger is None):
-        typed = job.commands
         words = [word for word in words if word != "--new-ledger"]  # it has been made
-        again = shlex.join(
-            [*program(), *(word.replace(typed, masked(typed)) if typed else word for word in words)]
-        )
+        again = shlex.join([*program(), *map(keys.mask, words)])
     finished = RunFinished("", boards, passed, boards - passed, code, again)
     view.finish(ending.reports, finished, dry_run=job is not None and job.dry_run)
     return code

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from parburn.chips.model import Block, Codec, Field, KeyPurpose
 from parburn.efuse.image import EfuseImage
+from parburn.efuse.key_blocks import is_key
 from parburn.efuse.layout import RD_DIS, WR_DIS, layout_of
 from parburn.efuse.rules import must_stay_readable
 from parburn.efuse.staged import StagedBurns as StagedBurns
@@ -85,7 +86,7 @@ def _stage(image: EfuseImage, staged: StagedBurns, f: Field, bits: int, *, kept:
     if f.name in MASKS:
         return _stage_mask(image, staged, f, bits)
     if f.sources and not staged.force:  # each part alone could let a mixture of two values pass
-        _refuse_clearing(image, f, bits, image.value_bits(f), staged.value(image.chip, f))
+        _refuse_clearing(image, staged, f, bits, image.value_bits(f), staged.value(image.chip, f))
     added = False
     if f.start is not None:
         added = _stage_part(image, staged, f, f.name, (1 << f.bits) - 1, bits & ((1 << f.bits) - 1), kept)
@@ -108,7 +109,7 @@ def _stage_part(
                 f"{f.name} is read-protected: what is in it cannot be known, and a burn could spoil it",
                 hint=HIDDEN_HINT,
             )
-        _refuse_clearing(image, f, bits, have, waiting)
+        _refuse_clearing(image, staged, f, bits, have, waiting)
     new = bits & ~(have | waiting)
     if new and not image.is_writeable(f) and not staged.force:
         raise EfuseError(f"{f.name} is write-protected: its bits cannot be burned any more")
@@ -140,22 +141,22 @@ def _add(staged: StagedBurns, index: int, bits: int) -> None:
     staged.add(index, bits)
 
 
-def _refuse_clearing(image: EfuseImage, f: Field, bits: int, have: int, waiting: int) -> None:
+def _refuse_clearing(
+    image: EfuseImage, staged: StagedBurns, f: Field, bits: int, have: int, waiting: int
+) -> None:
     if have & ~bits:
         raise EfuseError(
             f"{f.name} has bits burned that the new value would clear, and a burned bit stays"
-            f"{_compared(image, f, bits)}",
+            f"{_compared(image, staged, f, bits)}",
             hint=BURNED_HINT,
         )
     if waiting & ~bits:
         raise EfuseError(f"{f.name} has bits staged that the new value would clear", hint=STAGED_HINT)
 
 
-def _compared(image: EfuseImage, f: Field, bits: int) -> str:
+def _compared(image: EfuseImage, staged: StagedBurns, f: Field, bits: int) -> str:
     """Tell what a chip holds and what was asked for; nothing of what may be a key."""
-    in_key_block = f.codec is not Codec.CUSTOM_MAC and layout_of(image.chip).blocks[f.block].for_keys
-    keys = f.codec is Codec.KEYBLOCK or in_key_block
-    if keys or f.width > _SHOWN_BITS or bits >> f.width:
+    if is_key(image, f, staged) or f.width > _SHOWN_BITS or bits >> f.width:
         return ""
     return f": this chip holds {get(image, f)}, and {get(image, f, bits)} was asked for"
 
@@ -178,7 +179,7 @@ def _stage_mac(image: EfuseImage, staged: StagedBurns, f: Field, mac: bytes) -> 
     if have not in (0, bits) and not staged.force:  # not even one that could be grown to the new one
         raise EfuseError(
             f"{f.name} has another address burned, so that it would show another value"
-            f"{_compared(image, f, bits)}",
+            f"{_compared(image, staged, f, bits)}",
             hint=BURNED_HINT,
         )
     added |= _stage(image, staged, f, bits, kept=True)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from parburn.chips.model import Block, Chip, Codec, Field, FieldCategory
 from parburn.efuse import values
 from parburn.efuse.image import EfuseImage
+from parburn.efuse.key_blocks import is_key
 from parburn.errors import UsageError
 
 FEWEST_BITS = 8  # of a value that can tell chips apart; shorter ones are flags and small choices
@@ -361,11 +362,8 @@ def _of_field(image: EfuseImage, place: Place, f: Field, rules: ValueRules) -> U
 
 
 def shown(image: EfuseImage, f: Field, bits: int, rules: ValueRules) -> str:
-    """Return a value of a field of the tables, for people and records; not where a key may stand.
-
-    A block that takes keys shows such fields where it is the block of the custom MAC, too.
-    """
-    if f.block not in rules.clear and not any(p.block == f.block for p, one in rules.fields if one.codec):
+    """Return a value of a field of the tables, for people and records; not where it is of a key."""
+    if f.block not in rules.clear and is_key(image, f):
         return NOT_SHOWN
     return str(values.get(image, f, bits)).partition(" (")[0]
 

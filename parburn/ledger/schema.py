@@ -231,8 +231,12 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         sqlite3.Error: it cannot be opened.
     """
     connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)
-    connection.execute("PRAGMA query_only=ON")
-    connection.execute("BEGIN")  # all that is read is of one moment
+    try:
+        connection.execute("PRAGMA query_only=ON")  # where the file is damaged, it is found out here
+        connection.execute("BEGIN")  # all that is read is of one moment
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -310,8 +314,12 @@ def migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
     """Return a copy of an older ledger in memory, in the form of this version."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     copy = sqlite3.connect(":memory:", isolation_level=None)
-    connection.backup(copy)
-    apply_migrations(copy, version)
+    try:
+        connection.backup(copy)
+        apply_migrations(copy, version)
+    except BaseException:
+        copy.close()
+        raise
     return copy
 
 

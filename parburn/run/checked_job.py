@@ -17,9 +17,10 @@ from parburn.ledger.base import BatchSpec
 from parburn.ledger.file_location import place_of
 from parburn.run.overwriting import refuse_overwriting
 from parburn.run.tables import TableSet
-from parburn.script.commands.command_line import with_commands
+from parburn.script.commands.command_line import typed_keys, with_commands
 from parburn.script.compiled import CompiledScripts, compile_scripts
 from parburn.script.index_use import uses_the_index
+from parburn.script.key_mask import KeyMask
 from parburn.script.shared_output import refuse_one_file_for_all
 from parburn.transport.tcp import host_and_port
 
@@ -40,6 +41,7 @@ class CheckedJob(NamedTuple):
     config: ConfigFiles  # without records where no script uses the index
     tables: TableSet
     uses_index: bool
+    keys: KeyMask  # of this run, and of nothing that outlives it
 
     def at(self, ports: Iterable[str]) -> CheckedJob:
         """Return the same job for the boards at these ports.
@@ -100,7 +102,9 @@ def check_job(job: Job) -> CheckedJob:
     tables = TableSet(job.tables, chips=_chips_of(job))
     if job.same or job.unique:
         check_declared(Declared(job.same, job.unique), tables.extended())
-    return CheckedJob(job, scripts, config if uses_index else config.all_shared(), tables, uses_index)
+    keys = KeyMask(shows_keys=job.show_sensitive_info)
+    keys.give_words(typed_keys(job.commands, tables.extended))
+    return CheckedJob(job, scripts, config if uses_index else config.all_shared(), tables, uses_index, keys)
 
 
 def _chips_of(job: Job) -> frozenset[str]:

@@ -79,6 +79,7 @@ async def record(run: SharedRun, board: BoardProgress) -> None:
     by_script = isinstance(error, ScriptError)
     # What a script says may hold a key, so only where it stopped goes into the record.
     reason = f"{type(error).__name__} {error.place}" if isinstance(error, ScriptError) else str(error or "")
+    reason = run.keys.mask(reason)
     try:
         if claim.put_out_by:
             pass  # it stays quarantined for the reason that it has

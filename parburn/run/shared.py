@@ -26,6 +26,7 @@ from parburn.run.barrier import Barrier, OneByOne, Turns
 from parburn.run.baud import ROM_BAUD, RateFor, rate_that_pays
 from parburn.run.board_progress import BoardProgress
 from parburn.run.checked_job import CheckedJob
+from parburn.run.masked_events import masked_emit
 from parburn.run.needed_blocks import blocks_mentioned
 from parburn.run.overwriting import kept_files, outputs_of
 from parburn.run.stop import StopRequest
@@ -75,13 +76,14 @@ class SharedRun:
             UsageError: the trace's file cannot be written.
         """
         self.job = job = checked.job
-        self.emit = emit
+        self.keys = checked.keys
+        self.emit = masked_emit(emit, self.keys)
         self.ledger = ledger
         self.scripts = checked.scripts
         self.config = checked.config.read_as(ledger.forms)
         self.script_options = script_options(
             job, self.config, Declared(*ledger.declared), ledger.keyed_digest_key()
-        )
+        )._replace(keys=self.keys)
         self.stop = stop
         ports = job.ports
         self.claims: Barrier[Device, Claim] = Barrier(ports)

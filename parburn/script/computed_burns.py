@@ -25,9 +25,10 @@ from parburn.errors import ChipError, ParburnError, UsageError
 from parburn.script.bridge import Bridge
 from parburn.script.clock import ScriptClock
 from parburn.script.compiled import CompiledScripts
-from parburn.script.runner import raise_in, run_scripts_here
+from parburn.script.runner import run_scripts_here
 from parburn.script.session import DeviceFacts, ScriptOptions
 from parburn.script.side_effects import no_side_effects
+from parburn.script.stop_thread import is_traced, let_be_stopped, raise_in
 
 LOOK_AGAIN_S = 0.05
 GRACE_S = 2.0  # for a script to end after its deadline's exception
@@ -128,6 +129,7 @@ def compute(scripts: CompiledScripts, order: Order, options: ScriptOptions) -> C
     How they ended is in it: nothing of theirs is raised.
     """
     chip = _VirtualChip(order.image)
+    options = options._replace(keys=None)  # its own: the keys of ten thousand records are not kept together
     outcome = run_scripts_here(scripts, order.facts, order.image, chip, options, _BridgeToNone())
     error = outcome.error
     if error is None and (outcome.staged or outcome.held):
@@ -193,9 +195,11 @@ class _Work:
     now: tuple[Order, ScriptClock] | None = None
     late: Order | None = None
     error: BaseException | None = None
+    traced: bool = field(default_factory=is_traced)
 
     def in_thread(self) -> None:
         """Be the thread's whole life."""
+        let_be_stopped(traced=self.traced)
         try:
             if self.allow_side_effects:
                 self._all()

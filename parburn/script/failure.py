@@ -1,8 +1,10 @@
-"""What went wrong in a script, for the operator: a sentence, and a traceback of the script's own frames."""
+"""What went wrong in a script, for the operator: a sentence, and a traceback of the script's own frames.
+
+The texts may still hold keys: whoever hands them on takes these out (`script.key_mask`).
+"""
 
 from __future__ import annotations
 
-import re
 import traceback
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -12,12 +14,6 @@ from parburn.errors import ParburnError, ScriptExited, ScriptFailed, ScriptTimeo
 from parburn.script.compiled import CompiledScript, CompiledScripts
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_LONG_HEX = re.compile(r"(?:0x)?[0-9a-fA-F]{32,}")  # what a script says or writes may hold a key
-
-
-def masked(text: str) -> str:
-    """Return a script's text without what may be a key."""
-    return _LONG_HEX.sub("??", text)
 
 
 def script_failed(error: BaseException, scripts: CompiledScripts) -> ScriptFailed:
@@ -26,13 +22,15 @@ def script_failed(error: BaseException, scripts: CompiledScripts) -> ScriptFaile
     if not isinstance(refused, ParburnError):
         refused = None
     place = _place(error.__traceback__, scripts)
-    # Masked also where it is our own refusal: it may repeat a key that was given in place of a value or name.
-    words = masked(str(refused) if refused is not None else f"{type(error).__name__}: {error}")
+    words = str(refused) if refused is not None else f"{type(error).__name__}: {error}"
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
-        words = masked(f"KeyError: {error.args[0]}")
+        words = f"KeyError: {error.args[0]}"
     hint = refused.hint if refused is not None else ""
     failed = ScriptFailed(
-        f"{place}{words}", traceback_text=_text(error, words, scripts), place=_bare(place), hint=hint
+        f"{place}{words}",
+        traceback_text=_text(error, words, scripts),
+        place=_bare(error.__traceback__, scripts),
+        hint=hint,
     )
     failed.__cause__ = refused
     return failed
@@ -41,11 +39,11 @@ def script_failed(error: BaseException, scripts: CompiledScripts) -> ScriptFaile
 def script_exited(error: SystemExit, scripts: CompiledScripts) -> ScriptExited:
     """Return the failure of a script that called exit()."""
     place = _place(error.__traceback__, scripts)
-    code = "" if error.code is None else f" with {masked(repr(error.code))}"
+    code = "" if error.code is None else f" with {error.code!r}"
     return ScriptExited(
         f"{place}the script called exit(){code}; what it had staged is dropped",
         traceback_text=_text(error, "SystemExit", scripts),
-        place=_bare(place),
+        place=_bare(error.__traceback__, scripts),
         hint="Let a script end by itself: exit() never burns.",
     )
 
@@ -65,7 +63,7 @@ def script_timed_out(
     return ScriptTimeout(
         f"{place}{what}{given_up}",
         traceback_text=_text(error, "past its deadline", scripts) if error is not None else "",
-        place=_bare(place),
+        place=_bare(error.__traceback__, scripts) if error is not None else "",
         hint=_LOCK_HINT if stood.waiting_boards and stood.is_idle else "--script-timeout gives it more time.",
     )
 
@@ -101,7 +99,7 @@ def _starved(stood: Standing, timeout_s: float) -> str:
 
 
 def place_of(frame: FrameType | None, scripts: CompiledScripts) -> str:
-    """`file:line: ` of the innermost line of a script in a thread's frames; empty where there is none."""
+    """Return `file:line: ` of the innermost line of a script in a thread's frames, or nothing."""
     while frame is not None:
         script = scripts.named(frame.f_code.co_filename)
         if script is not None:
@@ -112,21 +110,28 @@ def place_of(frame: FrameType | None, scripts: CompiledScripts) -> str:
 
 def _place(trace: TracebackType | None, scripts: CompiledScripts) -> str:
     """Return `file:line: ` of the innermost line of a script; of typed commands the command."""
-    found = ""
+    found = _innermost(trace, scripts)
+    return "" if found is None else _said(*found)
+
+
+def _bare(trace: TracebackType | None, scripts: CompiledScripts) -> str:
+    """Return `file:line`; of typed commands the number, since what was typed there may be anything."""
+    found = _innermost(trace, scripts)
+    return "" if found is None else f"{found[0].filename}:{found[1]}"
+
+
+def _innermost(trace: TracebackType | None, scripts: CompiledScripts) -> tuple[CompiledScript, int] | None:
+    found = None
     for frame, line in traceback.walk_tb(trace):
         script = scripts.named(frame.f_code.co_filename)
         if script is not None:
-            found = _said(script, line)
+            found = script, line
     return found
 
 
 def _said(script: CompiledScript, line: int) -> str:
-    where = masked(script.lines[line - 1]) if script.typed else str(line)
-    return f"{script.filename}:{' ' if script.typed else ''}{where}: "
-
-
-def _bare(place: str) -> str:
-    return place.removesuffix(": ")
+    where = f" {script.lines[line - 1]}" if script.typed else str(line)
+    return f"{script.filename}:{where}: "
 
 
 def _text(error: BaseException, words: str, scripts: CompiledScripts) -> str:
@@ -138,5 +143,5 @@ def _text(error: BaseException, words: str, scripts: CompiledScripts) -> str:
         lines.append(f'  File "{filename}", line {line}, in {frame.f_code.co_name}')
         script = scripts.named(filename)
         if script is not None and 0 < line <= len(script.lines):
-            lines.append("    " + masked(script.lines[line - 1].strip()))
+            lines.append("    " + script.lines[line - 1].strip())
     return "\n".join([*lines, words]) + "\n"

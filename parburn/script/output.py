@@ -14,7 +14,10 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any, TextIO
+
+from parburn.script.key_mask import BEFORE, KeyMask, Shown
 
 SINK: contextvars.ContextVar[BoardOutput | None] = contextvars.ContextVar(
     "parburn_script_output", default=None
@@ -25,18 +28,37 @@ CHDIR_REFUSED = (
     "boards would look for their files elsewhere. Use absolute paths."
 )
 LONGEST = 1_000_000  # characters kept for one board; what a script prints beyond that is dropped, and says so
+MASKED_AT_ONCE = 16_384  # characters; more of them would hold up the event loop at a flush
+
+
+class Printed(str):
+    """Text for the operator. `parts`: its pieces, so that what shows a chip on purpose is told apart."""
+
+    __slots__ = ("parts",)
+    parts: tuple[str, ...]
+
+    def __new__(cls, parts: tuple[str, ...]) -> Printed:
+        """Put a text together."""
+        printed = super().__new__(cls, "".join(parts))
+        printed.parts = parts
+        return printed
 
 
 class BoardOutput:
-    """What one board's script printed.
+    """What one board's script printed, without keys.
 
     Written from the script's threads, handed on in order at each `flush`: a script that prints does not wake
-    the loop.
+    the loop. Keys are taken out as late as can be: a script may print one before it gives it to a command.
     """
 
-    def __init__(self, deliver: Callable[[str], None]) -> None:
+    def __init__(self, deliver: Callable[[str], None], keys: KeyMask | None = None) -> None:
         self._deliver = deliver
+        self._keys = keys or KeyMask()
         self._pieces: deque[str] = deque()
+        self._masked: list[str] = []
+        self._before = ""  # the end of what was masked last: a key may begin there
+        self._waiting = 0
+        self._lock = threading.Lock()
         self._length = 0
         self._closed = False
 
@@ -53,13 +75,32 @@ class BoardOutput:
         if self._length > LONGEST:
             text = "\n[the rest of this script's output is left out]\n"
         self._pieces.append(text)
+        self._waiting += len(text)
+        if self._waiting > MASKED_AT_ONCE:
+            self._mask()
 
     def flush(self) -> None:
         """Deliver what is waiting. On the loop's thread only."""
+        self._mask()
+        with self._lock:
+            parts, self._masked = tuple(self._masked), []
+        if parts and not self._closed:
+            self._deliver(Printed(parts))
+
+    def _mask(self) -> None:
+        """Take the keys out of what is waiting, in the thread that calls."""
         pieces = self._pieces
-        text = "".join(pieces.popleft() for _ in range(len(pieces)))
-        if text and not self._closed:
-            self._deliver(text)
+        with self._lock:
+            self._waiting = 0
+            waiting = [pieces.popleft() for _ in range(len(pieces))]
+            for kind, some in groupby(waiting, type):
+                text = "".join(some)
+                if kind is Shown:
+                    self._masked.append(Shown(text))
+                    self._before = ""
+                else:
+                    self._masked.append(self._keys.masked_after(self._before, text))
+                    self._before = (self._before + text)[-BEFORE:]
 
 
 class _Router:

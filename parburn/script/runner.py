@@ -24,14 +24,16 @@ from parburn.efuse.image import EfuseImage
 from parburn.errors import EfuseError, ParburnError
 from parburn.script import output
 from parburn.script.args import ScriptArgs
-from parburn.script.bridge import Bridge, ScriptStopped
+from parburn.script.bridge import Bridge
 from parburn.script.clock import ScriptClock
 from parburn.script.compiled import CompiledScript, CompiledScripts, compile_scripts
 from parburn.script.config import ConfigHandle
 from parburn.script.failure import Standing, place_of, script_exited, script_failed, script_timed_out
 from parburn.script.inputs import READER
+from parburn.script.key_mask import KeyMask
 from parburn.script.objects.namespace import make_args, make_globals
 from parburn.script.session import DeviceCalls, DeviceFacts, PortLoss, ScriptOptions, ScriptOutcome, Session
+from parburn.script.stop_thread import is_traced, let_be_stopped, raise_in
 
 GRACE_S = 1.0  # for a script to end after its deadline's exception
 LOOK_AGAIN_S = 0.25  # at the clock, and at what was printed
@@ -70,12 +72,13 @@ async def run_scripts(
     async with BlockingPortal() as portal:
         clock = ScriptClock(options.timeout_s)
         bridge = Bridge(portal, clock)
-        printed = output.BoardOutput(on_output)
+        keys = options.keys or KeyMask(shows_keys=options.show_sensitive_info)
+        printed = output.BoardOutput(on_output, keys)
         bridge.before_crossing = printed.flush
-        session = Session(facts, image, calls, options, bridge, printed.write)
+        session = Session(facts, image, calls, options._replace(keys=keys), bridge, printed.write)
         run = _Run(scripts, session, bridge, watch)
         thread = threading.Thread(
-            target=run.in_thread, args=(printed,), name=f"script {facts.port}", daemon=True
+            target=run.in_own_thread, args=(printed,), name=f"script {facts.port}", daemon=True
         )
         output.route()
         thread.start()
@@ -139,16 +142,6 @@ def run_scripts_here(
     return outcome
 
 
-def raise_in(thread: threading.Thread) -> None:
-    """Raise ScriptStopped in the thread as soon as it runs Python code again."""
-    import ctypes  # here: only a script that must be stopped needs it
-
-    if thread.ident is not None and thread.is_alive():
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread.ident), ctypes.py_object(ScriptStopped)
-        )
-
-
 class ScriptWatch:
     """Looks at a script's thread from outside: where it stands, and whether it does anything.
 
@@ -207,6 +200,7 @@ class _Run:
         self._error: BaseException | None = None
         self._depth = 0
         self._thread = 0  # the script's own
+        self._traced = is_traced()
         self._given: tuple[Any, Any, Any]
 
     def end(self) -> None:
@@ -221,8 +215,13 @@ class _Run:
 
     # In the thread ------------------------------------------------------------------------------------
 
+    def in_own_thread(self, printed: output.BoardOutput) -> None:
+        """Be the whole life of a thread that can be stopped."""
+        let_be_stopped(traced=self._traced)
+        self.in_thread(printed)
+
     def in_thread(self, printed: output.BoardOutput) -> None:
-        """Be the thread's whole life."""
+        """Run the scripts in the thread that calls."""
         output.SINK.set(printed)
         self.watch.begins(self._scripts)
         self._thread = threading.get_ident()
@@ -305,6 +304,8 @@ class _Run:
         """Return how the scripts ended. After an error nothing is staged any more."""
         session = self._session
         error = self._failure(given_up, timeout_s)
+        if error is not None:
+            session.keys.mask_error(error)
         staged = session.staged.copy()
         if error is not None:
             staged.clear()

@@ -25,6 +25,7 @@ from parburn.chips.model import Block, Chip, Codec, Field, RegisterWrite
 from parburn.config.records import ConfigFiles
 from parburn.efuse.held_back import NOTHING_HELD, HeldBack, hold_back
 from parburn.efuse.image import BlockNotRead, EfuseImage
+from parburn.efuse.key_blocks import holds_key, is_key, may_hold_key
 from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.user_values import (
@@ -50,6 +51,7 @@ from parburn.errors import (
 )
 from parburn.script.bridge import Bridge
 from parburn.script.inputs import Digests, RunInputs
+from parburn.script.key_mask import KeyMask, Shown
 from parburn.script.register_guard import checked_address, checked_write
 
 T = TypeVar("T")
@@ -131,6 +133,7 @@ class ScriptOptions(NamedTuple):
     inputs: RunInputs | None = None  # of all boards; None: nobody asks what was read
     # Raises UsageError for a file that no option may write; the option, and what scripts have read so far.
     refuse_output: Callable[[Path, str, Collection[str]], None] | None = None
+    keys: KeyMask | None = None  # of all boards; None: each board has its own
 
 
 class ScriptOutcome(NamedTuple):
@@ -184,6 +187,10 @@ class Draft:
                 options.refuse_output(path, option, options.inputs.only_read() if options.inputs else ())
             except UsageError as refused:
                 raise EfuseError(str(refused), hint=refused.hint) from refused
+
+    def show(self, text: str) -> None:
+        """Print a line, as `say`, that stays as it is: what must not be seen was left out of it."""
+        self.said.append(Shown(text + "\n"))
 
     def block(self, name: str) -> Block:
         """Return a block by name or alias.
@@ -293,6 +300,8 @@ class Session:
         self.image = image  # what the script sees: the same, and what is held back as if it were burned
         self.held = NOTHING_HELD
         self.options = options
+        self.keys = options.keys or KeyMask(shows_keys=options.show_sensitive_info)
+        self._note_keys_in(image)
         self.staged = StagedBurns()
         self.had_staged = False
         self.written: dict[Written, None] = {}  # in order, each once
@@ -334,6 +343,7 @@ class Session:
         status = {index: known.status[index]} if index in known.status else None
         errors = known.block0_errors if index == 0 else None
         self._show(self.real.with_blocks({index: known.block(index)}, status, errors))
+        self._note_keys_in(self.image)
 
     def _show(self, real: EfuseImage) -> None:
         """Take over what the chip shows now."""
@@ -369,6 +379,26 @@ class Session:
         """
         self._cross(self._calls.write_registers, (checked_write(self.chip, write),))
 
+    # Keys ---------------------------------------------------------------------------------------------
+
+    def _note_keys_in(self, image: EfuseImage) -> None:
+        """Note what key blocks show, but where they hold something else."""
+        chip = self.chip
+        for index, bits in image.blocks.items():
+            if bits and may_hold_key(chip, block := chip.blocks[index]):
+                others = any(
+                    one.custom and one.block == index and not is_key(image, one) for one in chip.fields
+                )
+                if not others or holds_key(image, block):
+                    self.keys.give(bits.to_bytes(4 * block.words, "little"))
+
+    def _note_keys_staged(self) -> None:
+        """Note what blocks get that hold a key then, by whatever command."""
+        for index, bits in self.staged.blocks().items():
+            block = self.chip.blocks[index]
+            if index and holds_key(self.image, block, self.staged):
+                self.keys.give(bits.to_bytes(4 * block.words, "little"))
+
     # Staging and burning ------------------------------------------------------------------------------
 
     @in_turn
@@ -388,8 +418,9 @@ class Session:
         self.staged = draft.staged
         self.had_staged = self.had_staged or bool(draft.staged)
         self.written.update(dict.fromkeys(draft.written))
-        if draft.said:
-            self.say("".join(draft.said))
+        self._note_keys_staged()
+        for text in draft.said:
+            self.say(text)
         return result
 
     @in_turn
@@ -412,6 +443,7 @@ class Session:
             real = self._cross(self._calls.burn, now, real, tuple(self.written))
         self.held = held
         self._show(real)
+        self._note_keys_in(self.image)
         self.staged = self.staged.copy()  # the burn may still look at what it was given
         self.staged.clear()
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -261,13 +262,13 @@ def test_what_was_read_is_kept_without_any_key(tmp_path: Path, state: Path) -> N
     with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
         done = burn(rig, state, path, "--configfiles", ids, "--ledger", ledger)
         assert done.words == ["pass"], said(done)
-    with sqlite3.connect(ledger) as connection:
+    with closing(sqlite3.connect(ledger)) as connection, connection:
         kept = dict(connection.execute("SELECT path, digest FROM pass_inputs").fetchall())
     assert list(kept) == [str(file.resolve())]
     assert kept[str(file.resolve())] not in ("", hashlib.sha256(KEY).hexdigest(), KEY.hex())
     verified = parburn("ledger", "verify", "--ledger", ledger, state=state)
     assert verified.exit == 0, said(verified)
-    with sqlite3.connect(ledger) as connection:
+    with closing(sqlite3.connect(ledger)) as connection, connection:
         connection.execute("UPDATE pass_inputs SET digest = ''")
     assert parburn("ledger", "verify", "--ledger", ledger, state=state).exit != 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -230,7 +231,7 @@ def test_what_a_passed_job_has_read_is_kept_and_verified(path: Path) -> None:
 
     run(work())
     assert "verifies" in verify(path)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE pass_inputs SET digest = 'bb'")
     with pytest.raises(LedgerUnusable, match="what its passed jobs read"):
         verify(path)

@@ -8,6 +8,7 @@ import json
 import shutil
 import sqlite3
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
@@ -542,7 +543,7 @@ def test_declarations_that_contradict_are_both_named_and_nothing_is_taken(path: 
     run(burn_on(first, chip(1), declared("A", **WAYS)))
     run(open_once(path, declared("A", same=("SERIAL",), unique=("YEAR",))))
     for place, form in ((first, "row"), (path, "line")):
-        with sqlite3.connect(place) as connection:
+        with closing(sqlite3.connect(place)) as connection, connection:
             connection.execute("INSERT INTO batch_files SELECT id, 'ids.csv', ?, '' FROM batches", (form,))
     before = export.export(path)
     with pytest.raises(UnitRefused) as refused:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from parburn.errors import LedgerUnusable
-from parburn.ledger import file_location, schema
+from parburn.ledger import export, file_location, schema
 from parburn.ledger.file_location import check_place, default_path, file_system_type, witness_path
 from parburn.ledger.witness import Witness, read_witness, write_witness
 
@@ -131,6 +131,26 @@ def test_a_file_that_is_no_ledger(path: Path, content: bytes) -> None:
         run(notes_of(path))
     assert refused.value.hint
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database, whatever it is called" * 30, b"SQLite format 3\0" * 99]
+)
+def test_a_file_that_is_no_ledger_is_let_go(path: Path, content: bytes) -> None:
+    """The tests of this folder count the connections that are left open."""
+    path.write_bytes(content)
+    with pytest.raises(LedgerUnusable):
+        export.show(path)
+
+
+def test_an_older_ledger_that_cannot_be_migrated_is_let_go(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(burn_on(path, chip(1)))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE units (x);"))
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
+    with pytest.raises(LedgerUnusable):
+        export.show(path)
 
 
 def test_a_database_of_somebody_else(path: Path) -> None:

@@ -6,7 +6,10 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import anyio
 import pytest
@@ -79,12 +82,19 @@ def test_a_refusal_that_nobody_catches_keeps_its_words_and_hint(tmp_path: Path) 
     assert "verbs.py" not in ran.outcome.error.traceback_text
 
 
-def test_a_long_hex_number_of_the_source_is_not_shown(tmp_path: Path) -> None:
-    key = "5ec4e7" * 10
-    ran = run(make_board("esp32c3"), f"k = int('{key}', 2)\n", folder=tmp_path)
+def test_a_key_in_the_source_is_not_shown(tmp_path: Path) -> None:
+    key = "5ec4e70a1b2c3d4f" * 4
+    source = f"espefuse.burn_key(['BLOCK_KEY0'], [b''], ['HMAC_UP'], digest=[bytes.fromhex('{key}')])\n"
+    ran = run(make_board("esp32c3"), source + f"k = int('{key}', 2)\n", folder=tmp_path)
     assert isinstance(ran.outcome.error, ScriptFailed)
     assert key not in ran.outcome.error.traceback_text
     assert "int('??', 2)" in ran.outcome.error.traceback_text
+
+
+def test_a_digest_that_is_no_key_stays_in_what_a_script_says(tmp_path: Path) -> None:
+    digest = "5ec4e70a1b2c3d4f" * 4
+    ran = run(make_board("esp32c3"), BURN + f"raise ValueError('{digest}')\n", folder=tmp_path)
+    assert ran.error.endswith(f"ValueError: {digest}")
 
 
 @pytest.mark.parametrize("ending", ["exit()", "import sys; sys.exit(0)", "raise SystemExit", "quit(1)"])
@@ -104,6 +114,33 @@ def test_a_script_past_its_deadline_is_stopped(tmp_path: Path) -> None:
     assert not ran.outcome.staged
 
 
+@pytest.fixture(params=["nobody looks on", "a tracer", "a tracer of the main thread"])
+def looked_on(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A debugger or coverage, which has a trace function in each thread or in one."""
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        return trace
+
+    before = sys.gettrace(), threading.gettrace()
+    if request.param != "nobody looks on":
+        sys.settrace(trace)
+    if request.param == "a tracer":
+        threading.settrace(trace)
+    yield request.param
+    sys.settrace(before[0])
+    threading.settrace(before[1])
+
+
+@pytest.mark.usefixtures("looked_on")
+def test_a_script_that_sleeps_is_stopped_when_it_wakes(tmp_path: Path) -> None:
+    source = "import time\ntime.sleep(0.7)\nwhile True:\n    pass\n"
+    ran = run(make_board("esp32c3"), source, folder=tmp_path, timeout_s=0.3)
+    assert isinstance(ran.outcome.error, ScriptTimeout)
+    assert "given up" not in ran.error
+    assert "script0.py:" in ran.error
+
+
+@pytest.mark.usefixtures("looked_on")
 def test_a_script_that_cannot_be_stopped_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "GRACE_S", 0.1)
     source = "import time\ntime.sleep(1.5)\nprint('late')\nefuses.burn_all()\n"

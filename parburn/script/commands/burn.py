@@ -6,14 +6,17 @@ fields that are no keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from parburn.chips.model import Block, Codec, Field
+from parburn.chips.model import Block, Codec, Field, FieldKind
 from parburn.efuse import rules, staging, values
+from parburn.efuse.key_blocks import is_key, may_hold_key
 from parburn.efuse.user_values import Kind
 from parburn.errors import BadValue, EfuseError, UnknownName
+from parburn.script.key_forms import PIECE
 from parburn.script.session import Draft
 
+MOST_BITS = 256  # of a block
 Pairs = Sequence[tuple[str, str | int | bytes | bool | None]]
 
 
@@ -32,6 +35,7 @@ def burn_efuse(draft: Draft, pairs: Pairs, *, force: bool = False) -> None:
         UnitRefused: the chip carries another unit's value there; it ends the script.
     """
     found: dict[str, tuple[Field, int]] = {}
+    draft.session.keys.give_words(_may_be_keys(draft, pairs))
     for name, value in pairs:
         one = _field_to_burn(draft, name)
         bits = values.parse(draft.image, draft.staged, one, value)
@@ -44,6 +48,19 @@ def burn_efuse(draft: Draft, pairs: Pairs, *, force: bool = False) -> None:
     reason = rules.broken_rule(draft.image, draft.staged)
     if reason is not None and not (draft.staged.ignored_rules or draft.staged.force):
         raise EfuseError(reason, hint="--force skips this check")
+
+
+def _may_be_keys(draft: Draft, pairs: Pairs) -> Iterator[object]:
+    """Yield the names and values that may be keys: all but the values of fields that hold none."""
+    for name, value in pairs:
+        yield name
+        fields = draft.chip.field_by_name.get(name, ())
+        if (
+            not fields
+            or fields[0].kind is not FieldKind.BYTES
+            or is_key(draft.image, fields[0], draft.staged)
+        ):
+            yield value
 
 
 def _field_to_burn(draft: Draft, name: str) -> Field:
@@ -73,12 +90,17 @@ def stage_value(draft: Draft, one: Field, bits: int) -> None:
         one: The field.
         bits: Its value as bits, lowest bit first.
     """
+    secret = is_key(draft.image, one, draft.staged)
+    if secret:
+        draft.session.keys.give(bits.to_bytes((one.bits + 7) // 8, "little"))
     draft.wrote_field(one, bits)
     before = values.get(draft.image, one)
     if not staging.stage_field(draft.image, draft.staged, one, bits):
-        draft.say(f"{one.name}: nothing to do, this is burned or staged already")
-    elif one.codec is Codec.KEYBLOCK:
-        draft.say(f"{one.name}: new bytes are staged")
+        draft.show(f"{one.name}: nothing to do, this is burned or staged already")
+    elif secret:
+        draft.show(f"{one.name}: new bytes are staged")
+    elif one.bits < 8 * PIECE:
+        draft.show(f"{one.name}: {before} -> {values.get(draft.image, one, bits)}")
     else:
         draft.say(f"{one.name}: {before} -> {values.get(draft.image, one, bits)}")
 
@@ -99,10 +121,19 @@ def burn_bit(draft: Draft, block: str, bits: Sequence[int], *, force: bool | Non
     where = _data_block(draft, block)
     if not bits:
         raise BadValue("burn_bit needs at least one bit number")
+    secret = may_hold_key(draft.chip, where)
+    if secret:
+        draft.session.keys.give(tuple(bits), tuple(sorted(bits)), _bytes_of_bits(bits))
     staging.stage_bits(draft.image, draft.staged, where, bits, force=force)
     if where.index:
         draft.wrote(Kind.BITS, where.name, where.index, min(bits), max(bits) + 1 - min(bits))
-    draft.say(f"{where.name}: bits {', '.join(map(str, bits))} are staged")
+    which = f"{len(set(bits))} bits" if secret else f"bits {', '.join(map(str, bits))}"
+    draft.show(f"{where.name}: {which} are staged")
+
+
+def _bytes_of_bits(bits: Sequence[int]) -> bytes:
+    number = sum(1 << bit for bit in {*bits} if 0 <= bit < MOST_BITS)
+    return number.to_bytes(MOST_BITS // 8, "little")
 
 
 def burn_block_data(
@@ -121,6 +152,10 @@ def burn_block_data(
     """
     if not parts:
         raise BadValue("burn_block_data needs a block and a file")
+    for name, data in parts:
+        named = draft.chip.block_by_name.get(name)
+        if named is None or may_hold_key(draft.chip, named):
+            draft.session.keys.give_content(data)
     blocks = [_data_block(draft, name) for name, _ in parts]
     refuse_twice(block.name for block in blocks)
     if offset and len(parts) > 1:
@@ -129,13 +164,15 @@ def burn_block_data(
         stage_data(draft, block, data, offset=offset, force=force)
         at = f" at byte {offset}" if offset else ""
         shown = f": {data.hex(' ')}" if draft.session.options.show_sensitive_info else ""
-        draft.say(f"{block.name}: {len(data)} bytes are staged{at}{shown}")
+        draft.show(f"{block.name}: {len(data)} bytes are staged{at}{shown}")
 
 
 def stage_data(
     draft: Draft, block: Block, data: bytes, *, offset: int = 0, force: bool | None = None
 ) -> None:
     """Stage a block's bytes from byte `offset` on, byte of the lowest bits first."""
+    if may_hold_key(draft.chip, block):
+        draft.session.keys.give(data)
     staging.stage_block_data(draft.image, draft.staged, block, data, offset=offset, force=force)
     if block.index:
         draft.wrote(Kind.DATA, block.name, block.index, 8 * offset, 8 * len(data))
@@ -168,7 +205,7 @@ def burn_custom_mac(draft: Draft, mac: str | bytes, *, force: bool | None = None
     staging.set_force(draft.staged, force)
     draft.wrote_field(draft.image.field_named("CUSTOM_MAC"), int.from_bytes(address, "little"))
     staging.stage_custom_mac(draft.image, draft.staged, address, force=force)
-    draft.say(f"CUSTOM_MAC: {address.hex(':')}")
+    draft.show(f"CUSTOM_MAC: {address.hex(':')}")
 
 
 def read_protect_efuse(draft: Draft, names: Sequence[str]) -> None:
@@ -181,7 +218,7 @@ def read_protect_efuse(draft: Draft, names: Sequence[str]) -> None:
         if staging.stage_read_protection(draft.image, draft.staged, what):
             _say_shared(draft, what, "read", lambda one: one.rd_dis)
         else:
-            draft.say(f"{what.name} is read-protected already")
+            draft.show(f"{what.name} is read-protected already")
 
 
 def write_protect_efuse(draft: Draft, names: Sequence[str]) -> None:
@@ -194,7 +231,7 @@ def write_protect_efuse(draft: Draft, names: Sequence[str]) -> None:
         if staging.stage_write_protection(draft.image, draft.staged, what):
             _say_shared(draft, what, "write", lambda one: one.wr_dis)
         else:
-            draft.say(f"{what.name} is write-protected already")
+            draft.show(f"{what.name} is write-protected already")
 
 
 def _protectable(draft: Draft, names: Sequence[str], kind: str) -> list[Field | Block]:
@@ -227,7 +264,7 @@ def _say_shared(draft: Draft, what: Field | Block, kind: str, bit: Callable[[Fie
     """Name every field that the same protection bit covers: they are protected together."""
     own = what.rd_dis if kind == "read" else what.wr_dis
     together = [one.name for one in draft.image.fields() if one.start is not None and bit(one) == own]
-    draft.say(f"{kind} protection is staged for {', '.join(together or [what.name])}")
+    draft.show(f"{kind} protection is staged for {', '.join(together or [what.name])}")
 
 
 def refuse_twice(names: Iterable[str]) -> None:

@@ -9,16 +9,19 @@ Commands that only show need no plan, no index and no confirmation: `CompiledScr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from parburn.chips.model import Chip, FieldKind
 from parburn.config.files import ConfigFile
+from parburn.efuse.key_blocks import may_hold_key
 from parburn.errors import ParburnError, UsageError
 from parburn.script.commands.options import split_command, take_options
 from parburn.script.commands.text import VERBS, verb_named
 from parburn.script.compiled import CompiledScript, CompiledScripts
-from parburn.script.failure import masked
+from parburn.script.key_mask import KeyMask, keys_in_word
 
 NAME = "<commands>"
 SCRIPTS = "execute_scripts"
@@ -48,14 +51,16 @@ def parse_commands(text: str) -> tuple[TypedCommand, ...]:
     """
     found: list[TypedCommand] = []
     for one in _split(text):
-        shown = masked(one)
         try:
             words = split_command(one)
             verb = verb_named(words[0])
             rest, given = take_options(words[1:], VERBS[verb].options)
         except ParburnError as error:
-            words_of = masked(str(error))
-            raise UsageError(f"--commands: {shown}: {words_of}", hint=error.hint or _HINT) from None
+            keys = KeyMask()
+            keys.give_words([one, *one.split()])  # any word of what nobody understands may be a key
+            raise keys.mask_error(
+                UsageError(f"--commands: {one}: {error}", hint=error.hint or _HINT)
+            ) from None
         found.append(TypedCommand(one, verb, tuple(rest), given))
     if not found:
         raise UsageError("--commands names no command", hint=_HINT)
@@ -63,6 +68,33 @@ def parse_commands(text: str) -> tuple[TypedCommand, ...]:
 
 
 _HINT = "Write it as --commands 'burn_efuse NAME VALUE; summary'. Nothing was opened."
+
+
+def typed_keys(text: str, chips: Callable[[], Iterable[Chip]]) -> Iterator[str]:
+    """Yield the words of `--commands` that may be keys, before anything knows which chips will be there.
+
+    Args:
+        text: The commands.
+        chips: Gives all chips that may be there; asked only where a word looks long enough.
+    """
+    for one in parse_commands(text) if text else ():
+        if one.shows_only:
+            continue
+        if one.verb != "burn_efuse":
+            yield from one.words
+            continue
+        for name, value in zip_longest(one.words[::2], one.words[1::2], fillvalue=""):
+            yield name
+            if keys_in_word(value) and not all(_holds_no_key(chip, name) for chip in chips()):
+                yield value
+
+
+def _holds_no_key(chip: Chip, name: str) -> bool:
+    """Tell whether a chip knows no such field, or one of bytes that no key block has."""
+    return all(
+        f.kind is FieldKind.BYTES and not may_hold_key(chip, chip.blocks[f.block])
+        for f in chip.field_by_name.get(name, ())
+    )
 
 
 def with_commands(scripts: CompiledScripts, text: str) -> CompiledScripts:

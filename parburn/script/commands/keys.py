@@ -74,7 +74,10 @@ def burn_key(
     """
     if not orders:
         raise BadValue("burn_key needs a block and a key file")
+    if contents_are_keys:
+        draft.session.keys.give(*(order.content for order in orders))
     placed = _place(draft, orders, contents_are_keys, force)
+    draft.session.keys.give(*(one.key for one in placed))
     _refuse_shared_places(placed)
     if force_write_always is not None:
         draft.staged.force = force_write_always
@@ -232,4 +235,4 @@ def _say(draft: Draft, one: _Placed, read_protect: bool, write_protect: bool, sh
     purpose = f" as {one.purpose.name}" if one.purpose is not None else ""
     protections = [word for word, on in (("read", read_protect), ("write", write_protect)) if on]
     protected = f"{' and '.join(protections)}-protected" if protections else "left unprotected"
-    draft.say(f"{one.field.name}: key staged{purpose} ({shown}), {protected}")
+    draft.show(f"{one.field.name}: key staged{purpose} ({shown}), {protected}")

@@ -64,6 +64,7 @@ class Commands:
         may spoil it.
         """
         bits = [bit_number] if isinstance(bit_number, int) else list(bit_number)
+        self._session.keys.give_words([block])
         self._session.change(lambda draft: burning.burn_bit(draft, block, bits, force=force))
 
     def burn_block_data(
@@ -79,12 +80,15 @@ class Commands:
         `offset` is the first byte, with a single block; without it the data must fill each block.
         """
         names, files = _listed(block_names), _listed(datafiles)
+        self._session.keys.give_words(names)
         _same_length(blocks=names, files=files)
         parts = [(name, _content(self._session, file)) for name, file in zip(names, files, strict=True)]
         self._session.change(lambda draft: burning.burn_block_data(draft, parts, offset=offset, force=force))
 
     def burn_custom_mac(self, mac: str | bytes, *, force: bool | None = None) -> None:
         """Burn a custom MAC address: text as aa:bb:cc:dd:ee:ff, or six bytes."""
+        if isinstance(mac, str):
+            self._session.keys.give_words([mac])  # no address is so long
         self._session.change(lambda draft: burning.burn_custom_mac(draft, mac, force=force))
 
     def set_flash_voltage(self, voltage: str) -> None:
@@ -94,11 +98,13 @@ class Commands:
     def read_protect_efuse(self, efuse_names: str | Sequence[str]) -> None:
         """Read-protect fields or key blocks for ever."""
         names = _listed(efuse_names)
+        self._session.keys.give_words(names)
         self._session.change(lambda draft: burning.read_protect_efuse(draft, names))
 
     def write_protect_efuse(self, efuse_names: str | Sequence[str]) -> None:
         """Write-protect fields or blocks for ever."""
         names = _listed(efuse_names)
+        self._session.keys.give_words(names)
         self._session.change(lambda draft: burning.write_protect_efuse(draft, names))
 
     def burn_key(
@@ -192,7 +198,7 @@ class Commands:
         if keyfile is None and not files and blocks:
             keyfile = blocks  # type: ignore[assignment]  # the form with a file alone
         if keyfile is not None:
-            orders = [KeyOrder("", _content(self._session, _listed(keyfile)[0]))]
+            orders = [KeyOrder("", self._key(_listed(keyfile)[0]))]
         else:
             orders = self._orders(_listed(blocks), files, _listed(keypurposes or ()))
         self._session.change(
@@ -231,11 +237,23 @@ class Commands:
             if purposes:
                 raise BadValue(f"{self._session.chip.title} has no key purposes: give blocks and files")
             purposes = [None] * len(blocks)
+        self._session.keys.give_words([*blocks, *purposes])
         _same_length(blocks=blocks, files=files, purposes=purposes)
         return [
-            KeyOrder(block, _content(self._session, file), purpose)
+            KeyOrder(block, self._key(file), purpose)
             for block, file, purpose in zip(blocks, files, purposes, strict=True)
         ]
+
+    def _key(self, file: Any) -> bytes:
+        """Return the bytes of a key, which no text shows from now on; also one given in place of a file."""
+        keys = self._session.keys
+        try:
+            content = _content(self._session, file)
+        except EfuseError:
+            keys.give_words([file])
+            raise
+        keys.give_content(content)
+        return content
 
     # Showing ------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from parburn.chips.model import Block, Codec, Field, FieldCategory, FieldKind
 from parburn.efuse import values
 from parburn.efuse.image import GOOD, EfuseImage
+from parburn.efuse.key_blocks import may_hold_key
 from parburn.errors import BadValue, EfuseError
 from parburn.script.commands.burn import flash_voltage_words
 from parburn.script.commands.token import token_text, write_token
@@ -72,7 +73,7 @@ def _put(draft: Draft, text: str, file: str | Path | TextIO | None) -> None:
     """Print, or write once the command has succeeded."""
     if file is None:
         if text:
-            draft.say(text.rstrip("\n"))
+            draft.show(text.rstrip("\n"))
     elif isinstance(file, (str, Path)):
         path = output_file(draft, file)
         draft.may_write(path, "summary --file")
@@ -113,11 +114,11 @@ def has_error(image: EfuseImage, one: Field) -> bool:
 
 
 def _is_secret(image: EfuseImage, one: Field) -> bool:
-    """Return whether the field is a key block that holds, by its purpose or use, a secret key."""
-    if one.codec is not Codec.KEYBLOCK or not image.field_bits(one):
+    """Return whether the field is in a key block that holds, by its purpose or use, a secret key."""
+    if one.start is None or not image.field_bits(one):
         return False
-    block = next(block for block in image.chip.blocks if block.index == one.block)
-    if not block.for_keys:
+    block = image.chip.blocks[one.block]
+    if not (may_hold_key(image.chip, block) or (one.codec is Codec.KEYBLOCK and block.for_keys)):
         return False
     if block.key_purpose is not None:
         purpose = image.chip.purpose_by_code.get(image.field_bits(image.field_named(block.key_purpose)))
@@ -231,13 +232,13 @@ def dump(draft: Draft, *, format: str = "default", file_name: str | Path | None 
         hidden = {block.index: block.name for block in blocks if hide and _holds_secret(image, block)}
         text = write_token(image, draft.session.facts.revision, draft.session.read_registers, hidden)
         if file_name is None:
-            draft.say(token_text(text, hidden.values()))
+            draft.show(token_text(text, hidden.values()))
         else:
             _save(draft, output_file(draft, file_name), text.encode())
         return
     if file_name is None:
         for block in blocks:
-            draft.say(_block_line(draft, block, words=format == "default"))
+            draft.show(_block_line(draft, block, words=format == "default"))
         return
     data = {block.index: block_bytes(image, block) for block in blocks}
     path = output_file(draft, file_name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from parburn.errors import BadValue, UnknownName
+from parburn.errors import BadValue, EfuseError, UnknownName
 from parburn.script.commands import show as showing
 from parburn.script.commands.keys import has_purposes
 from parburn.script.commands.methods import Commands, Given, Words
@@ -42,8 +42,6 @@ class Verb(NamedTuple):
 
 
 def _burn_efuse(commands: Commands, words: Words, given: Given) -> None:
-    if len(words) > 1 and len(words) % 2:
-        raise BadValue(f"burn_efuse takes pairs of name and value; {words[-1]} has no value")
     if not words:
         raise BadValue("burn_efuse needs the name of a field")
     pairs = [(words[0], None)] if len(words) == 1 else list(zip(words[::2], words[1::2], strict=True))
@@ -207,6 +205,9 @@ VERBS: Mapping[str, Verb] = {
 }
 
 
+_MIND_KEYS = (_burn_efuse, _burn_key, _burn_key_digest, _burn_block_data)  # they know which words are keys
+
+
 def verb_named(name: str) -> str:
     """Return a command's name with underscores.
 
@@ -228,8 +229,16 @@ def run_command(commands: Commands, command: str | Iterable[str]) -> None:
     words = split_command(command) if isinstance(command, str) else [str(word) for word in command]
     if not words:
         raise BadValue("an empty command")
-    verb = VERBS[verb_named(words[0])]
-    rest, given = take_options(words[1:], verb.options)
+    try:
+        verb = VERBS[verb_named(words[0])]
+        rest, given = take_options(words[1:], verb.options)
+        if verb.call is _burn_efuse and len(rest) > 1 and len(rest) % 2:
+            raise BadValue(f"burn_efuse takes pairs of name and value; {rest[-1]} has no value")
+    except EfuseError:
+        commands._session.keys.give_words([*words, " ".join(words)])
+        raise
+    if verb.call not in _MIND_KEYS:
+        commands._session.keys.give_words(rest)  # a key may stand where another word should
     verb.call(commands, rest, given)
 
 

@@ -1,0 +1,34 @@
+"""What a run tells, without the keys that it has met. Knows no board."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from parburn.events import DeviceReport, Emit, Event, Note
+from parburn.script.key_mask import KeyMask
+
+
+def masked_emit(emit: Emit, keys: KeyMask) -> Emit:
+    """Return an `emit` that takes keys out of the sentences that pass.
+
+    What a script prints has none any more (`script.output`), nor has a report (`masked_report`); all other
+    events hold names and numbers.
+    """
+
+    def emit_masked(event: Event) -> None:
+        if type(event) is Note:
+            event = event._replace(text=keys.mask(event.text))
+        emit(event)
+
+    return emit_masked
+
+
+def masked_report(report: DeviceReport, output: Sequence[str], keys: KeyMask) -> DeviceReport:
+    """Return the report without keys. `output` is what the board has put out, in pieces."""
+    return report._replace(
+        error=keys.mask(report.error),
+        next_step=keys.mask(report.next_step),
+        traceback_text=keys.mask(report.traceback_text),
+        unique_values={name: keys.mask(value) for name, value in report.unique_values.items()},
+        output=keys.mask_output(output),
+    )
