@@ -521,7 +521,7 @@ def _ini(file: ConfigFile) -> Any:
         if found is None:
             return None
         raise _doubled_sections(file, found[1], (error.section, error.section)) from error
-    except (configparser.Error, ValueError):
+    except (configparser.Error, ValueError, AttributeError):  # the last: a line goes on behind a bare name
         return None
     return {name: dict(parser.items(name)) for name in parser.sections()}
 

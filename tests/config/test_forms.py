@@ -147,6 +147,7 @@ def test_a_form_that_is_declared(
         ("a.csv", "id,mac\n1,aa\n\n2,bb\n", "row", "a.csv:3: an empty line between rows"),
         ("a.csv", "nr,mac\nx,aa\n", "column:nr", "a.csv:2: 'x' is not an index"),
         ("a.csv", "nr,mac\n,aa\n", "column:nr", "a.csv:2: '' is not an index"),
+        ("a.ini", "[1]\nid\n  = 8\n", "section", "no records of the form section"),  # a bare name goes on
     ],
 )
 def test_a_form_that_does_not_fit_is_refused(
