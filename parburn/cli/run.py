@@ -118,6 +118,8 @@ def run(options: argparse.Namespace, words: Sequence[str]) -> int:
     except (ParburnError, KeyboardInterrupt) as error:
         ending = Ending.by(error)
         ending.reports = view.reports  # of a run that was interrupted as it was told
+        if ending.interrupted and ending.reports:
+            view.err.line("parburn: interrupted; what was done to the boards is in the ledger")
         return _end(view, ending)
     finally:
         view.close()
@@ -157,8 +159,9 @@ def _burn(checked: CheckedJob, view: View, words: Sequence[str], *, tokens: bool
         view.emit(token)
     try:
         code = _end(view, ending, job=job, words=words, keys=checked.keys)
-    except KeyboardInterrupt:  # all of it is in the ledger; what is shown may be cut
+    except KeyboardInterrupt:  # what is shown may be cut
         code = INTERRUPTED
+        view.err.line("parburn: interrupted; what was done to the boards is in the ledger")
     if read and not view.json:
         from parburn.cli.token import print_tokens
 

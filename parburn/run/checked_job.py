@@ -17,7 +17,7 @@ from parburn.ledger.base import BatchSpec
 from parburn.ledger.file_location import place_of
 from parburn.run.overwriting import refuse_overwriting
 from parburn.run.tables import TableSet
-from parburn.script.commands.command_line import typed_keys, with_commands
+from parburn.script.commands.command_line import TypedCommand, parse_commands, typed_keys, with_parsed
 from parburn.script.compiled import CompiledScripts, compile_scripts
 from parburn.script.index_use import uses_the_index
 from parburn.script.key_mask import KeyMask
@@ -42,6 +42,7 @@ class CheckedJob(NamedTuple):
     tables: TableSet
     uses_index: bool
     keys: KeyMask  # of this run, and of nothing that outlives it
+    commands: tuple[TypedCommand, ...]  # of --commands
 
     def at(self, ports: Iterable[str]) -> CheckedJob:
         """Return the same job for the boards at these ports.
@@ -93,8 +94,9 @@ def check_job(job: Job) -> CheckedJob:
             host_and_port(port)  # an address that is none is bad input, and no board's failure
     if job.ledger is not None:
         place_of(job.ledger)
-    refuse_overwriting(job)
-    scripts = with_commands(compile_scripts(job.scripts), job.commands)
+    commands = parse_commands(job.commands) if job.commands else ()
+    refuse_overwriting(job, commands)
+    scripts = with_parsed(compile_scripts(job.scripts), commands)
     if len(job.ports) > 1:
         refuse_one_file_for_all(scripts)
     config = load_config_files(job.config_files, job.records)
@@ -103,8 +105,10 @@ def check_job(job: Job) -> CheckedJob:
     if job.same or job.unique:
         check_declared(Declared(job.same, job.unique), tables.extended())
     keys = KeyMask(shows_keys=job.show_sensitive_info)
-    keys.give_words(typed_keys(job.commands, tables.extended))
-    return CheckedJob(job, scripts, config if uses_index else config.all_shared(), tables, uses_index, keys)
+    keys.give_words(typed_keys(commands, tables.extended))
+    return CheckedJob(
+        job, scripts, config if uses_index else config.all_shared(), tables, uses_index, keys, commands
+    )
 
 
 def _chips_of(job: Job) -> frozenset[str]:

@@ -7,14 +7,14 @@ leads to, and a second name as the first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from parburn.errors import UsageError
 from parburn.job import Job
 from parburn.ledger.file_location import default_path, ledger_of
-from parburn.script.commands.command_line import parse_commands
+from parburn.script.commands.command_line import TypedCommand
 
 HINT = "Choose another file for it. Nothing was overwritten."
 OUTPUTS = ("file", "file_name")  # options of commands that name a file to write
@@ -42,13 +42,12 @@ class KeptFiles(NamedTuple):
                 raise UsageError(f"{option} and {what} name the same file {path}", hint=HINT)
 
 
-def kept_files(job: Job) -> KeptFiles:
+def kept_files(job: Job, commands: Sequence[TypedCommand]) -> KeptFiles:
     """Return what the command line reads, files that its commands name among it, and the ledger."""
     inputs = [(path, "--scripts") for path in job.scripts if isinstance(path, Path)]
     inputs += [(path, "--configfiles") for path in job.config_files]
     inputs += [(table.path, "--extend-efuse-table") for table in job.tables]
-    if job.commands:
-        inputs += [(path, "--commands") for path in _read_by_commands(job.commands)]
+    inputs += [(path, "--commands") for path in _read_by_commands(commands)]
     return KeptFiles(tuple(inputs), () if job.ledger is None else (job.ledger,))
 
 
@@ -57,12 +56,12 @@ def outputs_of(job: Job) -> tuple[tuple[Path, str], ...]:
     return tuple((path, name) for path, name in ((job.report, "--report"), (job.trace, "--trace")) if path)
 
 
-def refuse_overwriting(job: Job) -> None:
+def refuse_overwriting(job: Job, commands: Sequence[TypedCommand]) -> None:
     """Raise UsageError where an output of the command line would overwrite what must be kept."""
-    kept, outputs = kept_files(job), outputs_of(job)
+    kept, outputs = kept_files(job, commands), outputs_of(job)
     for n, (path, option) in enumerate(outputs):
         kept.and_also(outputs[:n]).refuse(path, option)
-    for path, option in _written_by_commands(job.commands) if job.commands else ():
+    for path, option in _written_by_commands(commands):
         kept.and_also(outputs).refuse(path, option)
     if job.ledger is not None:
         for path, what in kept.inputs:
@@ -70,8 +69,8 @@ def refuse_overwriting(job: Job) -> None:
                 raise UsageError(f"--ledger and {what} name the same file {path}", hint=HINT)
 
 
-def _read_by_commands(text: str) -> Iterator[Path]:
-    for one in parse_commands(text):
+def _read_by_commands(commands: Sequence[TypedCommand]) -> Iterator[Path]:
+    for one in commands:
         words = list(one.words)
         for name, value in one.options.items():
             if name not in OUTPUTS:
@@ -79,8 +78,8 @@ def _read_by_commands(text: str) -> Iterator[Path]:
         yield from (Path(word) for word in words if isinstance(word, str | Path) and _is_file(Path(word)))
 
 
-def _written_by_commands(text: str) -> Iterator[tuple[Path, str]]:
-    for one in parse_commands(text):
+def _written_by_commands(commands: Sequence[TypedCommand]) -> Iterator[tuple[Path, str]]:
+    for one in commands:
         for name in OUTPUTS:
             value = one.options.get(name)
             if isinstance(value, str | Path):

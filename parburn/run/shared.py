@@ -31,6 +31,7 @@ from parburn.run.needed_blocks import blocks_mentioned
 from parburn.run.overwriting import kept_files, outputs_of
 from parburn.run.stop import StopRequest
 from parburn.run.traces import TraceBook
+from parburn.script.commands.command_line import TypedCommand
 from parburn.script.inputs import RunInputs
 from parburn.script.runner import ScriptWatch
 from parburn.script.session import DeviceFacts, ScriptOptions
@@ -82,7 +83,7 @@ class SharedRun:
         self.scripts = checked.scripts
         self.config = checked.config.read_as(ledger.forms)
         self.script_options = script_options(
-            job, self.config, Declared(*ledger.declared), ledger.keyed_digest_key()
+            job, self.config, Declared(*ledger.declared), ledger.keyed_digest_key(), checked.commands
         )._replace(keys=self.keys)
         self.stop = stop
         ports = job.ports
@@ -250,7 +251,9 @@ class SharedRun:
         self.emit(Note(port, text, level))
 
 
-def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes) -> ScriptOptions:
+def script_options(
+    job: Job, config: ConfigFiles, declared: Declared, key: bytes, commands: tuple[TypedCommand, ...] = ()
+) -> ScriptOptions:
     """Return the part of the job that a script sees or feels. `key` is the ledger's, for digests of files."""
     return ScriptOptions(
         config_files=config,
@@ -263,13 +266,13 @@ def script_options(job: Job, config: ConfigFiles, declared: Declared, key: bytes
         before=job.before,
         declared=declared,
         inputs=RunInputs(key, job.config_files, one_at_a_time=job.one_at_a_time),
-        refuse_output=_refusing(job),
+        refuse_output=_refusing(job, commands),
     )
 
 
-def _refusing(job: Job) -> Callable[[Path, str, Collection[str]], None]:
+def _refusing(job: Job, commands: tuple[TypedCommand, ...]) -> Callable[[Path, str, Collection[str]], None]:
     """Return what commands ask before they write a file; see `overwriting`."""
-    kept = cache(lambda: kept_files(job).and_also(outputs_of(job)))  # most runs write no such file
+    kept = cache(lambda: kept_files(job, commands).and_also(outputs_of(job)))  # most runs write no such file
 
     def refuse(path: Path, option: str, read: Collection[str]) -> None:
         kept().and_also((Path(one), "a script of this run") for one in read).refuse(path, option)

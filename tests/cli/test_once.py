@@ -27,7 +27,6 @@ from parburn.fleet import burn_fleet
 from parburn.ledger import maintenance
 from parburn.run import checked_job, tables
 from parburn.script import compiled
-from parburn.script.commands import command_line
 from tests.command import COMMAND, environment
 
 TABLE = "OF_OURS, EFUSE_BLK3, 0, 8, a field\n"
@@ -65,7 +64,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(module, name, called)
 
-    count(command_line, "parse_commands")
+    count(checked_job, "parse_commands")
     count(options, "check_conflicts")
     count(options, "simulated_groups")
     monkeypatch.setattr(cli_run, "simulated_groups", options.simulated_groups)

@@ -70,14 +70,14 @@ def parse_commands(text: str) -> tuple[TypedCommand, ...]:
 _HINT = "Write it as --commands 'burn_efuse NAME VALUE; summary'. Nothing was opened."
 
 
-def typed_keys(text: str, chips: Callable[[], Iterable[Chip]]) -> Iterator[str]:
+def typed_keys(commands: Iterable[TypedCommand], chips: Callable[[], Iterable[Chip]]) -> Iterator[str]:
     """Yield the words of `--commands` that may be keys, before anything knows which chips will be there.
 
     Args:
-        text: The commands.
+        commands: The commands.
         chips: Gives all chips that may be there; asked only where a word looks long enough.
     """
-    for one in parse_commands(text) if text else ():
+    for one in commands:
         if one.shows_only:
             continue
         if one.verb != "burn_efuse":
@@ -106,9 +106,13 @@ def with_commands(scripts: CompiledScripts, text: str) -> CompiledScripts:
         UsageError: a command cannot be understood, or a script cannot be read.
         ScriptSyntaxError: a script does not compile.
     """
-    if not text:
+    return with_parsed(scripts, parse_commands(text) if text else ())
+
+
+def with_parsed(scripts: CompiledScripts, commands: tuple[TypedCommand, ...]) -> CompiledScripts:
+    """Do what `with_commands` does, with commands that are parsed already."""
+    if not commands:
         return scripts
-    commands = parse_commands(text)
     paths = [path for one in commands if one.verb == SCRIPTS for path in one.words]
     nested = [scripts.script_at(path).source.digest for path in paths]
     compiled = _compiled(commands, nested, after_scripts=bool(scripts.scripts))
