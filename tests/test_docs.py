@@ -34,6 +34,7 @@ from parburn.events import (
 from parburn.ledger.base import State
 from parburn.ledger.declarations import Declarations
 from parburn.ledger.export import HISTORY_COLUMNS, ExportedUnit
+from parburn.script.commands.text import VERBS
 from parburn.ui.json_lines import JsonLines
 from parburn.ui.report import COLUMNS
 from tests.command import parburn
@@ -88,7 +89,7 @@ def test_a_wrong_promise_is_seen(tmp_path: Path) -> None:
 
 def test_the_options_that_the_pages_name_exist() -> None:
     known = {word for parser in every_parser(build_parser()) for word in parser._option_string_actions}
-    of_commands = {"--force", "--offset", "--force-write-always", "--recovery"}  # of the script commands
+    of_commands = {option.name for verb in VERBS.values() for option in verb.options}
     of_tools = {"--fault"}  # of `parburn sim`, which has a parser of its own
     for path in (*DOCS, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"):
         text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)

@@ -347,6 +347,12 @@ DIFFERENCES: tuple[Difference, ...] = (
         refused_here(r"burn_|protect_", "named twice|go into the same place"),
     ),
     Difference(
+        "digests that the ROM cannot boot with",
+        "the originals burn the digest of an ECDSA key on chips whose secure boot V2 takes RSA only, and "
+        "the other way round: nothing would start on such a chip",
+        refused_here("burn_key_digest", "signatures only, and this is another kind of key"),
+    ),
+    Difference(
         "forced MACs and digests",
         "4.12 takes --force-write-always for burn_custom_mac and ESP32's burn_key_digest and forgets it, or "
         "keeps that of the command before; 5.6 heeds it, and so does parburn",
