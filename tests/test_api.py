@@ -177,7 +177,7 @@ def test_a_function_that_fails_is_told_as_a_script(ports: tuple[str, ...]) -> No
     assert report.error == f"{__file__}:{line}: ValueError: no key ??"
     assert "raise ValueError" in report.traceback_text
     assert "parburn/script" not in report.traceback_text
-    assert "0001" not in repr(report)
+    assert "000102" not in repr(report)
 
 
 @pytest.mark.parametrize(

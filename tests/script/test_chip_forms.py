@@ -112,6 +112,19 @@ def test_the_same_value_twice_is_one(tmp_path: Path) -> None:
         ran = run(make_board("esp32s3"), command(f"burn_efuse {words}"), folder=tmp_path)
         assert ran.error == ""
         assert ran.board.bits("DIS_PAD_JTAG") == 1
+    ran = run(
+        make_board("esp32s3"),
+        command("burn_efuse SPI_BOOT_CRYPT_CNT 3 SPI_BOOT_CRYPT_CNT 3"),
+        folder=tmp_path,
+    )
+    assert (ran.error, ran.board.bits("SPI_BOOT_CRYPT_CNT")) == ("", 3)
+
+
+def test_the_next_bit_twice_is_no_value_twice(tmp_path: Path) -> None:
+    source = "espefuse.burn_efuse([('SPI_BOOT_CRYPT_CNT', None), ('SPI_BOOT_CRYPT_CNT', None)])"
+    ran = run(make_board("esp32s3"), source, folder=tmp_path)
+    assert "named twice, with different values" in ran.error
+    assert not burned(ran.board)
 
 
 @pytest.mark.parametrize("with_key", [True, False])

@@ -34,17 +34,18 @@ def burn_efuse(draft: Draft, pairs: Pairs, *, force: bool = False) -> None:
         EfuseError: the hardware or a rule of the chip forbids it.
         UnitRefused: the chip carries another unit's value there; it ends the script.
     """
-    found: dict[str, tuple[Field, int]] = {}
     draft.session.keys.give_words(_may_be_keys(draft, pairs))
-    for name, value in pairs:
-        one = _field_to_burn(draft, name)
-        bits = values.parse(draft.image, draft.staged, one, value)
-        if found.setdefault(one.name, (one, bits))[1] != bits:
-            raise BadValue(f"{one.name} is named twice, with different values")
+    found = [(_field_to_burn(draft, name), value) for name, value in pairs]
     if force:
         draft.staged.ignored_rules = True
-    for one, bits in found.values():
-        stage_value(draft, one, bits)
+    asked: dict[str, int] = {}
+    for one, value in found:
+        bits = values.parse(draft.image, draft.staged, one, value)
+        if one.name not in asked:
+            stage_value(draft, one, bits)
+        elif value is None or asked[one.name] != bits:  # None, the next bit: twice may be meant as two
+            raise BadValue(f"{one.name} is named twice, with different values")
+        asked[one.name] = bits
     reason = rules.broken_rule(draft.image, draft.staged)
     if reason is not None and not (draft.staged.ignored_rules or draft.staged.force):
         raise EfuseError(reason, hint="--force skips this check")
@@ -78,7 +79,7 @@ def _field_to_burn(draft: Draft, name: str) -> Field:
     raise UnknownName(
         f"this {draft.chip.title} does not list {one.name}, and it cannot be burned by its name: the field "
         f"counts only where the chip's other eFuses say so ({one.shown_when})",
-        hint="`summary` lists the fields of this chip; burn_custom_mac burns a custom MAC with its CRC",
+        hint="`summary` lists the fields of this chip",
     )
 
 

@@ -136,7 +136,8 @@ class Commands:
             no_read_protect: Leave keys readable that their purpose would hide.
             show_sensitive_info: Print the bytes.
             digest: Final bytes in place of files.
-            no_protect_key: Both of no_write_protect and no_read_protect.
+            no_protect_key: Leave them writeable and readable. Only for chips without key purposes, which take
+                none of the two above.
             block: See blocks.
             keyfile: See keyfiles.
             force: Take a key whose bytes are all equal, fill up with zeros one that is shorter than its block
