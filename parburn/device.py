@@ -107,9 +107,11 @@ async def _script_and_burn(run: SharedRun, board: BoardProgress, device: Device,
     outcome = await run_scripts(
         run.scripts, facts, seen, calls, options, on_output=printed, port=board.watch, watch=watch
     )
-    if outcome.error is not None:
-        raise await calls.told_who(outcome.error)
-    try:
-        await calls.last_burn(outcome)
-    except EfuseError as error:
-        raise await calls.told_who(error) from error
+    failed = outcome.error
+    if failed is None:
+        try:
+            await calls.last_burn(outcome)
+        except EfuseError as error:
+            failed = error
+    if failed is not None:
+        raise await calls.told_who(failed)

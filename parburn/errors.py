@@ -1,4 +1,4 @@
-"""Every exception of parburn. This module imports nothing.
+"""Every exception of parburn. This module imports nothing of parburn.
 
 ::
 
@@ -47,6 +47,8 @@
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 
 class ParburnError(Exception):
@@ -245,6 +247,16 @@ class NotConfirmed(ParburnError):
 
 class Interrupted(ParburnError):
     """The operator stopped the run."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what caused it, the nearest first; each once, also when they name each other."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__
 
 
 class InternalError(ParburnError):

@@ -48,8 +48,9 @@ class _Noted(BlockingError):
     def __init__(self, function: str) -> None:
         super().__init__(function)
         stack = "".join(traceback.format_stack(limit=30)[:-2])
-        with Path(os.environ[LOG]).open("a") as log:
-            log.write(f"{function}:\n{stack}\n")
+        if LOG in os.environ:  # not between two tests
+            with Path(os.environ[LOG]).open("a") as log:
+                log.write(f"{function}:\n{stack}\n")
 
 
 def watcher() -> BlockBuster:
@@ -72,7 +73,10 @@ def watcher() -> BlockBuster:
 
 @contextmanager
 def watching(found: BlockBuster, log: Path) -> Iterator[None]:
-    """Watch, here and in each `parburn` that is started. Raises AssertionError when a loop was blocked."""
+    """Watch, here and in each `parburn` that is started. Raises AssertionError when a loop was blocked.
+
+    `found` stays active: methods of C types are patched too, which is not to be done thousands of times.
+    """
     before = {name: os.environ.get(name) for name in (LOG, "PYTHONPATH")}
     os.environ[LOG] = str(log)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ON_START), before["PYTHONPATH"])))
@@ -81,7 +85,6 @@ def watching(found: BlockBuster, log: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        found.deactivate()
         for name, value in before.items():
             if value is None:
                 del os.environ[name]

@@ -96,6 +96,6 @@ def test_what_may_block_is_there() -> None:
             defined = {
                 node.name
                 for node in ast.walk(ast.parse((ROOT / file).read_text()))
-                if isinstance(node, ast.FunctionDef)
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
             }
             assert defined.issuperset(names), file

@@ -250,9 +250,9 @@ class Writer:
     def _finish(self, connection: sqlite3.Connection | None, error: BaseException | None) -> None:
         if connection is not None:
             try:
-                if self._end is not None:
-                    self._after_commit(*self._end, True)
-                connection.close()
+                with contextlib.closing(connection):
+                    if self._end is not None:
+                        self._after_commit(*self._end, True)
             except Exception as failed:
                 error = error or self._translated(failed)
 

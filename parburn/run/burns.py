@@ -50,6 +50,7 @@ from parburn.errors import (
     UnitRefused,
     UnknownName,
     VerifyFailed,
+    causes,
 )
 from parburn.events import Note, Planned, PlannedBlock, Result, StepChanged
 from parburn.hardware.commit import commit
@@ -565,10 +566,7 @@ def named_values(values: Collection[UserValue]) -> dict[str, str]:
     }
 
 
-def _rests_on_content(error: BaseException | None) -> bool:
+def _rests_on_content(error: BaseException) -> bool:
     """Return whether an error, or its cause, may come of what the chip holds."""
-    while error is not None:
-        if isinstance(error, (EfuseError, ReadOtherwise, ScriptExited, ScriptFailed)):
-            return True
-        error = error.__cause__
-    return False
+    kinds = (EfuseError, ReadOtherwise, ScriptExited, ScriptFailed)
+    return any(isinstance(cause, kinds) for cause in causes(error))

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from parburn.errors import GarbledAnswer, NoAnswer, ParburnError, UsageError
+from parburn.errors import GarbledAnswer, NoAnswer, ParburnError, UsageError, causes
 from parburn.transport.slots import SCHEMES, slots_of
 from parburn.transport.usb_ports import may_hold_chip, usb_ports
 
@@ -135,10 +135,7 @@ def _open_in_programs() -> dict[str, str]:
 
 def is_of_the_line(error: ParburnError) -> bool:
     """Tell whether an error is owed to answers that did not come, or made no sense."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, (NoAnswer, GarbledAnswer)):
-        cause = cause.__cause__
-    return cause is not None
+    return any(isinstance(cause, (NoAnswer, GarbledAnswer)) for cause in causes(error))
 
 
 def told_of_reader(port: str, error: ParburnError) -> None:

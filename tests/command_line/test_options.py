@@ -470,9 +470,9 @@ def test_a_trace_shows_the_conversation_and_no_key_unless_it_is_asked_for(
         tmp_path,
         "key",
         f"name = 'BLOCK1' if esp.CHIP_NAME == 'ESP32' else 'BLOCK_KEY2 '\n"
-        f"end = '' if esp.CHIP_NAME == 'ESP32' else ' HMAC_UP'\n"
+        f"end = ' --no-protect-key' if esp.CHIP_NAME == 'ESP32' else ' HMAC_UP --no-read-protect'\n"
         f"key = ' {tmp_path}/key.bin'\n"
-        "espefuse(esp, efuses, args, 'burn_key ' + name + key + end + ' --no-read-protect')\n"
+        "espefuse(esp, efuses, args, 'burn_key ' + name + key + end)\n"
         "efuses.burn_all()\n"
         "assert efuses.blocks[1].get_bitstring() is not None\n",
     )
