@@ -11,7 +11,6 @@ import pytest
 from tests.usb.bench import OPERATOR, Bench
 from tests.usb.devices import Cp2102, Ft232, UsbSerialJtag
 
-
 # Another program that reads: woken before all others, or who gets the bytes is left to luck.
 READER = """
 import os, select, sys
