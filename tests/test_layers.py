@@ -19,10 +19,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": {"api", "job"},
     "__main__": {"cli"},
     "cli": {
-        "api", "chips", "fleet", "hardware", "job", "ledger", "recovery", "run", "script", "sim", "transport",
-        "ui",
+        "api", "chips", "fleet", "hardware", "job", "ledger", "recovery", "run", "script", "sim", "station",
+        "transport", "ui",
     },
     "api": {"chips", "fleet", "job", "ledger", "run", "sim", "transport"},
+    "station": {"chips", "efuse", "run", "script", "sim"},
     "recovery": {
         "chips", "config", "efuse", "hardware", "job", "ledger", "run", "script", "transport"
     },

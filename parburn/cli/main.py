@@ -76,9 +76,13 @@ def _do(options: argparse.Namespace, words: list[str]) -> int:
 
         interrupts_are_handled()
         return run(options, words)
+    interrupts_are_handled()
+    if options.command == "check":
+        from parburn.cli.check import check
+
+        return check(options)
     from parburn.cli import commands as cli_commands
 
-    interrupts_are_handled()
     commands = {
         "ports": cli_commands.ports,
         "ledger": cli_commands.ledger,

@@ -45,7 +45,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
         do_not_confirm=options.do_not_confirm,
         dry_run=options.dry_run,
         expect=options.expect,
-        chip=_chip(options.chip, "--chip", also=("auto",)),
+        chip=chip_option(options.chip, "--chip", also=("auto",)),
         baud=_baud(options.baud),
         before=options.before,
         after=options.after,
@@ -93,7 +93,7 @@ def rebuild_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] |
     first, last = options.index
     job = Job(
         ports=tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports),
-        scripts=_files(options.scripts, "--scripts"),
+        scripts=_files(options.scripts or (), "--scripts"),
         config_files=_files(options.configfiles or (), "--configfiles"),
         index_first=first,
         index_last=last,
@@ -155,7 +155,7 @@ def simulated_groups(text: str) -> tuple[SimulatedGroup, ...]:
             raise UsageError(
                 f"--sim {text}: {part!r} is not CHIP:N", hint="Write it as esp32s3:8 or esp32:3,esp32c3:3."
             )
-        chip = _chip(name, "--sim")
+        chip = chip_option(name, "--sim")
         counts[chip] = counts.get(chip, 0) + (int(number) if colon else 1)
     if sum(counts.values()) > MAX_SIMULATED:
         raise UsageError(f"--sim {text}: more than {MAX_SIMULATED} boards", hint="Ask for fewer boards.")
@@ -176,7 +176,8 @@ def _ports(patterns: Iterable[str]) -> tuple[str, ...]:
     return ports
 
 
-def _chip(text: str, option: str, *, also: tuple[str, ...] = ()) -> str:
+def chip_option(text: str, option: str, *, also: tuple[str, ...] = ()) -> str:
+    """Return the name of the chip that is meant; UsageError with the nearest ones where none is."""
     from parburn.chips.registry import chip_names
 
     known = (*also, *chip_names())
@@ -212,7 +213,7 @@ def _table(text: str) -> TableOption:
     head, equals, tail = text.partition("=")
     if not equals or Path(text).exists():  # a file's name may hold '=' itself
         return TableOption(None, _files([Path(text)], option)[0])
-    return TableOption(_chip(head, option), _files([Path(tail)], option)[0])
+    return TableOption(chip_option(head, option), _files([Path(tail)], option)[0])
 
 
 def _names(texts: Iterable[str], option: str) -> tuple[str, ...]:

@@ -100,6 +100,9 @@ def build_parser(words: Collection[str] | None = None) -> Parser:
     ledger = commands.add_parser("ledger", help="show, export and correct the record of what was burned")
     if is_reached("ledger"):
         _add_ledger(ledger)
+    check = commands.add_parser("check", help="rehearse a batch on no board: what its scripts would burn")
+    if is_reached("check"):
+        _add_check(check)
     completion = commands.add_parser("completion", help="print the completion script of a shell")
     completion.add_argument("shell", choices=SHELLS)
     return parser
@@ -349,6 +352,20 @@ def _add_rebuild(sub: argparse.ArgumentParser) -> None:
     add("--why", required=True, metavar="TEXT", help="the reason, kept in the record")
 
 
+def _add_check(parser: Parser) -> None:
+    parser.description = (
+        "Run the scripts for every record of a batch, on chips that are none, and tell what would go wrong. "
+        "Opens no port, looks at no ledger, burns nothing."
+    )
+    _add_what_was_burned(parser, needed=False)
+    add = parser.add_argument
+    add("--chip", required=True, metavar="CHIP[,CHIP...]", help="which chips will get the records")
+    add("--commands", default=None, metavar="TEXT", help="commands instead of a script, as for a run")
+    add("--jobs", type=_count, default=None, metavar="N", help="processes (default: one a processor)")
+    add("--json", action="store_true", help="print JSON lines")
+    _allow_side_effects(parser)
+
+
 def _allow_side_effects(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--allow-side-effects",
@@ -357,14 +374,14 @@ def _allow_side_effects(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_what_was_burned(sub: argparse.ArgumentParser) -> None:
+def _add_what_was_burned(sub: argparse.ArgumentParser, *, needed: bool = True) -> None:
     """Add the options of a run that say what its boards were burned with."""
 
     def add(*names: str, **options: Any) -> None:
         sub.add_argument(*names, default=argparse.SUPPRESS, **options)
 
-    sub.add_argument("--scripts", nargs="+", action="extend", type=Path, metavar="S", required=True,
-                     help="the scripts that the boards were burned with")  # fmt: skip
+    sub.add_argument("--scripts", nargs="+", action="extend", type=Path, metavar="S", required=needed,
+                     help="the scripts of the boards")  # fmt: skip
     add("--configfiles", nargs="+", action="extend", type=Path, metavar="F", help="their config files")
     add("--records", nargs="+", action="extend", metavar="FILE=FORM", help="as for a run")
     add("--extend-efuse-table", action="append", metavar="[CHIP=]CSV", help="as for a run")

@@ -58,7 +58,7 @@ class KeyMask:
         self._shows_keys = shows_keys
         self._met: dict[bytes | tuple[int, ...], None] = {}
         self._waiting: list[bytes | tuple[int, ...]] = []
-        self._forms = KeyForms()
+        self._forms: KeyForms | None = None  # made for the first text that is looked at
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:  # without the keys
@@ -99,14 +99,9 @@ class KeyMask:
         if not self._met or isinstance(text, Shown):
             return text
         with self._lock:
-            for key in self._waiting:
-                if isinstance(key, bytes):
-                    self._forms.add(key)
-                else:
-                    self._forms.add_numbers(key)
-            self._waiting.clear()
+            forms = self._all_forms()
             begun = before[-BEFORE:]
-            spans = self._forms.spans(begun + text)
+            spans = forms.spans(begun + text)
         pieces, done = [], len(begun)
         whole = begun + text if spans else text
         for start, end in spans:
@@ -114,6 +109,17 @@ class KeyMask:
                 pieces += [whole[done : max(start, done)], MASK]
                 done = end
         return "".join([*pieces, whole[done:]]) if pieces else text
+
+    def _all_forms(self) -> KeyForms:
+        """Return the forms of all keys that are known by now. Called with the lock."""
+        forms = self._forms = self._forms or KeyForms()
+        for key in self._waiting:
+            if isinstance(key, bytes):
+                forms.add(key)
+            else:
+                forms.add_numbers(key)
+        self._waiting.clear()
+        return forms
 
     def mask_output(self, pieces: Sequence[str]) -> str:
         """Return what a board has put out, without the keys that have become known since."""

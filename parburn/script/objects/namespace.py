@@ -85,4 +85,5 @@ def make_args(
         path_efuse_file=None,
         postpone=True,
         extend_efuse_table=None,
+        rehearsal=options.rehearsal,
     )

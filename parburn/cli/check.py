@@ -1,0 +1,158 @@
+"""`parburn check`: a batch is rehearsed before a board is touched; what is wrong is told by its indexes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from parburn.chips.registry import chip_named
+from parburn.cli.options import chip_option, rebuild_job
+from parburn.errors import UsageError
+from parburn.run.checked_job import check_job
+from parburn.station.batch_rehearsal import (
+    BatchRehearsal,
+    ChipRehearsal,
+    Finding,
+    Steps,
+    kinds,
+    rehearse_batch,
+)
+
+GOOD = 0
+FAULTS = 2
+KINDS = {
+    "record": "no record",
+    "script": "the script fails",
+    "refused": "the burn is refused",
+    "side effect": "the script does more than burn",
+    "random": "random",
+    "double": "doubled",
+}
+
+
+def check(options: argparse.Namespace) -> int:
+    """Rehearse a batch; return 0 when no record has a fault, else 2.
+
+    Raises:
+        ParburnError: the options or files forbid it. Nothing was opened, burned or written.
+    """
+    names = _chips(options.chip)
+    checked = check_job(rebuild_job(options, simulated_ports=())._replace(commands=options.commands))
+    if not checked.scripts.scripts:
+        raise UsageError("nothing is to be rehearsed", hint="Name the scripts: --scripts S, or --commands.")
+    with _progress() as on_progress:
+        found = rehearse_batch(
+            checked,
+            names,
+            processes=options.jobs,
+            allow_side_effects=options.allow_side_effects,
+            on_progress=on_progress,
+        )
+    sys.stdout.write("".join(_json_lines(found)) if options.json else check_text(found))
+    return GOOD if found.is_good else FAULTS
+
+
+def _chips(text: str) -> tuple[str, ...]:
+    """Return the chips of `--chip`, each once.
+
+    Raises:
+        UsageError: there is no such chip.
+    """
+    return tuple(dict.fromkeys(chip_option(name.strip(), "--chip") for name in text.split(",")))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], object] | None]:
+    """Show on a terminal how far it is."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("rehearsing")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def check_text(found: BatchRehearsal) -> str:
+    """Return what was found for the engineer who has prepared the batch."""
+    lines = [line for chip in found.chips for line in _chip_lines(chip, found)]
+    if found.is_good:
+        lines.append("No fault was found. Nothing was burned, and no ledger was looked at.")
+    else:
+        counts = ", ".join(f"{count} {KINDS[kind]}" for kind, count in kinds(found).items())
+        lines.append(
+            f"Faults were found ({counts}): mend them before a board is touched. Nothing was burned."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _chip_lines(chip: ChipRehearsal, found: BatchRehearsal) -> Iterator[str]:
+    title = chip_named(chip.chip).title
+    total = found.last - found.first + 1
+    yield f"{title}: index {found.first}-{found.last}, {chip.whole} of {total} without a fault"
+    for finding in chip.findings:
+        yield f"  {KINDS[finding.kind]}: {finding.said}"
+        yield f"    {_indexes(finding)}"
+        if finding.hint:
+            yield f"    {finding.hint}"
+    for name, count, first in chip.derived:
+        yield f"  derived from the chip: {name}, of {_counted(count)} (the first: index {first})"
+    for number, (steps, count, first) in enumerate(chip.plans):
+        if number == SHOWN_PLANS:
+            yield f"  {len(chip.plans) - SHOWN_PLANS} more plans differ from these"
+            break
+        where = f", the first: index {first}" if number else ""
+        yield f"  plan of {_counted(count)}{where}: {_plan(steps)}"
+
+
+SHOWN_PLANS = 3
+
+
+def _indexes(finding: Finding) -> str:
+    shown = ", ".join(map(str, finding.indexes))
+    more = finding.records - len(finding.indexes)
+    word = "index" if finding.records == 1 else "indexes"
+    return f"{word} {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _counted(count: int) -> str:
+    return f"{count} record" + ("" if count == 1 else "s")
+
+
+def _plan(steps: Steps) -> str:
+    if not steps:
+        return "burns nothing"
+    return "; ".join(
+        f"burn {step.burn} {step.block}: {', '.join(step.fields)}"
+        + (" [locks]" if step.locks else "")
+        + (f" [ends the link: {step.ends_link}]" if step.ends_link else "")
+        for step in steps
+    )
+
+
+def _json_lines(found: BatchRehearsal) -> Iterator[str]:
+    for chip in found.chips:
+        for finding in chip.findings:
+            yield _line("fault", **finding._asdict())
+        for name, count, first in chip.derived:
+            yield _line("derived", chip=chip.chip, field=name, records=count, index=first)
+        for steps, count, first in chip.plans:
+            rows = [step._asdict() for step in steps]
+            yield _line("plan", chip=chip.chip, records=count, index=first, steps=rows)
+    yield _line(
+        "checked",
+        first=found.first,
+        last=found.last,
+        chips=[chip.chip for chip in found.chips],
+        good=found.is_good,
+    )
+
+
+def _line(event: str, **values: Any) -> str:
+    return json.dumps({"event": event, **values}) + "\n"
