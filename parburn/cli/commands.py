@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from parburn.cli.streams import silence_stdout
+from parburn.cli.saying import hand_out, say, tell
 from parburn.errors import InternalError, NoAnswer, ParburnError, UsageError
 from parburn.job import Before
 
@@ -44,18 +43,18 @@ def ports(options: argparse.Namespace) -> int:
         for row in rows:
             del row["probed"]
     if options.json:
-        _say("".join(json.dumps({"event": "port", **row}) + "\n" for row in rows))
+        hand_out("".join(json.dumps({"event": "port", **row}) + "\n" for row in rows))
     elif rows:
-        _say("".join(f"{_as_line(row)}\n" for row in rows))
+        say("".join(f"{_as_line(row)}\n" for row in rows))
     else:
-        sys.stderr.write(f"parburn: {NO_CANDIDATES}\n")
+        tell(f"parburn: {NO_CANDIDATES}\n")
     return 1 if failed else 0
 
 
 def _tell_probed(rows: Sequence[Mapping[str, Any]]) -> None:
     """Say what is done to which ports before it is done: another device may not like it."""
     names = " ".join(row["port"] for row in rows if row["probed"])
-    sys.stderr.write(f"parburn: {PROBING} {names}\n" if names else f"parburn: {NOTHING_PROBED}\n")
+    tell(f"parburn: {PROBING} {names}\n" if names else f"parburn: {NOTHING_PROBED}\n")
 
 
 def _candidates(names: Sequence[str]) -> list[dict[str, Any]]:
@@ -186,7 +185,8 @@ def ledger(options: argparse.Namespace) -> int:
     if output is not None:
         _write(output, text)
     else:
-        _say(text if text.endswith("\n") or not text else text + "\n")
+        show = hand_out if options.ledger_command == "export" else say
+        show(text if text.endswith("\n") or not text else text + "\n")
     return 0
 
 
@@ -194,7 +194,7 @@ def completion(options: argparse.Namespace) -> int:
     """Print the script that lets a shell complete parburn's words, and return 0."""
     from argcomplete.shell_integration import shellcode
 
-    _say(shellcode(["parburn"], shell=options.shell) + "\n")
+    hand_out(shellcode(["parburn"], shell=options.shell) + "\n")
     return 0
 
 
@@ -207,19 +207,4 @@ def _write(output: Path, text: str) -> None:
         raise UsageError(
             f"--output: {output} cannot be written: {error.strerror or error}",
             hint="Choose another place; the ledger is as it was.",
-        ) from error
-
-
-def _say(text: str) -> None:
-    """Print. Raises UsageError where it cannot be written; a reader that has gone is no mistake."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        silence_stdout()
-        raise UsageError(
-            f"what was to be shown cannot be written: {error.strerror or error}",
-            hint="Write it somewhere else.",
         ) from error

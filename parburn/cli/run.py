@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import shlex
 import shutil
 import signal
 import sys
@@ -26,6 +25,7 @@ from parburn.events import DeviceReport, Note, RunFinished, TokenRead
 from parburn.fleet import burn_fleet
 from parburn.job import Job
 from parburn.ledger.file_location import no_ledger_yet
+from parburn.printable import typed_again
 from parburn.run.checked_job import CheckedJob, check_job
 from parburn.run.shared import PlanOfBoard
 from parburn.run.stop import StopRequest
@@ -318,7 +318,7 @@ def _end(
     again = ""
     if job is not None and passed < len(ending.reports) and not (job.simulated and job.ledger is None):
         words = [word for word in words if word != "--new-ledger"]  # it has been made
-        again = shlex.join([*program(), *map(keys.mask, words)])
+        again = typed_again([*program(), *map(keys.mask, words)])
     finished = RunFinished("", boards, passed, boards - passed, code, again)
     view.finish(ending.reports, finished, dry_run=job is not None and job.dry_run)
     return code

@@ -76,7 +76,7 @@ class ConfigFiles:
         """How each file is known to its batch: its name, or its path where two have one name."""
         plain = [one.path.name for one in self.files]
         return tuple(
-            str(one.path) if plain.count(name) > 1 else name
+            _storable(str(one.path) if plain.count(name) > 1 else name)
             for name, one in zip(plain, self.files, strict=True)
         )
 
@@ -264,6 +264,11 @@ def load_config_files(paths: Iterable[Path], declared: Iterable[str] = ()) -> Co
         files = ConfigFiles(files.files, dict(_declaration(files, text) for text in declared))
     assert files.forms is not None  # reads the records now: what is wrong with them is said at once
     return files
+
+
+def _storable(name: str) -> str:
+    """Return a name that a ledger can hold: an odd byte of it is written by its number."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _declaration(files: ConfigFiles, text: str) -> tuple[str, str]:

@@ -56,7 +56,8 @@ class JsonLines:
         if self._first:
             self._first = False
             value = {**value, "schema": SCHEMA}
-        self._writer.line(json.dumps(value, ensure_ascii=True))
+        text = json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")  # json leaves DEL as it is
+        self._writer.write_as_it_is(text + "\n")
 
     def error(self, message: str, hint: str) -> None:
         """Write the object `error`: what ended the whole run."""

@@ -33,7 +33,7 @@ class PlainLog:
         """Write the event's lines."""
         lines = self.lines_of(event)
         if lines:
-            before = f"{event.port}: " if event.port else ""
+            before = f"{one_line(event.port)}: " if event.port else ""
             self._writer.write("".join([f"{before}{line}\n" for line in lines]))
 
     def close(self) -> None:

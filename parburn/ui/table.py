@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, cast
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from parburn.events import Event, Note, ScriptOutput
 from parburn.ui.board_rows import BoardRows
 from parburn.ui.frame import Frame
 from parburn.ui.nonblocking_writer import NonblockingWriter
+from parburn.ui.safe_console import SafeConsole
 from parburn.ui.words import one_line, safe_lines
 
 FRAME_SECONDS = 0.125
@@ -40,8 +40,8 @@ class LiveTable:
         self._quiet = quiet
         self.boards = BoardRows(clock=clock)
         self.frame = Frame(self.boards)
-        self.console = Console(
-            file=cast(IO[str], writer),
+        self.console = SafeConsole(
+            file=cast(IO[str], writer.as_it_is),
             force_terminal=True,
             width=width,
             height=height,
@@ -59,7 +59,7 @@ class LiveTable:
             if not self._quiet or event.level == "warning":
                 self._note(event)
         elif isinstance(event, ScriptOutput) and self._show_output:
-            self._above += [Text(f"{event.port} | {line}") for line in safe_lines(event.text)]
+            self._above += [Text(f"{one_line(event.port)} | {line}") for line in safe_lines(event.text)]
 
     @property
     def frame_seconds(self) -> float:
@@ -115,4 +115,4 @@ class LiveTable:
 
     def _note(self, event: Note) -> None:
         where = f"{event.port}: " if event.port else ""
-        self._above.append(Text(where + one_line(event.text), style=NOTE_STYLES.get(event.level, "")))
+        self._above.append(Text(one_line(where + event.text), style=NOTE_STYLES.get(event.level, "")))

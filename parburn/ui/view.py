@@ -136,8 +136,7 @@ class View:
 
 def error_text(message: str, hint: str = "") -> str:
     """Return `parburn: sentence`, and the hint below it; nothing in it can steer the terminal."""
-    text = f"parburn: {message}" + (f"\n  hint: {hint}" if hint else "")
-    return text if text.isascii() and text.isprintable() else "\n".join(safe_lines(text))
+    return "\n".join(safe_lines(f"parburn: {message}" + (f"\n  hint: {hint}" if hint else "")))
 
 
 def _is_live_terminal(stream: IO[str]) -> bool:

@@ -6,20 +6,17 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from parburn.events import DeviceReport, PlannedBlock
-
-_SAFE: dict[int, None] = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)))  # control characters
-_SAFE_LINES = {code: value for code, value in _SAFE.items() if chr(code) not in "\n\t"}
+from parburn.printable import printable
 
 
 def one_line(text: str) -> str:
     """Return text without line breaks and control characters: no script's text may steer the terminal."""
-    text = " ".join(text.split())
-    return text if text.isascii() and text.isprintable() else text.translate(_SAFE)
+    return printable(" ".join(text.split()))
 
 
 def safe_lines(text: str) -> list[str]:
     """Return a text's lines without control characters. A lone carriage return begins a new line."""
-    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_SAFE_LINES).expandtabs(4).splitlines()
+    return printable(text.replace("\r\n", "\n").replace("\r", "\n")).expandtabs(4).splitlines()
 
 
 def shortened(names: Sequence[str], *, separators: str = "/") -> dict[str, str]:
@@ -39,12 +36,13 @@ def shortened(names: Sequence[str], *, separators: str = "/") -> dict[str, str]:
 
 def short_ports(ports: Sequence[str]) -> dict[str, str]:
     """Return ports without their common folder."""
-    return shortened(ports)
+    return {port: one_line(short) for port, short in shortened(ports).items()}
 
 
 def short_slots(slots: Sequence[str]) -> dict[str, str]:
     """Return by-path names without the host controller that all share; a single one stays whole."""
-    return shortened(slots, separators="/-") if len(set(slots)) > 1 else {slot: slot for slot in slots}
+    short = shortened(slots, separators="/-") if len(set(slots)) > 1 else {slot: slot for slot in slots}
+    return {slot: one_line(text) for slot, text in short.items()}
 
 
 def plural(count: int, one: str, many: str = "") -> str:
@@ -65,7 +63,7 @@ def board(report: DeviceReport) -> str:
     parts += [text for text in (report.chip, report.mac) if text]
     if report.index is not None:
         parts.append(f"index {report.index}")
-    return " ".join(parts)
+    return one_line(" ".join(parts))
 
 
 def planned_lines(*plans: Sequence[PlannedBlock]) -> list[str]:
@@ -81,5 +79,5 @@ def planned_lines(*plans: Sequence[PlannedBlock]) -> list[str]:
             line += "  [locks, burned last]"
         if block.ends_link:
             line += f"  [ends the link: {block.ends_link}]"
-        lines.append(line.translate(_SAFE))
+        lines.append(printable(line).replace("\n", " "))
     return lines or ["nothing to burn"]
