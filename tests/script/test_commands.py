@@ -132,7 +132,7 @@ def test_several_fields(tmp_path: Path, source: str) -> None:
         ("burn_efuse DIS_PAD_JTAG 1 SPI_BOOT_CRYPT_CNT 8", "does not fit"),
         ("burn_efuse WDT_DELAY_SEL", "needs a value"),
         ("burn_efuse MAC 11:22:33:44:55:66", "cannot be burned"),
-        ("burn_efuse DIS_USB_JTAG 1 DIS_USB_SERIAL_JTAG 1", "--force"),
+        ("burn_efuse DIS_USB_JTAG 1 DIS_USB_SERIAL_JTAG 1", "leave one of the two out"),
         ("burn_efuse DIS_PAD_JTAG --frob", "unknown option"),
         ("burn_efuse DIS_PAD_JTAG 'x", "split into words"),
         ("burn_efusse DIS_PAD_JTAG", "burn_efuse"),
