@@ -126,11 +126,18 @@ def run(options: argparse.Namespace, words: Sequence[str]) -> int:
 
 
 def _view_of(options: argparse.Namespace, asked: Asked) -> View:
-    """Return what shows this run: commands that only show are run to be seen, tokens have stdout alone."""
+    """Return what shows this run.
+
+    Commands that only show are run to be seen; tokens have stdout alone, as has what a single board prints.
+    """
+    alone = asked.job is not None and len(asked.job.ports) == 1 and not options.token
+    show_output = options.show_output or (asked.shows_only and not options.token)
+    bare = alone and (show_output or bool(options.commands))
     return View(
         json=options.json,
         quiet=options.quiet,
-        show_output=options.show_output or (asked.shows_only and not options.token),
+        show_output=show_output or bare,
+        bare=bare,
         debug=options.debug,
         stdout=sys.stderr if options.token and not options.json else None,
     )

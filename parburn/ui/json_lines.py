@@ -32,7 +32,7 @@ from parburn.events import (
 from parburn.ui.nonblocking_writer import NonblockingWriter
 
 SCHEMA = 1
-QUIET_EVENTS = ("start", "error", "token", "result", "summary")
+QUIET_EVENTS = ("start", "output", "error", "token", "result", "summary")
 
 
 class JsonLines:
@@ -57,7 +57,7 @@ class JsonLines:
             self._first = False
             value = {**value, "schema": SCHEMA}
         text = json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")  # json leaves DEL as it is
-        self._writer.write_as_it_is(text + "\n")
+        self._writer.line(text)
 
     def error(self, message: str, hint: str) -> None:
         """Write the object `error`: what ended the whole run."""

@@ -31,6 +31,7 @@ class LiveTable:
         *,
         show_output: bool = False,
         quiet: bool = False,
+        bare: bool = False,
         clock: Callable[[], float] = time.monotonic,
         width: int | None = None,
         height: int | None = None,
@@ -38,6 +39,7 @@ class LiveTable:
         self._writer = writer
         self._show_output = show_output
         self._quiet = quiet
+        self._bare = bare
         self.boards = BoardRows(clock=clock)
         self.frame = Frame(self.boards)
         self.console = SafeConsole(
@@ -59,7 +61,8 @@ class LiveTable:
             if not self._quiet or event.level == "warning":
                 self._note(event)
         elif isinstance(event, ScriptOutput) and self._show_output:
-            self._above += [Text(f"{one_line(event.port)} | {line}") for line in safe_lines(event.text)]
+            before = "" if self._bare else f"{one_line(event.port)} | "
+            self._above += [Text(before + line) for line in safe_lines(event.text)]
 
     @property
     def frame_seconds(self) -> float:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from parburn.events import DeviceReport, Event, Finished, Planned, RunFinished
+from parburn.ui.bare_output import BareOutput, share_a_screen
 from parburn.ui.fanout import Fanout, Observer
 from parburn.ui.json_lines import JsonLines
 from parburn.ui.log import PlainLog
@@ -22,7 +23,7 @@ DUMB_TERMINALS = ("", "dumb", "unknown")
 
 
 class View:
-    """All that is shown of one run."""
+    """All that is shown of one run. `bare`: there is one board, and what its scripts print stands alone."""
 
     def __init__(
         self,
@@ -30,24 +31,29 @@ class View:
         json: bool = False,
         quiet: bool = False,
         show_output: bool = False,
+        bare: bool = False,
         debug: bool = False,
         stdout: IO[str] | None = None,
         stderr: IO[str] | None = None,
         also: Sequence[Observer] = (),
     ) -> None:
         out_stream = sys.stdout if stdout is None else stdout
-        self.out = NonblockingWriter(out_stream)
-        self.err = NonblockingWriter(sys.stderr if stderr is None else stderr)
+        err_stream = sys.stderr if stderr is None else stderr
+        if bare and not json and not share_a_screen(out_stream, err_stream, table=not (quiet or debug)):
+            also = (*also, BareOutput(out_stream))
+            out_stream, show_output = err_stream, False
+        self.err = NonblockingWriter(err_stream)
+        self.out = self.err if out_stream is err_stream else NonblockingWriter(out_stream)
         self._json = JsonLines(self.out, show_output=show_output, quiet=quiet) if json else None
         self._debug = debug
-        self._show_output = show_output
+        self._show_output = show_output or bare
         main: Observer
         if self._json is not None:
             main = self._json
         elif not (quiet or debug) and _is_live_terminal(out_stream):
             from parburn.ui.table import LiveTable
 
-            main = LiveTable(self.out, show_output=show_output)
+            main = LiveTable(self.out, show_output=show_output, bare=bare)
         else:
             main = PlainLog(self.out, show_output=show_output, quiet=quiet)
         self._main = main
