@@ -19,8 +19,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": {"api", "job"},
     "__main__": {"cli"},
     "cli": {
-        "api", "chips", "fleet", "hardware", "job", "ledger", "printable", "recovery", "run", "script", "sim",
-        "transport", "ui",
+        "api", "chips", "fleet", "hardware", "job", "ledger", "nearest", "printable", "recovery", "run",
+        "script", "sim", "transport", "ui",
     },
     "api": {"chips", "fleet", "job", "ledger", "run", "sim", "transport"},
     "recovery": {
@@ -31,12 +31,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run": {
         "chips", "config", "efuse", "hardware", "job", "ledger", "protocol", "script", "transport"
     },
-    "script": {"chips", "coding", "config", "efuse", "job"},
+    "script": {"chips", "coding", "config", "efuse", "job", "nearest"},
     "hardware": {"chips", "efuse", "protocol", "transport"},
-    "efuse": {"chips", "coding"},
+    "efuse": {"chips", "coding", "nearest"},
     "ledger": {"scratch"},
     "sim": {"chips", "printable", "scratch"},
-    "chips": {"coding"},
+    "chips": {"coding", "nearest"},
     "config": set(),
     "transport": set(),
     "protocol": set(),
@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "job": set(),
     "scratch": set(),
     "printable": set(),
+    "nearest": set(),
     "events": set(),
     "errors": set(),
 }  # fmt: skip

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words behind the program's name; None takes those of this process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words
+    debug = not {"--debug", "-d"}.isdisjoint(words)
     try:
         if "_ARGCOMPLETE" in os.environ:
             return _complete()

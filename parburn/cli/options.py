@@ -178,15 +178,14 @@ def _ports(patterns: Iterable[str]) -> tuple[str, ...]:
 
 def _chip(text: str, option: str, *, also: tuple[str, ...] = ()) -> str:
     from parburn.chips.registry import chip_names
+    from parburn.nearest import nearest_names
 
     known = (*also, *chip_names())
     wanted = _plain(text)
     for name in known:
         if _plain(name) == wanted:
             return name
-    import difflib  # here: only a mistake needs it
-
-    near = difflib.get_close_matches(wanted, known, n=3)
+    near = nearest_names(wanted, known)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known are {', '.join(known)}."
     raise UsageError(f"{option}: there is no chip {text!r}", hint=hint)
 

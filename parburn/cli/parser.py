@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from parburn import __version__
+from parburn.cli.mistyped import Mistake, foreign_words, hint_for
+from parburn.printable import printable
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -63,7 +65,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; exit 2."""
         message = "".join(c if c.isprintable() else "?" for c in message)  # it repeats what was typed
-        self.exit(2, f"parburn: {message}\n  hint: see `{self.prog} --help`\n")
+        self.exit(2, f"parburn: {message}\n  hint: {hint_for(message, self)}\n")
+
+    def refuse(self, mistake: Mistake) -> NoReturn:
+        """Say what a command line of the originals is called here; exit 2."""
+        self.exit(2, printable(f"parburn: {mistake.message}\n  hint: {mistake.hint}\n"))
 
 
 def build_parser(words: Collection[str] | None = None) -> Parser:
@@ -129,7 +135,7 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
         metavar="CHIP:N,...",
         help="burn simulated boards instead, as in esp32s3:8 or esp32:3,esp32c3:3",
     )
-    chip = add(boards, "--chip", default="auto", metavar="CHIP",
+    chip = add(boards, "--chip", "-c", default="auto", metavar="CHIP",
                help="the only chip to burn; others are left untouched (default: auto)")  # fmt: skip
     chip.completer = _complete_chips  # type: ignore[attr-defined]  # argcomplete reads this attribute
     add(
@@ -142,13 +148,14 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
     add(
         boards,
         "--baud",
+        "-b",
         default="115200",
         metavar="N|auto",
         help="raise the baud rate to N once connected; auto: to 921600 where that pays (default: 115200)",
     )
     add(boards, "--before", type=_dashed, choices=BEFORE_MODES, default="default-reset",
         help="how to reach the ROM loader (default: default-reset)")  # fmt: skip
-    add(boards, "--after", type=_dashed, choices=AFTER_MODES, default="no-reset",
+    add(boards, "--after", "-a", type=_dashed, choices=AFTER_MODES, default="no-reset",
         help="what to do with a board that passed (default: no-reset)")  # fmt: skip
     add(
         boards,
@@ -252,6 +259,7 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
     add(
         shown,
         "--debug",
+        "-d",
         action="store_true",
         help="tracebacks, and one line for each step instead of the table",
     )
@@ -434,7 +442,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         SystemExit: for --help and --version (0), and for mistakes (2).
     """
-    options = build_parser(argv).parse_args(list(argv))
+    parser = build_parser(argv)
+    mistake = foreign_words(argv, parser)
+    if mistake is not None:
+        parser.refuse(mistake)
+    options = parser.parse_args(list(argv))
     for name in [name for name in vars(options) if name.endswith(AFTER_RUN)]:
         plain = name.removesuffix(AFTER_RUN)
         setattr(options, plain, [*(getattr(options, plain) or ()), *getattr(options, name)])
