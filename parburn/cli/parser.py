@@ -135,8 +135,9 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
         metavar="CHIP:N,...",
         help="burn simulated boards instead, as in esp32s3:8 or esp32:3,esp32c3:3",
     )
-    chip = add(boards, "--chip", "-c", default="auto", metavar="CHIP",
-               help="the only chip to burn; others are left untouched (default: auto)")  # fmt: skip
+    chip = add(boards, "--chip", "-c", default="auto", metavar="CHIP,...",
+               help="the only chips to burn, as in esp32c6,esp32s3; others are left untouched, and count for "
+               "nothing (default: auto)")  # fmt: skip
     chip.completer = _complete_chips  # type: ignore[attr-defined]  # argcomplete reads this attribute
     add(
         boards,

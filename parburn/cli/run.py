@@ -314,7 +314,10 @@ def _end(
 ) -> int:
     """Say how the run ended, and return the exit code. `keys` are those that it has met."""
     keys = keys or KeyMask()
-    code = exit_code(ending.reports, RunFlags(interrupted=ending.interrupted, error=ending.error))
+    code = exit_code(
+        ending.reports,
+        RunFlags(interrupted=ending.interrupted, expect=job.expect if job else None, error=ending.error),
+    )
     if ending.error is not None:
         keys.mask_error(ending.error)
         view.error(str(ending.error), ending.error.hint, trace=keys.mask(ending.trace))
