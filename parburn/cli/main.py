@@ -78,10 +78,11 @@ def _do(options: argparse.Namespace, words: list[str]) -> int:
         interrupts_are_handled()
         return run(options, words)
     from parburn.cli import commands as cli_commands
+    from parburn.cli import ports as cli_ports
 
     interrupts_are_handled()
     commands = {
-        "ports": cli_commands.ports,
+        "ports": cli_ports.ports,
         "ledger": cli_commands.ledger,
         "completion": cli_commands.completion,
     }

@@ -136,8 +136,8 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
         help="burn simulated boards instead, as in esp32s3:8 or esp32:3,esp32c3:3",
     )
     chip = add(boards, "--chip", "-c", default="auto", metavar="CHIP,...",
-               help="the only chips to burn, as in esp32c6,esp32s3; others are left untouched, and count for "
-               "nothing (default: auto)")  # fmt: skip
+               help="the only chips to burn, with commas between them; others are left untouched, and count "
+               "for nothing (default: auto)")  # fmt: skip
     chip.completer = _complete_chips  # type: ignore[attr-defined]  # argcomplete reads this attribute
     add(
         boards,
@@ -267,9 +267,18 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
 
 
 def _add_ports(parser: Parser) -> None:
-    parser.description = "List the ports that may hold a chip, with their slots and USB ids."
+    parser.description = (
+        "List the ports that may hold a chip: slot, USB id, driver, latency, rights, and who has them open."
+    )
     parser.add_argument(
         "port_names", nargs="*", metavar="P", help="only these ports or patterns (default: USB ports)"
+    )
+    parser.add_argument("--ports", "--port", "-p", nargs="+", action="extend", dest="more_ports", metavar="P",
+                        help="the same")  # fmt: skip
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="then tell each port that comes, goes or changes, until Ctrl-C; opens none",
     )
     parser.add_argument("--before", type=_dashed, choices=BEFORE_MODES, default=argparse.SUPPRESS,
                         help="how to reach the ROM loader when probing")  # fmt: skip

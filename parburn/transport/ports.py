@@ -119,6 +119,11 @@ def told_missing(
     return UsageError(named, hint=f"{listed}{also}. Plug in what is missing{without}.")
 
 
+def holders() -> Mapping[str, str]:
+    """Return name and process id of the other programs that have devices open, by the devices' real paths."""
+    return _HOLDERS.look()
+
+
 def holder_of(port: str) -> str:
     """Return name and process id of another program that has a port open; empty when we may not see it."""
     return _HOLDERS.look().get(os.path.realpath(port), "")
