@@ -96,16 +96,21 @@ def test_rights_that_are_missing_are_shown_without_opening(bench: Bench) -> None
     (node,) = bench.plug_each(bench.boards("esp32c3:1"))
     done = bench.parburn("ports", "--ports", node, user=OPERATOR)
     assert done.code == 0
-    assert "ftdi_sio, latency timer 16 ms, no rights to open it (it belongs to the group dialout)" in done.output
+    assert (
+        "ftdi_sio, latency timer 16 ms, no rights to open it (it belongs to the group dialout)" in done.output
+    )
 
 
 def test_watching_tells_what_is_plugged_and_pulled(bench: Bench) -> None:
     rig = bench.boards("esp32c3:1")
-    running = bench.start("ports", "--watch")
+    command = Path(sys.executable).with_name("parburn")
+    running = bench.machine.start({"shell": f"{command} ports --watch & echo number $! .; wait $!"})
     running.until("watching")
+    running.until(" .")
+    number = running.output.partition("number ")[2].split()[0]
     (node,) = bench.plug_each(rig)
     running.until(f"+ {node} ")
-    bench.pull("1")
+    bench.pull("2")
     running.until(f"- {node}")
-    bench.machine.shell("pkill -INT -f 'ports --watch' || true")
+    bench.machine.shell(f"kill {number}")
     assert running.end().code == 130
