@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 PROBE_DEADLINE_S = 30.0
 PROBE_ATTEMPTS = 3
-LOOK_EACH_S = 0.25  # while watching; what is told has been seen twice
+LOOK_EACH_S = 0.5  # while watching; what is told has been seen twice
 NO_CANDIDATES = "no USB serial port was found; is a board plugged in?"
 PROBING = "moves the reset lines of these ports and sends a SYNC to each, nothing is burned:"
 NOT_PROBED = (

@@ -134,3 +134,30 @@ def test_the_documented_lines_do_what_they_say(rig: Rig, tmp_path: Path) -> None
     assert (tmp_path / "dump.txt").read_text().startswith("BLOCK0 ")
     assert said[3].count("Custom MAC Address") == 2
     assert sorted(said[4].splitlines()) == [f"{port} {rig.mac(n)} (OK)" for n, port in enumerate(rig.ports)]
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(peers_are_off(), reason="PARBURN_NO_PEERS=1")
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_summary_has_the_layout_of_the_original(number: int, tmp_path: Path) -> None:
+    """What scripts look for stands where it stood, whatever the descriptions say."""
+    try:
+        python = peer_python(4)
+    except PeerMissingError as error:
+        pytest.skip(str(error))
+    with start_rig("esp32c3:1,esp32:1", tmp_path=tmp_path) as rig:
+        port = rig.ports[number]
+        words = [str(python.with_name("espefuse.py")), "--port", port, "summary"]
+        theirs = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        ours = parburn("--port", port, "--commands", "summary", state=tmp_path).stdout
+
+    def looked_for(text: str) -> list[str]:
+        """Values with the names of their fields, as `grep -A3` and `sed` find them."""
+        found = re.findall(r"^  Purpose: \w+$|^.* fuses:$", text, re.MULTILINE)
+        for record in re.split(r"\n(?=\w+ \(BLOCK)", text):
+            value = re.search(r"^(?:  |.{101}) = ([^=]* [R-]/[W-] .*)$", record, re.MULTILINE)
+            found += [f"{record.split()[0]} {value[1]}"] if value else []
+        return found
+
+    assert len(looked_for(ours)) > 40
+    assert looked_for(ours) == looked_for(theirs)

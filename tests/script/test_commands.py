@@ -518,7 +518,7 @@ def test_summary_forms(tmp_path: Path) -> None:
     board = make_board("esp32c3", DIS_PAD_JTAG=1)
     ran = run(board, command("summary"), folder=tmp_path)
     assert "DIS_PAD_JTAG (BLOCK0)" in ran.output
-    assert "purpose: USER" in ran.output
+    assert "Purpose: USER" in ran.output
     ran = run(board, command("summary --active"), folder=tmp_path)
     assert "DIS_PAD_JTAG" in ran.output
     assert "SPI_BOOT_CRYPT_CNT" not in ran.output
