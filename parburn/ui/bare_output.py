@@ -29,14 +29,3 @@ class BareOutput:
     def close(self) -> None:
         """Wait until the reader has taken all."""
         self._writer.close()
-
-
-def share_a_screen(stdout: IO[str], stderr: IO[str], *, table: bool) -> bool:
-    """Whether text and table come to one screen, so that the table must show both.
-
-    Args:
-        stdout: Where the text goes.
-        stderr: Where all else goes.
-        table: A table is shown where there is a terminal for it.
-    """
-    return table and stdout.isatty() and stderr.isatty()

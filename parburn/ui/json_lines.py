@@ -56,8 +56,7 @@ class JsonLines:
         if self._first:
             self._first = False
             value = {**value, "schema": SCHEMA}
-        text = json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")  # json leaves DEL as it is
-        self._writer.line(text)
+        self._writer.line(json.dumps(value, ensure_ascii=True))
 
     def error(self, message: str, hint: str) -> None:
         """Write the object `error`: what ended the whole run."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from parburn.events import DeviceReport, Event, Finished, Planned, RunFinished
-from parburn.ui.bare_output import BareOutput, share_a_screen
+from parburn.ui.bare_output import BareOutput
 from parburn.ui.fanout import Fanout, Observer
 from parburn.ui.json_lines import JsonLines
 from parburn.ui.log import PlainLog
@@ -39,7 +39,8 @@ class View:
     ) -> None:
         out_stream = sys.stdout if stdout is None else stdout
         err_stream = sys.stderr if stderr is None else stderr
-        if bare and not json and not share_a_screen(out_stream, err_stream, table=not (quiet or debug)):
+        table = not (quiet or debug) and _is_live_terminal(out_stream)
+        if bare and not json and not (table and err_stream.isatty()):  # else the table shows it above itself
             also = (*also, BareOutput(out_stream))
             out_stream, show_output = err_stream, False
         self.err = NonblockingWriter(err_stream)

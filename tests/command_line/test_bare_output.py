@@ -87,6 +87,9 @@ def test_a_terminal_shows_the_text_without_a_port(rig: Rig, tmp_path: Path) -> N
         shown = on_terminal(*words, *more, state=tmp_path, folder=tmp_path)
         assert "\nCustom MAC Address" in shown.replace("\x1b[?25l", "\n").replace("\r", "")
         assert "| Custom" not in shown
+    shown = on_terminal(*words, state=tmp_path, folder=tmp_path, term="dumb")
+    assert "\nCustom MAC Address" in f"\n{shown}"
+    assert "| Custom" not in shown
 
 
 def test_a_reader_that_goes_early_is_no_mistake(rig: Rig, tmp_path: Path) -> None:

@@ -37,13 +37,13 @@ ODD = f"o{ESCAPE}\x1b[5m\x9b5m\x08\x7f\u202e\u2066\u200f\u2028dd"  # what a name
 FILE_SYSTEM_ODD = ODD + os.fsdecode(b"\xff")
 
 
-def on_terminal(*words: object, state: Path, folder: Path) -> str:
+def on_terminal(*words: object, state: Path, folder: Path, term: str = "xterm") -> str:
     """Run the command with a terminal of its own, and return all that it wrote there."""
     assert COMMAND
     master, slave = pty.openpty()
     with subprocess.Popen(
         [COMMAND, *on_purpose([str(word) for word in words], state)],
-        cwd=folder, env={**environment(state), "TERM": "xterm", "COLUMNS": "200", "LINES": "50"},
+        cwd=folder, env={**environment(state), "TERM": term, "COLUMNS": "200", "LINES": "50"},
         stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
     ) as child:  # fmt: skip
         os.close(slave)
