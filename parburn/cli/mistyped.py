@@ -60,7 +60,7 @@ def foreign_words(words: Sequence[str], parser: argparse.ArgumentParser) -> Mist
             return foreign_words([*words[:at], *words[at + 1 :]], parser) or Mistake(
                 f"{word} is another program", "Write the words behind it without it."
             )
-        if _is_verb(word) and not (files and option_before(words, at, options) == "--scripts"):
+        if _is_verb(word, is_file=files and os.path.lexists(word)) and not _is_script(words, at, options):
             return _said_here(words, at, options)
         at += 1
     return None
@@ -94,8 +94,12 @@ def _is_program(word: str) -> bool:
     return PurePath(word).name in PROGRAMS
 
 
-def _is_verb(word: str) -> bool:
-    return word.replace("-", "_") in VERBS and not os.path.lexists(word)
+def _is_verb(word: str, *, is_file: bool) -> bool:
+    return word.replace("-", "_") in VERBS and not is_file
+
+
+def _is_script(words: Sequence[str], at: int, options: Mapping[str, argparse.Action]) -> bool:
+    return option_before(words, at, options) == "--scripts"
 
 
 def _said_here(words: Sequence[str], at: int, options: Mapping[str, argparse.Action]) -> Mistake:
@@ -137,7 +141,7 @@ def _commands(
             moved += words[at : at + 1 + takes]
             at += 1 + takes
             continue
-        if _is_verb(word):
+        if not commands or _is_verb(word, is_file=os.path.lexists(word)):
             commands.append([word])
         else:
             commands[-1].append(word)

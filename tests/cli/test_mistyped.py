@@ -82,12 +82,16 @@ def test_the_same_words_as_values_are_taken(typed: str) -> None:
     parse(shlex.split(typed))
 
 
-def test_a_file_that_is_called_as_a_command_is_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_is_called_as_a_command_is_a_file_where_files_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("dump").touch()
-    assert parse(["--ports", "P", "dump"]).ports == ["P", "dump"]
+    Path("summary").touch()  # as `parburn ... > summary` leaves it
+    assert parse(["--port", "P", "--configfiles", "summary"]).configfiles == [Path("summary")]
+    assert main(["--port", "P", "summary"]) == 2
+    assert "Type: parburn --port P --commands summary" in capsys.readouterr().err
+    assert main(["--port", "P", "burn_block_data", "BLOCK3", "summary", "dump"]) == 2
+    assert "--commands 'burn_block_data BLOCK3 summary; dump'" in capsys.readouterr().err
 
 
 def test_short_names_of_the_originals_are_ours() -> None:

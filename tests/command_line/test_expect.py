@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from parburn import Job, burn
 from parburn.cli.exit_code import RunFlags, exit_code
 from parburn.errors import PortGone
 from parburn.events import DeviceReport, Result
@@ -61,6 +62,11 @@ def test_a_kind_that_there_is_not_is_told(tmp_path: Path) -> None:
     assert done.exit == 2
     assert "there is no chip 'esp32s9'" in done.stderr
     assert "esp32s3" in done.stderr
+
+
+def test_a_program_may_name_several_kinds(rig: Rig) -> None:
+    job = Job(ports=tuple(rig.ports), commands="get_custom_mac", chip="ESP32-C3, esp32s3", expect=2)
+    assert [report.result.value for report in burn(job)] == ["refused", "pass", "pass"]
 
 
 def test_nobody_that_answers_is_exit_2_too(dead_port: str, tmp_path: Path) -> None:
