@@ -165,6 +165,8 @@ def hint_for(message: str, parser: argparse.ArgumentParser) -> str:
         return hint_of(word, long_options(_all_options(parser)), parser.prog)
     if "invalid choice: '" in message:
         word = message.partition("invalid choice: '")[2].partition("'")[0]
+        if word.startswith("EFSR:"):
+            return "--token prints tokens; `parburn sim --from-token TOKEN` makes a simulated board of one"
         if word.endswith(".py"):
             return f"did you mean --scripts {word}?"
         return hint_of(word, _choices(message), parser.prog)

@@ -54,6 +54,7 @@ def test_commands_of_the_originals_are_told_in_our_words(
         ("--script s.py", "did you mean --scripts"),
         ("--do_not_confirm", "did you mean --do-not-confirm?"),
         ("s.py", "did you mean --scripts s.py?"),
+        ("-p P --token EFSR:esp32:000", "parburn sim --from-token"),
         ("leger show", "did you mean ledger?"),
         ("ports --prob", "did you mean --probe"),
         ("--port P --virt summary", "--sim CHIP:1"),

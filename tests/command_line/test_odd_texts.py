@@ -38,7 +38,7 @@ FILE_SYSTEM_ODD = ODD + os.fsdecode(b"\xff")
 
 
 def on_terminal(*words: object, state: Path, folder: Path, term: str = "xterm") -> str:
-    """Run the command with a terminal of its own, and return all that it wrote there."""
+    """Run the command with a terminal of its own, and return what it wrote. No burn is confirmed."""
     assert COMMAND
     master, slave = pty.openpty()
     with subprocess.Popen(
@@ -47,7 +47,7 @@ def on_terminal(*words: object, state: Path, folder: Path, term: str = "xterm") 
         stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
     ) as child:  # fmt: skip
         os.close(slave)
-        seen = b""
+        seen, answered = b"", 0
         while True:
             try:
                 data = os.read(master, 65536)
@@ -56,6 +56,9 @@ def on_terminal(*words: object, state: Path, folder: Path, term: str = "xterm") 
             if not data:
                 break
             seen += data
+            if seen.count(b"Type BURN") > answered:
+                answered += 1
+                os.write(master, b"no\n")
         child.wait(60)
     os.close(master)
     return seen.decode("utf-8", "surrogateescape")
@@ -118,6 +121,9 @@ def test_no_refusal_and_no_word_of_the_ledger_has_one(odd_folder: Path, tmp_path
     with start_rig("esp32c3", 1, tmp_path) as rig:
         (port,) = odd_ports(odd_folder, rig.ports)
         good = odd_folder / f"good{FILE_SYSTEM_ODD}.py"
+        asked = on_terminal("--ports", port, "--scripts", good, state=state, folder=odd_folder)
+        assert "Type BURN" in asked
+        assert_harmless(asked)
         said = run("--ports", port, "--scripts", good, "--do-not-confirm", state=state)
         assert said.exit == 0
         for name in (f"broken{FILE_SYSTEM_ODD}", f"none{FILE_SYSTEM_ODD}"):
