@@ -47,8 +47,8 @@ class RunFlags(NamedTuple):
     """How the whole run ended, as far as the boards' reports do not say it."""
 
     interrupted: bool = False
-    expect: int | None = None  # boards that had to be there before any was burned
     error: ParburnError | None = None  # the whole run was refused
+    expect: int | None = None  # boards that had to be there before any was burned
 
 
 def exit_code(reports: Sequence[DeviceReport], flags: RunFlags) -> int:

@@ -314,10 +314,9 @@ def _end(
 ) -> int:
     """Say how the run ended, and return the exit code. `keys` are those that it has met."""
     keys = keys or KeyMask()
-    code = exit_code(
-        ending.reports,
-        RunFlags(interrupted=ending.interrupted, expect=job.expect if job else None, error=ending.error),
-    )
+    expect = job.expect if job is not None else None
+    flags = RunFlags(interrupted=ending.interrupted, error=ending.error, expect=expect)
+    code = exit_code(ending.reports, flags)
     if ending.error is not None:
         keys.mask_error(ending.error)
         view.error(str(ending.error), ending.error.hint, trace=keys.mask(ending.trace))

@@ -73,12 +73,16 @@ class ConfigFiles:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """How each file is known to its batch: its name, or its path where two have one name."""
+        """How each file is known to its batch: its name, or its path where two have one name.
+
+        A ledger keeps it as text: what is no text in it is written out as its code.
+        """
         plain = [one.path.name for one in self.files]
-        return tuple(
-            _storable(str(one.path) if plain.count(name) > 1 else name)
+        known = (
+            str(one.path) if plain.count(name) > 1 else name
             for name, one in zip(plain, self.files, strict=True)
         )
+        return tuple(name.encode("utf-8", "backslashreplace").decode("utf-8") for name in known)
 
     @cached_property
     def forms(self) -> dict[str, str]:
@@ -264,11 +268,6 @@ def load_config_files(paths: Iterable[Path], declared: Iterable[str] = ()) -> Co
         files = ConfigFiles(files.files, dict(_declaration(files, text) for text in declared))
     assert files.forms is not None  # reads the records now: what is wrong with them is said at once
     return files
-
-
-def _storable(name: str) -> str:
-    """Return a name that a ledger can hold: an odd byte of it is written by its number."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _declaration(files: ConfigFiles, text: str) -> tuple[str, str]:
