@@ -61,9 +61,12 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
 
 async def _live(run: SharedRun, board: BoardProgress) -> None:
     """Live one chip's life, in the order of docs/safety.md, "A run, in order"."""
-    stream = await opened(run, board)
+    with run.stragglers.waited_for(board.port):
+        stream = await opened(run, board)
     try:
-        device = await connected(run, board, stream)
+        with run.stragglers.waited_for(board.port):
+            device = await connected(run, board, stream)
+        run.stragglers.came()
         run.emit(StepChanged(board.port, "waiting", "for the other boards"))
         claim = await run.claims.arrive(board.port, device)  # barrier: all ports are identified
         board.claim = claim

@@ -124,7 +124,7 @@ async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]
 async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
     """Decide at the barriers. Whatever goes wrong here is decided for every board: none waits for ever."""
     try:
-        brought = await run.claims.complete()
+        brought = await _met(run)
         devices = {port: device for port, device in brought.items() if port not in run.gone}
         run.identified.update(devices)
         run.tell_slow_adapters()
@@ -138,6 +138,15 @@ async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
         reason = error if isinstance(error, ParburnError) else InternalError(error)
         run.claims.release(dict.fromkeys(run.job.ports, reason))
         run.plans.release(dict.fromkeys(run.job.ports, reason))
+
+
+async def _met(run: SharedRun) -> Mapping[str, Device]:
+    """Wait at the first barrier; return who came. Boards that are late are out, their ports closed."""
+    async with create_task_group() as waiting:
+        waiting.start_soon(run.stragglers.leave_out_late, lambda: len(run.claims.waiting()))
+        brought = await run.claims.complete()
+        waiting.cancel_scope.cancel()
+    return brought
 
 
 async def _admit(run: SharedRun, devices: Mapping[str, Device]) -> Mapping[str, Claim | ParburnError]:

@@ -158,6 +158,9 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
         metavar="N",
         help="tries to connect (default: 7)",
     )
+    add(boards, "--wait", type=_seconds, default=2.5, metavar="S",
+        help="seconds that boards wait at least for one that does not answer; longer where they took longer "
+        "themselves, or fewer than --expect are there (default: 2.5)")  # fmt: skip
     add(boards, "--max-burning", type=_count, metavar="N",
         help="boards that burn at one time, for weak hub supplies (default: all)")  # fmt: skip
 
