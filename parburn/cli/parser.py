@@ -240,6 +240,8 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
     shown = parser.add_argument_group("what is shown")
     add(shown, "--json", action="store_true", help="one JSON object a line on stdout, nothing else there")
     add(shown, "--quiet", "-q", action="store_true", help="only warnings, results and the summary")
+    add(shown, "--verbose", "-v", action="store_true",
+        help="in a pipe or a file: a line for each step, too")  # fmt: skip
     add(
         shown,
         "--show-output",

@@ -35,7 +35,14 @@ class Layout(NamedTuple):
         """Return the names of the block's fields that have any of `bits`, each once, in table order."""
         if index == 0:
             return _names_in_block0(self.chip, bits)
-        return tuple(dict.fromkeys(field.name for mask, field in self.fields[index] if mask & bits))
+        named = [(mask, field.name) for mask, field in self.fields[index] if mask & bits]
+        whole = self.blocks[index].mask
+        parts = 0
+        for mask, _ in named:
+            parts |= 0 if mask == whole else mask
+        others = [(mask, name) for mask, name in named if mask != whole]
+        # A block is no field of itself, unless bits are left that stand in no other field.
+        return tuple(dict.fromkeys(name for _, name in (named if bits & ~parts else others)))
 
     def protected(self, index: int, wr_dis: int) -> int:
         """Return the bits of a block that a value of WR_DIS keeps from being burned."""

@@ -42,7 +42,7 @@ _NEXT_STEPS = {
 
 _RESULTS: tuple[tuple[type[ParburnError] | tuple[type[ParburnError], ...], Result], ...] = (
     (ScriptError, Result.FAILED),
-    (Interrupted, Result.FAILED),
+    (Interrupted, Result.STOPPED),
     ((NoAnswer, GarbledAnswer, PortGone), Result.NO_ANSWER),
     ((BoardSwapped, ChipError, EfuseError, LedgerError, NotConfirmed), Result.REFUSED),
     ((TooFewBoards, ChipDataError), Result.REFUSED),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from parburn.events import DeviceReport, Emit, Event, Note
+from parburn.events import DeviceReport, Emit, Event, Note, PlannedBlock
 from parburn.script.key_mask import KeyMask
+
+SHORTEST_KEY = 20  # characters that a key has at least, however it is written
 
 
 def masked_emit(emit: Emit, keys: KeyMask) -> Emit:
@@ -31,4 +33,15 @@ def masked_report(report: DeviceReport, output: Sequence[str], keys: KeyMask) ->
         traceback_text=keys.mask(report.traceback_text),
         unique_values={name: keys.mask(value) for name, value in report.unique_values.items()},
         output=keys.mask_output(output),
+    )
+
+
+def masked_values(blocks: tuple[PlannedBlock, ...], keys: KeyMask) -> tuple[PlannedBlock, ...]:
+    """Return the rows of a plan without what may be a key in a value's text."""
+
+    def mask(text: str) -> str:
+        return text if len(text) < SHORTEST_KEY else keys.mask(text)
+
+    return tuple(
+        row._replace(values=tuple((name, mask(text)) for name, text in row.values)) for row in blocks
     )

@@ -2,8 +2,8 @@
 
 Boards that are there wait for the others no longer than twice the time that they took themselves, and at
 least `wait_s`: one dead board must not cost every good one the time of all its connect attempts. While fewer
-boards are there than `--expect` asks for, everyone is waited for until its last attempt has ended. All that is
-decided here is who is out: the barrier opens once those have given their ports back, so that no reset line
+boards are there than `--expect` asks for, everyone is waited for until its last attempt has ended. All that
+is decided here is who is out: the barrier opens once those have given their ports back, so that no reset line
 moves after it.
 """
 

@@ -94,9 +94,11 @@ class LiveTable:
             self._live.stop()
             self._live = None
         self._paused = True
+        self.boards.asked()
         try:
             yield
         finally:
+            self.boards.answered()
             self._paused = False
 
     def close(self) -> None:
