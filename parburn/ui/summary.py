@@ -26,6 +26,7 @@ def summary_lines(
     debug: bool = False,
     output_was_shown: bool = False,
     dry_run: bool = False,
+    stamp: str = "",
 ) -> list[str]:
     """Return the summary, line by line: groups of boards that did not pass, the sum, the next command.
 
@@ -37,6 +38,7 @@ def summary_lines(
         debug: All that a script printed, and not only its last lines.
         output_was_shown: What scripts printed is on the screen already.
         dry_run: Say that nothing was burned.
+        stamp: What stands before the sum, as the time of day.
     """
     names = names or Names()
     failed = [one for one in reports if not one.result.passed and one.result is not Result.STOPPED]
@@ -44,7 +46,7 @@ def summary_lines(
     for group in grouped(sorted(failed, key=lambda report: ORDER.index(report.result))):
         lines += _group(group, names, width=width, debug=debug, with_output=not output_was_shown)
         lines.append("")
-    lines += fold("", sum_line(reports, dry_run=dry_run), width)
+    lines += fold(stamp, sum_line(reports, dry_run=dry_run), width)
     return [*lines, *_to_go_on(reports, finished, width)]
 
 

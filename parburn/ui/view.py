@@ -14,7 +14,7 @@ from parburn.events import DeviceReport, Event, Finished, Planned, RunFinished
 from parburn.ui.dry_run import dry_run_lines
 from parburn.ui.fanout import Fanout, Observer
 from parburn.ui.json_lines import JsonLines
-from parburn.ui.log import PlainLog
+from parburn.ui.log import PlainLog, time_of_day
 from parburn.ui.names import Names
 from parburn.ui.nonblocking_writer import NonblockingWriter
 from parburn.ui.summary import all_passed_before, summary_lines
@@ -129,6 +129,7 @@ class View:
                 debug=self._debug,
                 output_was_shown=self._show_output,
                 dry_run=dry_run,
+                stamp=f"{time_of_day()} " if isinstance(self._main, PlainLog) else "",
             )
             if all_passed_before(reports) and self._is_coloured:
                 told[0] = f"{ASKING}{told[0]}{PLAIN}"
