@@ -67,7 +67,12 @@ async def burn_fleet(
     else:
         new_ledger = False
     ledger = await open_ledger(
-        job.ledger, checked.batch, throw_away=throw_away, new_ledger=new_ledger, overrides=job.overrides
+        job.ledger,
+        checked.batch,
+        throw_away=throw_away,
+        dry_run=job.dry_run and not throw_away,
+        new_ledger=new_ledger,
+        overrides=job.overrides,
     )
     try:
         run = SharedRun(checked, emit=emit, ledger=ledger, stop=stop)

@@ -332,10 +332,13 @@ class BoardCalls:
                 await self._claim.passed(self._then_passed, held, inputs=self._inputs)
             else:
                 await self._passed_unasked(key)
-        nothing_new = self._board.passed_before and not self._board.attempted and not self._run.job.dry_run
+        would_burn = self._run.job.dry_run and not self._run.scripts.shows_only
+        burns = self._attempts if would_burn else self._board.attempted
+        nothing_new = self._board.passed_before and not burns
         if nothing_new:
             self._run.note(self._board.port, "it passed by an earlier version of the script; nothing is left")
-        self._board.result = Result.ALREADY_PASS if nothing_new else Result.PASS
+        passed = Result.WOULD_BURN if would_burn else Result.PASS
+        self._board.result = Result.ALREADY_PASS if nothing_new else passed
 
     async def told_who(self, error: ParburnError) -> ParburnError:
         """Return `error`, or a refusal that says who the chip is.
@@ -438,10 +441,11 @@ class BoardCalls:
         named = named_values(values)
         board.unique.update(named)
         await self._met_and_confirmed(blocks, values, rules.layout, rules.held(held))
-        if run.job.dry_run:
-            return plan.apply(image)
         record = user_record(values, held, rules, run.ledger.keyed_digest_key())
         await self._claim.planned(digest, named, record)
+        if run.job.dry_run:
+            board.total += len(plan.steps)
+            return plan.apply(image)
         if plan:
             await self._committed(plan, image, digest)
         return self.image_for_script()

@@ -57,6 +57,8 @@ _THIS_IS = re.compile(r"this is ([\w-]+)")
 def short_word(report: DeviceReport) -> str:
     """Return how a board ended in a few words, as `wrong chip: ESP32`."""
     word = RESULT_WORDS[report.result]
+    if report.result is Result.WOULD_BURN and not report.blocks_total:
+        return "nothing to burn"
     if report.result.passed or report.result in _KEEPS_ITS_WORD:
         return word
     if report.error_kind == "WrongChip" and (found := _THIS_IS.search(report.error)):
