@@ -7,7 +7,7 @@ happens, one DeviceReport comes out of it, and it says whether anything was burn
 
 from __future__ import annotations
 
-from anyio import CancelScope
+from anyio import CancelScope, to_thread
 
 from parburn.errors import EfuseError, InternalError, Interrupted, ParburnError
 from parburn.events import Claimed, DeviceReport, Finished, Result, ScriptOutput, StepChanged
@@ -20,6 +20,7 @@ from parburn.run.leave import close, farewell, record
 from parburn.run.masked_events import masked_report
 from parburn.run.passed import passed_before
 from parburn.run.shared import SharedRun, facts_of
+from parburn.run.too_few_records import told_of_records
 from parburn.script.output import Printed
 from parburn.script.runner import run_scripts
 
@@ -117,4 +118,6 @@ async def _script_and_burn(run: SharedRun, board: BoardProgress, device: Device,
         except EfuseError as error:
             failed = error
     if failed is not None:
+        if not board.attempted:
+            failed = await to_thread.run_sync(told_of_records, failed, run.config, board.index)
         raise await calls.told_who(failed)

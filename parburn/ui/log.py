@@ -18,6 +18,7 @@ from parburn.events import (
     Identified,
     Note,
     Planned,
+    Result,
     RunStarted,
     ScriptOutput,
     StepChanged,
@@ -78,7 +79,8 @@ class PlainLog:
         if isinstance(event, ScriptOutput):
             return [f"| {line}" for line in safe_lines(event.text)] if self._show_output else []
         if isinstance(event, Finished):
-            return [self._verdict(event)]
+            counted = event.report.result is Result.STOPPED and not self._verbose  # the sum says how many
+            return [] if counted else [self._verdict(event)]
         if not (self._verbose and not self._quiet) and not isinstance(event, RunStarted):
             return []
         words = _WORDS.get(type(event))
