@@ -25,6 +25,7 @@ from parburn.run.checked_job import CheckedJob
 from parburn.run.shared import PlanOfBoard, SharedRun
 from parburn.run.stop import StopRequest
 from parburn.run.value_comparison import doubled_values, how_taken
+from parburn.transport.ports import natural_key
 from parburn.transport.slots import slots_of
 
 Confirm = Callable[[tuple[PlanOfBoard, ...]], Awaitable[bool]]
@@ -111,6 +112,7 @@ async def _on_purpose(job: Job, begin: Begin | None) -> bool:
 async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]:
     job = run.job
     slots = await to_thread.run_sync(slots_of, job.ports)  # sysfs is asked
+    run.slots.update(slots)
     coding.implementation()  # loads it now, while nobody waits on a line
     run.emit(RunStarted("", job.ports, tuple(slots.values()), simulated=job.simulated, dry_run=job.dry_run))
     reports: dict[str, DeviceReport] = {}
@@ -138,7 +140,9 @@ async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
             await _confirmed_one_by_one(run, run.plans, confirm)
         else:
             plans = await run.plans.complete()
-            run.plans.release(await _confirmed(run, plans, confirm))
+            outcomes = await _confirmed(run, plans, confirm)
+            in_order = sorted(outcomes, key=lambda port: natural_key(run.slots[port]))
+            run.plans.release({port: outcomes[port] for port in in_order})  # turns to burn are taken so
     except Exception as error:
         reason = error if isinstance(error, ParburnError) else InternalError(error)
         run.claims.release(dict.fromkeys(run.job.ports, reason))

@@ -92,6 +92,7 @@ class SharedRun:
         self.stragglers = Stragglers(wait_s=job.wait_s, expect=job.expect)
         self.plans: Barrier[PlanOfBoard, None] = (OneByOne if job.one_at_a_time else Barrier)(ports)
         self.turns = Turns(ports)
+        self.slots: dict[str, str] = dict(zip(ports, ports, strict=True))  # where each board sits
         self.refused_by_operator = False  # asked once under --one-at-a-time: no other script begins
         self.identified: set[str] = set()  # ports past the first barrier, and still there
         self.gone: set[str] = set()  # ports that were lost before anything was burned at them

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from parburn.events import DeviceReport, Result
+from parburn.ui.words import ranges
+
+_INDEX = re.compile(r"(?<=\bindex )\d+\b")
+OWN_INDEX = "(its own)"
 
 
 class Said(NamedTuple):
@@ -37,7 +41,10 @@ def grouped(reports: Iterable[DeviceReport]) -> list[Group]:
 
 def _literal(said: Said, boards: list[DeviceReport]) -> Said:
     literal = {_said(board) for board in boards}
-    return literal.pop() if len(literal) == 1 else said
+    if len(literal) == 1:
+        return literal.pop()
+    indexes = {int(number) for one in literal for number in _INDEX.findall(one.error)}
+    return said._replace(error=said.error.replace(OWN_INDEX, ranges(indexes)))
 
 
 def _said(report: DeviceReport) -> Said:
@@ -56,8 +63,8 @@ def _in_common(report: DeviceReport) -> Said:
         for name, words in own:
             if len(name) > 2:
                 text = re.sub(rf"(?<![\w:/]){re.escape(name)}(?![\w:/]*\w)", words, text)
+        text = _INDEX.sub(OWN_INDEX, text)  # of this batch, or of the one that the chip belongs to
         if report.index is not None:
-            text = re.sub(rf"(?<=\bindex ){report.index}\b", "(its own)", text)
             text = re.sub(rf"(?<=KeyError: )'?{report.index}\b'?", "(its index)", text)
         return text
 

@@ -105,7 +105,7 @@ def test_what_differs_in_the_boards_own_names_only_is_the_same_sentence() -> Non
     lines = summary_lines(boards, FINISHED)
     heads = [line for line in lines if line.startswith("FAILED")]
     assert heads == ["FAILED: 8 boards: ttyUSB0-7, index 9-16", f"FAILED: ttyUSB9 esp32c3 {boards[0].mac}"]
-    assert lines[1] == "  what happened: (its MAC), index (its own), is quarantined"
+    assert lines[1] == "  what happened: (its MAC), index 9-16, is quarantined"
     assert lines[3] == "  what to do:    release (its MAC)"
 
 
