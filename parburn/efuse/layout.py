@@ -35,14 +35,18 @@ class Layout(NamedTuple):
         """Return the names of the block's fields that have any of `bits`, each once, in table order."""
         if index == 0:
             return _names_in_block0(self.chip, bits)
-        named = [(mask, field.name) for mask, field in self.fields[index] if mask & bits]
-        whole = self.blocks[index].mask
-        parts = 0
-        for mask, _ in named:
-            parts |= 0 if mask == whole else mask
-        others = [(mask, name) for mask, name in named if mask != whole]
+        whole, parts = self.blocks[index].mask, 0
+        itself: dict[str, None] = {}
+        names: dict[str, None] = {}
+        for mask, field in self.fields[index]:
+            if mask & bits:
+                if mask == whole:
+                    itself[field.name] = None
+                else:
+                    names[field.name] = None
+                    parts |= mask
         # A block is no field of itself, unless bits are left that stand in no other field.
-        return tuple(dict.fromkeys(name for _, name in (named if bits & ~parts else others)))
+        return (*itself, *names) if bits & ~parts else tuple(names)
 
     def protected(self, index: int, wr_dis: int) -> int:
         """Return the bits of a block that a value of WR_DIS keeps from being burned."""

@@ -274,7 +274,7 @@ class BoardCalls:
         kinds = [kind.value for mask, kind in layout.link_ends if mask & bits]
         label = f"{layout.blocks[0].name} when the scripts have ended"
         fields = layout.names(0, bits)
-        shown = values_in_block0(layout.chip, self._now, bits)
+        shown = values_in_block0(self._now, bits)
         return (PlannedBlock(label, bits.bit_count(), fields, True, ", ".join(kinds), shown),)
 
     async def read_registers(self, addresses: tuple[int, ...]) -> list[int]:

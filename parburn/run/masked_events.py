@@ -38,10 +38,10 @@ def masked_report(report: DeviceReport, output: Sequence[str], keys: KeyMask) ->
 
 def masked_values(blocks: tuple[PlannedBlock, ...], keys: KeyMask) -> tuple[PlannedBlock, ...]:
     """Return the rows of a plan without what may be a key in a value's text."""
-
-    def mask(text: str) -> str:
-        return text if len(text) < SHORTEST_KEY else keys.mask(text)
-
-    return tuple(
-        row._replace(values=tuple((name, mask(text)) for name, text in row.values)) for row in blocks
-    )
+    rows = []
+    for row in blocks:
+        texts = []
+        for name, text in row.values:
+            texts.append((name, text if len(text) < SHORTEST_KEY else keys.mask(text)))
+        rows.append(row._replace(values=tuple(texts)) if texts else row)
+    return tuple(rows)

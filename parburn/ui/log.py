@@ -23,7 +23,7 @@ from parburn.events import (
     ScriptOutput,
     StepChanged,
 )
-from parburn.ui.names import Names
+from parburn.ui.names import NAMING, Names
 from parburn.ui.nonblocking_writer import NonblockingWriter
 from parburn.ui.repeated_notes import RepeatedNotes
 from parburn.ui.short_words import RESULT_WORDS
@@ -57,7 +57,8 @@ class PlainLog:
 
     def emit(self, event: Event) -> None:
         """Write the event's lines."""
-        self.names.apply(event)
+        if isinstance(event, NAMING):
+            self.names.apply(event)
         lines = self.lines_of(event)
         if lines:
             place = f"{self.names.place(event.port)}: " if event.port else ""

@@ -8,6 +8,8 @@ from pathlib import PurePath
 from parburn.events import DeviceReport, Event, Identified, RunStarted
 from parburn.ui.words import name_ranges, natural_key, plural, ranges, short_ports, short_slots
 
+NAMING = (RunStarted, Identified)  # events from which names are learned
+
 
 class Names:
     """The names of one run's boards, learned from its events."""

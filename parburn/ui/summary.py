@@ -52,7 +52,9 @@ def summary_lines(
 
 def sum_line(reports: Sequence[DeviceReport], *, dry_run: bool = False) -> str:
     """Return how the boards ended, in one line; those of earlier runs do not count as passes of this one."""
-    counts = {result: sum(report.result is result for report in reports) for result in Result}
+    counts = dict.fromkeys(Result, 0)
+    for report in reports:
+        counts[report.result] += 1
     before, all_of = counts[Result.ALREADY_PASS], len(reports)
     if all_of and before == all_of:
         return f"0 new, {before} had passed before: are these the next boards?"

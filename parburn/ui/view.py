@@ -15,7 +15,7 @@ from parburn.ui.dry_run import dry_run_lines
 from parburn.ui.fanout import Fanout, Observer
 from parburn.ui.json_lines import JsonLines
 from parburn.ui.log import PlainLog, time_of_day
-from parburn.ui.names import Names
+from parburn.ui.names import NAMING, Names
 from parburn.ui.nonblocking_writer import NonblockingWriter
 from parburn.ui.summary import all_passed_before, summary_lines
 from parburn.ui.words import safe_lines
@@ -68,8 +68,9 @@ class View:
 
     def emit(self, event: Event) -> None:
         """Tell all observers; nothing is raised."""
-        self.names.apply(event)
-        if isinstance(event, Planned):
+        if isinstance(event, NAMING):
+            self.names.apply(event)
+        elif isinstance(event, Planned):
             self._planned.setdefault(event.port, []).append(event)
         elif isinstance(event, Finished):
             self._reports[event.report.port] = event.report
