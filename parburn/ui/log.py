@@ -62,7 +62,9 @@ class PlainLog:
         lines = self.lines_of(event)
         if lines:
             place = f"{self.names.place(event.port)}: " if event.port else ""
-            before = f"{event.port}: " if isinstance(event, ScriptOutput) else f"{self._clock()} {place}"
+            before = (
+                f"{one_line(event.port)}: " if isinstance(event, ScriptOutput) else f"{self._clock()} {place}"
+            )
             self._writer.write("".join([f"{before}{line}\n" for line in lines]))
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from parburn.events import DeviceReport, Event, Identified, RunStarted
-from parburn.ui.words import name_ranges, natural_key, plural, ranges, short_ports, short_slots
+from parburn.ui.words import name_ranges, natural_key, one_line, plural, ranges, short_ports, short_slots
 
 NAMING = (RunStarted, Identified)  # events from which names are learned
 
@@ -25,14 +25,14 @@ class Names:
             slots = event.slots if len(event.slots) == len(event.ports) else event.ports
             telling = {port: slot for port, slot in zip(event.ports, slots, strict=True) if tells(port, slot)}
             short = short_slots(list(telling.values()))
-            self._ports = short_ports(event.ports)
-            self._slots = {port: short[slot] for port, slot in telling.items()}
+            self._ports = {port: one_line(name) for port, name in short_ports(event.ports).items()}
+            self._slots = {port: one_line(short[slot]) for port, slot in telling.items()}
         elif isinstance(event, Identified):
             self._chips[event.port] = event.chip
 
     def port(self, port: str) -> str:
         """Return the port without the folder that all share."""
-        return self._ports.get(port) or PurePath(port).name or port
+        return self._ports.get(port) or one_line(PurePath(port).name or port)
 
     def place(self, port: str) -> str:
         """Return the slot where it says more than the port, else the port."""
@@ -48,7 +48,7 @@ class Names:
         if report.port in self._slots:
             parts.append(f"({self._slots[report.port]})")
         elif not self._ports and tells(report.port, report.slot):
-            parts.append(f"({report.slot})")
+            parts.append(f"({one_line(report.slot)})")
         parts += [text for text in (self.chip(report), report.mac) if text]
         if report.index is not None:
             parts.append(f"index {report.index}")

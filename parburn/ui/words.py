@@ -114,7 +114,5 @@ def planned_lines(blocks: Sequence[PlannedBlock]) -> list[str]:
         values = ", ".join(f"{name} = {text}" if text else name for name, text in block.values)
         what = values or ", ".join((plural(block.bits, "bit"), *block.fields))
         line = f"{block.block}: {what}" + (" [locks, burned last]" if block.locks else "")
-        lines.append(
-            (line + (f" [ends the link: {block.ends_link}]" if block.ends_link else "")).translate(_SAFE)
-        )
+        lines.append(one_line(line + (f" [ends the link: {block.ends_link}]" if block.ends_link else "")))
     return lines or ["nothing to burn"]

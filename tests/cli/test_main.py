@@ -409,7 +409,7 @@ OPTIONS = (
     "--baud", "--before", "--after", "--extend-efuse-table", "--ledger", "--new-ledger", "--batch",
     "--connect-attempts", "--wait",
     "--max-burning", "--script-timeout", "--sim", "--show-sensitive-info", "--show-output", "--report",
-    "--json", "--quiet", "--debug", "--trace", "--version",
+    "--json", "--quiet", "--verbose", "--debug", "--trace", "--version",
 )  # fmt: skip
 
 

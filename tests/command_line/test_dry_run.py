@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Outcome, parburn
+from tests.command import Outcome, finish, parburn, start
 from tests.provisioning import said
 from tests.rig import Rig, start_rig
 
@@ -137,3 +137,23 @@ def test_a_report_of_a_dry_run_says_that_it_was_one(tmp_path: Path) -> None:
         (row,) = json.loads(report.read_text())
         assert row["result"] == "would-burn"
         assert row["burned"] == "nothing was burned: a dry run"
+
+
+def test_what_another_run_holds_now_is_not_free(tmp_path: Path) -> None:
+    with start_rig("esp32c3", 2, tmp_path) as rig:
+        line = Line(tmp_path, rig, records=2)
+        gate = tmp_path / "gate"
+        slow = tmp_path / "slow.py"
+        waits = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
+        slow.write_text(waits + MACS)
+        words = ("--configfiles", line.ids, "--do-not-confirm", "--json")
+        running = start("--ports", rig.ports[0], "--scripts", slow, *words, state=line.state)
+        assert running.stdout is not None
+        while '"scripting"' not in running.stdout.readline():
+            pass
+        dry = parburn(
+            "--ports", rig.ports[1], "--scripts", line.script, *words, "--dry-run", state=line.state
+        )
+        gate.touch()
+        assert (dry.words, dry.results[0]["index"]) == (["would-burn"], 2), said(dry)
+        assert finish(running).exit == 0
