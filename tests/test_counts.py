@@ -119,8 +119,8 @@ def within(found: tuple[int, int, int], most: tuple[int, int, int]) -> bool:
 
 # --- calls per board
 
-# Of these the frames that nothing may cut short take 250, values and records 300, the texts of plans 60. Chunks
-# of answers come in as many reads as the machine makes of them.
+# Of these the frames that nothing may cut short take 250, values and records 300, texts of plans 60.
+# Chunks of answers come in as many reads as the machine makes of them.
 CALLS_PER_BOARD = 4900
 FEW, MANY = 2, 10
 
