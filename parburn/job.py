@@ -55,7 +55,7 @@ class Job(NamedTuple):
     do_not_confirm: bool = False
     dry_run: bool = False
     expect: int | None = None
-    chip: str = "auto"
+    chip: str = "auto"  # or the only chips to burn: esp32c6,esp32s3
     baud: int | None = 115200  # None: raised where that pays
     before: Before = "default-reset"
     after: After = "no-reset"
@@ -79,6 +79,7 @@ class Job(NamedTuple):
     unique: tuple[str, ...] = ()  # values that are each chip's own; parts of one number joined by +
     new_ledger: bool = False  # a ledger is made where none is: nothing else makes one for real boards
     overrides: frozenset[str] = frozenset()  # refusals of the ledger taken on, as "allow-shared-records"
+    wait_s: float = 2.5  # the least that boards wait for one that does not come: two ways of reset
 
 
 def check_values(job: Job, *, named: Callable[[str], str]) -> None:
@@ -111,6 +112,7 @@ def _rules(job: Job, named: Callable[[str], str]) -> Iterator[tuple[bool, str]]:
     told = f"{named('baud')} {job.baud} is not a rate that a chip can do: {lowest} to {highest}"
     yield job.baud is None or job.baud in BAUD_RANGE, f"{told}; usual are 115200, 460800 and 921600"
     yield job.max_burning is None or job.max_burning >= 1, f"{named('max_burning')} must be 1 or more"
+    yield job.wait_s > 0, f"{named('wait_s')} must be more than 0"
     yield job.script_timeout_s > 0, f"{named('script_timeout_s')} must be more than 0"
     for name, batch in (("batch", job.batch), ("shares_with", job.shares_with)):
         printable = batch is None or (bool(batch.strip()) and batch.isprintable())

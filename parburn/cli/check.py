@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from parburn.chips.registry import chip_named
-from parburn.cli.options import chip_option, rebuild_job
+from parburn.cli.options import chips_option, rebuild_job
+from parburn.cli.saying import hand_out, say
 from parburn.errors import UsageError
 from parburn.run.checked_job import check_job
 from parburn.station.batch_rehearsal import (
@@ -52,17 +53,23 @@ def check(options: argparse.Namespace) -> int:
             allow_side_effects=options.allow_side_effects,
             on_progress=on_progress,
         )
-    sys.stdout.write("".join(_json_lines(found)) if options.json else check_text(found))
+    if options.json:
+        hand_out("".join(_json_lines(found)))
+    else:
+        say(check_text(found))
     return GOOD if found.is_good else FAULTS
 
 
 def _chips(text: str) -> tuple[str, ...]:
-    """Return the chips of `--chip`, each once.
+    """Return the chips of `--chip`.
 
     Raises:
-        UsageError: there is no such chip.
+        UsageError: there is no such chip, or it is left to boards that are not there.
     """
-    return tuple(dict.fromkeys(chip_option(name.strip(), "--chip") for name in text.split(",")))
+    names = chips_option(text)
+    if names == "auto":
+        raise UsageError("--chip auto: no board is there to tell", hint="Name the chips that will be burned.")
+    return tuple(names.split(","))
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
     """
     check_conflicts(options)
     first, last = options.index
-    ports = tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports)
+    ports = _ports(options.ports, options.expect) if simulated_ports is None else tuple(simulated_ports)
     job = Job(
         ports=ports,
         scripts=_files(options.scripts or (), "--scripts"),
@@ -45,7 +45,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
         do_not_confirm=options.do_not_confirm,
         dry_run=options.dry_run,
         expect=options.expect,
-        chip=chip_option(options.chip, "--chip", also=("auto",)),
+        chip=chips_option(options.chip),
         baud=_baud(options.baud),
         before=options.before,
         after=options.after,
@@ -54,6 +54,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
         new_ledger=options.new_ledger,
         batch=options.batch,
         connect_attempts=options.connect_attempts,
+        wait_s=options.wait,
         max_burning=options.max_burning,
         script_timeout_s=options.script_timeout,
         allow_fixed_index=options.allow_fixed_index,
@@ -77,7 +78,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
 def _option(field: str, *, ports: str = "--ports") -> str:
     """Return what the command line calls a field of the job."""
     special = {"ports": ports, "index_first": "--index", "index_last": "--index",
-               "script_timeout_s": "--script-timeout"}  # fmt: skip
+               "script_timeout_s": "--script-timeout", "wait_s": "--wait"}  # fmt: skip
     return special.get(field) or "--" + field.replace("_", "-")
 
 
@@ -155,39 +156,52 @@ def simulated_groups(text: str) -> tuple[SimulatedGroup, ...]:
             raise UsageError(
                 f"--sim {text}: {part!r} is not CHIP:N", hint="Write it as esp32s3:8 or esp32:3,esp32c3:3."
             )
-        chip = chip_option(name, "--sim")
+        chip = _chip(name, "--sim")
         counts[chip] = counts.get(chip, 0) + (int(number) if colon else 1)
     if sum(counts.values()) > MAX_SIMULATED:
         raise UsageError(f"--sim {text}: more than {MAX_SIMULATED} boards", hint="Ask for fewer boards.")
     return tuple(SimulatedGroup(chip, count) for chip, count in counts.items())
 
 
-def _ports(patterns: Iterable[str]) -> tuple[str, ...]:
-    from parburn.transport.ports import expand_ports
+def _ports(patterns: Iterable[str], expect: int | None = None) -> tuple[str, ...]:
+    """Return the ports that are named.
+
+    Ports that are not there are told together. With --expect that many others are enough: each that is not
+    there then has its result, as one that does not answer.
+
+    Raises:
+        UsageError: ports are not there, or fewer than `expect`.
+    """
+    from parburn.transport.ports import expand_ports, told_missing
 
     ports = expand_ports(tuple(patterns))
     if not ports:
         raise UsageError("--ports matches no port", hint="`parburn ports` lists candidates.")
-    for port in ports:
-        if not port.startswith(REMOTE) and not Path(port).exists():
-            raise UsageError(
-                f"there is no port {port}", hint="Is it plugged in? `parburn ports` lists candidates."
-            )
+    missing = [port for port in ports if not port.startswith(REMOTE) and not Path(port).exists()]
+    there = len(ports) - len(missing)
+    if missing and (expect is None or there < expect):
+        raise told_missing(ports, missing, expect)
+    if expect is not None and there < expect:
+        raise told_missing(ports, (), expect)
     return ports
 
 
-def chip_option(text: str, option: str, *, also: tuple[str, ...] = ()) -> str:
-    """Return the name of the chip that is meant; UsageError with the nearest ones where none is."""
+def chips_option(text: str) -> str:
+    """Return the chips of `esp32c6,esp32s3`, each by its own name and once; or `auto`."""
+    names = dict.fromkeys(_chip(one, "--chip", also=("auto",)) for one in text.split(","))
+    return "auto" if "auto" in names else ",".join(names)
+
+
+def _chip(text: str, option: str, *, also: tuple[str, ...] = ()) -> str:
     from parburn.chips.registry import chip_names
+    from parburn.nearest import nearest_names
 
     known = (*also, *chip_names())
     wanted = _plain(text)
     for name in known:
         if _plain(name) == wanted:
             return name
-    import difflib  # here: only a mistake needs it
-
-    near = difflib.get_close_matches(wanted, known, n=3)
+    near = nearest_names(wanted, known)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known are {', '.join(known)}."
     raise UsageError(f"{option}: there is no chip {text!r}", hint=hint)
 
@@ -213,7 +227,7 @@ def _table(text: str) -> TableOption:
     head, equals, tail = text.partition("=")
     if not equals or Path(text).exists():  # a file's name may hold '=' itself
         return TableOption(None, _files([Path(text)], option)[0])
-    return TableOption(chip_option(head, option), _files([Path(tail)], option)[0])
+    return TableOption(_chip(head, option), _files([Path(tail)], option)[0])
 
 
 def _names(texts: Iterable[str], option: str) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import shlex
 import shutil
 import signal
 import sys
@@ -26,14 +25,14 @@ from parburn.events import DeviceReport, Note, RunFinished, TokenRead
 from parburn.fleet import burn_fleet
 from parburn.job import Job
 from parburn.ledger.file_location import no_ledger_yet
+from parburn.printable import typed_again
 from parburn.run.checked_job import CheckedJob, check_job
 from parburn.run.shared import PlanOfBoard
 from parburn.run.stop import StopRequest
 from parburn.script.key_mask import KeyMask
 from parburn.transport.descriptors import make_room
-from parburn.ui.nonblocking_writer import NonblockingWriter
 from parburn.ui.plans import ANSWER, QUESTION, question_lines
-from parburn.ui.prompt import can_ask, read_line
+from parburn.ui.prompt import ask_for, can_ask
 from parburn.ui.report import Inputs, write_report
 from parburn.ui.view import View
 
@@ -126,12 +125,20 @@ def run(options: argparse.Namespace, words: Sequence[str]) -> int:
 
 
 def _view_of(options: argparse.Namespace, asked: Asked) -> View:
-    """Return what shows this run: commands that only show are run to be seen, tokens have stdout alone."""
+    """Return what shows this run.
+
+    Commands that only show are run to be seen; tokens have stdout alone, as has what a single board prints.
+    """
+    alone = asked.job is not None and len(asked.job.ports) == 1 and not options.token
+    show_output = options.show_output or (asked.shows_only and not options.token)
+    bare = alone and (show_output or bool(options.commands))
     return View(
         json=options.json,
         quiet=options.quiet,
-        show_output=options.show_output or (asked.shows_only and not options.token),
+        show_output=show_output or bare,
+        bare=bare,
         debug=options.debug,
+        verbose=options.verbose,
         stdout=sys.stderr if options.token and not options.json else None,
     )
 
@@ -270,20 +277,13 @@ class Operator:
             raise await to_thread.run_sync(no_ledger_yet, self.job.ledger)
         with self.view.asking() as out:
             out.line(NO_LEDGER)
-            answer = await self._answer(out, NEW_QUESTION)
-        if answer != NEW_ANSWER:
+            begun = await ask_for(NEW_ANSWER, NEW_QUESTION, out, sys.stdin.fileno(), self._stopping)
+        if not begun:
             raise NotConfirmed(
                 "no new ledger was begun; no port was opened, nothing was burned",
                 hint="If this product was burned with another ledger, name it with --ledger, or take it "
                 "over: parburn ledger init, then parburn ledger import-used FILE.",
             )
-
-    async def _answer(self, out: NonblockingWriter, question: str) -> str | None:
-        out.write(question)
-        answer = await read_line(sys.stdin.fileno(), self._stopping)
-        if answer is None:
-            out.line("")
-        return answer if answer is None else answer.strip()
 
     async def confirm(self, plans: tuple[PlanOfBoard, ...]) -> bool:
         """Show the plans and ask for the word BURN; return False without a terminal, and at a stop."""
@@ -292,9 +292,12 @@ class Operator:
             return False
         with self.view.asking() as out:
             more = self.job.one_at_a_time and len(self.job.ports) > 1
-            lines = question_lines(plans, simulated=self.job.simulated, one_at_a_time=more)
+            view = self.view
+            lines = question_lines(
+                plans, simulated=self.job.simulated, one_at_a_time=more, names=view.names, width=view.width
+            )
             out.line("\n".join(lines))
-            return await self._answer(out, QUESTION) == ANSWER
+            return await ask_for(ANSWER, QUESTION, out, sys.stdin.fileno(), self._stopping)
 
 
 def _end(
@@ -307,7 +310,9 @@ def _end(
 ) -> int:
     """Say how the run ended, and return the exit code. `keys` are those that it has met."""
     keys = keys or KeyMask()
-    code = exit_code(ending.reports, RunFlags(interrupted=ending.interrupted, error=ending.error))
+    expect = job.expect if job is not None else None
+    flags = RunFlags(interrupted=ending.interrupted, error=ending.error, expect=expect)
+    code = exit_code(ending.reports, flags)
     if ending.error is not None:
         keys.mask_error(ending.error)
         view.error(str(ending.error), ending.error.hint, trace=keys.mask(ending.trace))
@@ -318,7 +323,7 @@ def _end(
     again = ""
     if job is not None and passed < len(ending.reports) and not (job.simulated and job.ledger is None):
         words = [word for word in words if word != "--new-ledger"]  # it has been made
-        again = shlex.join([*program(), *map(keys.mask, words)])
+        again = typed_again([*program(), *map(keys.mask, words)])
     finished = RunFinished("", boards, passed, boards - passed, code, again)
     view.finish(ending.reports, finished, dry_run=job is not None and job.dry_run)
     return code

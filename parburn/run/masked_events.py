@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from parburn.events import DeviceReport, Emit, Event, Note
+from parburn.events import DeviceReport, Emit, Event, Note, PlannedBlock
 from parburn.script.key_mask import KeyMask
+
+SHORTEST_KEY = 20  # characters that a key has at least, however it is written
 
 
 def masked_emit(emit: Emit, keys: KeyMask) -> Emit:
@@ -32,3 +34,14 @@ def masked_report(report: DeviceReport, output: Sequence[str], keys: KeyMask) ->
         unique_values={name: keys.mask(value) for name, value in report.unique_values.items()},
         output=keys.mask_output(output),
     )
+
+
+def masked_values(blocks: tuple[PlannedBlock, ...], keys: KeyMask) -> tuple[PlannedBlock, ...]:
+    """Return the rows of a plan without what may be a key in a value's text."""
+    rows = []
+    for row in blocks:
+        texts = []
+        for name, text in row.values:
+            texts.append((name, text if len(text) < SHORTEST_KEY else keys.mask(text)))
+        rows.append(row._replace(values=tuple(texts)) if texts else row)
+    return tuple(rows)

@@ -32,7 +32,7 @@ from parburn.events import (
 from parburn.ui.nonblocking_writer import NonblockingWriter
 
 SCHEMA = 1
-QUIET_EVENTS = ("start", "error", "token", "result", "summary")
+QUIET_EVENTS = ("start", "output", "error", "token", "result", "summary")
 
 
 class JsonLines:

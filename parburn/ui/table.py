@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, cast
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from parburn.events import Event, Note, ScriptOutput
 from parburn.ui.board_rows import BoardRows
 from parburn.ui.frame import Frame
+from parburn.ui.names import Names
 from parburn.ui.nonblocking_writer import NonblockingWriter
-from parburn.ui.words import one_line, safe_lines
+from parburn.ui.repeated_notes import RepeatedNotes
+from parburn.ui.safe_console import SafeConsole
+from parburn.ui.words import fold, one_line, safe_lines
 
 FRAME_SECONDS = 0.125
 MANY_BOARDS = 32  # nobody reads more rows than these eight times a second
@@ -31,6 +33,7 @@ class LiveTable:
         *,
         show_output: bool = False,
         quiet: bool = False,
+        bare: bool = False,
         clock: Callable[[], float] = time.monotonic,
         width: int | None = None,
         height: int | None = None,
@@ -38,16 +41,19 @@ class LiveTable:
         self._writer = writer
         self._show_output = show_output
         self._quiet = quiet
+        self._bare = bare
         self.boards = BoardRows(clock=clock)
         self.frame = Frame(self.boards)
-        self.console = Console(
-            file=cast(IO[str], writer),
+        self.console = SafeConsole(
+            file=cast(IO[str], writer.as_it_is),
             force_terminal=True,
             width=width,
             height=height,
             highlight=False,
             markup=False,
         )
+        self.names = Names()
+        self.notes = RepeatedNotes(self.names)
         self._above: list[Text] = []  # what is to be printed above the table at the next frame
         self._live: Live | None = None
         self._paused = False
@@ -55,11 +61,15 @@ class LiveTable:
     def emit(self, event: Event) -> None:
         """Take one event; nothing is drawn here."""
         self.boards.apply(event)
+        self.names.apply(event)
         if isinstance(event, Note):
-            if not self._quiet or event.level == "warning":
-                self._note(event)
+            if (not self._quiet or event.level == "warning") and self.notes.is_first(event):
+                where = f"{self.names.port(event.port)}: " if event.port else ""
+                text = self.names.without_path(event.text, event.port) if event.port else event.text
+                self._note(where, text, NOTE_STYLES.get(event.level, ""))
         elif isinstance(event, ScriptOutput) and self._show_output:
-            self._above += [Text(f"{event.port} | {line}") for line in safe_lines(event.text)]
+            before = "" if self._bare else f"{one_line(event.port)} | "
+            self._above += [Text(before + line) for line in safe_lines(event.text)]
 
     @property
     def frame_seconds(self) -> float:
@@ -94,13 +104,17 @@ class LiveTable:
             self._live.stop()
             self._live = None
         self._paused = True
+        self.boards.asked()
         try:
             yield
         finally:
+            self.boards.answered()
             self._paused = False
 
     def close(self) -> None:
         """Leave the last frame on the screen and give the cursor back."""
+        for line in self.notes.taken():
+            self._note("", line, "")
         if self._above or self._live is None:
             self.draw(force=True)
         if self._live is not None:
@@ -113,6 +127,6 @@ class LiveTable:
         )
         self._live.start()
 
-    def _note(self, event: Note) -> None:
-        where = f"{event.port}: " if event.port else ""
-        self._above.append(Text(where + one_line(event.text), style=NOTE_STYLES.get(event.level, "")))
+    def _note(self, where: str, text: str, style: str) -> None:
+        lines = fold("", where + one_line(text), self.console.width)
+        self._above += [Text(line, style=style) for line in lines]
