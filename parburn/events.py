@@ -128,8 +128,10 @@ class TokenRead(NamedTuple):
 class DeviceReport(NamedTuple):
     """How one board ended, and all an operator or a report needs of it. Never key material.
 
-    `seconds` count from the opening of the port; `turns`, `tx_bytes`, `rx_bytes` and `retries` are those of
-    the serial line. `traceback_text` is a script's own, or, where the job says debug, ours.
+    `seconds` count from the opening of the port, without the time that people took; `turns`, `tx_bytes`,
+    `rx_bytes` and `retries` are those of the serial line. `traceback_text` is a script's own, or, where the
+    job says debug, ours. `burned` is about this run; `state` is what the chip is now and since when, whoever
+    burned it, as "whole since 2026-11-29 06:40". Times are UTC.
     """
 
     port: str
@@ -152,6 +154,12 @@ class DeviceReport(NamedTuple):
     blocks_done: int = 0
     blocks_total: int = 0
     retries: int = 0
+    started: str = ""  # ISO 8601
+    ended: str = ""
+    unique_id: str = ""  # the factory's, in hex, where the chip has one
+    revision: str = ""
+    values: Mapping[str, str] = NO_VALUES  # what was burned, in this run or before
+    state: str = ""
 
 
 class Finished(NamedTuple):
