@@ -36,8 +36,23 @@ class Result(Enum):
         return self in (Result.PASS, Result.ALREADY_PASS)
 
 
+class LedgerOpened(NamedTuple):
+    """Which run this is: its number in the ledger, its batch, which ledger, where and by whom.
+
+    `run` is None, and `ledger` and `ledger_uuid` are empty, where the ledger is thrown away at the end.
+    """
+
+    port: str
+    run: int | None
+    batch: str
+    ledger: str
+    ledger_uuid: str
+    station: str
+    operator: str
+
+
 class RunStarted(NamedTuple):
-    """The first event: ports in run order with their slots, and whether the boards are simulated."""
+    """The boards begin: ports in run order with their slots, and whether the boards are simulated."""
 
     port: str
     ports: tuple[str, ...]
@@ -70,6 +85,7 @@ class Identified(NamedTuple):
     mac: str
     revision: str
     crystal_mhz: int
+    unique_id: str = ""  # the factory's, in hex, where the chip has one
 
 
 class Claimed(NamedTuple):
@@ -181,7 +197,8 @@ class RunFinished(NamedTuple):
 
 
 Event = (
-    RunStarted
+    LedgerOpened
+    | RunStarted
     | Note
     | StepChanged
     | Identified

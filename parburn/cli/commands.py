@@ -153,9 +153,10 @@ def ledger(options: argparse.Namespace) -> int:
     output: Path | None = getattr(options, "output", None)
     if output is not None:
         from parburn.cli.options import writeable
-        from parburn.run.overwriting import KeptFiles
+        from parburn.run.overwriting import KeptFiles, refuse_link
 
         KeptFiles(ledgers=(path,) if path is not None else ()).refuse(output, "--output")
+        refuse_link(output, "--output")
         writeable(output, "--output")
     match options.ledger_command:
         case "show":

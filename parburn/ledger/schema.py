@@ -162,6 +162,13 @@ MIGRATIONS = (
         PRIMARY KEY (unit, other, name)
     ) WITHOUT ROWID;
     """,
+    """
+    -- Where a run was made, and by whom.
+    ALTER TABLE runs ADD COLUMN station TEXT NOT NULL DEFAULT '';
+    ALTER TABLE runs ADD COLUMN operator TEXT NOT NULL DEFAULT '';
+    -- One unit's life is told from the history in a few seeks.
+    CREATE INDEX history_unit ON history (unit) WHERE unit IS NOT NULL;
+    """,
 )
 VERSION = len(MIGRATIONS)
 
