@@ -157,13 +157,15 @@ OPENING_CALLS = {
     "connect_tcp",
     "create_serial_connection",
 }
-# Files of the ledger, folders of a process, and the hole that closed output goes to: no devices.
+# Files of the ledger, a report, a trace, folders, and the hole that closed output goes to: no devices.
 OS_OPEN = {
     "script/pipes.py",
     "ledger/file_location.py",
     "ledger/schema.py",
     "ledger/liveness.py",
     "ui/nonblocking_writer.py",
+    "ui/report_appending.py",
+    "run/traces.py",
     "cli/streams.py",
     "scratch.py",
 }

@@ -49,9 +49,10 @@ def put_out(
 
 def _refuse(output: Path, ledger: Path | None) -> None:
     from parburn.cli.options import writeable
-    from parburn.run.overwriting import KeptFiles
+    from parburn.run.overwriting import KeptFiles, refuse_link
 
     KeptFiles(ledgers=(ledger,) if ledger is not None else ()).refuse(output, "--output")
+    refuse_link(output, "--output")
     writeable(output, "--output")
 
 

@@ -35,7 +35,7 @@ EPILOG = """\
 Burning is irreversible. Without --do-not-confirm the plans are shown and you are asked to type BURN.
 Try it without hardware:  parburn --sim esp32s3:8 --scripts burn.py --configfiles ids.json --do-not-confirm
 Exit codes: 0 all passed, 1 some boards failed, 2 bad input, 3 refused or not confirmed, 4 out of indexes,
-5 a unit is quarantined, 130 interrupted.
+5 a unit is quarantined, 6 the report could not be written, 130 interrupted.
 """
 
 
@@ -230,7 +230,12 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
         "remembered for the batch")  # fmt: skip
     for name, text in OVERRIDES.items():
         add(safety, f"--{name}", dest="overrides", action="append_const", const=name, help=text)
-    add(safety, "--report", type=Path, metavar="FILE", help="write a row per board to FILE.csv or FILE.json")
+    add(safety, "--report", type=Path, metavar="FILE|FOLDER",
+        help="append a row a board to FILE.csv or FILE.jsonl, or to a new file in FOLDER")  # fmt: skip
+    add(safety, "--operator", metavar="NAME",
+        help="who burns, for the record (default: PARBURN_OPERATOR)")  # fmt: skip
+    add(safety, "--station", metavar="NAME",
+        help="where, for the record (default: PARBURN_STATION, else this machine's name)")  # fmt: skip
     add(
         safety,
         "--trace",

@@ -73,12 +73,16 @@ class ConfigFiles:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """How each file is known to its batch: its name, or its path where two have one name."""
+        """How each file is known to its batch: its name, or its path where two have one name.
+
+        A ledger keeps it as text: what is no text in it is written out as its code.
+        """
         plain = [one.path.name for one in self.files]
-        return tuple(
+        known = (
             str(one.path) if plain.count(name) > 1 else name
             for name, one in zip(plain, self.files, strict=True)
         )
+        return tuple(name.encode("utf-8", "backslashreplace").decode("utf-8") for name in known)
 
     @cached_property
     def forms(self) -> dict[str, str]:

@@ -163,7 +163,10 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     """,
     """
-    -- One unit's history is found without reading all of it.
+    -- Where a run was made, and by whom.
+    ALTER TABLE runs ADD COLUMN station TEXT NOT NULL DEFAULT '';
+    ALTER TABLE runs ADD COLUMN operator TEXT NOT NULL DEFAULT '';
+    -- One unit's life is told from the history in a few seeks.
     CREATE INDEX history_unit ON history (unit) WHERE unit IS NOT NULL;
     """,
 )

@@ -142,7 +142,7 @@ async def rebuild(
             "These scripts use no index, so no board carries a record: there is nothing to bind.",
             hint="Run parburn itself: what a board holds already is bound to it in the ledger.",
         )
-    ledger = await open_ledger(job.ledger, checked.batch, overrides=job.overrides)
+    ledger = await open_ledger(job.ledger, checked.batch, overrides=job.overrides, note=checked.note)
     try:
         run = SharedRun(checked, emit=emit, ledger=ledger, stop=StopRequest())
         await take_over_kept(run, ledger)

@@ -60,6 +60,7 @@ from parburn.hardware.verify import MARK_IT, told_of
 from parburn.ledger.base import Attempt, Claim, Inputs, State
 from parburn.run.board_progress import BoardProgress
 from parburn.run.burn_journal import BurnJournal
+from parburn.run.burned_values import burned_values
 from parburn.run.found_content import carried, foreign, telling_blocks
 from parburn.run.resume import (
     image_from_record,
@@ -380,6 +381,7 @@ class BoardCalls:
         found = values_found(self._now, rules)
         named = named_values(found)
         board.unique.update(named)
+        board.values.update(named)
         record = user_record(found, self._now, rules, key)
         await self._claim.passed(self._then_passed, found=record, found_values=named)
         if self._claim.state is State.IDENTIFIED:
@@ -433,13 +435,18 @@ class BoardCalls:
         self._written = written
         named = named_values(values)
         board.unique.update(named)
+        shown = burned_values(plan, image, values)
+        board.planned_values = {name: run.keys.mask(value) for name, value in shown.items()}
         await self._met_and_confirmed(plan, values, rules.layout, rules.held(held))
         if run.job.dry_run:
+            board.values |= board.planned_values
             return plan.apply(image)
         record = user_record(values, held, rules, run.ledger.keyed_digest_key())
-        await self._claim.planned(digest, named, record)
+        await self._claim.planned(digest, named, record, shown=board.planned_values)
         if plan:
             await self._committed(plan, image, digest)
+        else:
+            board.values |= board.planned_values
         return self.image_for_script()
 
     def _same_as_attempted(self, digest: str) -> None:

@@ -30,5 +30,6 @@ def masked_report(report: DeviceReport, output: Sequence[str], keys: KeyMask) ->
         next_step=keys.mask(report.next_step),
         traceback_text=keys.mask(report.traceback_text),
         unique_values={name: keys.mask(value) for name, value in report.unique_values.items()},
+        values={name: keys.mask(value) for name, value in report.values.items()},
         output=keys.mask_output(output),
     )

@@ -29,6 +29,7 @@ from parburn.run.checked_job import CheckedJob
 from parburn.run.masked_events import masked_emit
 from parburn.run.needed_blocks import blocks_mentioned
 from parburn.run.overwriting import kept_files, outputs_of
+from parburn.run.people_time import PeopleTime
 from parburn.run.stop import StopRequest
 from parburn.run.traces import TraceBook
 from parburn.script.commands.command_line import TypedCommand
@@ -86,6 +87,9 @@ class SharedRun:
             job, self.config, Declared(*ledger.declared), ledger.keyed_digest_key(), checked.commands
         )._replace(keys=self.keys)
         self.stop = stop
+        self.people = PeopleTime()
+        # A ledger that is thrown away knows nothing of real boards, and a run that only looks asks none.
+        self.knows_boards = not self.scripts.shows_only and (ledger.run is not None or job.simulated)
         ports = job.ports
         self.claims: Barrier[Device, Claim] = Barrier(ports)
         self.plans: Barrier[PlanOfBoard, None] = (OneByOne if job.one_at_a_time else Barrier)(ports)

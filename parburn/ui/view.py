@@ -31,6 +31,8 @@ class View:
         quiet: bool = False,
         show_output: bool = False,
         debug: bool = False,
+        station: str = "",
+        operator: str = "",
         stdout: IO[str] | None = None,
         stderr: IO[str] | None = None,
         also: Sequence[Observer] = (),
@@ -38,7 +40,8 @@ class View:
         out_stream = sys.stdout if stdout is None else stdout
         self.out = NonblockingWriter(out_stream)
         self.err = NonblockingWriter(sys.stderr if stderr is None else stderr)
-        self._json = JsonLines(self.out, show_output=show_output, quiet=quiet) if json else None
+        who = {"station": station, "operator": operator}
+        self._json = JsonLines(self.out, show_output=show_output, quiet=quiet, **who) if json else None
         self._debug = debug
         self._show_output = show_output
         main: Observer
