@@ -139,7 +139,7 @@ def ledger(options: argparse.Namespace) -> int:
     Raises:
         ParburnError: the action was refused, or the ledger cannot be used.
     """
-    from parburn.cli.lookups import filter_of, terminal_width
+    from parburn.cli.lookups import filter_of, story_text, terminal_width
     from parburn.cli.output import put_out
     from parburn.ledger import maintenance
     from parburn.ledger.export import export_text
@@ -154,10 +154,17 @@ def ledger(options: argparse.Namespace) -> int:
         from parburn.cli.rebuild import run_learn
 
         return run_learn(options)
+    if options.ledger_command == "verify" and (options.ports or options.sim):
+        from parburn.cli.verify_boards import run_verify_boards
+
+        return run_verify_boards(options)
     path: Path | None = options.ledger
     match options.ledger_command:
         case "show":
             return put_out(show_text(path, filter_of(options), width=terminal_width()))
+        case "history":
+            story = story_text(path, options.word, batch=options.batch, width=terminal_width())
+            return put_out(story)
         case "export":
             return put_out(export_text(path, options.format), options.output, ledger=path)
         case "verify":

@@ -310,10 +310,27 @@ def _add_ledger(parser: Parser) -> None:
         sub.add_argument("--why", required=True, metavar="TEXT", help="the reason, kept in the record")
 
     _add_filters(action("show", "Print units, indexes and states; without a filter the last 50, and totals."))
+    history = action("history", "Tell the life of one unit: values, keys, locks, and each step with its run.")
+    history.add_argument(
+        "word",
+        metavar="MAC|INDEX|VALUE",
+        help="its factory MAC, its index, or a value such as its custom MAC",
+    )
+    history.add_argument("--batch", default=argparse.SUPPRESS, metavar="NAME", help="units of this batch")
     export = action("export", "Print the record for other programs.")
     export.add_argument("--format", choices=("json", "csv"), default="json", help="default: json")
     export.add_argument("--output", "-o", type=Path, metavar="FILE", help="write to FILE instead of stdout")
-    action("verify", "Check the chain of history against its witness.")
+    verify = action(
+        "verify",
+        "Check the chain of history, the units and the witness. With --ports: read these boards and compare "
+        "each with its record; nothing is burned.",
+    )
+    _add_boards(verify)
+    verify.add_argument("--extend-efuse-table", action="append", default=argparse.SUPPRESS,
+                        metavar="[CHIP=]CSV", help="as for a run: its fields get their names")  # fmt: skip
+    verify.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="with --ports: one JSON object a line"
+    )
     because(action("init", "Begin a new, empty ledger."))
     because(action("adopt", "Accept a ledger that is older, moved or foreign."))
     release = action("release", "Let units be tried again with their own indexes.")
@@ -375,6 +392,14 @@ def _moment(text: str) -> str:
 
 
 def _add_rebuild(sub: argparse.ArgumentParser) -> None:
+    _add_boards(sub)
+    _add_what_was_burned(sub)
+    _allow_side_effects(sub)
+    sub.add_argument("--why", required=True, metavar="TEXT", help="the reason, kept in the record")
+
+
+def _add_boards(sub: argparse.ArgumentParser) -> None:
+    """Add the options that say which boards are read, and how."""
     add = sub.add_argument
     add("--ports", "--port", "-p", nargs="+", action="extend", default=argparse.SUPPRESS, metavar="P",
         help="where the boards are; they are read, nothing is burned")  # fmt: skip
@@ -383,9 +408,6 @@ def _add_rebuild(sub: argparse.ArgumentParser) -> None:
     )
     add("--before", type=_dashed, choices=BEFORE_MODES, default=argparse.SUPPRESS,
         help="how to reach the ROM loader")  # fmt: skip
-    _add_what_was_burned(sub)
-    _allow_side_effects(sub)
-    add("--why", required=True, metavar="TEXT", help="the reason, kept in the record")
 
 
 def _allow_side_effects(sub: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ LISTED = 20  # batches, and indexes that are set aside
 COLUMNS = 80  # of a terminal; a wider one folds later
 HEADER = ("INDEX", "CHIP", "MAC", "STATE", "CHANGED (UTC)")
 _WIDTHS = (7, 9, 17, 14, 16)
-_INDENT = " " * (_WIDTHS[0] + 2)
+_INDENT = _WIDTHS[0] + 2
 _EVERY_UNIT = UnitFilter()
 
 _VALUES = (
@@ -73,7 +73,7 @@ def show_text(
                 yield f"{_printable(f'batch {batch}')}\n"
             shown += 1
             yield _unit_lines(row, width)
-        yield from _folded(_totals(connection, which, shown, units), width)
+        yield from (folded(line, width) for line in _totals(connection, which, shown, units))
         yield f"Ledger: {place}\n"
 
 
@@ -104,24 +104,27 @@ def _unit_lines(row: tuple[Any, ...], width: int) -> str:
     if unknown:
         more.append("(values unknown)")
     more.append(f"scrapped: {scrapped}" if scrapped else reason)
-    below = "".join(f"{line}\n" for text in more if text for line in _wrapped(text, width))
+    below = "".join(folded(text, width, indent=_INDENT, deeper=0) for text in more if text)
     return _line(tuple(map(_printable, cells))) + below
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(
+def folded(text: str, width: int, *, indent: int = 0, deeper: int = 2) -> str:
+    """Return text as lines of at most `width` columns, folded between words, that move no cursor.
+
+    Args:
+        text: It may hold anything.
+        width: The columns of the terminal.
+        indent: How far its first line is indented.
+        deeper: How much farther the others are.
+    """
+    lines = textwrap.wrap(
         _printable(text),
         width,
-        initial_indent=_INDENT,
-        subsequent_indent=_INDENT,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + deeper),
         break_on_hyphens=False,
     )
-
-
-def _folded(lines: Iterator[str], width: int) -> Iterator[str]:
-    for line in lines:
-        for part in textwrap.wrap(_printable(line), width, subsequent_indent="  ", break_on_hyphens=False):
-            yield f"{part}\n"
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _minute(moment: str) -> str:
