@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from parburn.csv_cells import defused
 from parburn.errors import LedgerUnusable, UsageError
 from parburn.ledger import history, schema
 from parburn.ledger.declarations import read_declarations
@@ -294,7 +295,7 @@ def _csv(connection: sqlite3.Connection) -> str:
     table = csv.DictWriter(file, [one.name for one in fields(ExportedUnit)], lineterminator="\n")
     table.writeheader()
     for unit in _units(connection):
-        table.writerow({name: _cell(value) for name, value in asdict(unit).items()})
+        table.writerow({name: defused(_cell(value)) for name, value in asdict(unit).items()})
     return file.getvalue()
 
 
