@@ -64,7 +64,11 @@ def key_of(rig: Rig, board: int, block: int = 4) -> bytes:
 def rows(path: Path) -> list[dict[str, Any]]:
     """The rows of the last run in a report, in the order of the ports."""
     found: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
-    last = [row for row in found if row["run"] == found[-1]["run"]]
+
+    def run_of(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["run"], row["ledger_uuid"]
+
+    last = [row for row in found if run_of(row) == run_of(found[-1])]
     return sorted(last, key=lambda row: natural_key(row["port"]))
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from parburn.csv_cells import defused
 from parburn.errors import UsageError
 from parburn.ledger.declarations import read_declarations
 from parburn.ledger.reading import reading
@@ -178,7 +179,7 @@ def _csv(connection: sqlite3.Connection) -> Iterator[str]:
     decode = msgspec.json.Decoder(dict[str, object]).decode
     for text in units_as_json(connection):
         unit = decode(text)
-        table.writerow([_cell(unit[name]) for name in names])
+        table.writerow([defused(_cell(unit[name])) for name in names])
         yield out.getvalue()
         out.seek(0)
         out.truncate()

@@ -283,6 +283,17 @@ def check_version(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
+def is_older(path: Path) -> bool:
+    """Return whether a ledger is of an older version; False where that cannot be seen."""
+    try:
+        if not path.is_file():
+            return False
+        with contextlib.closing(connect_to_read(path)) as connection:
+            return check_version(connection, path) < VERSION
+    except (sqlite3.Error, LedgerUnusable, OSError, ValueError):  # whoever opens it will say why it cannot
+        return False
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring a ledger to this version, in one transaction.
 

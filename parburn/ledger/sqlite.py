@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from parburn.ledger import learning, rebuilding
 
 _NOTED_AT_MOST = 256
+MIGRATION_S = 900.0  # a ledger of millions of units is brought to this version once
 WITNESS_EVERY_S = 1.0  # of a run that commits all the time: it may lag behind, never lead
 
 
@@ -79,9 +80,10 @@ async def open_ledger(
     """
     folder = await to_thread.run_sync(Scratch, "ledger-") if throw_away else None
     place = folder.path / FILE_NAME if folder is not None else await to_thread.run_sync(place_of, path)
+    older = await to_thread.run_sync(schema.is_older, place)
     ledger = SqliteLedger(place, folder, new_ledger=new_ledger)
     try:
-        await ledger._begin(batch, frozenset(map(Override, overrides)), note)
+        await ledger._begin(batch, frozenset(map(Override, overrides)), note, older=older)
     except BaseException:
         await ledger._abandon()
         raise
@@ -409,7 +411,9 @@ class SqliteLedger:
         finally:
             await self._abandon()
 
-    async def _begin(self, spec: BatchSpec, overrides: frozenset[Override], said: RunNote) -> None:
+    async def _begin(
+        self, spec: BatchSpec, overrides: frozenset[Override], said: RunNote, *, older: bool
+    ) -> None:
         def work(transaction: Transaction) -> tuple[Batch, int, list[str], values.Remembered]:
             notes = allocate.end_dead_runs(transaction, self._is_alive)
             batch = find_batch(transaction, spec, overrides)
@@ -430,7 +434,9 @@ class SqliteLedger:
             )
             return batch, run, notes, declared
 
+        self._writer.patience_s = MIGRATION_S if older else None
         self._batch, self._writer.run, notes, declared = await self._writer.call(work)
+        self._writer.patience_s = None
         self._declared = declared.same, declared.unique
         for note in (*notes, *declared.notes):
             self.add_note(note)

@@ -16,6 +16,7 @@ BURNED_ELSEWHERE: Final = "burned in another batch"
 # What a chip is as a whole, in words; a unit that was never burned has a sentence of its own.
 _WHOLE: Final = {State.PASS: "whole", State.QUARANTINED: "quarantined"}
 _HALF: Final = "half burned"
+_FROM_OUTSIDE: Final = ("imported", "rebuilt")  # what the unit was by then already
 
 
 class UnitLife(NamedTuple):
@@ -63,14 +64,14 @@ def life_of(connection: sqlite3.Connection, unit: int, state: State) -> UnitLife
 
 
 def _since(connection: sqlite3.Connection, unit: int, now: str) -> str:
-    """Return when the unit came to be what it is now."""
+    """Return when the unit came to be what it is now; empty where it was so when this ledger heard of it."""
     since = ""
-    for at, state in connection.execute(
-        "SELECT at, state FROM history WHERE unit = ? AND state != '' ORDER BY seq DESC", (unit,)
+    for at, event, state in connection.execute(
+        "SELECT at, event, state FROM history WHERE unit = ? AND state != '' ORDER BY seq DESC", (unit,)
     ):
         if condition(State(state)) != now:
             break
-        since = str(at)
+        since = "" if event in _FROM_OUTSIDE else str(at)
     return since
 
 

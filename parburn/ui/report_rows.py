@@ -12,10 +12,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from parburn.csv_cells import defused
 from parburn.events import NO_VALUES, DeviceReport
 from parburn.ui.words import one_line
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula, at the begin of a cell
 
 
 class RunFacts(NamedTuple):
@@ -112,11 +111,6 @@ def json_line(row: ReportRow) -> str:
 def writeable(text: str) -> str:
     """Return text that can be written as UTF-8: file names and scripts may hold anything."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def defused(cell: str) -> str:
-    """Return a cell that no spreadsheet computes: with an apostrophe before what begins as a formula."""
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 def _csv_line(cells: tuple[str, ...] | list[str]) -> str:
