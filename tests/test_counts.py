@@ -119,9 +119,10 @@ def within(found: tuple[int, int, int], most: tuple[int, int, int]) -> bool:
 
 # --- calls per board
 
-# Of these the frames that nothing may cut short take 250, values and records 300. Chunks of answers come in
-# as many reads as the machine makes of them.
-CALLS_PER_BOARD = 4800
+# Of these the frames that nothing may cut short take 250, values and records 300, what the record says of a
+# board (since when it is whole, what was burned) 40. Chunks of answers come in as many reads as the machine
+# makes of them.
+CALLS_PER_BOARD = 4840
 FEW, MANY = 2, 10
 
 

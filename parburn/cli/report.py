@@ -38,7 +38,7 @@ def is_written(report: ReportFile, view: View) -> bool:
         why = f"{report.path}: interrupted"
     if not why:
         return True
-    text = f"the report could not be written: {why}; {IN_THE_LEDGER}"
+    text = f"the report could not be written: {why}" + (f"; {IN_THE_LEDGER}" if report.is_of_a_record else "")
     if view.json:
         view.emit(Note("", text, "warning"))
     view.err.line(f"parburn: {text}")

@@ -37,6 +37,15 @@ def holds_key(image: EfuseImage, block: Block, staged: StagedBurns | None = None
     return bool(image.field_bits(purpose) or (staged is not None and staged.field(purpose)))
 
 
+def holds_digest(image: EfuseImage, block: Block, staged: StagedBurns | None = None) -> bool:
+    """Tell whether a block holds, or gets, the digest of a public key: by its purpose, which says so."""
+    if block.key_purpose is None:
+        return False
+    purpose = image.field_named(block.key_purpose)
+    code = image.field_bits(purpose) | (staged.field(purpose) if staged is not None else 0)
+    return any(one.digest and one.code == code for one in image.chip.key_purposes)
+
+
 def is_key(image: EfuseImage, f: Field, staged: StagedBurns | None = None) -> bool:
     """Tell whether a field's value is a key or a part of one: it is not to be shown."""
     if f.codec is Codec.KEYBLOCK:

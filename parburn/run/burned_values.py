@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache, reduce
+from operator import or_
 
+from parburn.chips.model import Chip, Field
 from parburn.efuse import values
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import RD_DIS, WR_DIS, layout_of
@@ -27,14 +30,23 @@ def burned_values(plan: BurnPlan, before: EfuseImage, found: Collection[UserValu
 
 def _flags(plan: BurnPlan, before: EfuseImage) -> dict[str, str]:
     want = plan.want(0)
-    if not want:
-        return {}
-    after = before.with_blocks({0: before.block(0) | want})
-    return {
-        field.name: _shown(values.get(after, field))
-        for mask, field in layout_of(plan.chip).fields[0]
-        if mask & want and field.name not in MASKS
-    }
+    return _texts(plan.chip, want, before.block(0) & _beside(plan.chip, want)) if want else {}
+
+
+@lru_cache(1024)  # board after board gets the same bits
+def _texts(chip: Chip, want: int, before: int) -> dict[str, str]:
+    after = EfuseImage(chip, {0: before | want})
+    return {field.name: _shown(values.get(after, field)) for field in _fields(chip, want)}
+
+
+@lru_cache(1024)
+def _beside(chip: Chip, want: int) -> int:
+    """Return all bits of the fields that have any of `want`."""
+    return reduce(or_, (field.mask for field in _fields(chip, want)), 0)
+
+
+def _fields(chip: Chip, want: int) -> list[Field]:
+    return [f for mask, f in layout_of(chip).fields[0] if mask & want and f.name not in MASKS]
 
 
 def _shown(value: object) -> str:

@@ -62,6 +62,7 @@ from parburn.run.board_progress import BoardProgress
 from parburn.run.burn_journal import BurnJournal
 from parburn.run.burned_values import burned_values
 from parburn.run.found_content import carried, foreign, telling_blocks
+from parburn.run.masked_events import masked_values
 from parburn.run.resume import (
     image_from_record,
     image_record,
@@ -435,8 +436,7 @@ class BoardCalls:
         self._written = written
         named = named_values(values)
         board.unique.update(named)
-        shown = burned_values(plan, image, values)
-        board.planned_values = {name: run.keys.mask(value) for name, value in shown.items()}
+        board.planned_values = masked_values(burned_values(plan, image, values), run.keys)
         await self._met_and_confirmed(plan, values, rules.layout, rules.held(held))
         if run.job.dry_run:
             board.values |= board.planned_values

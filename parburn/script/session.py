@@ -25,7 +25,7 @@ from parburn.chips.model import Block, Chip, Codec, Field, RegisterWrite
 from parburn.config.records import ConfigFiles
 from parburn.efuse.held_back import NOTHING_HELD, HeldBack, hold_back
 from parburn.efuse.image import BlockNotRead, EfuseImage
-from parburn.efuse.key_blocks import holds_key, is_key, may_hold_key
+from parburn.efuse.key_blocks import holds_digest, holds_key, is_key, may_hold_key
 from parburn.efuse.plan import plan_burns
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.user_values import (
@@ -385,7 +385,8 @@ class Session:
         """Note what key blocks show, but where they hold something else."""
         chip = self.chip
         for index, bits in image.blocks.items():
-            if bits and may_hold_key(chip, block := chip.blocks[index]):
+            block = chip.blocks[index]
+            if bits and may_hold_key(chip, block) and not holds_digest(image, block):
                 others = any(
                     one.custom and one.block == index and not is_key(image, one) for one in chip.fields
                 )
@@ -396,7 +397,8 @@ class Session:
         """Note what blocks get that hold a key then, by whatever command."""
         for index, bits in self.staged.blocks().items():
             block = self.chip.blocks[index]
-            if index and holds_key(self.image, block, self.staged):
+            secret = holds_key(self.image, block, self.staged)
+            if index and secret and not holds_digest(self.image, block, self.staged):
                 self.keys.give(bits.to_bytes(4 * block.words, "little"))
 
     # Staging and burning ------------------------------------------------------------------------------

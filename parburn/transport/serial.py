@@ -55,7 +55,8 @@ class _Port(serial.Serial):
         """Return what is there, at most 4096 bytes; b"" when nothing is.
 
         Raises:
-            SerialException: the port is gone: EIO, or an empty read although the port is readable.
+            SerialException: the port is gone: EIO, or an empty read of a port that hung up. (An empty read of
+                another port: a second program read in the same moment, and was first.)
         """
         try:
             data = os.read(self.number, _READ_BYTES)
@@ -63,7 +64,7 @@ class _Port(serial.Serial):
             return b""
         except OSError as error:
             raise serial.SerialException(error.errno, str(error)) from error
-        if not data:
+        if not data and tty.hung_up(self.number):
             raise serial.SerialException(errno.EIO, "end of file")
         return data
 

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 import stat
 import struct
 import termios
@@ -36,6 +37,13 @@ def is_pty(tty: int | str) -> bool:
         found = os.stat(tty)  # noqa: PTH116  # or a descriptor
         return stat.S_ISCHR(found.st_mode) and os.major(found.st_rdev) in _PTY_MAJORS
     return False
+
+
+def hung_up(fd: int) -> bool:
+    """Tell whether the other end of a tty is gone, without waiting."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return any(events & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _fd, events in poll.poll(0))
 
 
 def set_lines(fd: int, dtr: bool, rts: bool, others: int = 0) -> None:

@@ -55,6 +55,11 @@ class ReportFile:
         """The file, or the folder as long as it has no file of this run."""
         return self._path
 
+    @property
+    def is_of_a_record(self) -> bool:
+        """Whether a ledger keeps what this run does."""
+        return self._facts.run is not None
+
     def close(self) -> None:
         """Wait for the thread, where nobody has done so before."""
         self.finish()

@@ -212,8 +212,10 @@ def test_ctrl_c_during_a_script_burns_nothing_and_is_exit_130(tmp_path: Path, st
     script.write_text("import time\ntime.sleep(30)\nespefuse(esp, efuses, args, 'burn_bit BLOCK3 1')\n")
     with start_rig("esp32c3:1", tmp_path=tmp_path) as rig:
         before = all_bits(rig, 0)
-        process = start("--ports", *rig.ports, "--scripts", script, "--do-not-confirm", state=state)
-        time.sleep(3)
+        process = start("--ports", *rig.ports, "--scripts", script, "--do-not-confirm", "--json", state=state)
+        assert process.stdout is not None
+        while '"scripting"' not in (line := process.stdout.readline()):
+            assert line, finish(process).stderr
         process.send_signal(signal.SIGINT)
         outcome = finish(process, timeout_s=20)
         assert outcome.exit == 130, outcome.stdout + outcome.stderr

@@ -28,9 +28,11 @@ if not efuses[end].get():
     raise esptool.FatalError(end + ' should be burned')
 espefuse(esp, efuses, args, 'burn_custom_mac aa:cd:ef:00:07:{:02x}'.format(args.index))
 block = 'BLOCK2' if classic else 'BLOCK_KEY0'
-if classic or 'KEY_PURPOSE_0' in efuses:
-    purpose = '' if classic else ' USER'
-    espefuse(esp, efuses, args, 'burn_key ' + block + ' KEY' + purpose + ' --no-read-protect')
+if classic:
+    espefuse(esp, efuses, args, 'burn_key BLOCK2 KEY' + ' --no-protect-key')
+    espefuse(esp, efuses, args, 'write_protect_efuse BLOCK2')
+elif 'KEY_PURPOSE_0' in efuses:
+    espefuse(esp, efuses, args, 'burn_key BLOCK_KEY0 KEY' + ' USER --no-read-protect')
 else:
     espefuse(esp, efuses, args, 'burn_block_data BLOCK_KEY0 KEY')
     espefuse(esp, efuses, args, 'write_protect_efuse BLOCK_KEY0')

@@ -116,9 +116,10 @@ def test_one_at_a_time_asks_once_and_a_no_begins_no_other_script(tmp_path: Path,
             ports=tuple(rig.ports), scripts=(path,), ledger=tmp_path / "l.sqlite", one_at_a_time=True,
             new_ledger=True,
         )  # fmt: skip
+        checked = check_job(job)
 
         async def burned() -> tuple[DeviceReport, ...]:
-            return await burn_fleet(check_job(job), lambda event: None, confirm=confirm)
+            return await burn_fleet(checked, lambda event: None, confirm=confirm)
 
         reports = anyio.run(burned)
         assert asked == [(rig.ports[0],)]

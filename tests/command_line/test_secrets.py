@@ -328,3 +328,26 @@ def test_what_goes_wrong_shows_no_key(tmp_path: Path, monkeypatch: pytest.Monkey
     expect_nowhere(
         secrets, {place: text for place, text in places.found.items() if not place.startswith(own_words)}
     )
+
+
+def test_the_digest_of_a_public_key_is_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    secrets = write_pems(tmp_path)
+    look = script(
+        tmp_path,
+        "look",
+        "espefuse(esp, efuses, args, 'burn_key_digest BLOCK_KEY2 rsa3072.pem SECURE_BOOT_DIGEST0')\n"
+        "print('staged')\n"
+        "efuses.burn_all()\n"
+        "print('digest', efuses['BLOCK_KEY2'].get_meaning())\n"
+        "print(open('rsa3072.pem').read())\n",
+    )
+    places = Places(tmp_path)
+    with start_rig("esp32s3", 1, tmp_path) as rig:
+        done = places.run(
+            "look", "--ports", *rig.ports, "--scripts", look, "--do-not-confirm", "--show-output"
+        )
+        assert done.exit == 0, said(done)
+        assert f"digest {key_of(rig, 0, 6).hex(' ')}" in done.stdout
+    places.look_at_ledger()
+    expect_nowhere({name: secret for name, secret in secrets.items() if "RSA" in name}, places.found)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from parburn.cli.main import main
-from parburn.transport import tty
+from parburn.transport import serial, tty
 from tests.rig import start_rig
 
 
@@ -19,7 +19,7 @@ def test_a_slow_latency_timer_is_told_once(
     timer_ms: int | None,
     told: bool,
 ) -> None:
-    monkeypatch.setattr(tty, "ask_low_latency", lambda fd, port: timer_ms)
+    monkeypatch.setattr(serial._Port, "latency", tty.Latency(timer_ms))  # a pty has no adapter to ask
     with start_rig("esp32c3", 2, tmp_path=tmp_path) as rig:
         assert main(["--ports", *rig.ports, "--commands", "get_custom_mac"]) == 0
     said = capsys.readouterr()

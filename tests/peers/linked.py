@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from anyio import to_thread
+
 from parburn.chips.describe import chip_revision
 from parburn.chips.model import ControllerKind
 from parburn.chips.registry import chip_named
@@ -128,7 +130,7 @@ class LinkedBoard:
         stream = await open_stream(str(self.port))
         try:
             rom = await RomLoader.connect(stream, before="default-reset")
-            tables = TableSet(self._tables())
+            tables = await to_thread.run_sync(TableSet, self._tables())
             device = await identify(
                 rom,
                 wanted="auto",
@@ -168,7 +170,8 @@ class LinkedBoard:
         async def confirm(plans: tuple[PlanOfBoard, ...]) -> bool:
             raise AssertionError(f"asked about {len(plans)} plans although the job confirms them")
 
-        (report,) = await burn_fleet(check_job(job), lambda event: None, confirm=confirm)
+        checked = await to_thread.run_sync(check_job, job)
+        (report,) = await burn_fleet(checked, lambda event: None, confirm=confirm)
         return report
 
     def _tables(self) -> tuple[TableOption, ...]:

@@ -397,6 +397,7 @@ def test_a_ledger_to_rebuild_into_is_made_on_purpose(tmp_path: Path, line: Line)
     assert not line.ledger.exists()
 
 
+@pytest.mark.alone
 def test_ten_thousand_records_take_less_than_a_minute(tmp_path: Path, line: Line) -> None:
     """A tenth of them, and a tenth of the time."""
     work = script(tmp_path, "work", MAC_AND_FLAG)

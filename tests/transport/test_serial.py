@@ -86,6 +86,24 @@ def test_bytes_that_come_before_anyone_listens_are_kept() -> None:
     asyncio.run(run())
 
 
+def test_a_reading_that_another_program_was_first_at_is_no_loss() -> None:
+    """Woken for bytes that are not there any more: an empty read, as from a port that hung up."""
+
+    async def run() -> None:
+        with pty_board() as board:
+            stream, taker = await open_tty(board.port, baud=115200), Taker()
+            stream.attach(taker.on_data, taker.on_lost)
+            stream._transport._read_ready()
+            board.send(b"ours")
+            await taker.until(4)
+            assert not taker.losses
+            board.vanish()
+            await taker.until(4, losses=1)
+            await stream.aclose()
+
+    asyncio.run(run())
+
+
 def test_discard_input() -> None:
     async def run() -> None:
         with pty_board() as board:

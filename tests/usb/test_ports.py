@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -9,6 +10,16 @@ import pytest
 
 from tests.usb.bench import OPERATOR, Bench
 from tests.usb.devices import Cp2102, Ft232, UsbSerialJtag
+
+# Another program that reads: woken before all others, or who gets the bytes is left to luck.
+READER = """
+import os, select, sys
+descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+print("reading", os.getpid(), flush=True)
+while select.select([descriptor], [], []):
+    os.read(descriptor, 4096)
+"""
 
 
 class Stranger(Ft232):
@@ -62,7 +73,7 @@ def test_no_rights_and_what_to_do(bench: Bench) -> None:
 @pytest.mark.parametrize("words", [["ports", "--probe"], ["--commands", "summary", "--ports"]])
 def test_another_reader_is_named(bench: Bench, words: list[str]) -> None:
     (node,) = bench.plug_each(bench.boards("esp32c3:1"))
-    reader = bench.machine.start({"shell": f"exec 3<>{node}; echo reading $$; exec sleep 600"})
+    reader = bench.machine.start({"shell": f"exec {sys.executable} -c {shlex.quote(READER)} {node}"})
     reader.until("reading")
     number = reader.output.split()[1]
     try:

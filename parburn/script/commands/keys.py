@@ -75,9 +75,9 @@ def burn_key(
     if not orders:
         raise BadValue("burn_key needs a block and a key file")
     if contents_are_keys:
-        draft.session.keys.give(*(order.content for order in orders))
+        draft.session.keys.give(*(one.content for one in orders if not _is_digest(draft, one.purpose)))
     placed = _place(draft, orders, contents_are_keys, force)
-    draft.session.keys.give(*(one.key for one in placed))
+    draft.session.keys.give(*(one.key for one in placed if one.purpose is None or not one.purpose.digest))
     _refuse_shared_places(placed)
     if force_write_always is not None:
         draft.staged.force = force_write_always
@@ -136,6 +136,12 @@ def burn_key_digest(
         force_write_always=force_write_always,
         contents_are_keys=True,
     )
+
+
+def _is_digest(draft: Draft, purpose: str | None) -> bool:
+    """Tell whether a purpose is for the digest of a public key, which is no secret."""
+    found = draft.chip.purpose_by_name.get(purpose or "")
+    return found is not None and found.digest
 
 
 def _digest_purpose(draft: Draft, order: KeyOrder) -> KeyPurpose:
