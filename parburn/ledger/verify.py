@@ -19,10 +19,10 @@ import msgspec
 
 from parburn.errors import LedgerUnusable
 from parburn.ledger import schema
+from parburn.ledger.differences import find_strays
 from parburn.ledger.file_location import place_of
 from parburn.ledger.learning import doubles_lines, unknown_note
 from parburn.ledger.reading import is_copy, reading
-from parburn.ledger.replay import find_strays
 from parburn.ledger.verify_share import Found, FoundInShare, Share, check_share
 from parburn.ledger.witness import Witness, read_witness
 

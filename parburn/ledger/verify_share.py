@@ -17,9 +17,9 @@ from typing import NamedTuple
 import msgspec
 
 from parburn.ledger import schema
+from parburn.ledger.differences import FIRST_UNIT, find_differences
 from parburn.ledger.history import LAST, Break, find_breaks
 from parburn.ledger.reading import DAMAGE, STEPS_BETWEEN
-from parburn.ledger.replay import FIRST_UNIT, find_differences
 
 KEPT = 6  # of the sentences: no more are shown
 NO_END = "-"
