@@ -277,7 +277,8 @@ LEDGER_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("show",), ("verify",), ("export",), ("export", "--format", "csv"), ("adopt", "--why", "x"),
     ("release", "aa:bb:cc:00:00:03", "--why", "x"), ("scrap", "aa:bb:cc:00:00:01", "--why", "x"),
     ("release", "--batch", "b", "--all", "--why", "x"), ("export", "-o", "out.json"), ("init", "--why", "x"),
-    ("import-used", "bad", "--batch", "b", "--why", "x"),
+    ("import-used", "bad", "--batch", "b", "--why", "x"), ("history", "1"), ("history", "m"),
+    ("show", "--value", "m", "--state", "pass", "--since", "1h"),
 )  # fmt: skip
 
 
@@ -403,6 +404,7 @@ def processes(world: World, rng: random.Random) -> None:
     text = spoiled(rng.choice(TEXTS), rng, others=TEXTS).decode(errors="replace").replace("\0", "")
     words = rng.choice((
         ["ledger", rng.choice(("show", "verify", "export")), "--ledger", "bad"],
+        ["report", "--format", rng.choice(("csv", "json")), "--ledger", "bad"],
         [*run_words("--configfiles", "ids.json", "--extend-efuse-table", "t.csv")],
         [*run_words("--configfiles", "ids.json", "--commands", text)],
     ))  # fmt: skip

@@ -37,7 +37,7 @@ def test_a_few_seconds_of_bad_files_find_nothing() -> None:
 
 
 def test_a_defect_is_found_and_can_be_tried_again() -> None:
-    def broken(*_: object) -> str:
+    def broken(*_: object, **__: object) -> str:
         raise KeyError("planted")
 
     told: list[str] = []
