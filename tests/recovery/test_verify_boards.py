@@ -215,6 +215,11 @@ def test_an_older_ledger_and_a_wrong_line_are_told_before_a_port_is_opened(
         assert outcome.exit == 2
 
 
+def test_json_without_ports_is_refused(tmp_path: Path) -> None:
+    done = parburn("ledger", "verify", "--json", "--ledger", tmp_path / "x", state=tmp_path)
+    assert (done.exit, "needs --ports" in done.stderr) == (2, True), said(done)
+
+
 def test_the_objects_are_those_of_the_page(tmp_path: Path, station: Station) -> None:
     work = script(tmp_path, "work", MAC_ONLY)
     with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
