@@ -132,4 +132,4 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, Mapping):
         value = "; ".join(f"{name}={one}" for name, one in value.items())
-    return defused(writeable(one_line(str(value))))
+    return defused(one_line(writeable(str(value))))
