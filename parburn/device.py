@@ -55,7 +55,8 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
             await record(run, board)
         finally:
             run.turns.ended(port)
-    report = masked_report(board.report(debug=run.job.debug), board.output, run.keys)
+    unmasked = board.report(debug=run.job.debug, people=run.people, known=run.knows_boards)
+    report = masked_report(unmasked, board.output, run.keys)
     run.emit(Finished(port, report))
     return report
 

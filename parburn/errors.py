@@ -215,7 +215,12 @@ class ScriptTimeout(ScriptError):
 
 
 class LedgerError(ParburnError):
-    """The ledger cannot be used, or what it says forbids this."""
+    """The ledger cannot be used, or what it says forbids this.
+
+    `total_state` is what the ledger says that the refused chip is, in words; empty where it says nothing.
+    """
+
+    total_state = ""
 
 
 class LedgerUnusable(LedgerError):

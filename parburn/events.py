@@ -38,8 +38,23 @@ class Result(Enum):
         return self in (Result.PASS, Result.ALREADY_PASS, Result.WOULD_BURN)
 
 
+class LedgerOpened(NamedTuple):
+    """Which run this is: its number in the ledger, its batch, which ledger, where and by whom.
+
+    `run` is None, and `ledger` and `ledger_uuid` are empty, where the ledger is thrown away at the end.
+    """
+
+    port: str
+    run: int | None
+    batch: str
+    ledger: str
+    ledger_uuid: str
+    station: str
+    operator: str
+
+
 class RunStarted(NamedTuple):
-    """The first event: ports in run order with their slots, and whether the boards are simulated."""
+    """The boards begin: ports in run order with their slots, and whether the boards are simulated."""
 
     port: str
     ports: tuple[str, ...]
@@ -72,6 +87,7 @@ class Identified(NamedTuple):
     mac: str
     revision: str
     crystal_mhz: int
+    unique_id: str = ""  # the factory's, in hex, where the chip has one
 
 
 class Claimed(NamedTuple):
@@ -131,8 +147,10 @@ class TokenRead(NamedTuple):
 class DeviceReport(NamedTuple):
     """How one board ended, and all an operator or a report needs of it. Never key material.
 
-    `seconds` count from the opening of the port; `turns`, `tx_bytes`, `rx_bytes` and `retries` are those of
-    the serial line. `traceback_text` is a script's own, or, where the job says debug, ours.
+    `seconds` count from the opening of the port, without the time that people took; `turns`, `tx_bytes`,
+    `rx_bytes` and `retries` are those of the serial line. `traceback_text` is a script's own, or, where the
+    job says debug, ours. `burned` is about this run; `state` is what the chip is now and since when, whoever
+    burned it, as "whole since 2026-11-29 06:40". Times are UTC.
     """
 
     port: str
@@ -155,6 +173,12 @@ class DeviceReport(NamedTuple):
     blocks_done: int = 0
     blocks_total: int = 0
     retries: int = 0
+    started: str = ""  # ISO 8601
+    ended: str = ""
+    unique_id: str = ""  # the factory's, in hex, where the chip has one
+    revision: str = ""
+    values: Mapping[str, str] = NO_VALUES  # what was burned, in this run or before
+    state: str = ""
 
 
 class Finished(NamedTuple):
@@ -176,7 +200,8 @@ class RunFinished(NamedTuple):
 
 
 Event = (
-    RunStarted
+    LedgerOpened
+    | RunStarted
     | Note
     | StepChanged
     | Identified

@@ -14,7 +14,7 @@ from anyio import CancelScope, create_task_group, to_thread
 from parburn import coding
 from parburn.device import burn_device
 from parburn.errors import IdentityUnclear, InternalError, NotConfirmed, ParburnError, PortGone
-from parburn.events import DeviceReport, Emit, RunStarted
+from parburn.events import DeviceReport, Emit, LedgerOpened, RunStarted
 from parburn.hardware.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import Claim, UnitIdentity
@@ -67,6 +67,7 @@ async def burn_fleet(
         new_ledger = throw_away or await _on_purpose(job, begin)
     else:
         new_ledger = False
+    note = checked.note
     ledger = await open_ledger(
         job.ledger,
         checked.batch,
@@ -74,8 +75,11 @@ async def burn_fleet(
         dry_run=job.dry_run and not throw_away,
         new_ledger=new_ledger,
         overrides=job.overrides,
+        note=note,
     )
     try:
+        who = (ledger.run, ledger.batch, ledger.place, ledger.uuid, note.station, note.operator)
+        emit(LedgerOpened("", *who))
         run = SharedRun(checked, emit=emit, ledger=ledger, stop=stop)
         if await ledger.has_unknown():
             from parburn.run.older_images import (
@@ -219,7 +223,7 @@ async def _confirmed(
         if port in plans and outcomes[port] is None and plans[port].blocks
     )
     if to_burn and not (run.job.do_not_confirm or run.job.dry_run):
-        refused = await _refused(confirm, to_burn)
+        refused = await _refused(run, confirm, to_burn)
         outcomes.update((plan.port, refused) for plan in to_burn)
     too_few = run.too_few()  # counted last: a board may be pulled while the operator reads
     if too_few is not None:
@@ -227,10 +231,11 @@ async def _confirmed(
     return outcomes
 
 
-async def _refused(confirm: Confirm, plans: tuple[PlanOfBoard, ...]) -> NotConfirmed | None:
+async def _refused(run: SharedRun, confirm: Confirm, plans: tuple[PlanOfBoard, ...]) -> NotConfirmed | None:
     """Ask, and return why it was not confirmed; None when it was."""
     try:
-        return None if await confirm(plans) else NotConfirmed("not confirmed by the operator")
+        with run.people.asking():
+            return None if await confirm(plans) else NotConfirmed("not confirmed by the operator")
     except NotConfirmed as error:
         return error
 
@@ -253,7 +258,7 @@ async def _confirmed_one_by_one(run: SharedRun, plans: OneByOne[PlanOfBoard, Non
         told = taken
         if outcome is None and plan.blocks and not asked:
             asked = True
-            refused = await _refused(confirm, (plan,))
+            refused = await _refused(run, confirm, (plan,))
             run.refused_by_operator = refused is not None
         if outcome is None and plan.blocks:
             outcome = refused or run.too_few()

@@ -14,6 +14,7 @@ BEFORE_MODES: tuple[Before, ...] = get_args(Before)
 AFTER_MODES: tuple[After, ...] = get_args(After)
 BAUD_RANGE = range(9600, 5_000_001)
 MAX_SIMULATED = 256
+LONGEST_NAME = 100  # characters, of a station or an operator
 
 
 class TableOption(NamedTuple):
@@ -72,6 +73,8 @@ class Job(NamedTuple):
     report: Path | None = None
     trace: Path | None = None
     debug: bool = False
+    station: str = ""  # where, for the record; empty: the name of this machine
+    operator: str = ""  # who, for the record
     simulated: bool = False
     records: tuple[str, ...] = ()  # FILE=FORM: how records lie in a config file
     shares_with: str | None = None  # the batch whose chips may carry equal records and values
@@ -117,5 +120,8 @@ def _rules(job: Job, named: Callable[[str], str]) -> Iterator[tuple[bool, str]]:
     for name, batch in (("batch", job.batch), ("shares_with", job.shares_with)):
         printable = batch is None or (bool(batch.strip()) and batch.isprintable())
         yield printable, f"{named(name)} needs a printable name, as that of your work order"
+    for name, who in (("station", job.station), ("operator", job.operator)):
+        holds = who.isprintable() and len(who) <= LONGEST_NAME
+        yield holds, f"{named(name)} needs a printable name of at most {LONGEST_NAME} characters"
     apart = job.shares_with is None or job.batch not in (None, job.shares_with)
     yield apart, f"{named('shares_with')} needs a {named('batch')} of its own: two chips of one product"

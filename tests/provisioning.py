@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from parburn.transport.ports import natural_key
 from tests.command import Outcome
 from tests.rig import Rig
 
@@ -61,9 +62,14 @@ def key_of(rig: Rig, board: int, block: int = 4) -> bytes:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON report, in the order of the ports."""
-    found: list[dict[str, Any]] = json.loads(path.read_text())
-    return found
+    """The rows of the last run in a report, in the order of the ports."""
+    found: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
+
+    def run_of(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["run"], row["ledger_uuid"]
+
+    last = [row for row in found if run_of(row) == run_of(found[-1])]
+    return sorted(last, key=lambda row: natural_key(row["port"]))
 
 
 def said(outcome: Outcome) -> str:

@@ -138,7 +138,8 @@ def test_a_function_burns_and_tells(ports: tuple[str, ...]) -> None:
         "02:00:00:00:00:02",
     ]
     assert all("hello\n" in report.output for report in reports)
-    assert isinstance(events[0], parburn.RunStarted)
+    assert isinstance(events[0], parburn.LedgerOpened)
+    assert isinstance(events[1], parburn.RunStarted)
     assert {event.port for event in events if isinstance(event, parburn.Finished)} == {*ports}
 
 

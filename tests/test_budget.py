@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.command import COMMAND, environment
+from tests.provisioning import rows
 from tests.rig import start_rig
 
 pytestmark = pytest.mark.alone
@@ -43,7 +43,7 @@ def run(ports: list[str], folder: Path, name: str) -> Cost:
     key.write_bytes(bytes(range(1, 33)))
     script = folder / "provision.py"
     script.write_text(SCRIPT.replace(" KEY", f" {key}"))
-    report = folder / f"{name}.json"
+    report = folder / f"{name}.jsonl"
     assert COMMAND
     process = subprocess.Popen(
         [
@@ -68,8 +68,8 @@ def run(ports: list[str], folder: Path, name: str) -> Cost:
     with process.stderr:
         said = process.stderr.read().decode()
     assert process.returncode == 0, said
-    rows = json.loads(report.read_text())
-    return Cost(max(row["seconds"] for row in rows), usage.ru_utime + usage.ru_stime, rows)
+    found = rows(report)
+    return Cost(max(row["seconds"] for row in found), usage.ru_utime + usage.ru_stime, found)
 
 
 def test_thirty_two_boards_cost_little_more_than_one(tmp_path: Path) -> None:

@@ -35,16 +35,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "script": {"chips", "coding", "config", "efuse", "job", "nearest"},
     "hardware": {"chips", "efuse", "protocol", "transport"},
     "efuse": {"chips", "coding", "nearest"},
-    "ledger": {"scratch"},
+    "ledger": {"csv_cells", "scratch"},
     "sim": {"chips", "printable", "scratch"},
     "chips": {"coding", "nearest"},
     "config": set(),
     "transport": set(),
     "protocol": set(),
-    "ui": {"printable"},
+    "ui": {"csv_cells", "printable"},
     "coding": set(),
     "job": set(),
     "scratch": set(),
+    "csv_cells": set(),
     "printable": set(),
     "nearest": set(),
     "events": set(),
@@ -160,13 +161,15 @@ OPENING_CALLS = {
     "connect_tcp",
     "create_serial_connection",
 }
-# Files of the ledger, folders of a process, and the hole that closed output goes to: no devices.
+# Files of the ledger, a report, a trace, folders, and the hole that closed output goes to: no devices.
 OS_OPEN = {
     "script/pipes.py",
     "ledger/file_location.py",
     "ledger/schema.py",
     "ledger/liveness.py",
     "ui/nonblocking_writer.py",
+    "ui/report_appending.py",
+    "run/traces.py",
     "cli/streams.py",
     "scratch.py",
 }

@@ -1,4 +1,4 @@
-"""The commands `ledger` and `completion`: each prints and returns an exit code; none burns."""
+"""The commands `ledger`, `report` and `completion`: each prints and returns an exit code; none burns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ def ledger(options: argparse.Namespace) -> int:
     Raises:
         ParburnError: the action was refused, or the ledger cannot be used.
     """
-    from parburn.ledger import export, maintenance
+    from parburn.cli.lookups import filter_of, story_text, terminal_width
+    from parburn.cli.output import put_out
+    from parburn.ledger import maintenance
+    from parburn.ledger.export import export_text
+    from parburn.ledger.show import show_text
+    from parburn.ledger.verify import verify
 
     if options.ledger_command == "rebuild":
         from parburn.cli.rebuild import run_rebuild
@@ -25,21 +30,25 @@ def ledger(options: argparse.Namespace) -> int:
         from parburn.cli.rebuild import run_learn
 
         return run_learn(options)
-    path: Path | None = options.ledger
-    output: Path | None = getattr(options, "output", None)
-    if output is not None:
-        from parburn.cli.options import writeable
-        from parburn.run.overwriting import KeptFiles
+    if options.ledger_command == "verify" and (options.ports or options.sim):
+        from parburn.cli.verify_boards import run_verify_boards
 
-        KeptFiles(ledgers=(path,) if path is not None else ()).refuse(output, "--output")
-        writeable(output, "--output")
+        return run_verify_boards(options)
+    if options.ledger_command == "verify" and options.json:
+        raise UsageError(
+            "ledger verify --json needs --ports", hint="Without them it has one sentence to say."
+        )
+    path: Path | None = options.ledger
     match options.ledger_command:
         case "show":
-            text = export.show(path)
+            return put_out(show_text(path, filter_of(options), width=terminal_width()))
+        case "history":
+            story = story_text(path, options.word, batch=options.batch, width=terminal_width())
+            return put_out(story)
         case "export":
-            text = export.export(path, options.format)
+            return put_out(export_text(path, options.format), options.output, ledger=path, exact=True)
         case "verify":
-            text = export.verify(path)
+            text = verify(path)
         case "init":
             text = maintenance.init(path, why=options.why)
         case "adopt":
@@ -59,12 +68,15 @@ def ledger(options: argparse.Namespace) -> int:
             text = maintenance.scrap(path, options.mac, why=options.why)
         case _:
             text = maintenance.import_used(path, options.file, why=options.why, batch=options.batch)
-    if output is not None:
-        _write(output, text)
-    else:
-        show = hand_out if options.ledger_command == "export" else say
-        show(text if text.endswith("\n") or not text else text + "\n")
+    say(text if text.endswith("\n") or not text else text + "\n")
     return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Make a report from the ledger; see `ledger_report.report`."""
+    from parburn.cli.ledger_report import report as make_report
+
+    return make_report(options)
 
 
 def completion(options: argparse.Namespace) -> int:
@@ -73,15 +85,3 @@ def completion(options: argparse.Namespace) -> int:
 
     hand_out(shellcode(["parburn"], shell=options.shell) + "\n")
     return 0
-
-
-def _write(output: Path, text: str) -> None:
-    from parburn.ui.report import replace_file
-
-    try:
-        replace_file(output, text)
-    except OSError as error:
-        raise UsageError(
-            f"--output: {output} cannot be written: {error.strerror or error}",
-            hint="Choose another place; the ledger is as it was.",
-        ) from error

@@ -8,6 +8,7 @@
 1      a board failed, did not answer or is incomplete, or was refused while others passed
 3      every board was refused, or the burn was not confirmed: nothing was burned
 2      the command line or an input file is wrong, or the ledger cannot be used: nothing was burned
+6      all boards passed, and the report could not be written
 0      all boards passed, or had passed before
 =====  ==================================================================================
 
@@ -38,6 +39,7 @@ BAD_INPUT = 2
 REFUSED = 3
 OUT_OF_INDEXES = 4
 QUARANTINED = 5
+NO_REPORT = 6
 INTERRUPTED = 130
 BURNED = frozenset({Result.PASS, Result.INCOMPLETE})
 WENT_ON = BURNED | {Result.ALREADY_PASS, Result.QUARANTINED}
@@ -48,6 +50,7 @@ class RunFlags(NamedTuple):
 
     interrupted: bool = False
     error: ParburnError | None = None  # the whole run was refused
+    no_report: bool = False  # it was asked for, and could not be written
     expect: int | None = None  # boards that had to be there before any was burned
 
 
@@ -69,7 +72,7 @@ def exit_code(reports: Sequence[DeviceReport], flags: RunFlags) -> int:
     if refused is not None:  # it ended in the middle, as on a full disk: that is no bad input any more
         return SOME_FAILED
     if all(result.passed for result in results):
-        return PASSED
+        return NO_REPORT if flags.no_report else PASSED
     if all(result in (Result.REFUSED, Result.ALREADY_PASS) for result in results):
         return REFUSED
     return SOME_FAILED

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from parburn.errors import UsageError
-from parburn.job import MAX_SIMULATED, Job, TableOption, check_values
+from parburn.job import LONGEST_NAME, MAX_SIMULATED, Job, TableOption, check_values
 
 TOKEN_COMMAND = "dump --format token"  # what --token runs
 REMOTE = ("socket://", "rfc2217://")
@@ -64,6 +64,8 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
         report=_report(options.report),
         trace=writeable(options.trace, "--trace"),
         debug=options.debug,
+        station=_who(options, "station"),
+        operator=_who(options, "operator"),
         simulated=simulated_ports is not None,
         records=tuple(options.records or ()),
         shares_with=options.shares_with,
@@ -105,10 +107,33 @@ def rebuild_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] |
         batch=options.batch,
         script_timeout_s=options.script_timeout,
         debug=options.debug,
+        station=_who(options, "station"),
+        operator=_who(options, "operator"),
         simulated=simulated_ports is not None,
         records=tuple(options.records or ()),
         same=_names(options.same or (), "--same"),
         unique=_names(options.unique or (), "--unique"),
+    )
+    check_values(job, named=_option)
+    return job
+
+
+def compare_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] | None = None) -> Job:
+    """Return the Job of `ledger verify --ports`: its boards are only read.
+
+    Args:
+        simulated_ports: the ports of simulated boards; None takes those of --ports.
+
+    Raises:
+        UsageError: an option is wrong, or names a file or port that is not there.
+    """
+    job = Job(
+        ports=tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports),
+        before=options.before,
+        tables=tuple(_table(text) for text in options.extend_efuse_table or ()),
+        ledger=options.ledger,
+        debug=options.debug,
+        simulated=simulated_ports is not None,
     )
     check_values(job, named=_option)
     return job
@@ -252,11 +277,31 @@ def _baud(text: str) -> int | None:
 
 
 def _report(path: Path | None) -> Path | None:
-    if path is not None and path.suffix.lower() not in (".csv", ".json"):
+    """Return the report's file or folder. Whether it can be appended to is looked at later."""
+    if path is not None and not path.is_dir():
+        from parburn.ui.report_appending import check_ending
+
+        check_ending(path)
+    return path
+
+
+def _who(options: argparse.Namespace, what: str) -> str:
+    """Return the station or the operator: of the option, else of the environment; empty where neither says.
+
+    Raises:
+        UsageError: what the environment says is no name that can be recorded.
+    """
+    name = f"PARBURN_{what.upper()}"
+    said: str | None = getattr(options, what, None)
+    if said is not None:
+        return said
+    found = os.environ.get(name, "").strip()
+    if not found.isprintable() or len(found) > LONGEST_NAME:
         raise UsageError(
-            f"--report {path}: the name must end in .csv or .json", hint="The ending chooses the format."
+            f"{name} is no printable name of at most {LONGEST_NAME} characters",
+            hint=f"Mend it, or give --{what}.",
         )
-    return writeable(path, "--report")
+    return found
 
 
 def writeable(path: Path | None, option: str) -> Path | None:

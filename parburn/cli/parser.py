@@ -26,13 +26,18 @@ OVERRIDES = {
     "allow-changed-config": "go on although a record that a chip has got says something else now",
     "allow-other-batch": "burn a chip that carries an identity of another batch",
 }
+# The states of the ledger (`ledger.base.State`), and the word for units that are written off.
+UNIT_STATES = (
+    "pass", "incomplete", "quarantined", "failed-clean", "identified", "claimed", "planned",
+    "burn-attempted", "burned", "verified", "locked", "scrapped",
+)  # fmt: skip
 SHELLS = ("bash", "zsh", "fish")
 
 EPILOG = """\
 Burning is irreversible. Without --do-not-confirm the plans are shown and you are asked to type BURN.
 Try it without hardware:  parburn --sim esp32s3:8 --scripts burn.py --configfiles ids.json --do-not-confirm
 Exit codes: 0 all passed, 1 some boards failed, 2 bad input, 3 refused or not confirmed, 4 out of indexes,
-5 a unit is quarantined, 130 interrupted.
+5 a unit is quarantined, 6 the report could not be written, 130 interrupted.
 """
 
 
@@ -109,6 +114,9 @@ def build_parser(words: Collection[str] | None = None) -> Parser:
     check = commands.add_parser("check", help="rehearse a batch on no board: what its scripts would burn")
     if is_reached("check"):
         _add_check(check)
+    report = commands.add_parser("report", help="make a report of what runs did, from the ledger")
+    if is_reached("report"):
+        _add_report(report)
     completion = commands.add_parser("completion", help="print the completion script of a shell")
     completion.add_argument("shell", choices=SHELLS)
     return parser
@@ -239,7 +247,12 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
         "remembered for the batch")  # fmt: skip
     for name, text in OVERRIDES.items():
         add(safety, f"--{name}", dest="overrides", action="append_const", const=name, help=text)
-    add(safety, "--report", type=Path, metavar="FILE", help="write a row per board to FILE.csv or FILE.json")
+    add(safety, "--report", type=Path, metavar="FILE|FOLDER",
+        help="append a row a board to FILE.csv or FILE.jsonl, or to a new file in FOLDER")  # fmt: skip
+    add(safety, "--operator", metavar="NAME",
+        help="who burns, for the record (default: PARBURN_OPERATOR)")  # fmt: skip
+    add(safety, "--station", metavar="NAME",
+        help="where, for the record (default: PARBURN_STATION, else this machine's name)")  # fmt: skip
     add(
         safety,
         "--trace",
@@ -325,11 +338,28 @@ def _add_ledger(parser: Parser) -> None:
     def because(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--why", required=True, metavar="TEXT", help="the reason, kept in the record")
 
-    action("show", "Print units, indexes and states.")
+    _add_filters(action("show", "Print units, indexes and states; without a filter the last 50, and totals."))
+    history = action("history", "Tell the life of one unit: values, keys, locks, and each step with its run.")
+    history.add_argument(
+        "word",
+        metavar="MAC|INDEX|VALUE",
+        help="its factory MAC, its index, or a value such as its custom MAC",
+    )
+    history.add_argument("--batch", default=argparse.SUPPRESS, metavar="NAME", help="units of this batch")
     export = action("export", "Print the record for other programs.")
     export.add_argument("--format", choices=("json", "csv"), default="json", help="default: json")
     export.add_argument("--output", "-o", type=Path, metavar="FILE", help="write to FILE instead of stdout")
-    action("verify", "Check the chain of history against its witness.")
+    verify = action(
+        "verify",
+        "Check the chain of history, the units and the witness. With --ports: read these boards and compare "
+        "each with its record; nothing is burned.",
+    )
+    _add_boards(verify)
+    verify.add_argument("--extend-efuse-table", action="append", default=argparse.SUPPRESS,
+                        metavar="[CHIP=]CSV", help="as for a run: its fields get their names")  # fmt: skip
+    verify.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="with --ports: one JSON object a line"
+    )
     because(action("init", "Begin a new, empty ledger."))
     because(action("adopt", "Accept a ledger that is older, moved or foreign."))
     release = action("release", "Let units be tried again with their own indexes.")
@@ -361,7 +391,58 @@ def _add_ledger(parser: Parser) -> None:
     )
 
 
+def _add_report(parser: Parser) -> None:
+    parser.description = (
+        "Make a report of what runs did, from the ledger: a row for each unit and each run that it was in."
+    )
+    add = parser.add_argument
+    add("of_batch", nargs="?", metavar="BATCH", help="only units of this batch (default: all)")
+    add("--since", type=_moment, metavar="T",
+        help="only what ended since then: 2026-11-29, '2026-11-29 06:40' (UTC), or 8h (ago)")  # fmt: skip
+    add("--format", choices=("csv", "json"), default="csv", help="default: csv")
+    add("--output", "-o", type=Path, metavar="FILE", help="write to FILE instead of stdout")
+    add("--ledger", type=Path, default=argparse.SUPPRESS, metavar="PATH", help="the ledger's file")
+    add("--debug", action="store_true", default=argparse.SUPPRESS, help="tracebacks")
+
+
+def _add_filters(sub: argparse.ArgumentParser) -> None:
+    """Add the options that say which units are meant: those for which all of them hold."""
+    add = sub.add_argument
+    add("--mac", metavar="MAC", help="the chip with this factory MAC")
+    add("--index", dest="indexes", type=closed_range, metavar="A[-B]", help="this index, or from A to B")
+    add("--value", metavar="[NAME=]VALUE", help="the unit that carries this value, as its custom MAC")
+    add("--state", dest="states", action="append", type=str.lower, choices=UNIT_STATES, metavar="STATE",
+        help=f"units in this state; may be given again. One of {', '.join(UNIT_STATES)}")  # fmt: skip
+    add("--batch", default=argparse.SUPPRESS, metavar="NAME", help="units of this batch")
+    add("--since", type=_moment, metavar="T",
+        help="changed since then: 2026-11-29, '2026-11-29 06:40' (UTC), or 8h (ago)")  # fmt: skip
+
+
+def closed_range(text: str) -> tuple[int, int]:
+    """Return `A` or `A-B` as (first, last), where `A` is one index.
+
+    Raises:
+        ArgumentTypeError: as `index_range`.
+    """
+    first, last = index_range(text)
+    return first, first if last is None else last
+
+
+def _moment(text: str) -> str:
+    from parburn.cli.moments import moment
+
+    return moment(text)
+
+
 def _add_rebuild(sub: argparse.ArgumentParser) -> None:
+    _add_boards(sub)
+    _add_what_was_burned(sub)
+    _allow_side_effects(sub)
+    sub.add_argument("--why", required=True, metavar="TEXT", help="the reason, kept in the record")
+
+
+def _add_boards(sub: argparse.ArgumentParser) -> None:
+    """Add the options that say which boards are read, and how."""
     add = sub.add_argument
     add("--ports", "--port", "-p", nargs="+", action="extend", default=argparse.SUPPRESS, metavar="P",
         help="where the boards are; they are read, nothing is burned")  # fmt: skip
@@ -370,9 +451,6 @@ def _add_rebuild(sub: argparse.ArgumentParser) -> None:
     )
     add("--before", type=_dashed, choices=BEFORE_MODES, default=argparse.SUPPRESS,
         help="how to reach the ROM loader")  # fmt: skip
-    _add_what_was_burned(sub)
-    _allow_side_effects(sub)
-    add("--why", required=True, metavar="TEXT", help="the reason, kept in the record")
 
 
 def _add_check(parser: Parser) -> None:

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
@@ -19,6 +20,7 @@ from parburn.api import as_ours
 from parburn.cli import background
 from parburn.cli.exit_code import INTERRUPTED, RunFlags, exit_code
 from parburn.cli.options import SimulatedGroup, job_from, simulated_groups
+from parburn.cli.report import is_written, report_of
 from parburn.cli.signals import STOP_SIGNALS
 from parburn.errors import NotConfirmed, ParburnError
 from parburn.events import DeviceReport, Note, RunFinished, TokenRead
@@ -26,15 +28,17 @@ from parburn.fleet import burn_fleet
 from parburn.job import Job
 from parburn.ledger.file_location import no_ledger_yet
 from parburn.printable import typed_again
-from parburn.run.checked_job import CheckedJob, check_job
+from parburn.run.checked_job import CheckedJob, check_job, station_of
 from parburn.run.shared import PlanOfBoard
 from parburn.run.stop import StopRequest
 from parburn.script.key_mask import KeyMask
 from parburn.transport.descriptors import make_room
 from parburn.ui.plans import ANSWER, QUESTION, question_lines
 from parburn.ui.prompt import ask_for, can_ask
-from parburn.ui.report import Inputs, write_report
 from parburn.ui.view import View
+
+if TYPE_CHECKING:
+    from parburn.ui.report_file import ReportFile
 
 GARBAGE = (50_000, 20, 20)  # new objects before the collector looks: boards leave hardly any cycles behind
 STOP_NOTES = (
@@ -58,6 +62,7 @@ class Ending:
         self.error = error
         self.trace = trace
         self.interrupted = interrupted
+        self.no_report = False  # it was asked for, and could not be written
 
     @classmethod
     def by(cls, error: BaseException) -> Ending:
@@ -74,6 +79,7 @@ class Asked:
         self.boards: tuple[SimulatedGroup, ...] = ()  # of --sim
         self.job: Job | None = None
         self.checked: CheckedJob | None = None
+        self.report: ReportFile | None = None
         self.ending = Ending()
 
     @property
@@ -94,7 +100,9 @@ def asked_by(options: argparse.Namespace) -> Asked:
             asked.boards = simulated_groups(options.sim)
             ports = [f"{group.chip}/{number}" for group in asked.boards for number in range(group.boards)]
         asked.job = job_from(options, simulated_ports=ports)
-        asked.checked = check_job(asked.job)
+        checked = check_job(asked.job)
+        asked.report = report_of(checked)
+        asked.checked = checked
     except (Exception, KeyboardInterrupt) as error:
         asked.ending = Ending.by(error)
     return asked
@@ -112,8 +120,8 @@ def run(options: argparse.Namespace, words: Sequence[str]) -> int:
         if asked.checked is None:
             return _end(view, asked.ending, job=asked.job)
         if not asked.boards:
-            return _burn(asked.checked, view, words, tokens=options.token)
-        return _burn_simulated(asked.checked, asked.boards, view, words, tokens=options.token)
+            return _burn(asked.checked, view, words, asked.report, tokens=options.token)
+        return _burn_simulated(asked.checked, asked.boards, view, words, asked.report, tokens=options.token)
     except (ParburnError, KeyboardInterrupt) as error:
         ending = Ending.by(error)
         ending.reports = view.reports  # of a run that was interrupted as it was told
@@ -139,12 +147,21 @@ def _view_of(options: argparse.Namespace, asked: Asked) -> View:
         bare=bare,
         debug=options.debug,
         verbose=options.verbose,
+        station=station_of(asked.job) if asked.job is not None else "",
+        operator=asked.job.operator if asked.job is not None else "",
         stdout=sys.stderr if options.token and not options.json else None,
+        also=() if asked.report is None else (asked.report,),
     )
 
 
 def _burn_simulated(
-    checked: CheckedJob, groups: Sequence[SimulatedGroup], view: View, words: Sequence[str], *, tokens: bool
+    checked: CheckedJob,
+    groups: Sequence[SimulatedGroup],
+    view: View,
+    words: Sequence[str],
+    report: ReportFile | None,
+    *,
+    tokens: bool,
 ) -> int:
     from parburn.sim.processes import SimulatedBoards
 
@@ -153,14 +170,17 @@ def _burn_simulated(
     if state is not None:
         view.emit(Note("", f"the simulated boards keep their eFuses in {state}"))
     with SimulatedBoards(groups, state=state) as boards:
-        return _burn(checked.at(boards.ports), view, words, tokens=tokens)
+        return _burn(checked.at(boards.ports), view, words, report, tokens=tokens)
 
 
-def _burn(checked: CheckedJob, view: View, words: Sequence[str], *, tokens: bool) -> int:
+def _burn(
+    checked: CheckedJob, view: View, words: Sequence[str], report: ReportFile | None, *, tokens: bool
+) -> int:
     job = checked.job
     operator = Operator(job, view)
     ending = asyncio.run(_burn_and_draw(checked, view, operator))
     ending.interrupted = operator.stopped
+    ending.no_report = report is not None and not is_written(report, view)
     read = _tokens(ending.reports) if tokens else ()
     for token in read:
         view.emit(token)
@@ -173,12 +193,6 @@ def _burn(checked: CheckedJob, view: View, words: Sequence[str], *, tokens: bool
         from parburn.cli.token import print_tokens
 
         print_tokens(read)
-    if job.report is not None and ending.reports:
-        try:
-            write_report(job.report, ending.reports, Inputs(*checked.digests))
-        except (OSError, KeyboardInterrupt) as error:
-            why = (error.strerror or error) if isinstance(error, OSError) else "interrupted"
-            view.err.line(f"parburn: the report {job.report} could not be written: {why}")
     return code
 
 
@@ -311,7 +325,7 @@ def _end(
     """Say how the run ended, and return the exit code. `keys` are those that it has met."""
     keys = keys or KeyMask()
     expect = job.expect if job is not None else None
-    flags = RunFlags(interrupted=ending.interrupted, error=ending.error, expect=expect)
+    flags = RunFlags(ending.interrupted, ending.error, ending.no_report, expect=expect)
     code = exit_code(ending.reports, flags)
     if ending.error is not None:
         keys.mask_error(ending.error)

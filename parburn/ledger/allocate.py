@@ -17,6 +17,7 @@ from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuaranti
 from parburn.ledger import units
 from parburn.ledger.base import UNTOUCHED, Attempt, Inputs, State, UnitIdentity, check_transition
 from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
+from parburn.ledger.unit_life import NO_LIFE, UnitLife, life_of, total_state
 from parburn.ledger.units import Held
 from parburn.ledger.values import is_unknown
 from parburn.ledger.writer import Transaction
@@ -42,6 +43,7 @@ class Granted(NamedTuple):
     unheard_of: bool = False
     values_unknown: bool = False
     put_out_by: str = ""  # why it is quarantined, though it may be the chip that passed
+    life: UnitLife = NO_LIFE
 
 
 class Allocation(NamedTuple):
@@ -119,6 +121,7 @@ def claim_all(
     for n, identity in enumerate(identities):
         refused, unit, index = outcomes[n], own[n], indexes.get(n)
         if refused is not None:
+            refused.total_state = _total_state(transaction.connection, rows[n])
             allocation.outcomes.append(refused)
         elif isinstance(index, LedgerError):
             allocation.outcomes.append(index)
@@ -130,6 +133,14 @@ def claim_all(
             granted = _grant_known(transaction, batch, identity, unit, job)
             allocation.outcomes.append(granted._replace(unheard_of=_never_attempted(rows[n])))
     return allocation
+
+
+def _total_state(connection: sqlite3.Connection, found: Sequence[_UnitRow]) -> str:
+    """Return in words what a chip that gets no claim is: where it is of several batches, what is worst."""
+    spent = sorted((unit for unit in found if unit.spent), key=lambda unit: unit.state is State.PASS)
+    if not spent:
+        return ""
+    return total_state(spent[0].state, life_of(connection, spent[0].id, spent[0].state).since)
 
 
 def _never_attempted(found: Sequence[_UnitRow]) -> bool:
@@ -406,7 +417,12 @@ def _grant_new(
         mac=identity.mac,
         unique_id=identity.unique_id,
     )
-    return Granted(_held(number, batch, identity, index, job), known=False, state=State.CLAIMED)
+    return Granted(
+        _held(number, batch, identity, index, job),
+        known=False,
+        state=State.CLAIMED,
+        life=NO_LIFE if unit is None else life_of(connection, number, State.CLAIMED),
+    )
 
 
 def _grant_known(
@@ -436,6 +452,7 @@ def _grant_known(
         inputs=_inputs(connection, unit.id),
         values_unknown=is_unknown(connection, unit.id),
         put_out_by=units.why_put_out(connection, unit.id) if state is State.QUARANTINED else "",
+        life=life_of(connection, unit.id, unit.state),
     )
 
 

@@ -284,6 +284,23 @@ class BatchSpec(NamedTuple):
         return PlainConfig(self.config_digest, self.entries) if self.config is None else self.config
 
 
+NO_FILES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType({})
+
+
+class RunNote(NamedTuple):
+    """What the history says of a run beside its batch: where it was made, by whom, and of which files.
+
+    `files` are digests by the file's name, of scripts, config_files and tables.
+    """
+
+    station: str = ""
+    operator: str = ""
+    files: Mapping[str, Mapping[str, str]] = NO_FILES
+
+
+NO_NOTE: Final = RunNote()
+
+
 class RangeValue(NamedTuple):
     """What a chip is about to hold in one range. `value` is hex or, where a key may stand, a keyed digest.
 
@@ -378,8 +395,29 @@ class Claim(Protocol):
     def attempt(self) -> Attempt | None:
         """The first of `attempts`: a resumed script must see its `image_before`. None: nothing to resume."""
 
+    @property
+    def state_before(self) -> State:
+        """How far the unit had come when this run claimed it."""
+
+    @property
+    def since(self) -> str:
+        """When it came to be what it was then (`unit_life.condition`), UTC, ISO; empty: never burned."""
+
+    @property
+    def unique_values(self) -> Mapping[str, str]:
+        """Values that this unit had then, and that no other chip may have."""
+
+    @property
+    def burned_values(self) -> Mapping[str, str]:
+        """What had been burned into it then, as people read it. Never keys."""
+
     async def planned(
-        self, plan_digest: str, unique_values: Mapping[str, str], held: UserBits = NO_USER_BITS
+        self,
+        plan_digest: str,
+        unique_values: Mapping[str, str],
+        held: UserBits = NO_USER_BITS,
+        *,
+        shown: Mapping[str, str] = NO_VALUES,
     ) -> None:
         """Write down a plan, also one that is empty because the values are in the chip already.
 
@@ -387,6 +425,7 @@ class Claim(Protocol):
             plan_digest: Digest of the plan; a resumed script must make the same one.
             unique_values: Values by name, compared by their names over chips of all kinds.
             held: What the user blocks will hold, compared by its bits.
+            shown: All that is to be burned, as people read it; it is compared with nothing. Never keys.
 
         Raises:
             UniqueValueTaken: another chip has one of the values, or plans it in this very moment. Where it
@@ -503,6 +542,18 @@ class Ledger(Protocol):
     @property
     def batch(self) -> str:
         """The batch's name; found by the config files' content when none was given."""
+
+    @property
+    def run(self) -> int | None:
+        """The number of this run; None where the ledger is thrown away at its end."""
+
+    @property
+    def place(self) -> str:
+        """Where the ledger lies; empty where it is thrown away at the end of the run."""
+
+    @property
+    def uuid(self) -> str:
+        """Which ledger it is, wherever it lies; empty where it is thrown away at the end of the run."""
 
     @property
     def forms(self) -> Mapping[str, str]:

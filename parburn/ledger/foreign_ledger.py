@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from parburn.csv_cells import restored
 from parburn.errors import LedgerUnusable, UsageError
 from parburn.ledger import schema
 from parburn.ledger.base import UNDER_WAY, State, UnitIdentity
@@ -175,7 +176,8 @@ def _from_json(record: Any) -> OtherLedger:
 
 def _from_csv(text: str) -> OtherLedger:
     units = []
-    for row in csv.DictReader(io.StringIO(text)):
+    for cells in csv.DictReader(io.StringIO(text)):
+        row = {name: restored(cell) if isinstance(cell, str) else cell for name, cell in cells.items()}
         if row["spent"] != "yes" or not row["index"]:
             continue
         parts = row["records"].split()

@@ -162,6 +162,13 @@ MIGRATIONS = (
         PRIMARY KEY (unit, other, name)
     ) WITHOUT ROWID;
     """,
+    """
+    -- Where a run was made, and by whom.
+    ALTER TABLE runs ADD COLUMN station TEXT NOT NULL DEFAULT '';
+    ALTER TABLE runs ADD COLUMN operator TEXT NOT NULL DEFAULT '';
+    -- One unit's life is told from the history in a few seeks.
+    CREATE INDEX history_unit ON history (unit) WHERE unit IS NOT NULL;
+    """,
 )
 VERSION = len(MIGRATIONS)
 
@@ -276,6 +283,17 @@ def check_version(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
+def is_older(path: Path) -> bool:
+    """Return whether a ledger is of an older version; False where that cannot be seen."""
+    try:
+        if not path.is_file():
+            return False
+        with contextlib.closing(connect_to_read(path)) as connection:
+            return check_version(connection, path) < VERSION
+    except (sqlite3.Error, LedgerUnusable, OSError, ValueError):  # whoever opens it will say why it cannot
+        return False
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring a ledger to this version, in one transaction.
 
@@ -311,9 +329,9 @@ def apply_migrations(connection: sqlite3.Connection, version: int) -> None:
 
 
 def migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Return a copy of an older ledger in memory, in the form of this version."""
+    """Return a copy of an older ledger, in the form of this version: a file of SQLite's that goes with it."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    copy = sqlite3.connect(":memory:", isolation_level=None)
+    copy = sqlite3.connect("", isolation_level=None)
     try:
         connection.backup(copy)
         apply_migrations(copy, version)

@@ -18,7 +18,18 @@ from anyio import CancelScope, to_thread
 from parburn.errors import LedgerError, LedgerUnusable
 from parburn.events import NO_VALUES
 from parburn.ledger import allocate, schema, units, values
-from parburn.ledger.base import NO_USER_BITS, Attempt, BatchSpec, Claim, Inputs, State, UnitIdentity, UserBits
+from parburn.ledger.base import (
+    NO_NOTE,
+    NO_USER_BITS,
+    Attempt,
+    BatchSpec,
+    Claim,
+    Inputs,
+    RunNote,
+    State,
+    UnitIdentity,
+    UserBits,
+)
 from parburn.ledger.batches import Batch, Override, find_batch
 from parburn.ledger.file_location import (
     FILE_NAME,
@@ -38,6 +49,7 @@ if TYPE_CHECKING:
     from parburn.ledger import learning, rebuilding
 
 _NOTED_AT_MOST = 256
+MIGRATION_S = 900.0  # a ledger of millions of units is brought to this version once
 WITNESS_EVERY_S = 1.0  # of a run that commits all the time: it may lag behind, never lead
 
 
@@ -49,6 +61,7 @@ async def open_ledger(
     dry_run: bool = False,
     new_ledger: bool = False,
     overrides: Collection[Override | str] = frozenset(),
+    note: RunNote = NO_NOTE,
 ) -> SqliteLedger:
     """Open the ledger at `path` for one run.
 
@@ -59,6 +72,7 @@ async def open_ledger(
         dry_run: Work on a copy of it that is deleted at the end; the ledger itself is only read.
         new_ledger: Make one where none is. Nothing else makes one for real boards.
         overrides: Refusals that the operator takes upon himself, also by their words on the command line.
+        note: What the history is to say of the run.
 
     Raises:
         LedgerUnusable: missing, older, foreign, damaged, too new, or not writable.
@@ -69,9 +83,10 @@ async def open_ledger(
     folder = await to_thread.run_sync(Scratch, "ledger-") if throw_away or dry_run else None
     place = folder.path / FILE_NAME if folder is not None else await to_thread.run_sync(place_of, path)
     copy_of = await to_thread.run_sync(place_of, path) if dry_run and not throw_away else None
+    older = await to_thread.run_sync(schema.is_older, copy_of or place)
     ledger = SqliteLedger(place, folder, new_ledger=new_ledger, copy_of=copy_of)
     try:
-        await ledger._begin(batch, frozenset(map(Override, overrides)))
+        await ledger._begin(batch, frozenset(map(Override, overrides)), note, older=older)
     except BaseException:
         await ledger._abandon()
         raise
@@ -82,8 +97,8 @@ class SqliteClaim:
     """One unit held by this run; see `base.Claim` for what its methods promise."""
 
     __slots__ = (
-        "_attempt", "_held", "_inputs", "_ledger", "_writer", "attempts", "image_passed", "known",
-        "passed_jobs", "put_out_by", "state", "unheard_of", "values_unknown",
+        "_attempt", "_held", "_inputs", "_ledger", "_life", "_writer", "attempts", "image_passed", "known",
+        "passed_jobs", "put_out_by", "state", "state_before", "unheard_of", "values_unknown",
     )  # fmt: skip
 
     def __init__(self, ledger: SqliteLedger, writer: Writer, granted: allocate.Granted) -> None:
@@ -92,7 +107,8 @@ class SqliteClaim:
         self._held = granted.held
         self._attempt: int | None = None
         self.known = granted.known
-        self.state = granted.state
+        self.state = self.state_before = granted.state
+        self._life = granted.life
         self.passed_jobs = granted.passed_jobs
         self.attempts = granted.attempts
         self.image_passed = granted.image_passed
@@ -116,13 +132,33 @@ class SqliteClaim:
         """See `Claim.attempt`."""
         return self.attempts[0] if self.attempts else None
 
+    @property
+    def since(self) -> str:
+        """See `Claim.since`."""
+        return self._life.since
+
+    @property
+    def unique_values(self) -> Mapping[str, str]:
+        """See `Claim.unique_values`."""
+        return self._life.unique_values
+
+    @property
+    def burned_values(self) -> Mapping[str, str]:
+        """See `Claim.burned_values`."""
+        return self._life.values
+
     async def planned(
-        self, plan_digest: str, unique_values: Mapping[str, str], held: UserBits = NO_USER_BITS
+        self,
+        plan_digest: str,
+        unique_values: Mapping[str, str],
+        held: UserBits = NO_USER_BITS,
+        *,
+        shown: Mapping[str, str] = NO_VALUES,
     ) -> None:
         """Write down a plan; see `Claim.planned`."""
         unit = self._held
         self.state, refused, aside = await self._writer.call(
-            lambda t: units.planned(t, unit, plan_digest, unique_values, held)
+            lambda t: units.planned(t, unit, plan_digest, unique_values, held, shown)
         )
         if aside and self._ledger.copy_of is None:
             self._ledger.add_note(
@@ -254,6 +290,21 @@ class SqliteLedger:
         return self._opened.name
 
     @property
+    def run(self) -> int | None:
+        """See `Ledger.run`."""
+        return self._writer.run if self._folder is None else None
+
+    @property
+    def place(self) -> str:
+        """See `Ledger.place`."""
+        return str(self.path) if self._folder is None else ""
+
+    @property
+    def uuid(self) -> str:
+        """See `Ledger.uuid`."""
+        return self._uuid if self._folder is None else ""
+
+    @property
     def forms(self) -> Mapping[str, str]:
         """See `Ledger.forms`."""
         return self._opened.config.forms
@@ -367,24 +418,32 @@ class SqliteLedger:
         finally:
             await self._abandon()
 
-    async def _begin(self, spec: BatchSpec, overrides: frozenset[Override]) -> None:
+    async def _begin(
+        self, spec: BatchSpec, overrides: frozenset[Override], said: RunNote, *, older: bool
+    ) -> None:
         def work(transaction: Transaction) -> tuple[Batch, int, list[str], values.Remembered]:
             notes = allocate.end_dead_runs(transaction, self._is_alive)
             batch = find_batch(transaction, spec, overrides)
             declared = values.declare(transaction, batch.id, batch.name, spec)
             run = transaction.connection.execute(
-                "INSERT INTO runs (batch, started, process) VALUES (?, ?, ?)",
-                (batch.id, transaction.at, str(Process.current())),
+                "INSERT INTO runs (batch, started, process, station, operator) VALUES (?, ?, ?, ?, ?)",
+                (batch.id, transaction.at, str(Process.current()), said.station, said.operator),
             ).lastrowid
             assert run is not None
             assert self._locks is not None
             self._locks.hold(run)  # before the commit that shows the run to others
             transaction.history.append(
-                "run", number=run, batch=batch.name, overrides=sorted(one.value for one in overrides)
+                "run",
+                number=run,
+                batch=batch.name,
+                overrides=sorted(one.value for one in overrides),
+                **{name: value for name, value in said._asdict().items() if value},
             )
             return batch, run, notes, declared
 
+        self._writer.patience_s = MIGRATION_S if older else None
         self._batch, self._writer.run, notes, declared = await self._writer.call(work)
+        self._writer.patience_s = None
         self._declared = declared.same, declared.unique
         for note in (*notes, *declared.notes):
             self.add_note(note)

@@ -98,7 +98,12 @@ def _move(
 
 
 def planned(
-    transaction: Transaction, unit: Held, plan_digest: str, named: Mapping[str, str], held: UserBits
+    transaction: Transaction,
+    unit: Held,
+    plan_digest: str,
+    named: Mapping[str, str],
+    held: UserBits,
+    shown: Mapping[str, str] = NO_VALUES,
 ) -> tuple[State, LedgerError | None, str]:
     """Write down a plan and its values, or the refusal of it.
 
@@ -118,8 +123,16 @@ def planned(
     values.write_planned(transaction, holder, named, held)
     values.mark_conflicts(transaction, holder, doubles)
     refused = doubles[-1].refusal(unit.identity) if doubles else None
+    told: dict[str, Any] = {"shown": dict(shown)} if shown else {}
     _move(
-        transaction, unit, after, "planned", plan=plan_digest, values=dict(named), refused=str(refused or "")
+        transaction,
+        unit,
+        after,
+        "planned",
+        plan=plan_digest,
+        values=dict(named),
+        refused=str(refused or ""),
+        **told,
     )
     return after, refused, ""
 

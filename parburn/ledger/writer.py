@@ -85,6 +85,7 @@ class Writer:
         after_commit: Callable[[int, str, bool], None],
     ) -> None:
         self.run: int | None = None
+        self.patience_s: float | None = None  # how long an answer is waited for; None: ANSWER_DEADLINE_S
         self.commits = 0
         self._ranges: dict[tuple[str, str], int] = {}
         self._path = path
@@ -99,6 +100,10 @@ class Writer:
         # A daemon: a disk that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._main, name="parburn-ledger", daemon=True)
         self._thread.start()
+
+    @property
+    def _deadline_s(self) -> float:
+        return ANSWER_DEADLINE_S if self.patience_s is None else self.patience_s
 
     def call(self, work: Work[T]) -> asyncio.Future[T]:
         """Have `work` done in the thread; the future ends once its commit is on disk.
@@ -119,14 +124,14 @@ class Writer:
     def _send(self) -> None:
         requests, self._gathered = self._gathered, []
         if requests:
-            requests[0].deadline = self._loop.call_later(ANSWER_DEADLINE_S, self._give_up, requests)
+            requests[0].deadline = self._loop.call_later(self._deadline_s, self._give_up, requests)
             self._queue.put(requests)
 
     def _give_up(self, requests: list[_Request]) -> None:
         for request in requests:
             if not request.future.done():
                 request.future.set_exception(
-                    LedgerUnusable(f"The ledger {self._path} gave no answer for {ANSWER_DEADLINE_S:.0f} s.")
+                    LedgerUnusable(f"The ledger {self._path} gave no answer for {self._deadline_s:.0f} s.")
                 )
 
     async def aclose(self) -> None:

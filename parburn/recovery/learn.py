@@ -70,7 +70,7 @@ async def learn(
         raise LedgerUnusable(f"There is no ledger at {place}.", hint="Name its file with --ledger.")
     # What is learned is compared unit by unit: no refusal of the whole batch is needed before.
     overrides = {Override.SHARED_RECORDS, Override.CHANGED_CONFIG}
-    ledger = await open_ledger(job.ledger, checked.batch, overrides=overrides)
+    ledger = await open_ledger(job.ledger, checked.batch, overrides=overrides, note=checked.note)
     try:
         run = SharedRun(checked, emit=emit, ledger=ledger, stop=StopRequest())
         return await _learned(run, ledger, run.config, allow_side_effects, why)

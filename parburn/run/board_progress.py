@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from datetime import UTC, datetime
 
 from parburn.errors import (
     BoardSwapped,
@@ -30,7 +31,15 @@ from parburn.errors import (
 from parburn.events import DeviceReport, Result
 from parburn.hardware.identify import Device
 from parburn.hardware.rom_loader import RomLoader
-from parburn.ledger.base import Claim
+from parburn.ledger.base import Claim, State
+from parburn.ledger.unit_life import (
+    BURNED_ELSEWHERE,
+    NEVER_BURNED,
+    NOT_KNOWN,
+    condition,
+    total_state,
+)
+from parburn.run.people_time import PeopleTime
 from parburn.run.port_watch import PortWatch
 
 AGAIN = "Run the same command again with this board: it goes on with the same index."
@@ -57,6 +66,7 @@ class BoardProgress:
         self.dry_run = dry_run
         self.slot = slot
         self.started = time.monotonic()
+        self.started_at = utc_now()
         self.watch = PortWatch()
         self.device: Device | None = None
         self.claim: Claim | None = None
@@ -69,7 +79,12 @@ class BoardProgress:
         self.total = 0
         self.unread: tuple[str, ...] = ()
         self.unique: dict[str, str] = {}
+        self.planned_values: dict[str, str] = {}  # what the burn that is planned now would put in
+        self.values: dict[
+            str, str
+        ] = {}  # what was attempted in this run, or found there; in a dry run planned
         self.output: list[str] = []
+        self.ended_at = ""
         self.result: Result | None = None
         self.error: ParburnError | None = None
         self.rom: RomLoader | None = None
@@ -81,7 +96,7 @@ class BoardProgress:
         if self.nothing_asked:
             return "nothing was burned: nothing asked, no index"
         if not self.attempted:
-            return f"nothing was burned{self._earlier_pass()}"
+            return f"nothing was burned{self._earlier()}"
         if self.done < self.total:
             return (
                 f"{self.done} of {self.total} steps were burned and verified, the rest may be burned in part"
@@ -89,11 +104,34 @@ class BoardProgress:
         words = f"all {self.total} steps were burned and verified"
         return words + (f", {', '.join(self.unread)} could not be read back" if self.unread else "")
 
-    def _earlier_pass(self) -> str:
-        """Return what becomes of an earlier PASS where this run has burned nothing."""
-        if not self.passed_before or self.result is Result.QUARANTINED or self.error is None:
+    def _earlier(self) -> str:
+        """Return what runs before this one have left in the chip, where this run has burned nothing."""
+        now = self.condition()
+        if now in ("", NEVER_BURNED, NOT_KNOWN):
             return ""
-        return "; it has passed before, and that PASS stays in the ledger"
+        if not self.passed_before or self.result is Result.QUARANTINED or self.error is None:
+            return f" in this run; the chip is {now}"
+        return " in this run; it has passed before, and that PASS stays in the ledger"
+
+    def condition(self) -> str:
+        """Return what the chip is as a whole, without since when; empty where the ledger was not asked."""
+        if self.claim is not None:
+            return self._of_claim(self.claim).partition(" since ")[0]
+        return self._refused().partition(" since ")[0]
+
+    def chip_state(self) -> str:
+        """Return what the chip is as a whole and since when, as far as the ledger knows."""
+        return self._of_claim(self.claim) if self.claim is not None else self._refused() or NOT_KNOWN
+
+    def _refused(self) -> str:
+        return self.error.total_state if isinstance(self.error, LedgerError) else ""
+
+    def _of_claim(self, claim: Claim) -> str:
+        was, now = condition(claim.state_before), condition(claim.state)
+        if now == NEVER_BURNED:
+            return NEVER_BURNED if claim.unheard_of else BURNED_ELSEWHERE
+        same = was == now and not (self.attempted and now == condition(State.PASS))
+        return total_state(claim.state, claim.since if same else self.ended_at)
 
     def result_now(self) -> Result:
         """Return the result so far: as it was set, or as the error says."""
@@ -111,9 +149,17 @@ class BoardProgress:
                 return result
         return Result.FAILED
 
-    def report(self, *, debug: bool) -> DeviceReport:
-        """Return the report of a board that has ended; with `debug` it has the traceback of our errors."""
-        error, device = self.error, self.device
+    def report(self, *, debug: bool, people: PeopleTime, known: bool) -> DeviceReport:
+        """Return the report of a board that has ended.
+
+        Args:
+            debug: Give it the traceback of our errors.
+            people: What they took is no time of the board's.
+            known: Whether the ledger knows what was burned into these boards before.
+        """
+        error, device, claim = self.error, self.device, self.claim
+        ended = time.monotonic()
+        self.ended_at = utc_now()
         result = self.result or Result.FAILED
         counters = self.rom.counters if self.rom is not None else None
         return DeviceReport(
@@ -123,12 +169,12 @@ class BoardProgress:
             chip=device.chip.name if device else "",
             mac=device.identity.mac_text if device else "",
             index=self.index,
-            unique_values=dict(self.unique),
+            unique_values={**(claim.unique_values if claim else {}), **self.unique},
             error=str(error) if error else "",
             error_kind=type(error).__name__ if error else "",
             burned=self.burned(),
             next_step=_next_step(result, error),
-            seconds=time.monotonic() - self.started,
+            seconds=ended - self.started - people.within(self.started, ended),
             output="".join(self.output),
             traceback_text=_traceback_of(error, debug=debug),
             turns=counters.turns if counters else 0,
@@ -137,7 +183,18 @@ class BoardProgress:
             retries=counters.retries if counters else 0,
             blocks_done=self.done,
             blocks_total=self.total,
+            started=self.started_at,
+            ended=self.ended_at,
+            unique_id=device.identity.unique_id.hex() if device else "",
+            revision=device.revision if device else "",
+            values={**(claim.burned_values if claim else {}), **self.values},
+            state=self.chip_state() if known else NOT_KNOWN,
         )
+
+
+def utc_now() -> str:
+    """Return the time as records have it: UTC, ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _traceback_of(error: ParburnError | None, *, debug: bool) -> str:

@@ -58,6 +58,7 @@ class BurnJournal:
         """
         await self._claim.burn_attempted(self._attempt)
         self._board.attempted = True
+        self._board.values |= self._board.planned_values
         for step in self._found:
             await self._claim.step_done(step.label, _state_of(step))
 

@@ -61,8 +61,9 @@ from parburn.hardware.verify import MARK_IT, told_of
 from parburn.ledger.base import Attempt, Claim, Inputs, State
 from parburn.run.board_progress import BoardProgress
 from parburn.run.burn_journal import BurnJournal
+from parburn.run.burned_values import burned_values
 from parburn.run.found_content import carried, foreign, telling_blocks
-from parburn.run.masked_events import masked_values
+from parburn.run.masked_events import masked_rows, masked_values
 from parburn.run.resume import (
     image_from_record,
     image_record,
@@ -386,6 +387,7 @@ class BoardCalls:
         found = values_found(self._now, rules)
         named = named_values(found)
         board.unique.update(named)
+        board.values.update(named)
         record = user_record(found, self._now, rules, key)
         await self._claim.passed(self._then_passed, found=record, found_values=named)
         if self._claim.state is State.IDENTIFIED:
@@ -426,7 +428,7 @@ class BoardCalls:
         rules = run.value_rules(image.chip)
         held = image.with_blocks({n: image.block(n) | bits for n, bits in staged.blocks().items()})
         values = values_of(held, written, rules)
-        blocks = masked_values(described(plan, image, values), run.keys)
+        blocks = masked_rows(described(plan, image, values), run.keys)
         run.emit(Planned(board.port, blocks, self._burns))
         for reason in plan.forced if plan else ():
             run.emit(Note(board.port, f"FORCED: {reason}. It is burned all the same, for ever.", "warning"))
@@ -440,14 +442,18 @@ class BoardCalls:
         self._written = written
         named = named_values(values)
         board.unique.update(named)
+        board.planned_values = masked_values(burned_values(plan, image, values), run.keys)
         await self._met_and_confirmed(blocks, values, rules.layout, rules.held(held))
         record = user_record(values, held, rules, run.ledger.keyed_digest_key())
-        await self._claim.planned(digest, named, record)
+        await self._claim.planned(digest, named, record, shown=board.planned_values)
         if run.job.dry_run:
             board.total += len(plan.steps)
+            board.values |= board.planned_values
             return plan.apply(image)
         if plan:
             await self._committed(plan, image, digest)
+        else:
+            board.values |= board.planned_values
         return self.image_for_script()
 
     def _same_as_attempted(self, digest: str) -> None:

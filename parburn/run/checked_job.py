@@ -6,6 +6,7 @@ file, its digest in a report too, is true of what was run, also when the file ha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from parburn.chips.registry import chip_names
 from parburn.config.records import ConfigFiles, load_config_files
 from parburn.efuse.user_values import Declared, check_declared
 from parburn.job import Job
-from parburn.ledger.base import BatchSpec
+from parburn.ledger.base import BatchSpec, RunNote
 from parburn.ledger.file_location import place_of
 from parburn.run.overwriting import refuse_overwriting
 from parburn.run.tables import TableSet
@@ -71,6 +72,18 @@ class CheckedJob(NamedTuple):
         )
 
     @property
+    def note(self) -> RunNote:
+        """What the ledger's history says of this run."""
+        files = {
+            kind: {
+                name.encode("utf-8", "backslashreplace").decode("utf-8"): one for name, one in found.items()
+            }
+            for kind, found in self.digests._asdict().items()
+            if found
+        }
+        return RunNote(station_of(self.job), self.job.operator, files)
+
+    @property
     def digests(self) -> InputDigests:
         """Digests of what was read, for a report. Scripts that others run are known after the run."""
         return InputDigests(
@@ -78,6 +91,11 @@ class CheckedJob(NamedTuple):
             config_files={str(one.path): one.file_digest for one in self.config.files},
             tables=self.tables.digests,
         )
+
+
+def station_of(job: Job) -> str:
+    """Return where a job is run: as it says, else the name of this machine."""
+    return job.station or os.uname().nodename
 
 
 def check_job(job: Job) -> CheckedJob:

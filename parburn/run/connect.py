@@ -96,7 +96,12 @@ async def _connect_and_identify(run: SharedRun, board: BoardProgress, stream: By
     device.controller.guard(device.identity.registers[:GUARD_REGISTERS], device.identity.same_board)
     run.emit(
         Identified(
-            board.port, device.chip.title, device.identity.mac_text, device.revision, device.crystal_mhz
+            board.port,
+            device.chip.title,
+            device.identity.mac_text,
+            device.revision,
+            device.crystal_mhz,
+            device.identity.unique_id.hex(),
         )
     )
     return device

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from parburn.events import DeviceReport, Emit, Event, Note, PlannedBlock
 from parburn.script.key_mask import KeyMask
@@ -25,18 +25,27 @@ def masked_emit(emit: Emit, keys: KeyMask) -> Emit:
     return emit_masked
 
 
+def masked_values(values: Mapping[str, str], keys: KeyMask) -> dict[str, str]:
+    """Return values by name, without keys. Mostly there is none: all are looked at together first."""
+    together = "\n".join(values.values())
+    if keys.mask(together) == together:
+        return dict(values)
+    return {name: keys.mask(value) for name, value in values.items()}
+
+
 def masked_report(report: DeviceReport, output: Sequence[str], keys: KeyMask) -> DeviceReport:
     """Return the report without keys. `output` is what the board has put out, in pieces."""
     return report._replace(
         error=keys.mask(report.error),
         next_step=keys.mask(report.next_step),
         traceback_text=keys.mask(report.traceback_text),
-        unique_values={name: keys.mask(value) for name, value in report.unique_values.items()},
+        unique_values=masked_values(report.unique_values, keys),
+        values=masked_values(report.values, keys),
         output=keys.mask_output(output),
     )
 
 
-def masked_values(blocks: tuple[PlannedBlock, ...], keys: KeyMask) -> tuple[PlannedBlock, ...]:
+def masked_rows(blocks: tuple[PlannedBlock, ...], keys: KeyMask) -> tuple[PlannedBlock, ...]:
     """Return the rows of a plan without what may be a key in a value's text."""
     rows = []
     for row in blocks:

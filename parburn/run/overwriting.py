@@ -1,12 +1,13 @@
 """What no output may overwrite: inputs, what scripts have read, any ledger. Looks, and writes nothing.
 
 `--report`, `--trace`, `ledger export --output`, and files that commands write (`summary --file`,
-`dump --file_name`) all ask here, and nowhere else. A link counts as what it
-leads to, and a second name as the first.
+`dump --file_name`) all ask here, and nowhere else. A link counts as what it leads to, and a second name as
+the first; what the command line writes may be no link at all.
 """
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from parburn.errors import UsageError
 from parburn.job import Job
 from parburn.ledger.file_location import default_path, ledger_of
+from parburn.run.traces import refuse_other_than_trace
 from parburn.script.commands.command_line import TypedCommand
 
 HINT = "Choose another file for it. Nothing was overwritten."
@@ -56,17 +58,39 @@ def outputs_of(job: Job) -> tuple[tuple[Path, str], ...]:
     return tuple((path, name) for path, name in ((job.report, "--report"), (job.trace, "--trace")) if path)
 
 
+def refuse_link(path: Path, option: str) -> None:
+    """Raise UsageError where `option` names a link, or a file with a second name: it may be somebody's."""
+    try:
+        found = path.lstat()
+    except (OSError, ValueError):  # nothing is there, or whoever writes it will say why it cannot
+        return
+    second = stat.S_ISREG(found.st_mode) and found.st_nlink > 1
+    if stat.S_ISLNK(found.st_mode) or second:
+        what = "a file that has a second name" if second else f"a link to {_leads_to(path)}"
+        raise UsageError(f"{option} {path} is {what}: it may be somebody else's file", hint=HINT)
+
+
 def refuse_overwriting(job: Job, commands: Sequence[TypedCommand]) -> None:
     """Raise UsageError where an output of the command line would overwrite what must be kept."""
     kept, outputs = kept_files(job, commands), outputs_of(job)
     for n, (path, option) in enumerate(outputs):
         kept.and_also(outputs[:n]).refuse(path, option)
+        refuse_link(path, option)
+    if job.trace is not None:
+        refuse_other_than_trace(job.trace)
     for path, option in _written_by_commands(commands):
         kept.and_also(outputs).refuse(path, option)
     if job.ledger is not None:
         for path, what in kept.inputs:
             if _are_one(_place(job.ledger, "--ledger"), path):
                 raise UsageError(f"--ledger and {what} name the same file {path}", hint=HINT)
+
+
+def _leads_to(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:
+        return "another file"
 
 
 def _read_by_commands(commands: Sequence[TypedCommand]) -> Iterator[Path]:

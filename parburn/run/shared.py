@@ -29,6 +29,7 @@ from parburn.run.checked_job import CheckedJob
 from parburn.run.masked_events import masked_emit
 from parburn.run.needed_blocks import blocks_mentioned
 from parburn.run.overwriting import kept_files, outputs_of
+from parburn.run.people_time import PeopleTime
 from parburn.run.stop import StopRequest
 from parburn.run.stragglers import Stragglers
 from parburn.run.traces import TraceBook
@@ -87,6 +88,9 @@ class SharedRun:
             job, self.config, Declared(*ledger.declared), ledger.keyed_digest_key(), checked.commands
         )._replace(keys=self.keys)
         self.stop = stop
+        self.people = PeopleTime()
+        # A ledger that is thrown away knows nothing of real boards, and a run that only looks asks none.
+        self.knows_boards = not self.scripts.shows_only and (ledger.run is not None or job.simulated)
         ports = job.ports
         self.claims: Barrier[Device, Claim] = Barrier(ports)
         self.stragglers = Stragglers(wait_s=job.wait_s, expect=job.expect)

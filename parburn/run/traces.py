@@ -6,14 +6,36 @@ not mix.
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
+from typing import Final
 
 from parburn.chips.model import Chip
 from parburn.errors import UsageError
 from parburn.protocol.trace import AddressRange, Trace
 
 WORD = 4
+BEGIN: Final = "# '> ' host to chip, '< ' chip to host, raw bytes in hex; '# ' is a comment\n"
+
+
+def refuse_other_than_trace(path: Path) -> None:
+    """Raise UsageError where a file is there already that is no trace: it may be what a script reads."""
+    try:
+        if not path.is_file() or path.stat().st_size == 0:
+            return
+        with path.open("rb") as file:
+            first = file.read(len(BEGIN))
+    except OSError:  # whoever writes it will say why it cannot
+        return
+    if first != BEGIN.encode():
+        raise UsageError(
+            f"--trace {path} is there already, and is no trace of an earlier run",
+            hint="Choose another file for it. Nothing was overwritten.",
+        )
+
+
+_ANEW: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class TraceBook:
@@ -31,9 +53,8 @@ class TraceBook:
         self._writing = threading.Lock()  # one section at a time
         if path is not None:
             try:
-                path.write_text(
-                    "# '> ' host to chip, '< ' chip to host, raw bytes in hex; '# ' is a comment\n"
-                )
+                with os.fdopen(os.open(path, _ANEW, 0o666), "w") as file:
+                    file.write(BEGIN)
             except OSError as error:
                 raise UsageError(f"cannot write the trace {path}: {error.strerror}") from error
 
@@ -58,7 +79,7 @@ class TraceBook:
         if self._path is None:
             return
         trace.flush()
-        with self._writing, self._path.open("a") as file:
+        with self._writing, self._path.open("a", errors="backslashreplace") as file:
             file.write("\n".join(self._lines.pop(port, [])) + "\n")
 
 

@@ -4,13 +4,16 @@
 `next_step` of a report, as in an `error` that ends the whole run. Both are empty for a board that passed.
 Neither holds key material.
 
-The first object carries `schema`; a reader that knows another number should stop there.
+Each object says when it was written (UTC), which run it is of, where and by whom; that of a board says which
+chip it is, once that is known. The first object carries `schema`; a reader that knows another number should
+stop there.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from parburn.events import (
@@ -20,6 +23,7 @@ from parburn.events import (
     Event,
     Finished,
     Identified,
+    LedgerOpened,
     Note,
     Planned,
     PlannedBlock,
@@ -33,12 +37,25 @@ from parburn.ui.nonblocking_writer import NonblockingWriter
 
 SCHEMA = 1
 QUIET_EVENTS = ("start", "output", "error", "token", "result", "summary")
+OF_ALL = ("time", "run", "batch", "ledger", "ledger_uuid", "station", "operator")  # fields of every object
+OF_A_BOARD = ("unique_id", "revision")  # and of every object with a port
 
 
 class JsonLines:
     """An observer that writes objects, and nothing else, to stdout."""
 
-    def __init__(self, writer: NonblockingWriter, *, show_output: bool = False, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        writer: NonblockingWriter,
+        *,
+        show_output: bool = False,
+        quiet: bool = False,
+        station: str = "",
+        operator: str = "",
+    ) -> None:
+        """Take where and by whom the run is made, as far as it is known before the ledger is open."""
+        self._run = LedgerOpened("", None, "", "", "", station, operator)
+        self._chips: dict[str, tuple[str, str]] = {}  # port: unique id and revision
         self._writer = writer
         self._show_output = show_output
         self._quiet = quiet
@@ -46,6 +63,11 @@ class JsonLines:
 
     def emit(self, event: Event) -> None:
         """Write the event's objects."""
+        if isinstance(event, LedgerOpened):
+            self._run = event
+            return
+        if isinstance(event, Identified):
+            self._chips[event.port] = event.unique_id, event.revision
         for value in self._objects(event):
             self.write(value)
 
@@ -53,10 +75,17 @@ class JsonLines:
         """Write one object, with the schema's number if it is the first."""
         if self._quiet and value["event"] not in QUIET_EVENTS and value.get("level") != "warning":
             return
+        value = {**value, **self._of_all(value.get("port", ""))}
         if self._first:
             self._first = False
             value = {**value, "schema": SCHEMA}
-        self._writer.line(json.dumps(value, ensure_ascii=True))
+        self._writer.line(_as_text(value))
+
+    def _of_all(self, port: str) -> dict[str, Any]:
+        """Return what every object says, and with a port which chip it is."""
+        said: dict[str, Any] = {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        said |= dict(zip(OF_ALL[1:], self._run[1:], strict=True))
+        return said | dict(zip(OF_A_BOARD, self._chips.get(port, ("", "")), strict=True)) if port else said
 
     def error(self, message: str, hint: str) -> None:
         """Write the object `error`: what ended the whole run."""
@@ -95,6 +124,10 @@ def result_object(report: DeviceReport) -> dict[str, Any]:
         "error": report.error,
         "hint": report.next_step,
         "seconds": round(report.seconds, 3),
+        "started": report.started,
+        "ended": report.ended,
+        "values": dict(report.values),
+        "state": report.state,
     }
 
 
@@ -144,6 +177,21 @@ def as_object(event: Event) -> dict[str, Any]:
             return {"event": "token", "port": port, "token": event.token, "left_out": list(event.left_out)}
         case _:
             return {"event": type(event).__name__.lower(), "port": port}
+
+
+def _as_text(value: Mapping[str, Any]) -> str:
+    """Return the object as one line of ASCII. No reader stumbles over half a character."""
+    text = json.dumps(value, ensure_ascii=True)
+    return json.dumps(_whole(value), ensure_ascii=True) if "\\ud" in text else text
+
+
+def _whole(value: Any) -> Any:
+    """Return the same with its code written out where a text holds no character but half of one."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {_whole(name): _whole(one) for name, one in value.items()}
+    return [_whole(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _block(block: PlannedBlock) -> dict[str, Any]:

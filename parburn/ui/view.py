@@ -38,6 +38,8 @@ class View:
         bare: bool = False,
         debug: bool = False,
         verbose: bool = False,
+        station: str = "",
+        operator: str = "",
         stdout: IO[str] | None = None,
         stderr: IO[str] | None = None,
         also: Sequence[Observer] = (),
@@ -50,7 +52,8 @@ class View:
             out_stream, show_output = err_stream, False
         self.err = NonblockingWriter(err_stream)
         self.out = self.err if out_stream is err_stream else NonblockingWriter(out_stream)
-        self._json = JsonLines(self.out, show_output=show_output, quiet=quiet) if json else None
+        who = {"station": station, "operator": operator}
+        self._json = JsonLines(self.out, show_output=show_output, quiet=quiet, **who) if json else None
         self._debug = debug
         self._show_output = show_output or bare
         main: Observer

@@ -27,6 +27,7 @@ from parburn.fleet import burn_fleet
 from parburn.ledger import maintenance
 from parburn.run import checked_job, tables
 from parburn.script import compiled
+from parburn.ui.report_file import ReportFile
 from tests.command import COMMAND, environment
 
 TABLE = "OF_OURS, EFUSE_BLK3, 0, 8, a field\n"
@@ -331,9 +332,9 @@ def test_an_interrupt_while_the_report_is_written_does_not_say_that_nothing_was_
     def interrupted(*given: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli_run, "write_report", interrupted)
+    monkeypatch.setattr(ReportFile, "_wait", interrupted)
     (files / "s.py").write_text("efuses['DIS_PAD_JTAG'].save(1)\n")
-    assert main(["--sim", "esp32c3:1", *WORDS]) == 0
+    assert main(["--sim", "esp32c3:1", *WORDS]) == 6
     said = capsys.readouterr()
-    assert "the report r.csv could not be written: interrupted" in said.err
+    assert "the report could not be written: r.csv: interrupted" in said.err
     assert "nothing was burned" not in said.out + said.err

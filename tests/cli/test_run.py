@@ -391,7 +391,7 @@ def test_json_is_all_that_stdout_gets(files: Path) -> None:
     done = run(files, "telling", "--json")
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert found[0]["schema"] == 1
-    assert found[-1] == {"event": "summary", "boards": 4, "passed": 2, "failed": 2, "exit": 5}
+    assert found[-1].items() >= {"event": "summary", "boards": 4, "passed": 2, "failed": 2, "exit": 5}.items()
     assert done.returncode == 5
 
 
@@ -401,7 +401,7 @@ def test_an_error_of_the_whole_run_is_a_sentence_and_a_json_object(files: Path) 
     assert "parburn: the ledger is older than its witness\n  hint: Adopt it." in done.stderr
     error, summary = map(json.loads, done.stdout.splitlines())
     assert (error["error"], error["hint"]) == ("the ledger is older than its witness", "Adopt it.")
-    assert summary == {"event": "summary", "boards": 2, "passed": 0, "failed": 2, "exit": 2}
+    assert summary.items() >= {"event": "summary", "boards": 2, "passed": 0, "failed": 2, "exit": 2}.items()
 
 
 def test_an_error_inside_shows_the_boards_that_ended_and_no_traceback(files: Path) -> None:

@@ -92,7 +92,7 @@ def test_each_board_has_its_own_fault_and_the_others_go_on(
     faults = [
         f"on board {n}: {sentence.format(icache=at)}" for n, (sentence, _, _) in enumerate(FAULTS) if sentence
     ]
-    report = tmp_path / "report.json"
+    report = tmp_path / "report.jsonl"
 
     def command(rig: Rig) -> Outcome:
         return parburn(
@@ -178,7 +178,7 @@ def test_boards_that_cannot_be_burned_are_left_alone_and_say_why(
         ("refused", "answers here and on"),
         ("pass", ""),
     ]
-    report = tmp_path / "report.json"
+    report = tmp_path / "report.jsonl"
     master, slave = os.openpty()
     with (
         silent_port() as quiet,
@@ -278,7 +278,7 @@ def test_fields_that_end_the_link_are_verified_in_their_own_way(tmp_path: Path, 
     made = boards(
         tmp_path, *[(chip, {}) for chip in ("esp32c3", "esp32s3", "esp32", "esp32s3", "esp32c3", "esp32c3")]
     )
-    report = tmp_path / "report.json"
+    report = tmp_path / "report.jsonl"
     path = script(tmp_path, "ends", LINK_ENDS)
     faults = ["on board 5: the port vanishes after 2200 bytes"]
     with start_rig(made[0], tmp_path=tmp_path, state=made[1], faults=faults) as rig:

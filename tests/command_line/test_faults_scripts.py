@@ -71,7 +71,7 @@ def test_scripts_that_go_wrong_harm_only_their_own_board(tmp_path: Path, state: 
         tmp_path, "nested", "espefuse(esp, efuses, args, 'burn_bit BLOCK3 {}'.format(args.index or 3))\n"
     )
     path = script(tmp_path, "wrong", SCRIPTS_GONE_WRONG.replace("{nested}", str(nested)))
-    report = tmp_path / "report.json"
+    report = tmp_path / "report.jsonl"
     with start_rig("esp32c3", 11, tmp_path=tmp_path) as rig:
         before = every_bit(rig)
         started = time.monotonic()

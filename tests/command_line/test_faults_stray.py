@@ -61,7 +61,7 @@ def test_a_key_that_landed_elsewhere_before_the_unit_is_taken_up_again_is_a_quar
 ) -> None:
     pulses = (key_in_key2, key_in_block0, of_an_earlier_tool, nothing)
     chips, files = boards(tmp_path, *[("esp32c3", {})] * len(pulses))
-    report = tmp_path / "report.json"
+    report = tmp_path / "report.jsonl"
     with start_rig(chips, tmp_path=tmp_path, state=files, faults=[BROKEN_OFF]) as rig:
         first = run(rig, provision, ids, report, state)
         assert first.words == ["incomplete"] * len(pulses), said(first)
@@ -106,7 +106,7 @@ espefuse(esp, efuses, args, 'burn_efuse DIS_DOWNLOAD_ICACHE 1')
 def resumed(tmp_path: Path, state: Path, ids: Path, jobs: Sequence[Path], programs: Sequence[int]) -> None:
     """Run jobs one after the other; the last one breaks off after one of the pulses, then goes on."""
     chips, files = boards(tmp_path, *[("esp32c3", {})] * len(programs))
-    report = tmp_path / "report.json"
+    report = tmp_path / "report.jsonl"
     if len(jobs) == 2:
         with start_rig(chips, tmp_path=tmp_path, state=files) as rig:
             assert set(run(rig, jobs[0], ids, report, state).words) == {"pass"}

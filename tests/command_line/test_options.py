@@ -347,7 +347,7 @@ def test_custom_tables_for_all_chips_and_for_one_and_the_report_in_both_forms(
     config.write_text("{}")
     with start_rig("esp32c3:1,esp32:2", tmp_path=tmp_path) as rig:
         found: dict[str, list[dict[str, Any]]] = {}
-        for form in ("csv", "json"):
+        for form in ("csv", "jsonl"):
             report = tmp_path / f"report.{form}"
             outcome = parburn(
                 "--ports", *rig.ports, "--scripts", path, "--configfiles", config, "--do-not-confirm",
@@ -357,7 +357,8 @@ def test_custom_tables_for_all_chips_and_for_one_and_the_report_in_both_forms(
             assert outcome.exit == 1, said(outcome)
             assert report.stat().st_mode & 0o777 == 0o644
             with report.open() as text:
-                found[form] = list(csv.DictReader(text)) if form == "csv" else json.load(text)
+                found[form] = list(csv.DictReader(text)) if form == "csv" else [*map(json.loads, text)]
+            found[form].sort(key=lambda row: int(row["slot"].removeprefix("ttyUSB")))
         assert rig.bits(0, 3) == 0xAB00000001 << 56 | 7 << 100
         assert rig.bits(1, 3) == 0xAB00000002 << 56
         assert rig.bits(2, 3) == 0
@@ -511,7 +512,7 @@ def test_a_trace_or_report_that_cannot_be_written_is_exit_2(
         for option in ("--trace", "--report"):
             outcome = parburn(
                 "--ports", os.ttyname(slave), "--scripts", one_bit, "--do-not-confirm", option,
-                tmp_path / "nowhere" / "file.json", state=state,
+                tmp_path / "nowhere" / "file.jsonl", state=state,
             )  # fmt: skip
             assert outcome.exit == 2, said(outcome)
             assert "nowhere" in outcome.stderr

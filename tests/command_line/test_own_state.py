@@ -49,7 +49,7 @@ def test_a_nested_index_is_refused_with_one_port(tmp_path: Path, state: Path) ->
     outer = script(tmp_path, "outer", f"espefuse(esp, efuses, args, 'execute_scripts {nested} --index 10')")
     with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
         before = every_bit(rig)
-        report = tmp_path / "report.json"
+        report = tmp_path / "report.jsonl"
         refused = burn(rig, state, outer, "--report", report)
         assert refused.words == ["failed"], said(refused)
         assert "goes around the shared index" in refused.stdout
@@ -151,7 +151,7 @@ def test_state_in_a_file_is_refused_to_boards_that_come_together(
         text = "number = 9\ntry:\n" + "".join(f"    {line}\n" for line in text.splitlines())
         text += f"except Exception:\n    pass\n{OF_INDEX}"
     with start_rig("esp32c3", 4, tmp_path=tmp_path) as rig:
-        report = tmp_path / "report.json"
+        report = tmp_path / "report.jsonl"
         outcome = burn(rig, state, script(tmp_path, "counts", text), "--report", report)
         assert outcome.words.count("pass") <= 1, said(outcome)
         assert set(outcome.words) <= {"pass", "refused"}

@@ -68,7 +68,7 @@ def test_begun_boards_are_not_quarantined_by_a_run_from_another_folder(
         left, bits = units(state), every_bit(rig)
 
         monkeypatch.chdir(there)
-        report = tmp_path / "report.json"
+        report = tmp_path / "report.jsonl"
         elsewhere = parburn(*words, "--report", report, state=state)
         assert elsewhere.words == ["refused"] * BOARDS, said(elsewhere)
         assert elsewhere.exit == 3
@@ -97,7 +97,7 @@ def test_an_edited_comment_leaves_a_pass_in_the_ledger(
         assert parburn(*words, state=state).words == ["pass"] * 2
         bits = every_bit(rig)
         script(tmp_path, "with_keys", f"# a comment\n{WITH_KEYS}")
-        report = tmp_path / "report.json"
+        report = tmp_path / "report.jsonl"
         edited = parburn(*words, "--report", report, state=state)
         assert edited.words == ["failed"] * 2, said(edited)
         assert "that PASS stays in the ledger" in rows(report)[0]["burned"]

@@ -100,7 +100,7 @@ class Places:
     def run(self, name: str, *words: object, files: bool = True) -> Outcome:
         """Run it, with report and trace unless `files` is off."""
         report, trace = (
-            self.folder / f"{name}.{'csv' if len(self.found) % 8 else 'json'}",
+            self.folder / f"{name}.{'csv' if len(self.found) % 8 else 'jsonl'}",
             self.folder / f"{name}.txt",
         )
         more = ("--report", report, "--trace", trace) if files else ()

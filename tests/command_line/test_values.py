@@ -40,7 +40,7 @@ class Line:
 
     @property
     def report(self) -> Path:
-        return self.folder / "report.json"
+        return self.folder / "report.jsonl"
 
     def row(self) -> dict[str, Any]:
         """The first board's row of the last report."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from parburn.sim.faults import parse_faults
 from tests.command import parburn
 from tests.hardware.commit_bench import board_named, connected, in_virtual_time, true_bits
 from tests.hardware.identify_walk import WALKED, contact, trouble, walk
+from tests.provisioning import rows
 from tests.rig import start_rig
 
 DEAD_COSTS_S = 2.5  # a second of silence, five SYNCs, a reset, and all once more
@@ -291,16 +291,11 @@ DAMAGE = (
 )
 
 
-def rows(report: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(report.read_text())
-    return found
-
-
 @pytest.mark.parametrize("chip", WALKED)
 def test_boards_pass_in_the_run_in_which_their_identification_was_damaged(chip: str, tmp_path: Path) -> None:
     script = tmp_path / "job.py"
     script.write_text("espefuse(esp, efuses, args, f'burn_custom_mac 02:00:00:00:07:{args.index:02x}')\n")
-    report = tmp_path / "report.json"
+    report = tmp_path / "report.jsonl"
     faults = [f"on board {number}: {sentence}" for number, sentence in enumerate(DAMAGE)]
     with start_rig(chip, len(DAMAGE), tmp_path=tmp_path, faults=faults) as rig:
         outcome = parburn(
@@ -316,7 +311,7 @@ def test_a_reading_of_what_passed_is_done_again_after_damage(tmp_path: Path) -> 
     """A unit that passed is read again in full; the last request of that is damaged."""
     script = tmp_path / "job.py"
     script.write_text("espefuse(esp, efuses, args, 'burn_bit BLOCK3 9')\n")
-    report, states = tmp_path / "report.json", tmp_path / "boards"
+    report, states = tmp_path / "report.jsonl", tmp_path / "boards"
 
     def run(word: str, *faults: str) -> dict[str, Any]:
         with start_rig("esp32c3", tmp_path=tmp_path, state=states, faults=faults) as rig:

@@ -92,7 +92,7 @@ def test_a_trace_overwrites_nothing_that_is_kept(
     assert "hint: Choose another file" in said
 
 
-@pytest.mark.parametrize("ending", ["json", "csv"])
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
 def test_a_report_overwrites_no_input(folder: Path, capsys: pytest.CaptureFixture[str], ending: str) -> None:
     Path("ids.json").rename(f"ids.{ending}")
     job = ["--port", "ttyUSB0", "--scripts", "s.py", "--configfiles", f"ids.{ending}"]

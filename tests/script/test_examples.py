@@ -98,7 +98,7 @@ def test_numbers_from_a_file(tmp_path: Path) -> None:
     copy.write_text((EXAMPLES / "07_numbers_from_a_file.py").read_text())
     state = tmp_path / "state"
     words = ("--sim", "esp32:1,esp32c3:2", "--scripts", copy, "--do-not-confirm")
-    report = tmp_path / "report.json"
+    report = tmp_path / "report.jsonl"
     outcome = parburn(*words, "--one-at-a-time", "--show-output", "--report", report, state=state)
     assert outcome.exit == 0, said(outcome)
     assert all(f"number {number}\n" in outcome.stdout for number in (1, 2, 3))

@@ -97,7 +97,7 @@ class Played3:
     ) -> list[str]:
         """A run, of which the first of `said` is replaced by the second in all that it told."""
         ports = self.bench.set_up(range(BOARDS), {}, seed=1)
-        report = self.folder / "report.json"
+        report = self.folder / "report.jsonl"
         ledger = self.folder / "ledger.sqlite"
         words = self.line.command(ports, ledger, declares=True, rng=random.Random(1))
         ended = run_forked([*words, "--report", str(report)], folder=self.folder, crash=crash)

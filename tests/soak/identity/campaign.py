@@ -249,7 +249,7 @@ class IdentityCampaign:
         crash, kill_after_s = self._kill(slots) if kills and rng.random() < theme.kill_share else (None, None)
         ports = self.bench.set_up(slots, drawn, seed=rng.randrange(1 << 30))
         self.number += 1
-        report = self.folder / f"report{self.number}.{rng.choice(('json', 'csv'))}"
+        report = self.folder / f"report{self.number}.{rng.choice(('jsonl', 'csv'))}"
         words = line.command(ports, self.ledger, declares=declares, rng=rng)
         words += ["--report", str(report), *options]
         if first_part:

@@ -506,8 +506,8 @@ def _events(ended: Ended) -> Iterator[dict[str, Any]]:
 
 
 def _rows(report: Path) -> Iterator[dict[str, Any]]:
-    if report.suffix == ".json":
-        yield from json.loads(report.read_text())
+    if report.suffix == ".jsonl":
+        yield from map(json.loads, report.read_text().splitlines())
         return
     for row in csv.DictReader(report.read_text().splitlines()):
         values = dict(pair.split("=", 1) for pair in row["unique_values"].split("; ") if pair)
