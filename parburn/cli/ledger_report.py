@@ -11,7 +11,7 @@ from parburn.cli.output import put_out
 from parburn.errors import UsageError
 from parburn.ledger.reading import reading
 from parburn.ledger.run_records import DRY_RUN, RunRecord, run_records
-from parburn.ui.report_rows import ReportRow, csv_header, csv_line, json_line
+from parburn.ui.report_rows import ReportRow, csv_header, csv_line, json_text
 
 ROWS_A_PIECE = 200  # of the text that is handed on at once
 TAKEN_OVER = "taken over from another ledger"
@@ -63,7 +63,7 @@ def _pieces(rows: Generator[ReportRow, None, None], form: str) -> Generator[str,
         if is_csv:
             gathered.append(csv_line(row))
         else:
-            gathered.append(f"{',' * bool(number)}{before}{json_line(row).removesuffix(chr(10))}")
+            gathered.append(f"{',' * bool(number)}{before}{json_text(row)}")
         if len(gathered) >= ROWS_A_PIECE:
             yield "".join(gathered)
             gathered.clear()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ _SAYS_NOTHING = frozenset({"claimed", "planned", "burn-attempted", "step"})  # o
 _PASSED, _ALREADY = Result.PASS.value, Result.ALREADY_PASS.value
 _FAILED, _REFUSED = Result.FAILED.value, Result.REFUSED.value
 _STATE_PASS = State.PASS.value
+_CONDITIONS = {state.value: condition(state) for state in State}  # what a unit is, in words
 _ENDS = {
     State.QUARANTINED.value: Result.QUARANTINED.value,
     State.INCOMPLETE.value: Result.INCOMPLETE.value,
@@ -127,7 +127,7 @@ class _InRun:
         self.attempted = False
         self.done = 0
         self.steps = 0
-        self.values: Mapping[str, str] = NO_VALUES
+        self.values: Mapping[str, str] = NO_VALUES  # burned by its end
 
 
 class _History:
@@ -146,29 +146,30 @@ class _History:
     def add(
         self, run: int | None, at: str, event: str, state: str, index: int | None, text: str, sequence: int
     ) -> None:
-        """Add an entry."""
+        """Add an entry. Most are steps, and say little: what they do not say is not looked for."""
+        if state:
+            now = _CONDITIONS[state]
+            if now != self.now:
+                self.now, self.since = now, "" if event in _FROM_OUTSIDE else at
         detail = _decode(text) if text else _NOTHING
-        self._state(at, event, state)
-        run = detail.of if event == "run-ended" and isinstance(detail.of, int) else run
+        if event == "run-ended" and isinstance(detail.of, int):
+            run = detail.of
         if run is not None or event in _FROM_OUTSIDE:
             one = self.runs.get(run)
             if one is None:
                 one = self.runs[run] = _InRun(at, sequence)
             one.ended = at
-            one.index = index if index is not None else one.index
-            self._burned(one, event, detail)
-            self._result(one, event, state, detail)
+            if index is not None:
+                one.index = index
+            if event == "step":
+                one.done += 1
+            elif event != "claimed":
+                self._burned(one, event, detail)
+                self._result(one, event, state, detail)
         self.was_pass = state == _STATE_PASS
 
-    def _state(self, at: str, event: str, state: str) -> None:
-        now = _condition(state) if state else self.now
-        if now != self.now:
-            self.now, self.since = now, "" if event in _FROM_OUTSIDE else at
-
     def _burned(self, one: _InRun, event: str, detail: _Detail) -> None:
-        if event == "step":
-            one.done += 1
-        elif event == "planned":
+        if event == "planned":
             self.planned = detail.values | detail.shown
         elif event in ("burn-attempted", "passed"):
             self.burned = self.burned | self.planned if self.planned else self.burned
@@ -195,11 +196,6 @@ class _History:
         elif event in ("passed", "nothing-asked", "recognized") or state == _STATE_PASS:
             again = not one.attempted and (self.was_pass or event == "recognized")
             one.result = _ALREADY if again else _PASSED
-
-
-@lru_cache(64)
-def _condition(state: str) -> str:
-    return condition(State(state))
 
 
 def run_records(

@@ -7,11 +7,11 @@ rows: a `ReportRow` with what is known, all else as it stands here. No column ev
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
+
+import msgspec
 
 from parburn.csv_cells import defused
 from parburn.events import NO_VALUES, DeviceReport
@@ -85,6 +85,7 @@ class ReportRow(NamedTuple):
 
 
 COLUMNS = ReportRow._fields
+_encode = msgspec.json.Encoder(enc_hook=dict).encode  # mappings that are no dict
 _OF_A_RUN = tuple(name for name in RunFacts._fields if name in COLUMNS)
 _OF_A_BOARD = tuple(name for name in DeviceReport._fields if name in COLUMNS and name != "result")
 
@@ -112,15 +113,29 @@ def json_line(row: ReportRow) -> str:
     return json.dumps(row.as_object(), ensure_ascii=False) + "\n"
 
 
+def json_text(row: ReportRow) -> str:
+    """Return the row as a JSON object without blanks, in a tenth of the time: for a million of them."""
+    try:
+        return _encode(dict(zip(COLUMNS, row, strict=True))).decode()
+    except UnicodeEncodeError:  # an odd byte in a name
+        return _encode(row.as_object()).decode()
+
+
 def writeable(text: str) -> str:
     """Return text that can be written as UTF-8: file names and scripts may hold anything."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+class _Written(list[str]):
+    """What a writer of CSV writes to: a file in memory would cost more than the line."""
+
+    write = list.append
+
+
 def _csv_line(cells: tuple[str, ...] | list[str]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(cells)
-    return out.getvalue()
+    line = _Written()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line[0]
 
 
 def _plain(value: object) -> object:
@@ -132,16 +147,19 @@ def _plain(value: object) -> object:
 
 
 def _cell(value: object) -> str:
-    """Return a cell. Most are empty, or say what the row above says: a report may have a million rows."""
+    """Return a cell that is not empty. The kinds are asked for by how often they come."""
     if type(value) is str:
         return _text_cell(value)
+    if type(value) is int:
+        return _text_cell(str(value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        value = "; ".join(f"{name}={one}" for name, one in value.items())
-    return _text_cell(str(value)) if value != "" else ""
+        return _text_cell("; ".join([f"{name}={one}" for name, one in value.items()])) if value else ""
+    return _text_cell(str(value))
 
 
-@lru_cache(1024)
 def _text_cell(text: str) -> str:
+    if text.isascii() and text.isprintable() and text[0].isalnum() and text[-1] != " " and "  " not in text:
+        return text  # as nearly all are
     return defused(one_line(writeable(text)))
