@@ -297,6 +297,8 @@ class SqliteLedger:
     @property
     def place(self) -> str:
         """See `Ledger.place`."""
+        if self.copy_of is not None:
+            return str(self.copy_of)
         return str(self.path) if self._folder is None else ""
 
     @property
