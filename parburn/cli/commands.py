@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from parburn.cli.streams import silence_stdout
+from parburn.cli.output import say
 from parburn.errors import InternalError, NoAnswer, ParburnError, UsageError
 from parburn.job import Before
 
@@ -44,9 +44,9 @@ def ports(options: argparse.Namespace) -> int:
         for row in rows:
             del row["probed"]
     if options.json:
-        _say("".join(json.dumps({"event": "port", **row}) + "\n" for row in rows))
+        say("".join(json.dumps({"event": "port", **row}) + "\n" for row in rows))
     elif rows:
-        _say("".join(f"{_as_line(row)}\n" for row in rows))
+        say("".join(f"{_as_line(row)}\n" for row in rows))
     else:
         sys.stderr.write(f"parburn: {NO_CANDIDATES}\n")
     return 1 if failed else 0
@@ -139,7 +139,12 @@ def ledger(options: argparse.Namespace) -> int:
     Raises:
         ParburnError: the action was refused, or the ledger cannot be used.
     """
-    from parburn.ledger import export, maintenance
+    from parburn.cli.lookups import filter_of, story_text, terminal_width
+    from parburn.cli.output import put_out
+    from parburn.ledger import maintenance
+    from parburn.ledger.export import export_text
+    from parburn.ledger.show import show_text
+    from parburn.ledger.verify import verify
 
     if options.ledger_command == "rebuild":
         from parburn.cli.rebuild import run_rebuild
@@ -149,22 +154,21 @@ def ledger(options: argparse.Namespace) -> int:
         from parburn.cli.rebuild import run_learn
 
         return run_learn(options)
-    path: Path | None = options.ledger
-    output: Path | None = getattr(options, "output", None)
-    if output is not None:
-        from parburn.cli.options import writeable
-        from parburn.run.overwriting import KeptFiles, refuse_link
+    if options.ledger_command == "verify" and (options.ports or options.sim):
+        from parburn.cli.verify_boards import run_verify_boards
 
-        KeptFiles(ledgers=(path,) if path is not None else ()).refuse(output, "--output")
-        refuse_link(output, "--output")
-        writeable(output, "--output")
+        return run_verify_boards(options)
+    path: Path | None = options.ledger
     match options.ledger_command:
         case "show":
-            text = export.show(path)
+            return put_out(show_text(path, filter_of(options), width=terminal_width()))
+        case "history":
+            story = story_text(path, options.word, batch=options.batch, width=terminal_width())
+            return put_out(story)
         case "export":
-            text = export.export(path, options.format)
+            return put_out(export_text(path, options.format), options.output, ledger=path)
         case "verify":
-            text = export.verify(path)
+            text = verify(path)
         case "init":
             text = maintenance.init(path, why=options.why)
         case "adopt":
@@ -184,10 +188,7 @@ def ledger(options: argparse.Namespace) -> int:
             text = maintenance.scrap(path, options.mac, why=options.why)
         case _:
             text = maintenance.import_used(path, options.file, why=options.why, batch=options.batch)
-    if output is not None:
-        _write(output, text)
-    else:
-        _say(text if text.endswith("\n") or not text else text + "\n")
+    say(text)
     return 0
 
 
@@ -195,32 +196,5 @@ def completion(options: argparse.Namespace) -> int:
     """Print the script that lets a shell complete parburn's words, and return 0."""
     from argcomplete.shell_integration import shellcode
 
-    _say(shellcode(["parburn"], shell=options.shell) + "\n")
+    say(shellcode(["parburn"], shell=options.shell) + "\n")
     return 0
-
-
-def _write(output: Path, text: str) -> None:
-    from parburn.ui.report import replace_file
-
-    try:
-        replace_file(output, text)
-    except OSError as error:
-        raise UsageError(
-            f"--output: {output} cannot be written: {error.strerror or error}",
-            hint="Choose another place; the ledger is as it was.",
-        ) from error
-
-
-def _say(text: str) -> None:
-    """Print. Raises UsageError where it cannot be written; a reader that has gone is no mistake."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        silence_stdout()
-        raise UsageError(
-            f"what was to be shown cannot be written: {error.strerror or error}",
-            hint="Write it somewhere else.",
-        ) from error

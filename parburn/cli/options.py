@@ -117,6 +117,27 @@ def rebuild_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] |
     return job
 
 
+def compare_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] | None = None) -> Job:
+    """Return the Job of `ledger verify --ports`: its boards are only read.
+
+    Args:
+        simulated_ports: the ports of simulated boards; None takes those of --ports.
+
+    Raises:
+        UsageError: an option is wrong, or names a file or port that is not there.
+    """
+    job = Job(
+        ports=tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports),
+        before=options.before,
+        tables=tuple(_table(text) for text in options.extend_efuse_table or ()),
+        ledger=options.ledger,
+        debug=options.debug,
+        simulated=simulated_ports is not None,
+    )
+    check_values(job, named=_option)
+    return job
+
+
 def check_conflicts(options: argparse.Namespace) -> None:
     """Check that no option is missing, and that all go together.
 

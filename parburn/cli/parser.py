@@ -24,6 +24,11 @@ OVERRIDES = {
     "allow-changed-config": "go on although a record that a chip has got says something else now",
     "allow-other-batch": "burn a chip that carries an identity of another batch",
 }
+# The states of the ledger (`ledger.base.State`), and the word for units that are written off.
+UNIT_STATES = (
+    "pass", "incomplete", "quarantined", "failed-clean", "identified", "claimed", "planned",
+    "burn-attempted", "burned", "verified", "locked", "scrapped",
+)  # fmt: skip
 SHELLS = ("bash", "zsh", "fish")
 
 EPILOG = """\
@@ -304,11 +309,28 @@ def _add_ledger(parser: Parser) -> None:
     def because(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--why", required=True, metavar="TEXT", help="the reason, kept in the record")
 
-    action("show", "Print units, indexes and states.")
+    _add_filters(action("show", "Print units, indexes and states; without a filter the last 50, and totals."))
+    history = action("history", "Tell the life of one unit: values, keys, locks, and each step with its run.")
+    history.add_argument(
+        "word",
+        metavar="MAC|INDEX|VALUE",
+        help="its factory MAC, its index, or a value such as its custom MAC",
+    )
+    history.add_argument("--batch", default=argparse.SUPPRESS, metavar="NAME", help="units of this batch")
     export = action("export", "Print the record for other programs.")
     export.add_argument("--format", choices=("json", "csv"), default="json", help="default: json")
     export.add_argument("--output", "-o", type=Path, metavar="FILE", help="write to FILE instead of stdout")
-    action("verify", "Check the chain of history against its witness.")
+    verify = action(
+        "verify",
+        "Check the chain of history, the units and the witness. With --ports: read these boards and compare "
+        "each with its record; nothing is burned.",
+    )
+    _add_boards(verify)
+    verify.add_argument("--extend-efuse-table", action="append", default=argparse.SUPPRESS,
+                        metavar="[CHIP=]CSV", help="as for a run: its fields get their names")  # fmt: skip
+    verify.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="with --ports: one JSON object a line"
+    )
     because(action("init", "Begin a new, empty ledger."))
     because(action("adopt", "Accept a ledger that is older, moved or foreign."))
     release = action("release", "Let units be tried again with their own indexes.")
@@ -340,7 +362,44 @@ def _add_ledger(parser: Parser) -> None:
     )
 
 
+def _add_filters(sub: argparse.ArgumentParser) -> None:
+    """Add the options that say which units are meant: those for which all of them hold."""
+    add = sub.add_argument
+    add("--mac", metavar="MAC", help="the chip with this factory MAC")
+    add("--index", dest="indexes", type=closed_range, metavar="A[-B]", help="this index, or from A to B")
+    add("--value", metavar="[NAME=]VALUE", help="the unit that carries this value, as its custom MAC")
+    add("--state", dest="states", action="append", type=str.lower, choices=UNIT_STATES, metavar="STATE",
+        help=f"units in this state; may be given again. One of {', '.join(UNIT_STATES)}")  # fmt: skip
+    add("--batch", default=argparse.SUPPRESS, metavar="NAME", help="units of this batch")
+    add("--since", type=_moment, metavar="T",
+        help="changed since then: 2026-11-29, '2026-11-29 06:40' (UTC), or 8h (ago)")  # fmt: skip
+
+
+def closed_range(text: str) -> tuple[int, int]:
+    """Return `A` or `A-B` as (first, last), where `A` is one index.
+
+    Raises:
+        ArgumentTypeError: as `index_range`.
+    """
+    first, last = index_range(text)
+    return first, first if last is None else last
+
+
+def _moment(text: str) -> str:
+    from parburn.cli.moments import moment
+
+    return moment(text)
+
+
 def _add_rebuild(sub: argparse.ArgumentParser) -> None:
+    _add_boards(sub)
+    _add_what_was_burned(sub)
+    _allow_side_effects(sub)
+    sub.add_argument("--why", required=True, metavar="TEXT", help="the reason, kept in the record")
+
+
+def _add_boards(sub: argparse.ArgumentParser) -> None:
+    """Add the options that say which boards are read, and how."""
     add = sub.add_argument
     add("--ports", "--port", "-p", nargs="+", action="extend", default=argparse.SUPPRESS, metavar="P",
         help="where the boards are; they are read, nothing is burned")  # fmt: skip
@@ -349,9 +408,6 @@ def _add_rebuild(sub: argparse.ArgumentParser) -> None:
     )
     add("--before", type=_dashed, choices=BEFORE_MODES, default=argparse.SUPPRESS,
         help="how to reach the ROM loader")  # fmt: skip
-    _add_what_was_burned(sub)
-    _allow_side_effects(sub)
-    add("--why", required=True, metavar="TEXT", help="the reason, kept in the record")
 
 
 def _allow_side_effects(sub: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from parburn.ledger.base import State
 
 GENESIS = ""  # the hash before the first entry
+LAST = (1 << 63) - 1  # that an entry can have
 _COLUMNS = "seq, at, run, unit, event, state, idx, detail, hash"
 _INSERT = f"INSERT INTO history ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
@@ -80,16 +81,45 @@ def walk(connection: sqlite3.Connection) -> Iterator[Row]:
     yield from connection.execute(f"SELECT {_COLUMNS} FROM history ORDER BY seq")
 
 
-def find_breaks(connection: sqlite3.Connection) -> list[Break]:
-    """Check every entry against the one before it, and return where the chain is broken."""
-    breaks: list[Break] = []
-    expected, before = 1, GENESIS
-    for row in walk(connection):
-        sequence, stored = row[0], row[8]
+# An entry's columns as `entry_hash` joins them, made by SQLite: it does so in half the time. Where the two
+# differ (they do for text that is not ASCII) the entry is looked at once more.
+_JOINED = (
+    "SELECT seq, hash, json_array(seq, at, run, unit, event, state, idx, detail) FROM history"
+    " WHERE seq BETWEEN ? AND ? ORDER BY seq"
+)
+
+
+def find_breaks(connection: sqlite3.Connection, first: int = 1, last: int = LAST) -> Iterator[Break]:
+    """Check every entry against the one before it, and yield where the chain is broken.
+
+    Args:
+        connection: The ledger.
+        first: The first entry that is checked.
+        last: The last one.
+    """
+    expected, before = first, _hash_before(connection, first)
+    if before is None:
+        yield Break(first - 1, f"Entry {first - 1} is missing.")
+    sha256 = hashlib.sha256
+    for sequence, stored, joined in connection.execute(_JOINED, (first if first > 1 else -LAST, last)):
         if sequence != expected:
             missing = f"{expected}" if sequence == expected + 1 else f"{expected} to {sequence - 1}"
-            breaks.append(Break(expected, f"Entry {missing} is missing."))
-        elif entry_hash(before, row[:8]) != stored:
-            breaks.append(Break(sequence, f"Entry {sequence} was changed."))
+            yield Break(expected, f"Entry {missing} is missing.")
+        elif before is None or sha256((before + joined).encode()).hexdigest() == stored:
+            pass
+        elif not _is_whole(connection, before, sequence):
+            yield Break(sequence, f"Entry {sequence} was changed.")
         expected, before = sequence + 1, stored
-    return breaks
+
+
+def _hash_before(connection: sqlite3.Connection, first: int) -> str | None:
+    """Return the hash that the first entry is checked with; None: the entry before it is missing."""
+    if first <= 1:
+        return GENESIS
+    row = connection.execute("SELECT hash FROM history WHERE seq = ?", (first - 1,)).fetchone()
+    return str(row[0]) if row else None
+
+
+def _is_whole(connection: sqlite3.Connection, before: str, sequence: int) -> bool:
+    row = connection.execute(f"SELECT {_COLUMNS} FROM history WHERE seq = ?", (sequence,)).fetchone()
+    return bool(entry_hash(before, row[:8]) == row[8])

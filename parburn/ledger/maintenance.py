@@ -9,6 +9,7 @@ import contextlib
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -19,9 +20,10 @@ from parburn.ledger.base import State, check_transition
 from parburn.ledger.batches import USED_BEFORE, WITHOUT_CONFIG
 from parburn.ledger.file_location import check_place, leftovers, place_of
 from parburn.ledger.foreign_ledger import read_import, read_other
+from parburn.ledger.history import find_breaks
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.rebuilding import refuse_to_trust, trust_hidden
-from parburn.ledger.replay import find_differences
+from parburn.ledger.replay import find_differences, find_strays
 from parburn.ledger.takeover import take_over
 from parburn.ledger.witness import Witness, read_witness, write_witness
 from parburn.ledger.writer import Transaction
@@ -82,11 +84,10 @@ def adopt(path: Path | None, why: str) -> str:
     """
     place = _place(path, why)
     with _changing(place, trusted=False) as transaction:
-        breaks = history.find_breaks(transaction.connection)
-        breaks += find_differences(transaction.connection)
-        if breaks:
+        connection = transaction.connection
+        for found in chain(find_breaks(connection), find_differences(connection), find_strays(connection)):
             raise LedgerUnusable(
-                f"The ledger {place} cannot be adopted: {breaks[0].what}", hint="Put a good copy back."
+                f"The ledger {place} cannot be adopted: {found.what}", hint="Put a good copy back."
             )
         try:
             before = read_witness(place)

@@ -329,9 +329,9 @@ def apply_migrations(connection: sqlite3.Connection, version: int) -> None:
 
 
 def migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Return a copy of an older ledger in memory, in the form of this version."""
+    """Return a copy of an older ledger, in the form of this version: a file of SQLite's that goes with it."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    copy = sqlite3.connect(":memory:", isolation_level=None)
+    copy = sqlite3.connect("", isolation_level=None)
     try:
         connection.backup(copy)
         apply_migrations(copy, version)

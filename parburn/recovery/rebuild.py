@@ -10,26 +10,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
-from anyio import CancelScope, create_task_group, fail_after, move_on_after, to_thread
+from anyio import CancelScope, create_task_group, to_thread
 
 from parburn.chips.model import Chip
 from parburn.config.records import ConfigFiles
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.user_values import values_of
-from parburn.errors import GarbledAnswer, LedgerUnusable, NoAnswer, ParburnError, UsageError
+from parburn.errors import LedgerUnusable, ParburnError, UsageError
 from parburn.events import Emit
-from parburn.hardware.first_contact import identified, read_again
-from parburn.hardware.identify import Device, identify
-from parburn.hardware.rom_loader import RomLoader
+from parburn.hardware.identify import Device
 from parburn.job import Job
 from parburn.ledger.file_location import place_of
 from parburn.ledger.rebuilding import FoundUnit, Known
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
+from parburn.recovery.board_reading import read_board
 from parburn.recovery.rebuilt_unit import blank_of, found_unit, identity_of
 from parburn.recovery.record_search import RecordValues
 from parburn.run.checked_job import CheckedJob
@@ -38,12 +35,6 @@ from parburn.run.shared import SharedRun, facts_of
 from parburn.run.stop import StopRequest
 from parburn.script.computed_burns import Computed, Order, compute_all
 from parburn.transport.descriptors import make_room
-from parburn.transport.open import open_stream
-from parburn.transport.stream import ByteStream
-
-READ_DEADLINE_S = 60.0  # for a board to be identified and read
-CLOSE_DEADLINE_S = 2.0
-AGREEING_READS = 4  # readings of a board, until two in a row agree
 
 
 class BoardFound(NamedTuple):
@@ -209,50 +200,11 @@ async def _rebuilt(work: _Work, ledger: SqliteLedger, indexes: Sequence[int], wh
 
 
 async def _look(run: SharedRun, board: _Board) -> None:
-    """Identify a board and read all of it, until two readings agree. What goes wrong is told of the board."""
-    stream = None
+    """Identify a board and read all of it. What goes wrong is told of the board."""
     try:
-        with fail_after(READ_DEADLINE_S):
-            stream = await open_stream(board.port)
-            await _read_whole(run, board, stream)
-    except TimeoutError:
-        board.what = str(NoAnswer(f"not identified and read within {READ_DEADLINE_S:g} s"))
+        board.device, board.seen = await read_board(run.job, run.extend, board.port)
     except ParburnError as error:
         board.what = f"{error} {error.hint}".strip()
-    finally:
-        if stream is not None:
-            with move_on_after(CLOSE_DEADLINE_S, shield=True), suppress(ParburnError):
-                await stream.aclose()
-
-
-async def _read_whole(run: SharedRun, board: _Board, stream: ByteStream) -> None:
-    job = run.job
-    rom = await RomLoader.connect(stream, before=job.before, attempts=job.connect_attempts)
-
-    async def look() -> Device:
-        return await identify(
-            rom,
-            wanted=job.chip,
-            blocks=lambda chip: [block.index for block in chip.blocks],
-            extend=run.extend,
-        )
-
-    async def connect_anew() -> None:
-        await rom.reconnect(before=job.before, attempts=job.connect_attempts)
-
-    device = await identified(rom, look, connect_anew=connect_anew, slow_down=lambda error: None)
-    every = [block.index for block in device.chip.blocks]
-    now = device.image
-    for _ in range(AGREEING_READS):
-        before = now
-        now = await read_again(device, partial(device.controller.read_blocks, every, before))
-        if now == before:
-            board.device, board.seen = device, now
-            return
-    raise GarbledAnswer(
-        "no two readings of the chip's blocks agree",
-        hint="The line damages data: use a shorter cable or another hub port, then rebuild again.",
-    )
 
 
 def _refuse_doubled(boards: Sequence[_Board]) -> None:

@@ -117,6 +117,22 @@ def refuse_lacking(record: str, now: EfuseImage, key: bytes) -> None:
     image_from_record(json.dumps({"blocks": earlier}), now, key)
 
 
+def recorded_texts(record: str, chip: Chip) -> tuple[dict[int, str], dict[int, str]]:
+    """Return what a record says of each block, and its `earlier`: hex, or a digest behind DIGEST_MARK.
+
+    Raises:
+        UnitRefused: nobody of us wrote it.
+    """
+    said = _parsed(record, chip)
+    now, earlier = said["blocks"], said.get(EARLIER, {})
+    return {int(n): text for n, text in now.items()}, {int(n): text for n, text in earlier.items()}
+
+
+def is_same_key(text: str, key: bytes, index: int, bits: int) -> bool:
+    """Return whether a digest of a record is that of these bits of a block."""
+    return hmac.compare_digest(text, _digest(key, index, bits))
+
+
 def recorded_blocks(record: str, chip: Chip, *, with_earlier: bool = False) -> frozenset[int]:
     """Return the indexes of the blocks that `image_record`, and perhaps its `earlier`, speaks of."""
     said = _parsed(record, chip)

@@ -71,12 +71,16 @@ def used(path: Path) -> Path:
 
 def test_show(used: Path) -> None:
     lines = export.show(used).splitlines()
-    assert lines[0].startswith("BATCH  INDEX  CHIP  MAC                STATE         UNIQUE VALUES")
-    assert lines[1].split()[:6] == ["A", "1", "chip", chip(1).mac, "pass", "CUSTOM_MAC=02:00:00:00:00:01"]
-    assert lines[2].split()[1:5] == ["2", "chip", chip(2).mac, "incomplete"]
-    assert lines[3].split()[1:5] == ["-", "chip", chip(3).mac, "failed-clean"]
-    assert lines[3].endswith("the script raised")
-    assert lines[4] == f"3 units, 2 with an index. Ledger: {used}"
+    assert lines[0].startswith("INDEX    CHIP       MAC                STATE           CHANGED (UTC)")
+    assert lines[1] == "batch A"
+    assert lines[2].split()[:4] == ["1", "chip", chip(1).mac, "pass"]
+    assert lines[3].split() == ["CUSTOM_MAC=02:00:00:00:00:01"]
+    assert lines[4].split()[:4] == ["2", "chip", chip(2).mac, "incomplete"]
+    assert lines[5].strip() == "=unplugged"
+    assert lines[6].split()[:4] == ["-", "chip", chip(3).mac, "failed-clean"]
+    assert lines[7].strip() == "the script raised"
+    assert lines[8] == "batch A: 1 failed-clean, 1 incomplete, 1 pass"
+    assert lines[9:] == ["3 units, 2 with an index.", f"Ledger: {used}"]
 
 
 def test_show_of_an_empty_ledger(path: Path) -> None:

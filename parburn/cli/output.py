@@ -1,0 +1,111 @@
+"""Where the text of a command goes: to stdout, or whole or not at all into a file. Makes no text itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from parburn.cli.streams import silence_stdout
+from parburn.errors import UsageError
+
+AS_NEW = 0o666  # rights of a new file, of which the umask takes away
+
+
+def put_out(
+    pieces: Generator[str, None, None], output: Path | None = None, *, ledger: Path | None = None
+) -> int:
+    """Write pieces of text as they come, and return 0.
+
+    Args:
+        pieces: The text; closed at the end, however that comes.
+        output: The file; None for stdout. It must be no ledger, and no part of one.
+        ledger: A ledger that the command line names.
+
+    Raises:
+        UsageError: it cannot be written; a file that was there is as it was.
+        ParburnError: what the text is made of cannot be read.
+    """
+    with closing(pieces):
+        if output is None:
+            for piece in pieces:
+                say(piece)
+            return 0
+        _refuse(output, ledger)
+        try:
+            with _replacing(output) as file:
+                file.writelines(pieces)
+        except OSError as error:
+            raise UsageError(
+                f"--output: {output} cannot be written: {error.strerror or error}",
+                hint="Choose another place; the ledger is as it was.",
+            ) from error
+    return 0
+
+
+def _refuse(output: Path, ledger: Path | None) -> None:
+    from parburn.cli.options import writeable
+    from parburn.run.overwriting import KeptFiles, refuse_link
+
+    KeptFiles(ledgers=(ledger,) if ledger is not None else ()).refuse(output, "--output")
+    refuse_link(output, "--output")
+    writeable(output, "--output")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[str]]:
+    """Open a file beside `path` that takes its place once all is written; with the rights of a new file."""
+    if path.exists() and not path.is_file():  # /dev/stderr or a pipe
+        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            yield file
+        return
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", errors="backslashreplace", dir=path.parent, prefix=".parburn-", delete=False
+    ) as file:
+        part = Path(file.name)
+        try:
+            yield file
+            file.close()
+            part.chmod(_rights(path))
+            part.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+
+
+def _rights(path: Path) -> int:
+    """Return the rights of a file that is there, and else those of a new one."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return AS_NEW & ~mask
+
+
+def say(text: str) -> None:
+    """Print. Raises UsageError where it cannot be written; a reader that has gone is no mistake."""
+    try:
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError:  # a terminal that has not all characters
+            encoding = sys.stdout.encoding
+            sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence_stdout()
+        raise UsageError(
+            f"what was to be shown cannot be written: {error.strerror or error}",
+            hint="Write it somewhere else.",
+        ) from error
+
+
+def say_lines(lines: Iterable[str]) -> None:
+    """Print lines that have no end yet."""
+    say("".join(f"{line}\n" for line in lines))

@@ -1,0 +1,55 @@
+"""Opens a ledger for looking only: what is read is of one moment, and nothing in it is changed."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from parburn.errors import LedgerUnusable
+from parburn.ledger import schema
+from parburn.ledger.file_location import place_of, refuse_no_file
+from parburn.ledger.witness import read_witness
+
+DAMAGE = (
+    sqlite3.Error,
+    ValueError,
+    TypeError,
+    KeyError,
+    RecursionError,
+)  # the latter: rows that are not ours
+
+
+@contextlib.contextmanager
+def reading(path: Path | None) -> Iterator[tuple[sqlite3.Connection, Path]]:
+    """Open the ledger at `path` (None: the user's own) and yield it with its place.
+
+    One of an older version is read from a copy that has the form of this version.
+
+    Raises:
+        LedgerUnusable: there is no ledger, or it cannot be read, also where the caller finds that out.
+    """
+    place = place_of(path)
+    refuse_no_file(place)
+    if not place.exists():
+        witness = read_witness(place)
+        was = f" Its witness knows of one with {witness.sequence} entries." if witness else ""
+        raise LedgerUnusable(
+            f"There is no ledger at {place}.{was}", hint="Name its file with --ledger, or burn a first board."
+        )
+    try:
+        with contextlib.closing(schema.connect_to_read(place)) as connection:
+            if schema.check_version(connection, place) == schema.VERSION:
+                yield connection, place
+                return
+            with contextlib.closing(schema.migrated_copy(connection)) as copy:  # looking changes nothing
+                yield copy, place
+    except DAMAGE as error:
+        raise schema.translate(error, place) from error
+
+
+def is_copy(connection: sqlite3.Connection) -> bool:
+    """Return whether this is the copy of a ledger of an older version, which no other process can open."""
+    (row,) = connection.execute("PRAGMA database_list").fetchmany(1)
+    return not row[2]

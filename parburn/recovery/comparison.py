@@ -1,0 +1,130 @@
+"""A chip compared with its records: what is missing, what was never burned, what is hidden. Pure.
+
+Of a block that may hold a key nothing is told but its name: no bit of it leaves here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from parburn.chips.model import Block
+from parburn.efuse.image import EfuseImage
+from parburn.efuse.key_blocks import may_hold_key
+from parburn.efuse.layout import layout_of
+from parburn.efuse.user_values import Declared, rules_of
+from parburn.recovery.rebuilt_unit import blank_of
+from parburn.recovery.recorded_chip import RecordedChip
+from parburn.run.resume import DIGEST_MARK, is_same_key
+
+BITS_NAMED = 8  # of a field: more of them are counted
+
+
+class Comparison(NamedTuple):
+    """Sentences about what differs, and about what cannot be compared.
+
+    `unrecorded` is in the chip, in places of which no record speaks: it may have been there before.
+    """
+
+    missing: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
+    unrecorded: tuple[str, ...] = ()
+
+    @property
+    def differs(self) -> bool:
+        """Whether the chip is not what is recorded of it."""
+        return bool(self.missing or self.extra)
+
+
+class _Known(NamedTuple):
+    """What is recorded of one block: bits that must be there, those that may, and those that tell more."""
+
+    must: int
+    may: int  # beside them
+    judged: int  # where a bit that is neither was never burned
+
+
+def compare(recorded: RecordedChip, now: EfuseImage, key: bytes) -> Comparison:
+    """Compare what a chip shows with what is recorded of it.
+
+    Args:
+        recorded: What its units say.
+        now: All of its blocks.
+        key: The ledger's key for digests.
+    """
+    found: dict[str, list[str]] = {name: [] for name in Comparison._fields}
+    for block in now.chip.blocks:
+        for kind, text in _of_block(recorded, now, block, key):
+            found[kind].append(text)
+    return Comparison(**{name: tuple(texts) for name, texts in found.items()})
+
+
+def _of_block(recorded: RecordedChip, now: EfuseImage, block: Block, key: bytes) -> Iterator[tuple[str, str]]:
+    text = recorded.blocks.get(block.index, recorded.earlier.get(block.index, ""))
+    if text.startswith(DIGEST_MARK):
+        yield from _of_key(text, now, block, key)
+        return
+    known = _known(recorded, now, block)
+    layout = layout_of(now.chip)
+    hidden = layout.hidden(block.index, now.field_bits(layout.rd_dis))
+    shown = now.block(block.index)
+    if hidden and (known is None or known.must & hidden or may_hold_key(now.chip, block)):
+        yield "not_compared", f"{block.name} is read-protected: what it holds cannot be compared"
+    if known is None:
+        more = shown & ~blank_of(now).blocks.get(block.index, 0)
+        if more:
+            yield "unrecorded", f"{_places(now, block, more)}, of which no record speaks"
+        return
+    missing, extra = known.must & ~shown & ~hidden, shown & ~known.must & ~known.may & known.judged
+    if missing:
+        yield "missing", f"missing: {_places(now, block, missing)}"
+    if extra:
+        yield "extra", f"extra: {_places(now, block, extra)}"
+
+
+def _of_key(text: str, now: EfuseImage, block: Block, key: bytes) -> Iterator[tuple[str, str]]:
+    bits = now.block(block.index)
+    if not now.is_readable(block):
+        yield "not_compared", f"{block.name} is read-protected: its key cannot be compared"
+    elif not bits:
+        yield "missing", f"missing: the key in {block.name}"
+    elif not is_same_key(text, key, block.index, bits):
+        yield "extra", f"{block.name} holds another key than the one that is recorded"
+
+
+def _known(recorded: RecordedChip, now: EfuseImage, block: Block) -> _Known | None:
+    """Return what is recorded of a block in clear; None for nothing."""
+    user = recorded.user_bits.get(block.index, 0)
+    area = rules_of(now.chip, Declared()).areas.get(block.index, block.mask)
+    text = recorded.blocks.get(block.index) or recorded.earlier.get(block.index)
+    if text is None:
+        return _Known(user, 0, area) if user else None
+    held = int(text, 16)
+    if block.index not in recorded.open_blocks:
+        return _Known(held | user, 0, block.mask)
+    if user:  # a burn that is not whole: what it was to leave there is known, and may be missing
+        return _Known(held, user, area)
+    return _Known(held, 0, 0)
+
+
+def _places(now: EfuseImage, block: Block, bits: int) -> str:
+    """Return which fields have these bits, and which bits they are; of keys the block only."""
+    if may_hold_key(now.chip, block):
+        return f"bits in {block.name}"
+    parts = []
+    left = bits
+    for mask, field in layout_of(now.chip).fields[block.index]:
+        if mask & left and field.name not in block.names and now.is_shown(field):
+            parts.append(f"{field.name} ({_numbers(mask & left)})")
+            left &= ~mask
+    if left:
+        parts.append(_numbers(left))
+    return f"{', '.join(parts)} of {block.name}"
+
+
+def _numbers(bits: int) -> str:
+    numbers = [n for n in range(bits.bit_length()) if bits >> n & 1]
+    if len(numbers) > BITS_NAMED:
+        return f"{len(numbers)} bits from {numbers[0]} to {numbers[-1]}"
+    return f"bit{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"

@@ -1,0 +1,224 @@
+"""`ledger verify --ports`: QA a week later. Boards are compared with their records, through the installed
+command; nothing is burned and nothing is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.command import Outcome, parburn
+from tests.provisioning import KEY, PROVISION, custom_mac_of, every_bit, said, script
+from tests.rig import Rig, start_rig
+
+MAC_ONLY = """\
+entry = json.load(args.configfiles[0])[str(args.index)]
+espefuse(esp, efuses, args, 'burn_custom_mac ' + entry['mac'])
+"""
+
+
+class Station:
+    """One ledger, and QA that looks into it."""
+
+    def __init__(self, folder: Path, ids: Path) -> None:
+        self.folder, self.ids, self.ledger = folder, ids, folder / "ledger.sqlite"
+
+    def burn(self, ports: list[str], work: Path, *more: object) -> Outcome:
+        """Burn by the script."""
+        return parburn(
+            "--ports", *ports, "--scripts", work, "--configfiles", self.ids, "--ledger", self.ledger,
+            "--do-not-confirm", "--json", *more, state=self.folder,
+        )  # fmt: skip
+
+    def elsewhere(self, port: str, commands: str) -> None:
+        """Burn with another PC's ledger."""
+        other = self.folder / "elsewhere.sqlite"
+        done = parburn(
+            "--ports", port, "--commands", commands, "--ledger", other, "--do-not-confirm", state=self.folder
+        )
+        assert done.exit == 0, said(done)
+
+    def verify(self, ports: list[str], *more: object) -> Outcome:
+        """Compare the boards with their records."""
+        return parburn(
+            "ledger", "verify", "--ports", *ports, "--ledger", self.ledger, *more, state=self.folder
+        )
+
+    def verdicts(self, ports: list[str]) -> list[str]:
+        """The words of all boards."""
+        return [one["verdict"] for one in self.verify(ports, "--json").events]
+
+
+@pytest.fixture
+def station(tmp_path: Path, ids: Path) -> Station:
+    return Station(tmp_path, ids)
+
+
+def pulses(rig: Rig) -> list[int]:
+    return [rig.programs(n) for n in range(len(rig.ports))]
+
+
+def texts(outcome: Outcome) -> str:
+    """What was told, without the folds."""
+    return " ".join(outcome.stdout.split())
+
+
+def test_boards_are_as_recorded_and_nothing_is_burned_or_written(
+    tmp_path: Path, station: Station, key: Path
+) -> None:
+    work = script(tmp_path, "work", PROVISION.replace("{key}", str(key)))
+    with start_rig("esp32c3:2,esp32:2,esp32s3:1", tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports, work).exit == 0
+        before, bits, burned = station.ledger.read_bytes(), every_bit(rig), pulses(rig)
+        outcome = station.verify(list(reversed(rig.ports)))
+        assert outcome.exit == 0, said(outcome)
+        assert "5 boards: 5 as-recorded. Nothing was burned" in texts(outcome)
+        assert texts(outcome).count("BLOCK_KEY0 is read-protected: what it holds cannot be compared") == 3
+        for n in range(5):
+            assert f"{rig.mac(n)}, index {n + 1} of the batch" in texts(outcome)
+        assert max(len(line) for line in outcome.stdout.splitlines() if "/" not in line) <= 80
+        assert (station.ledger.read_bytes(), every_bit(rig), pulses(rig)) == (before, bits, burned)
+        for text in (KEY.hex(), KEY[::-1].hex()):
+            assert text not in outcome.stdout
+    assert parburn("ledger", "verify", "--ledger", station.ledger, state=tmp_path).exit == 0
+
+
+def test_extra_bits_are_told_by_their_fields(tmp_path: Path, station: Station) -> None:
+    work = script(tmp_path, "work", MAC_ONLY)
+    with start_rig("esp32c3", 3, tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports, work).exit == 0
+        station.elsewhere(rig.ports[0], "burn_efuse DIS_USB_JTAG 1")
+        station.elsewhere(rig.ports[1], "write_protect_efuse BLOCK_KEY3")
+        bits, burned = every_bit(rig), pulses(rig)
+        outcome = station.verify(rig.ports)
+        assert outcome.exit == 5, said(outcome)
+        assert "extra: DIS_USB_JTAG (bit 41) of BLOCK0" in texts(outcome)
+        assert "extra: WR_DIS (bit 26) of BLOCK0" in texts(outcome)
+        assert "NOT as recorded: take it out of the line and mark it" in texts(outcome)
+        assert station.verdicts(rig.ports) == ["differs", "differs", "as-recorded"]
+        assert (every_bit(rig), pulses(rig)) == (bits, burned)
+
+
+def test_missing_bits_are_told_by_their_fields(tmp_path: Path, station: Station) -> None:
+    """The board of the record was exchanged for a blank one with its factory MAC."""
+    work = script(tmp_path, "work", MAC_ONLY + "espefuse(esp, efuses, args, 'burn_efuse DIS_PAD_JTAG 1')\n")
+    with start_rig("esp32c3", 2, tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports, work).exit == 0
+    blank = tmp_path / "blank"
+    blank.mkdir()
+    with start_rig("esp32c3", 2, tmp_path=blank) as rig:
+        outcome = station.verify(rig.ports[:1])
+        assert outcome.exit == 5, said(outcome)
+        assert "missing: DIS_PAD_JTAG (bit 51) of BLOCK0" in texts(outcome)
+        assert "missing: CUSTOM_MAC (" in texts(outcome)
+        assert "of BLOCK_USR_DATA" in texts(outcome)
+
+
+def test_another_key_in_a_block_that_can_be_read(tmp_path: Path, station: Station, key: Path) -> None:
+    work = script(
+        tmp_path,
+        "work",
+        MAC_ONLY + f"espefuse(esp, efuses, args, 'burn_key flash_encryption {key} --no-protect-key')\n",
+    )
+    with start_rig("esp32", 2, tmp_path=tmp_path, settings=["coding=none"]) as rig:
+        assert station.burn(rig.ports, work).exit == 0
+        assert station.verdicts(rig.ports) == ["as-recorded"] * 2
+        station.elsewhere(rig.ports[1], "burn_bit BLOCK1 0 1 2 3 4 5 6 7")
+        outcome = station.verify(rig.ports)
+        assert outcome.exit == 5, said(outcome)
+        assert texts(outcome).count("BLOCK1 holds another key than the one that is recorded") == 1
+        assert KEY.hex() not in outcome.stdout
+        history = parburn("ledger", "history", "1", "--ledger", station.ledger, state=tmp_path)
+        assert "key: BLOCK1: burned and verified, not locked" in texts(history)
+
+
+def test_what_no_record_speaks_of_is_told_and_is_no_difference(tmp_path: Path, station: Station) -> None:
+    work = script(tmp_path, "work", "espefuse(esp, efuses, args, 'burn_efuse DIS_PAD_JTAG 1')\n")
+    with start_rig("esp32c3", 2, tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports, work).exit == 0
+        station.elsewhere(rig.ports[1], "burn_bit BLOCK_KEY4 5")
+        outcome = station.verify(rig.ports)
+        assert outcome.exit == 1, said(outcome)
+        assert "it holds bits in BLOCK_KEY4, of which no record speaks" in texts(outcome)
+        assert station.verdicts(rig.ports) == ["as-recorded", "more-than-recorded"]
+
+
+def test_boards_that_are_begun_unknown_or_silent(tmp_path: Path, station: Station) -> None:
+    work = script(tmp_path, "work", MAC_ONLY + "espefuse(esp, efuses, args, 'burn_efuse DIS_PAD_JTAG 1')\n")
+    fault = "on board 1: the controller never becomes idle after program 1"
+    with start_rig("esp32c3", 3, tmp_path=tmp_path, faults=[fault]) as rig:
+        assert station.burn(rig.ports[:2], work).words == ["pass", "incomplete"]
+    silent = "on board 2: the link is silent after 1 bytes"
+    with start_rig("esp32c3", 4, tmp_path=tmp_path, faults=[silent]) as rig:
+        assert station.verdicts(rig.ports) == ["as-recorded", "not-whole", "no-answer", "no-record"]
+        outcome = station.verify(rig.ports)
+        assert outcome.exit == 1, said(outcome)
+        assert "its burn is not whole: run it again with its script and files" in texts(outcome)
+        assert "the ledger knows no such chip" in texts(outcome)
+
+
+def test_a_second_job_of_another_batch_counts(tmp_path: Path, station: Station) -> None:
+    work = script(tmp_path, "work", MAC_ONLY)
+    flag = script(tmp_path, "flag", "espefuse(esp, efuses, args, 'burn_efuse JTAG_DISABLE 1')\n")
+    with start_rig("esp32", 1, tmp_path=tmp_path, settings=["coding=none"]) as rig:
+        assert station.burn(rig.ports, work, "--batch", "first").exit == 0
+        second = ("--batch", "second", "--allow-other-batch", "--allow-shared-records")
+        done = station.burn(rig.ports, flag, *second)
+        assert done.exit == 0, said(done)
+        assert station.verdicts(rig.ports) == ["as-recorded"]
+        station.elsewhere(rig.ports[0], "burn_bit BLOCK3 100")
+        outcome = station.verify(rig.ports)
+        assert (outcome.exit, "extra: bit 100 of BLOCK3" in texts(outcome)) == (5, True), said(outcome)
+
+
+def test_a_unit_that_was_taken_over_is_compared_as_far_as_it_is_known(
+    tmp_path: Path, station: Station
+) -> None:
+    """An export has what its user blocks hold, and no more."""
+    work = script(tmp_path, "work", MAC_ONLY)
+    export = tmp_path / "export.csv"
+    with start_rig("esp32c3", 2, tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports, work).exit == 0
+        words = ("--format", "csv", "-o", export, "--ledger", station.ledger)
+        assert parburn("ledger", "export", *words, state=tmp_path).exit == 0
+        station.ledger = tmp_path / "second.sqlite"
+        for action in (("init",), ("import-used", str(export))):
+            done = parburn("ledger", *action, "--why", "x", "--ledger", station.ledger, state=tmp_path)
+            assert done.exit == 0, said(done)
+        assert station.verdicts(rig.ports) == ["as-recorded"] * 2
+    blank = tmp_path / "blank"
+    blank.mkdir()
+    with start_rig("esp32c3", 2, tmp_path=blank) as rig:
+        outcome = station.verify(rig.ports)
+        assert (outcome.exit, texts(outcome).count("missing: CUSTOM_MAC (")) == (5, 2), said(outcome)
+
+
+def test_an_older_ledger_and_a_wrong_line_are_told_before_a_port_is_opened(
+    tmp_path: Path, station: Station
+) -> None:
+    work = script(tmp_path, "work", MAC_ONLY)
+    with start_rig("esp32c3", 2, tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports[:1], work).exit == 0
+        older = station.ledger.read_bytes()
+        assert station.burn(rig.ports[1:], work).exit == 0
+        assert custom_mac_of(rig, 1)
+        station.ledger.write_bytes(older)
+        outcome = station.verify(rig.ports)
+        assert (outcome.exit, "is older than its witness" in outcome.stderr) == (2, True), said(outcome)
+        station.ledger = tmp_path / "none.sqlite"
+        assert station.verify(rig.ports).exit == 2
+        assert not station.ledger.exists()
+        both = ("--sim", "esp32c3:1", "--ledger", station.ledger)
+        outcome = parburn("ledger", "verify", "--ports", *rig.ports, *both, state=tmp_path)
+        assert outcome.exit == 2
+
+
+def test_the_objects_are_those_of_the_page(tmp_path: Path, station: Station) -> None:
+    work = script(tmp_path, "work", MAC_ONLY)
+    with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports, work).exit == 0
+        (told,) = station.verify(rig.ports, "--json").events
+    assert told["mac"] == rig.mac(0)
+    assert (told["index"], told["missing"], told["extra"]) == (1, [], [])
+    assert json.loads(json.dumps(told)) == told
