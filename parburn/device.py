@@ -7,7 +7,7 @@ happens, one DeviceReport comes out of it, and it says whether anything was burn
 
 from __future__ import annotations
 
-from anyio import CancelScope
+from anyio import CancelScope, to_thread
 
 from parburn.errors import EfuseError, InternalError, Interrupted, ParburnError
 from parburn.events import Claimed, DeviceReport, Finished, Result, ScriptOutput, StepChanged
@@ -20,6 +20,7 @@ from parburn.run.leave import close, farewell, record
 from parburn.run.masked_events import masked_report
 from parburn.run.passed import passed_before
 from parburn.run.shared import SharedRun, facts_of
+from parburn.run.too_few_records import told_of_records
 from parburn.script.output import Printed
 from parburn.script.runner import run_scripts
 
@@ -36,7 +37,7 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
         port: The port, as the operator gave it.
         slot: The place where the board sits, for people.
     """
-    board = BoardProgress(port, slot)
+    board = BoardProgress(port, slot, dry_run=run.job.dry_run)
     with CancelScope() as scope:
         run.stop.cancels(scope)
         try:
@@ -62,9 +63,12 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
 
 async def _live(run: SharedRun, board: BoardProgress) -> None:
     """Live one chip's life, in the order of docs/safety.md, "A run, in order"."""
-    stream = await opened(run, board)
+    with run.stragglers.waited_for(board.port):
+        stream = await opened(run, board)
     try:
-        device = await connected(run, board, stream)
+        with run.stragglers.waited_for(board.port):
+            device = await connected(run, board, stream)
+        run.stragglers.came()
         run.emit(StepChanged(board.port, "waiting", "for the other boards"))
         claim = await run.claims.arrive(board.port, device)  # barrier: all ports are identified
         board.claim = claim
@@ -115,4 +119,6 @@ async def _script_and_burn(run: SharedRun, board: BoardProgress, device: Device,
         except EfuseError as error:
             failed = error
     if failed is not None:
+        if not board.attempted:
+            failed = await to_thread.run_sync(told_of_records, failed, run.config, board.index)
         raise await calls.told_who(failed)

@@ -12,6 +12,7 @@
     |   +-- PortDenied               no rights to the port
     |   +-- PortGone                 unplugged, or the other end closed
     |   +-- NoAnswer                 a deadline passed in silence
+    |   |   +-- LeftOut              it was late, and the other boards went on without it
     |   +-- GarbledAnswer            bytes came that are no answer to what was asked
     +-- ChipError                    blame: the chip, or what it is
     |   +-- CommandRefused           the ROM answered with an error status
@@ -101,6 +102,10 @@ class PortGone(LinkError):
 
 class NoAnswer(LinkError):
     """A deadline passed in silence."""
+
+
+class LeftOut(NoAnswer):
+    """The board was not there in time, and the others went on without it. It can come in the next run."""
 
 
 class GarbledAnswer(LinkError):

@@ -29,11 +29,13 @@ class Result(Enum):
     INCOMPLETE = "incomplete"  # something was burned or attempted, can be continued
     QUARANTINED = "quarantined"  # something is wrong with its bits: do not touch
     NO_ANSWER = "no-answer"
+    STOPPED = "stopped"  # by the operator, before anything was burned
+    WOULD_BURN = "would-burn"  # of a dry run: all that can be checked without a burn is right
 
     @property
     def passed(self) -> bool:
-        """Whether the board holds what the job wants."""
-        return self in (Result.PASS, Result.ALREADY_PASS)
+        """Whether the board holds what the job wants; of a dry run: could be made to hold it."""
+        return self in (Result.PASS, Result.ALREADY_PASS, Result.WOULD_BURN)
 
 
 class LedgerOpened(NamedTuple):
@@ -104,6 +106,7 @@ class PlannedBlock(NamedTuple):
     fields: tuple[str, ...]
     locks: bool
     ends_link: str = ""
+    values: tuple[tuple[str, str], ...] = ()  # name and text of each value that is shown; of a key no text
 
 
 class Planned(NamedTuple):

@@ -25,6 +25,7 @@ from parburn.run.checked_job import CheckedJob
 from parburn.run.shared import PlanOfBoard, SharedRun
 from parburn.run.stop import StopRequest
 from parburn.run.value_comparison import doubled_values, how_taken
+from parburn.transport.ports import natural_key
 from parburn.transport.slots import slots_of
 
 Confirm = Callable[[tuple[PlanOfBoard, ...]], Awaitable[bool]]
@@ -71,6 +72,7 @@ async def burn_fleet(
         job.ledger,
         checked.batch,
         throw_away=throw_away,
+        dry_run=job.dry_run and not throw_away,
         new_ledger=new_ledger,
         overrides=job.overrides,
         note=note,
@@ -114,6 +116,7 @@ async def _on_purpose(job: Job, begin: Begin | None) -> bool:
 async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]:
     job = run.job
     slots = await to_thread.run_sync(slots_of, job.ports)  # sysfs is asked
+    run.slots.update(slots)
     coding.implementation()  # loads it now, while nobody waits on a line
     run.emit(RunStarted("", job.ports, tuple(slots.values()), simulated=job.simulated, dry_run=job.dry_run))
     reports: dict[str, DeviceReport] = {}
@@ -132,7 +135,7 @@ async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]
 async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
     """Decide at the barriers. Whatever goes wrong here is decided for every board: none waits for ever."""
     try:
-        brought = await run.claims.complete()
+        brought = await _met(run)
         devices = {port: device for port, device in brought.items() if port not in run.gone}
         run.identified.update(devices)
         run.tell_slow_adapters()
@@ -141,11 +144,22 @@ async def _coordinate(run: SharedRun, confirm: Confirm) -> None:
             await _confirmed_one_by_one(run, run.plans, confirm)
         else:
             plans = await run.plans.complete()
-            run.plans.release(await _confirmed(run, plans, confirm))
+            outcomes = await _confirmed(run, plans, confirm)
+            in_order = sorted(outcomes, key=lambda port: natural_key(run.slots[port]))
+            run.plans.release({port: outcomes[port] for port in in_order})  # turns to burn are taken so
     except Exception as error:
         reason = error if isinstance(error, ParburnError) else InternalError(error)
         run.claims.release(dict.fromkeys(run.job.ports, reason))
         run.plans.release(dict.fromkeys(run.job.ports, reason))
+
+
+async def _met(run: SharedRun) -> Mapping[str, Device]:
+    """Wait at the first barrier; return who came. Boards that are late are out, their ports closed."""
+    async with create_task_group() as waiting:
+        waiting.start_soon(run.stragglers.leave_out_late, lambda: len(run.claims.waiting()))
+        brought = await run.claims.complete()
+        waiting.cancel_scope.cancel()
+    return brought
 
 
 async def _admit(run: SharedRun, devices: Mapping[str, Device]) -> Mapping[str, Claim | ParburnError]:

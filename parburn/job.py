@@ -64,6 +64,7 @@ class Job(NamedTuple):
     ledger: Path | None = None
     batch: str | None = None
     connect_attempts: int = 7
+    wait_s: float = 2.5  # the least that boards wait for one that does not come: two ways of reset
     max_burning: int | None = None
     script_timeout_s: float = 60.0
     allow_fixed_index: bool = False
@@ -114,6 +115,7 @@ def _rules(job: Job, named: Callable[[str], str]) -> Iterator[tuple[bool, str]]:
     told = f"{named('baud')} {job.baud} is not a rate that a chip can do: {lowest} to {highest}"
     yield job.baud is None or job.baud in BAUD_RANGE, f"{told}; usual are 115200, 460800 and 921600"
     yield job.max_burning is None or job.max_burning >= 1, f"{named('max_burning')} must be 1 or more"
+    yield job.wait_s > 0, f"{named('wait_s')} must be more than 0"
     yield job.script_timeout_s > 0, f"{named('script_timeout_s')} must be more than 0"
     for name, batch in (("batch", job.batch), ("shares_with", job.shares_with)):
         printable = batch is None or (bool(batch.strip()) and batch.isprintable())

@@ -254,6 +254,7 @@ def test_scripts_that_are_none_are_refused(scripts: Any, says: str) -> None:
         {"after": "reset"},
         {"baud": 1},
         {"connect_attempts": 0},
+        {"wait_s": 0},
         {"max_burning": 0},
         {"script_timeout_s": 0},
         {"batch": " "},

@@ -72,6 +72,9 @@ def _dispatch(words: list[str]) -> int:
 
 def _do(options: argparse.Namespace, words: list[str]) -> int:
     if options.command in (None, "run"):
+        from parburn.cli.first_line import say_what_begins
+
+        say_what_begins(options)
         from parburn.cli.run import run
 
         interrupts_are_handled()

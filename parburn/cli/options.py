@@ -54,6 +54,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
         new_ledger=options.new_ledger,
         batch=options.batch,
         connect_attempts=options.connect_attempts,
+        wait_s=options.wait,
         max_burning=options.max_burning,
         script_timeout_s=options.script_timeout,
         allow_fixed_index=options.allow_fixed_index,
@@ -79,7 +80,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
 def _option(field: str, *, ports: str = "--ports") -> str:
     """Return what the command line calls a field of the job."""
     special = {"ports": ports, "index_first": "--index", "index_last": "--index",
-               "script_timeout_s": "--script-timeout"}  # fmt: skip
+               "script_timeout_s": "--script-timeout", "wait_s": "--wait"}  # fmt: skip
     return special.get(field) or "--" + field.replace("_", "-")
 
 

@@ -163,6 +163,9 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
         metavar="N",
         help="tries to connect (default: 7)",
     )
+    add(boards, "--wait", type=_seconds, default=2.5, metavar="S",
+        help="seconds that boards wait at least for one that does not answer; longer where they took longer "
+        "themselves, or fewer than --expect are there (default: 2.5)")  # fmt: skip
     add(boards, "--max-burning", type=_count, metavar="N",
         help="boards that burn at one time, for weak hub supplies (default: all)")  # fmt: skip
 
@@ -247,6 +250,8 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
     shown = parser.add_argument_group("what is shown")
     add(shown, "--json", action="store_true", help="one JSON object a line on stdout, nothing else there")
     add(shown, "--quiet", "-q", action="store_true", help="only warnings, results and the summary")
+    add(shown, "--verbose", "-v", action="store_true",
+        help="in a pipe or a file: a line for each step, too")  # fmt: skip
     add(
         shown,
         "--show-output",

@@ -33,9 +33,8 @@ from parburn.run.shared import PlanOfBoard
 from parburn.run.stop import StopRequest
 from parburn.script.key_mask import KeyMask
 from parburn.transport.descriptors import make_room
-from parburn.ui.nonblocking_writer import NonblockingWriter
 from parburn.ui.plans import ANSWER, QUESTION, question_lines
-from parburn.ui.prompt import can_ask, read_line
+from parburn.ui.prompt import ask_for, can_ask
 from parburn.ui.view import View
 
 if TYPE_CHECKING:
@@ -142,6 +141,7 @@ def _view_of(options: argparse.Namespace, asked: Asked) -> View:
         debug=options.debug,
         station=station_of(asked.job) if asked.job is not None else "",
         operator=asked.job.operator if asked.job is not None else "",
+        verbose=options.verbose,
         stdout=sys.stderr if options.token and not options.json else None,
         also=() if asked.report is None else (asked.report,),
     )
@@ -284,20 +284,13 @@ class Operator:
             raise await to_thread.run_sync(no_ledger_yet, self.job.ledger)
         with self.view.asking() as out:
             out.line(NO_LEDGER)
-            answer = await self._answer(out, NEW_QUESTION)
-        if answer != NEW_ANSWER:
+            begun = await ask_for(NEW_ANSWER, NEW_QUESTION, out, sys.stdin.fileno(), self._stopping)
+        if not begun:
             raise NotConfirmed(
                 "no new ledger was begun; no port was opened, nothing was burned",
                 hint="If this product was burned with another ledger, name it with --ledger, or take it "
                 "over: parburn ledger init, then parburn ledger import-used FILE.",
             )
-
-    async def _answer(self, out: NonblockingWriter, question: str) -> str | None:
-        out.write(question)
-        answer = await read_line(sys.stdin.fileno(), self._stopping)
-        if answer is None:
-            out.line("")
-        return answer if answer is None else answer.strip()
 
     async def confirm(self, plans: tuple[PlanOfBoard, ...]) -> bool:
         """Show the plans and ask for the word BURN; return False without a terminal, and at a stop."""
@@ -306,9 +299,12 @@ class Operator:
             return False
         with self.view.asking() as out:
             more = self.job.one_at_a_time and len(self.job.ports) > 1
-            lines = question_lines(plans, simulated=self.job.simulated, one_at_a_time=more)
+            view = self.view
+            lines = question_lines(
+                plans, simulated=self.job.simulated, one_at_a_time=more, names=view.names, width=view.width
+            )
             out.line("\n".join(lines))
-            return await self._answer(out, QUESTION) == ANSWER
+            return await ask_for(ANSWER, QUESTION, out, sys.stdin.fileno(), self._stopping)
 
 
 def _end(

@@ -35,7 +35,18 @@ class Layout(NamedTuple):
         """Return the names of the block's fields that have any of `bits`, each once, in table order."""
         if index == 0:
             return _names_in_block0(self.chip, bits)
-        return tuple(dict.fromkeys(field.name for mask, field in self.fields[index] if mask & bits))
+        whole, parts = self.blocks[index].mask, 0
+        itself: dict[str, None] = {}
+        names: dict[str, None] = {}
+        for mask, field in self.fields[index]:
+            if mask & bits:
+                if mask == whole:
+                    itself[field.name] = None
+                else:
+                    names[field.name] = None
+                    parts |= mask
+        # A block is no field of itself, unless bits are left that stand in no other field.
+        return (*itself, *names) if bits & ~parts else tuple(names)
 
     def protected(self, index: int, wr_dis: int) -> int:
         """Return the bits of a block that a value of WR_DIS keeps from being burned."""

@@ -58,6 +58,7 @@ async def open_ledger(
     batch: BatchSpec,
     *,
     throw_away: bool = False,
+    dry_run: bool = False,
     new_ledger: bool = False,
     overrides: Collection[Override | str] = frozenset(),
     note: RunNote = NO_NOTE,
@@ -68,6 +69,7 @@ async def open_ledger(
         path: The ledger's file; None for the user's own.
         batch: Which batch the run is of.
         throw_away: Make one in a folder of its own that is deleted at the end: for simulated boards.
+        dry_run: Work on a copy of it that is deleted at the end; the ledger itself is only read.
         new_ledger: Make one where none is. Nothing else makes one for real boards.
         overrides: Refusals that the operator takes upon himself, also by their words on the command line.
         note: What the history is to say of the run.
@@ -78,10 +80,11 @@ async def open_ledger(
         RecordsUndeclared: the scripts use the index, and nobody has said how records lie in a file.
         ValueError: a text among `overrides` is none of their words.
     """
-    folder = await to_thread.run_sync(Scratch, "ledger-") if throw_away else None
+    folder = await to_thread.run_sync(Scratch, "ledger-") if throw_away or dry_run else None
     place = folder.path / FILE_NAME if folder is not None else await to_thread.run_sync(place_of, path)
-    older = await to_thread.run_sync(schema.is_older, place)
-    ledger = SqliteLedger(place, folder, new_ledger=new_ledger)
+    copy_of = await to_thread.run_sync(place_of, path) if dry_run and not throw_away else None
+    older = await to_thread.run_sync(schema.is_older, copy_of or place)
+    ledger = SqliteLedger(place, folder, new_ledger=new_ledger, copy_of=copy_of)
     try:
         await ledger._begin(batch, frozenset(map(Override, overrides)), note, older=older)
     except BaseException:
@@ -157,7 +160,7 @@ class SqliteClaim:
         self.state, refused, aside = await self._writer.call(
             lambda t: units.planned(t, unit, plan_digest, unique_values, held, shown)
         )
-        if aside:
+        if aside and self._ledger.copy_of is None:
             self._ledger.add_note(
                 f"Index {self.index} is set aside from now on: {aside}. "
                 "It comes back when the script or the record changes."
@@ -252,8 +255,11 @@ class SqliteClaim:
 class SqliteLedger:
     """The ledger of one run, in a SQLite file; see `base.Ledger` for what its methods promise."""
 
-    def __init__(self, path: Path, folder: Scratch | None, *, new_ledger: bool) -> None:
+    def __init__(
+        self, path: Path, folder: Scratch | None, *, new_ledger: bool, copy_of: Path | None = None
+    ) -> None:
         self.path = path
+        self.copy_of = copy_of  # of a dry run: the ledger that is copied to `path`
         self._folder = folder  # of a throw-away ledger
         self._may_be_made = new_ledger or folder is not None
         self._notes: list[str] = []  # that nobody has taken
@@ -263,6 +269,7 @@ class SqliteLedger:
         self._uuid = ""
         self._digest_key = b""
         self._locks: RunLocks | None = None
+        self._locks_of_others: RunLocks | None = None  # of the ledger that this is a copy of
         self._witness_at: float | None = None
         self._closed = False
         self._writer = Writer(path, self._connect, self._after_commit)
@@ -290,12 +297,17 @@ class SqliteLedger:
     @property
     def place(self) -> str:
         """See `Ledger.place`."""
-        return str(self.path) if self._folder is None else ""
+        return str(self.copy_of or self.path) if self._is_kept else ""
 
     @property
     def uuid(self) -> str:
         """See `Ledger.uuid`."""
-        return self._uuid if self._folder is None else ""
+        return self._uuid if self._is_kept else ""
+
+    @property
+    def _is_kept(self) -> bool:
+        """Whether a ledger is behind it that stays; a dry run leaves nothing there."""
+        return self._folder is None or self.copy_of is not None
 
     @property
     def forms(self) -> Mapping[str, str]:
@@ -445,9 +457,10 @@ class SqliteLedger:
         try:
             await self._writer.aclose()
         finally:
-            if self._locks is not None:
-                self._locks.close()
-                self._locks = None
+            for locks in (self._locks, self._locks_of_others):
+                if locks is not None:
+                    locks.close()
+            self._locks = self._locks_of_others = None
             if self._folder is not None:
                 with CancelScope(shield=True):  # or a cancelled run would leave it
                     await to_thread.run_sync(self._folder.remove)
@@ -457,6 +470,11 @@ class SqliteLedger:
     def _connect(self) -> sqlite3.Connection:
         check_place(self.path)
         sweep(self.path)
+        if self.copy_of is not None:
+            from parburn.ledger.dry_copy import copy_ledger  # here: only a dry run needs it
+
+            copy_ledger(self.copy_of, self.path)
+            self._locks_of_others = RunLocks(self.copy_of)
         witness = read_witness(self.path)
         if not self.path.exists():
             if witness is not None:
@@ -468,7 +486,7 @@ class SqliteLedger:
                 self.add_note(
                     f"A new ledger was made: {self.path}. It knows of no index that was used before."
                 )
-        if make_private(self.path):
+        if make_private(self.path) and self._folder is None:
             self.add_note(f"Others could read the ledger {self.path}: its rights were mended.")
         connection = schema.connect(self.path, durable=self._folder is None)
         try:
@@ -509,5 +527,5 @@ class SqliteLedger:
                 raise
 
     def _is_alive(self, run: int, process: str) -> bool:
-        assert self._locks is not None
-        return self._locks.is_held(run) or Process.parse(process).is_visible()
+        held = [locks.is_held(run) for locks in (self._locks, self._locks_of_others) if locks is not None]
+        return any(held) or Process.parse(process).is_visible()

@@ -79,10 +79,10 @@ class Barrier(Generic[Brought, Taken]):
         return dict(self._brought)
 
     def release(self, taken: Mapping[str, Taken | ParburnError]) -> None:
-        """Let every board go on with what was decided for it."""
+        """Let every board go on with what was decided for it, in the order of `taken`."""
         self._taken = taken
         self._released = True
-        for port in self._waits:
+        for port in (*taken, *self._waits):
             self._wake(port)
 
     def _wake(self, port: str) -> None:

@@ -51,7 +51,7 @@ _NEXT_STEPS = {
 
 _RESULTS: tuple[tuple[type[ParburnError] | tuple[type[ParburnError], ...], Result], ...] = (
     (ScriptError, Result.FAILED),
-    (Interrupted, Result.FAILED),
+    (Interrupted, Result.STOPPED),
     ((NoAnswer, GarbledAnswer, PortGone), Result.NO_ANSWER),
     ((BoardSwapped, ChipError, EfuseError, LedgerError, NotConfirmed), Result.REFUSED),
     ((TooFewBoards, ChipDataError), Result.REFUSED),
@@ -61,8 +61,9 @@ _RESULTS: tuple[tuple[type[ParburnError] | tuple[type[ParburnError], ...], Resul
 class BoardProgress:
     """What has become known of this board so far; the report is made of it."""
 
-    def __init__(self, port: str, slot: str) -> None:
+    def __init__(self, port: str, slot: str, *, dry_run: bool = False) -> None:
         self.port = port
+        self.dry_run = dry_run
         self.slot = slot
         self.started = time.monotonic()
         self.started_at = utc_now()
@@ -90,6 +91,8 @@ class BoardProgress:
 
     def burned(self) -> str:
         """Return in words whether anything was burned."""
+        if self.dry_run:
+            return "nothing was burned: a dry run"
         if self.nothing_asked:
             return "nothing was burned: nothing asked, no index"
         if not self.attempted:

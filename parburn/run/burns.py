@@ -32,6 +32,7 @@ from parburn.efuse.held_back import NOTHING_HELD, HeldBack, plan_to_the_end
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
 from parburn.efuse.plan import BurnPlan, needed_blocks, remaining
+from parburn.efuse.planned_values import described, values_in_block0
 from parburn.efuse.staging import StagedBurns
 from parburn.efuse.unplanned_pulse import look_for_stray
 from parburn.efuse.user_values import NOT_SHOWN, Take, UserValue, Written, values_found, values_of
@@ -62,7 +63,7 @@ from parburn.run.board_progress import BoardProgress
 from parburn.run.burn_journal import BurnJournal
 from parburn.run.burned_values import burned_values
 from parburn.run.found_content import carried, foreign, telling_blocks
-from parburn.run.masked_events import masked_values
+from parburn.run.masked_events import masked_texts, masked_values
 from parburn.run.resume import (
     image_from_record,
     image_record,
@@ -274,7 +275,8 @@ class BoardCalls:
         kinds = [kind.value for mask, kind in layout.link_ends if mask & bits]
         label = f"{layout.blocks[0].name} when the scripts have ended"
         fields = layout.names(0, bits)
-        return (PlannedBlock(label, bits.bit_count(), fields, locks=True, ends_link=", ".join(kinds)),)
+        shown = values_in_block0(self._now, bits)
+        return (PlannedBlock(label, bits.bit_count(), fields, True, ", ".join(kinds), shown),)
 
     async def read_registers(self, addresses: tuple[int, ...]) -> list[int]:
         """Read any registers of the chip; return their values in the order of the addresses.
@@ -331,10 +333,13 @@ class BoardCalls:
                 await self._claim.passed(self._then_passed, held, inputs=self._inputs)
             else:
                 await self._passed_unasked(key)
-        nothing_new = self._board.passed_before and not self._board.attempted and not self._run.job.dry_run
+        would_burn = self._run.job.dry_run and not self._run.scripts.shows_only
+        burns = self._attempts if would_burn else self._board.attempted
+        nothing_new = self._board.passed_before and not burns
         if nothing_new:
             self._run.note(self._board.port, "it passed by an earlier version of the script; nothing is left")
-        self._board.result = Result.ALREADY_PASS if nothing_new else Result.PASS
+        passed = Result.WOULD_BURN if would_burn else Result.PASS
+        self._board.result = Result.ALREADY_PASS if nothing_new else passed
 
     async def told_who(self, error: ParburnError) -> ParburnError:
         """Return `error`, or a refusal that says who the chip is.
@@ -420,7 +425,11 @@ class BoardCalls:
         if not plan:
             await self._still_shown()
         self._burns += 1
-        run.emit(Planned(board.port, plan.describe(), self._burns))
+        rules = run.value_rules(image.chip)
+        held = image.with_blocks({n: image.block(n) | bits for n, bits in staged.blocks().items()})
+        values = values_of(held, written, rules)
+        blocks = masked_values(described(plan, image, values), run.keys)
+        run.emit(Planned(board.port, blocks, self._burns))
         for reason in plan.forced if plan else ():
             run.emit(Note(board.port, f"FORCED: {reason}. It is burned all the same, for ever.", "warning"))
         digest = plan.keyed_digest(run.ledger.keyed_digest_key())
@@ -430,19 +439,17 @@ class BoardCalls:
             self._attempts += 1
             self._same_as_attempted(digest)
         board.planned = True
-        rules = run.value_rules(image.chip)
-        held = image.with_blocks({n: image.block(n) | bits for n, bits in staged.blocks().items()})
-        values = values_of(held, written, rules)
         self._written = written
         named = named_values(values)
         board.unique.update(named)
-        board.planned_values = masked_values(burned_values(plan, image, values), run.keys)
-        await self._met_and_confirmed(plan, values, rules.layout, rules.held(held))
-        if run.job.dry_run:
-            board.values |= board.planned_values
-            return plan.apply(image)
+        board.planned_values = masked_texts(burned_values(blocks, values), run.keys)
+        await self._met_and_confirmed(blocks, values, rules.layout, rules.held(held))
         record = user_record(values, held, rules, run.ledger.keyed_digest_key())
         await self._claim.planned(digest, named, record, shown=board.planned_values)
+        if run.job.dry_run:
+            board.values |= board.planned_values
+            board.total += len(plan.steps)
+            return plan.apply(image)
         if plan:
             await self._committed(plan, image, digest)
         else:
@@ -464,7 +471,11 @@ class BoardCalls:
             )
 
     async def _met_and_confirmed(
-        self, plan: BurnPlan, values: tuple[UserValue, ...], layout: str, held: Mapping[int, int]
+        self,
+        blocks: tuple[PlannedBlock, ...],
+        values: tuple[UserValue, ...],
+        layout: str,
+        held: Mapping[int, int],
     ) -> None:
         run, board, device = self._run, self._board, self._device
         if self._burns == 1:
@@ -475,7 +486,7 @@ class BoardCalls:
                 chip=device.chip.title,
                 mac=device.identity.mac_text,
                 index=self._claim.index,
-                blocks=plan.describe() + (() if self._then_passed else self._held_rows()),
+                blocks=blocks + (() if self._then_passed else self._held_rows()),
                 unique_values=dict(board.unique),
                 begun=self._resumed is not None,
                 values=values,

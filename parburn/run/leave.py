@@ -83,10 +83,8 @@ async def record(run: SharedRun, board: BoardProgress) -> None:
     try:
         if claim.put_out_by:
             pass  # it stays quarantined for the reason that it has
-        elif run.job.dry_run and board.passed_before:
-            pass  # nothing happened to it, and nothing is written beside its PASS
         elif run.job.dry_run:
-            await claim.failed_clean("dry run", release=True)
+            pass  # nothing happened to it, and the copy of the ledger is thrown away
         elif board.result is Result.QUARANTINED:
             await claim.quarantined(reason)
         elif board.result is Result.INCOMPLETE:

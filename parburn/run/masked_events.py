@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from parburn.events import DeviceReport, Emit, Event, Note
+from parburn.events import DeviceReport, Emit, Event, Note, PlannedBlock
 from parburn.script.key_mask import KeyMask
+
+SHORTEST_KEY = 20  # characters that a key has at least, however it is written
 
 
 def masked_emit(emit: Emit, keys: KeyMask) -> Emit:
@@ -23,7 +25,7 @@ def masked_emit(emit: Emit, keys: KeyMask) -> Emit:
     return emit_masked
 
 
-def masked_values(values: Mapping[str, str], keys: KeyMask) -> dict[str, str]:
+def masked_texts(values: Mapping[str, str], keys: KeyMask) -> dict[str, str]:
     """Return values by name, without keys. Mostly there is none: all are looked at together first."""
     together = "\n".join(values.values())
     if keys.mask(together) == together:
@@ -37,7 +39,18 @@ def masked_report(report: DeviceReport, output: Sequence[str], keys: KeyMask) ->
         error=keys.mask(report.error),
         next_step=keys.mask(report.next_step),
         traceback_text=keys.mask(report.traceback_text),
-        unique_values=masked_values(report.unique_values, keys),
-        values=masked_values(report.values, keys),
+        unique_values=masked_texts(report.unique_values, keys),
+        values=masked_texts(report.values, keys),
         output=keys.mask_output(output),
     )
+
+
+def masked_values(blocks: tuple[PlannedBlock, ...], keys: KeyMask) -> tuple[PlannedBlock, ...]:
+    """Return the rows of a plan without what may be a key in a value's text."""
+    rows = []
+    for row in blocks:
+        texts = []
+        for name, text in row.values:
+            texts.append((name, text if len(text) < SHORTEST_KEY else keys.mask(text)))
+        rows.append(row._replace(values=tuple(texts)) if texts else row)
+    return tuple(rows)

@@ -29,7 +29,7 @@ async def passed_before(run: SharedRun, board: BoardProgress, claim: Claim) -> b
 
 async def _has_passed(run: SharedRun, board: BoardProgress, claim: Claim) -> bool:
     passed_as = run.passed_as(claim.index, claim.passed_jobs)
-    if not passed_as or run.job.dry_run:
+    if not passed_as:
         return False
     if claim.attempts:
         raise UnitRefused(
@@ -45,7 +45,7 @@ async def _has_passed(run: SharedRun, board: BoardProgress, claim: Claim) -> boo
 
 async def _recognized(run: SharedRun, board: BoardProgress, claim: Claim) -> None:
     """Take back the chip that passed, after another one with its identity was seen. Burns nothing."""
-    if not claim.put_out_by:
+    if not claim.put_out_by or run.job.dry_run:
         return
     reason = claim.put_out_by
     await claim.recognized()

@@ -31,6 +31,7 @@ from parburn.run.needed_blocks import blocks_mentioned
 from parburn.run.overwriting import kept_files, outputs_of
 from parburn.run.people_time import PeopleTime
 from parburn.run.stop import StopRequest
+from parburn.run.stragglers import Stragglers
 from parburn.run.traces import TraceBook
 from parburn.script.commands.command_line import TypedCommand
 from parburn.script.inputs import RunInputs
@@ -89,11 +90,13 @@ class SharedRun:
         self.stop = stop
         self.people = PeopleTime()
         # A ledger that is thrown away knows nothing of real boards, and a run that only looks asks none.
-        self.knows_boards = not self.scripts.shows_only and (ledger.run is not None or job.simulated)
+        self.knows_boards = not self.scripts.shows_only and (ledger.place != "" or job.simulated)
         ports = job.ports
         self.claims: Barrier[Device, Claim] = Barrier(ports)
+        self.stragglers = Stragglers(wait_s=job.wait_s, expect=job.expect)
         self.plans: Barrier[PlanOfBoard, None] = (OneByOne if job.one_at_a_time else Barrier)(ports)
         self.turns = Turns(ports)
+        self.slots: dict[str, str] = dict(zip(ports, ports, strict=True))  # where each board sits
         self.refused_by_operator = False  # asked once under --one-at-a-time: no other script begins
         self.identified: set[str] = set()  # ports past the first barrier, and still there
         self.gone: set[str] = set()  # ports that were lost before anything was burned at them

@@ -114,6 +114,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         # A loss is never reported from within write(): the caller is in the middle of its own state.
         device.on_write_error = lambda error: self._loop.call_soon(self._lose, error)
         self._closed: asyncio.Future[None] | None = None
+        self._no_more_moves = threading.Event()
         self._reads_paused = False
         self.latency_ms = device.latency.timer_ms
         self.is_pty = tty.is_pty(device.number)
@@ -173,7 +174,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         """
         if not self.has_lines:
             return
-        given_up = threading.Event()
+        given_up = self._no_more_moves = threading.Event()
 
         def move() -> None:
             for dtr, rts, seconds in steps:
@@ -243,8 +244,10 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         if self._thread is None:
             _shut(self._device, self.port)
         else:  # a driver that hangs in close() must hold up neither loop nor exit
-            with contextlib.suppress(TimeoutError):
+            try:
                 await self._thread.do(lambda: _shut(self._device, self.port), _CLOSE_S)
+            except TimeoutError:
+                self._no_more_moves.set()
             self._thread.end()
 
     async def _driver_empty(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from parburn.events import (
@@ -14,13 +14,16 @@ from parburn.events import (
     Finished,
     Identified,
     Planned,
+    PlannedBlock,
     Result,
     RunStarted,
     Step,
     StepChanged,
 )
+from parburn.ui.names import tells
+from parburn.ui.short_words import RESULT_WORDS, short_word
 from parburn.ui.state_marks import State
-from parburn.ui.words import one_line
+from parburn.ui.words import natural_key, one_line
 
 
 @dataclass(slots=True)
@@ -38,6 +41,8 @@ class BoardRow:
     total: int = 0
     result: Result | None = None
     error: str = ""
+    short: str = ""  # how it ended, in a few words
+    value: tuple[str, str] = ("", "")  # name and text of what tells it from others, once it is known
     began: float | None = None  # clock at the first event
     took: float = 0.0  # seconds, once finished
 
@@ -49,7 +54,7 @@ class BoardRow:
     @property
     def word(self) -> str:
         """The state as a word; empty before it has begun."""
-        return self.result.value if self.result is not None else self.step or ""
+        return RESULT_WORDS[self.result] if self.result is not None else self.step or ""
 
     @property
     def blocks(self) -> str:
@@ -72,12 +77,28 @@ class BoardRows:
     """All boards of a run, in run order."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.clock = clock
+        self._clock = clock
+        self._asked_s = 0.0  # while people were asked
+        self._asked_at: float | None = None
         self.began = clock()
         self.all: dict[str, BoardRow] = {}
         self.dirty: set[str] = set()
         self.simulated = False
         self.dry_run = False
+
+    def clock(self) -> float:
+        """Return the seconds of the run, without the time for which people were asked something."""
+        return (self._clock() if self._asked_at is None else self._asked_at) - self._asked_s
+
+    def asked(self) -> None:
+        """Stop the clock: people are asked."""
+        self._asked_at = self._clock()
+
+    def answered(self) -> None:
+        """Let the clock go on."""
+        if self._asked_at is not None:
+            self._asked_s += self._clock() - self._asked_at
+            self._asked_at = None
 
     def apply(self, event: Event) -> BoardRow | None:
         """Take one event into the rows; return the board that it changed, if any."""
@@ -102,14 +123,17 @@ class BoardRows:
         for board in self.all.values():
             word = board.word or "waiting"
             counts[word] = counts.get(word, 0) + 1
-        order = [result.value for result in Result]
+        order = [RESULT_WORDS[result] for result in Result]
         return dict(sorted(counts.items(), key=lambda item: order.index(item[0]) if item[0] in order else -1))
 
     def _start(self, event: RunStarted) -> None:
         self.began = self.clock()
         self.simulated, self.dry_run = event.simulated, event.dry_run
         slots = event.slots if len(event.slots) == len(event.ports) else ("",) * len(event.ports)
-        for port, slot in zip(event.ports, slots, strict=True):
+        boards = list(zip(event.ports, slots, strict=True))
+        if len(set(slots)) == len(slots) and all(tells(port, slot) for port, slot in boards):
+            boards.sort(key=lambda board: natural_key(board[1]))  # as they stand in front of the operator
+        for port, slot in boards:
             self.all[port] = BoardRow(port, slot)
         self.dirty.update(self.all)
 
@@ -124,6 +148,7 @@ def _fold(board: BoardRow, event: Event) -> bool:
             board.index = index
         case Planned(blocks=blocks):
             board.total = board.done + len(blocks)
+            board.value = board.value if board.value[1] else _telling(blocks)
         case BlockBurned(done=done, total=total):
             board.done, board.total = done, total
         case Finished(report=report):
@@ -133,12 +158,25 @@ def _fold(board: BoardRow, event: Event) -> bool:
     return True
 
 
+def _telling(blocks: Sequence[PlannedBlock]) -> tuple[str, str]:
+    """Return the first value that is planned outside BLOCK0, where all boards have the same."""
+    for block in blocks:
+        for name, text in block.values:
+            if text and not text.startswith("(") and not block.block.startswith("BLOCK0"):
+                return name, one_line(text)
+    return "", ""
+
+
 def _finish(board: BoardRow, report: DeviceReport) -> None:
     board.slot = report.slot or board.slot
-    board.chip = report.chip or board.chip
+    board.chip = board.chip or report.chip  # in its maker's spelling
     board.mac = report.mac or board.mac
     board.index = report.index  # none in the end, where a script asked for nothing
     board.result, board.error, board.took = report.result, one_line(report.error), report.seconds
+    board.short = one_line(short_word(report))
+    for name, text in report.unique_values.items():
+        board.value = name, one_line(text)
+        break
     if report.blocks_total:
         board.done, board.total = report.blocks_done, report.blocks_total
     board.step, board.detail = None, ""

@@ -7,7 +7,6 @@ is three segments that stay the same objects until their board changes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePath
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -15,6 +14,8 @@ from rich.segment import Segment
 from rich.style import Style
 
 from parburn.ui.board_rows import BoardRow, BoardRows
+from parburn.ui.grid import GridCell, grid_lines
+from parburn.ui.names import tells
 from parburn.ui.state_marks import STATE_MARKS
 from parburn.ui.words import plural, short_ports, short_slots
 
@@ -24,15 +25,18 @@ DIM = Style.parse("dim")
 WARN = Style.parse("bold magenta")
 GAP = "  "
 MAC_WIDTH = 17
-STATE_WIDTH = 12  # "already-pass"
-LAYOUTS = (
-    ("port", "slot", "chip", "mac", "index", "step", "blocks", "time", "result"),
-    ("port", "chip", "mac", "index", "step", "blocks", "time", "result"),
-    ("port", "chip", "mac", "index", "blocks", "time", "state"),
-    ("port", "mac", "index", "blocks", "state"),
+VALUE_WIDTH = 24  # cells that the value which tells a board from others has at most
+STATE_WIDTH = 22  # a mark and "wrong chip: ESP32-C3"
+LAYOUTS = (  # the first that fits; `state` is the last column, with what room there is
+    ("port", "slot", "index", "chip", "mac", "value", "blocks", "time", "state"),
+    ("port", "index", "chip", "mac", "value", "blocks", "time", "state"),
+    ("port", "index", "chip", "value", "time", "state"),
+    ("port", "index", "value", "state"),
+    ("port", "index", "state"),
 )
-TITLES = {"port": "port", "slot": "slot", "chip": "chip", "mac": "MAC", "index": "index", "step": "step",
-          "blocks": "blocks", "time": "time", "result": "result", "state": "state"}  # fmt: skip
+TITLES = {"port": "port", "slot": "slot", "chip": "chip", "mac": "factory MAC", "index": "index",
+          "value": "value", "blocks": "blocks", "time": "time", "state": "state"}  # fmt: skip
+ROOM_FOR_SENTENCES = 44  # cells of the last column from which on it has the whole sentence
 
 
 class Frame:
@@ -47,6 +51,8 @@ class Frame:
         self._widths: dict[str, int] = {}
         self._ports: dict[str, str] = {}
         self._slots: dict[str, str] = {}
+        self._value_title = ""
+        self._arranged: tuple[int, int, int, str, int] = (0, 0, 0, "", 0)
         self._utf = True
 
     def stale(self, width: int, height: int) -> bool:
@@ -86,35 +92,57 @@ class Frame:
 
     def _arrange(self, width: int, height: int, *, utf: bool) -> None:
         shape = (width, height, len(self._boards.all))
-        if shape == self._shape:
+        title, value_width = self._values()
+        if (*shape, title, value_width) == self._arranged:
             return
-        self._shape, self._utf = shape, utf
+        self._arranged = (*shape, title, value_width)
+        self._shape, self._utf, self._value_title = shape, utf, title
         self._rows.clear()
         self._ports = short_ports(list(self._boards.all))
         self._slots = short_slots([board.slot for board in self._boards.all.values()])
         self._widths = self._measure()
         others = 2 + bool(self._title())
         fits = len(self._boards.all) + others < height
-        self._columns = next((c for c in LAYOUTS if self._width_of(c) <= width), None) if fits else None
+        layouts = [self._without_twins(columns) for columns in LAYOUTS]
+        self._columns = next((c for c in layouts if self._width_of(c) <= width), None) if fits else None
+
+    def _values(self) -> tuple[str, int]:
+        """Return the title of the values that tell boards apart, and how wide they are; 0: there are none.
+
+        Until there is one the column has the factory MAC.
+        """
+        found = [board.value for board in self._boards.all.values() if board.value[1]]
+        names = {name for name, _ in found}
+        title = (names.pop() if len(names) == 1 else "value")[:VALUE_WIDTH] if found else ""
+        widest = max([len(title), *(cell_len(text) for _, text in found)]) if found else 0
+        return title, min(widest, VALUE_WIDTH)
 
     def _measure(self) -> dict[str, int]:
         boards = self._boards.all.values()
         port = max([4, *(cell_len(name) for name in self._ports.values())])
         slot = max([4, *(cell_len(name) for name in self._slots.values())])
         chip = max([8, *(cell_len(board.chip) for board in boards)])
-        return {"port": port, "slot": slot, "chip": chip, "mac": MAC_WIDTH, "index": 6, "step": STATE_WIDTH,
-                "blocks": 6, "time": 6, "result": STATE_WIDTH, "state": STATE_WIDTH}  # fmt: skip
+        value = self._arranged[4] or MAC_WIDTH
+        return {"port": port, "slot": slot, "chip": chip, "mac": MAC_WIDTH, "index": 5, "value": value,
+                "blocks": 6, "time": 6, "state": STATE_WIDTH}  # fmt: skip
 
     def _width_of(self, columns: tuple[str, ...]) -> int:
-        if "slot" in columns and all(
-            board.slot in ("", PurePath(port).name) for port, board in self._boards.all.items()
-        ):
+        if "slot" in columns and not any(tells(port, board.slot) for port, board in self._boards.all.items()):
             return 1 << 30  # a slot that only repeats the port is no column
         return sum(self._widths[name] for name in columns) + len(GAP) * (len(columns) - 1)
 
+    def _without_twins(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the columns without the value where it would be the factory MAC once more."""
+        return (
+            columns
+            if self._value_title or "mac" not in columns
+            else tuple(c for c in columns if c != "value")
+        )
+
     def _header(self, width: int) -> list[Segment]:
         assert self._columns is not None
-        text = GAP.join(set_cell_size(TITLES[name], self._widths[name]) for name in self._columns)
+        titles = {**TITLES, "value": self._value_title or TITLES["mac"]}
+        text = GAP.join(set_cell_size(titles[name], self._widths[name]) for name in self._columns)
         return [Segment(set_cell_size(text, width), HEAD)]
 
     def _aged(self) -> bool:
@@ -137,70 +165,55 @@ class Frame:
     def _row(self, board: BoardRow, now: float) -> list[Segment]:
         assert self._columns is not None
         cells = self._cells(board, now)
-        split = next(i for i, name in enumerate(self._columns) if name in ("step", "blocks"))
         pieces = [set_cell_size(cells[name], self._widths[name]) for name in self._columns[:-1]]
-        last = cells[self._columns[-1]]
         room = self._shape[0] - sum(cell_len(p) + len(GAP) for p in pieces)
         style = Style.parse(STATE_MARKS[board.state].style)
-        middle = GAP.join(pieces[split:]) + GAP
         return [
-            Segment(GAP.join(pieces[:split]) + GAP),
-            Segment(middle, DIM if board.result is not None else style),
-            Segment(set_cell_size(last, min(room, cell_len(last))), style),
+            Segment(GAP.join(pieces[:-1]) + GAP),
+            Segment(pieces[-1] + GAP, DIM if board.result is not None else style),
+            Segment(_cut(self._state(board, room), room), style),
         ]
 
     def _cells(self, board: BoardRow, now: float) -> dict[str, str]:
         age = board.age(now)
-        result = "" if board.result is None else self._mark(board) + " " + board.result.value
-        if board.error and board.result is not None and not board.result.passed:
-            result += ": " + board.error
-        step = f"{board.step or ''} {board.detail}".strip()
         return {
             "port": self._ports[board.port],
             "slot": self._slots.get(board.slot, board.slot),
             "chip": board.chip,
             "mac": board.mac,
             "index": board.index_text,
-            "step": step,
+            "value": board.value[1] if self._value_title else board.mac,
             "blocks": board.blocks,
             "time": f"{age:.1f}s" if board.result is not None else f"{int(age)}s",
-            "result": result,
-            "state": result or step,
         }
+
+    def _state(self, board: BoardRow, room: int) -> str:
+        """Return what a board is doing, or how it ended: the sentence where there is room, else few words."""
+        if board.result is None:
+            burning = board.step == "burning" and board.total
+            return f"burning {board.blocks}" if burning else f"{board.step or ''} {board.detail}".strip()
+        words = f"{self._mark(board)} {board.short or board.word}"
+        if board.error and not board.result.passed and room >= ROOM_FOR_SENTENCES:
+            error = board.error.removeprefix(f"{board.port}: ").replace(board.port, self._ports[board.port])
+            return f"{words}: {error}" if error.lower() != board.short else words
+        return words
 
     def _mark(self, board: BoardRow) -> str:
         look = STATE_MARKS[board.state]
         return look.mark if self._utf else look.plain
 
     def _grid(self, width: int, lines: int) -> list[list[Segment]]:
-        """Return cells column by column: the longest form of a cell of which all fit, else marks alone."""
-        boards = list(self._boards.all.values())
-        label = max([1, *(cell_len(name) for name in self._ports.values())])
-        lines = max(1, lines)
-        for cell in (label + 2 + STATE_WIDTH, label + 2):
-            across = max(1, (width + len(GAP)) // (cell + len(GAP)))
-            if across * lines >= len(boards):
-                down = -(-len(boards) // across)
-                return [
-                    [segment for board in boards[row::down] for segment in self._cell(board, label, cell)]
-                    for row in range(down)
-                ]
-        marks = [Segment(self._mark(board), Style.parse(STATE_MARKS[board.state].style)) for board in boards]
-        rows = [marks[at : at + width] for at in range(0, len(marks), max(1, width))]
-        return rows[:lines]
-
-    def _cell(self, board: BoardRow, label: int, cell: int) -> list[Segment]:
-        look = STATE_MARKS[board.state]
-        text = self._mark(board)
-        room = cell - label - 1
-        if room > 1:
-            words = board.blocks if board.step == "burning" and board.result is None else board.word
-            text = set_cell_size(f"{text} {words}", room)
-        return [
-            Segment(set_cell_size(self._ports[board.port], label) + " "),
-            Segment(text, Style.parse(look.style)),
-            Segment(GAP),
+        cells = [
+            GridCell(
+                self._ports[board.port],
+                board.index_text,
+                self._mark(board),
+                board.blocks if board.step == "burning" and board.result is None else board.word,
+                Style.parse(STATE_MARKS[board.state].style),
+            )
+            for board in self._boards.all.values()
         ]
+        return grid_lines(cells, width, lines)
 
     def _title(self) -> str:
         if self._boards.simulated:
@@ -211,3 +224,12 @@ class Frame:
         age = self._boards.clock() - self._boards.began
         counts = ", ".join(f"{count} {word}" for word, count in self._boards.counts().items())
         return f"{plural(len(self._boards.all), 'board')}: {counts}" + GAP + f"{int(age)}s"
+
+
+def _cut(text: str, room: int) -> str:
+    """Return a text of at most `room` cells, cut between words where it is too long."""
+    if cell_len(text) <= room:
+        return text
+    short = set_cell_size(text, max(0, room - 1)).rstrip()
+    words = short.rpartition(" ")[0]
+    return (words if 2 * cell_len(words) > room else short) + "…"

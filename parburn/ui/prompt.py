@@ -7,11 +7,18 @@ would take the first line that is typed for the shell after parburn.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
+import termios
 from typing import IO, Any
 
+from parburn.ui.nonblocking_writer import NonblockingWriter
+
 CONFIRM_DEADLINE_S = 3600.0  # nobody is there
+TRIES = 3  # words; the wrong one may have been a slip
+_SHOWN_S = 2.0  # how long the terminal may take to show what stands above a question
+_LOOK_S = 0.01
 
 
 def can_ask(stdin: IO[str] | None = None, stderr: IO[str] | None = None) -> bool:
@@ -59,3 +66,39 @@ async def read_line(
         loop.remove_reader(fd)
         typed.cancel()
         stop.cancel()
+
+
+async def ask_for(word: str, question: str, out: NonblockingWriter, fd: int, stopped: asyncio.Event) -> bool:
+    """Ask until the word is typed, TRIES times at most; return whether it was.
+
+    What was typed before a question was shown is thrown away: nobody has read it then.
+
+    Args:
+        word: The word that is asked for.
+        question: The line on which it is typed.
+        out: Shows the question.
+        fd: The descriptor of the terminal.
+        stopped: Ends the waiting.
+    """
+    again = ""
+    for _ in range(TRIES):
+        await _shown(out)
+        with contextlib.suppress(termios.error):
+            termios.tcflush(fd, termios.TCIFLUSH)
+        out.write(again + question)
+        typed = await read_line(fd, stopped)
+        if typed is None:
+            out.line("")
+            return False
+        if typed.strip() == word:
+            return True
+        again = f"That was not {word}; Ctrl-C stops. "
+    return False
+
+
+async def _shown(out: NonblockingWriter) -> None:
+    """Wait until the terminal has what was written, _SHOWN_S at most: one stopped by Ctrl-S takes nothing."""
+    for _ in range(int(_SHOWN_S / _LOOK_S)):
+        if not out.busy:
+            return
+        await asyncio.sleep(_LOOK_S)

@@ -14,8 +14,10 @@ from rich.text import Text
 from parburn.events import Event, Note, ScriptOutput
 from parburn.ui.board_rows import BoardRows
 from parburn.ui.frame import Frame
+from parburn.ui.names import Names
 from parburn.ui.nonblocking_writer import NonblockingWriter
-from parburn.ui.words import one_line, safe_lines
+from parburn.ui.repeated_notes import RepeatedNotes
+from parburn.ui.words import fold, one_line, safe_lines
 
 FRAME_SECONDS = 0.125
 MANY_BOARDS = 32  # nobody reads more rows than these eight times a second
@@ -48,6 +50,8 @@ class LiveTable:
             highlight=False,
             markup=False,
         )
+        self.names = Names()
+        self.notes = RepeatedNotes(self.names)
         self._above: list[Text] = []  # what is to be printed above the table at the next frame
         self._live: Live | None = None
         self._paused = False
@@ -55,9 +59,12 @@ class LiveTable:
     def emit(self, event: Event) -> None:
         """Take one event; nothing is drawn here."""
         self.boards.apply(event)
+        self.names.apply(event)
         if isinstance(event, Note):
-            if not self._quiet or event.level == "warning":
-                self._note(event)
+            if (not self._quiet or event.level == "warning") and self.notes.is_first(event):
+                where = f"{self.names.port(event.port)}: " if event.port else ""
+                text = self.names.without_path(event.text, event.port) if event.port else event.text
+                self._note(where, text, NOTE_STYLES.get(event.level, ""))
         elif isinstance(event, ScriptOutput) and self._show_output:
             self._above += [Text(f"{event.port} | {line}") for line in safe_lines(event.text)]
 
@@ -94,13 +101,17 @@ class LiveTable:
             self._live.stop()
             self._live = None
         self._paused = True
+        self.boards.asked()
         try:
             yield
         finally:
+            self.boards.answered()
             self._paused = False
 
     def close(self) -> None:
         """Leave the last frame on the screen and give the cursor back."""
+        for line in self.notes.taken():
+            self._note("", line, "")
         if self._above or self._live is None:
             self.draw(force=True)
         if self._live is not None:
@@ -113,6 +124,6 @@ class LiveTable:
         )
         self._live.start()
 
-    def _note(self, event: Note) -> None:
-        where = f"{event.port}: " if event.port else ""
-        self._above.append(Text(where + one_line(event.text), style=NOTE_STYLES.get(event.level, "")))
+    def _note(self, where: str, text: str, style: str) -> None:
+        lines = fold("", where + one_line(text), self.console.width)
+        self._above += [Text(line, style=style) for line in lines]

@@ -11,14 +11,17 @@ from contextlib import contextmanager
 from typing import IO
 
 from parburn.events import DeviceReport, Event, Finished, Planned, RunFinished
+from parburn.ui.dry_run import dry_run_lines
 from parburn.ui.fanout import Fanout, Observer
 from parburn.ui.json_lines import JsonLines
-from parburn.ui.log import PlainLog
+from parburn.ui.log import PlainLog, time_of_day
+from parburn.ui.names import NAMING, Names
 from parburn.ui.nonblocking_writer import NonblockingWriter
-from parburn.ui.summary import dry_run_lines, summary_lines
+from parburn.ui.summary import all_passed_before, summary_lines
 from parburn.ui.words import safe_lines
 
 DUMB_TERMINALS = ("", "dumb", "unknown")
+ASKING, PLAIN = "\x1b[1;36m", "\x1b[0m"  # bold cyan: the sum asks something
 
 
 class View:
@@ -33,6 +36,7 @@ class View:
         debug: bool = False,
         station: str = "",
         operator: str = "",
+        verbose: bool = False,
         stdout: IO[str] | None = None,
         stderr: IO[str] | None = None,
         also: Sequence[Observer] = (),
@@ -52,9 +56,10 @@ class View:
 
             main = LiveTable(self.out, show_output=show_output)
         else:
-            main = PlainLog(self.out, show_output=show_output, quiet=quiet)
+            main = PlainLog(self.out, show_output=show_output, quiet=quiet, verbose=verbose or debug)
         self._main = main
-        self._plans_were_shown = isinstance(main, PlainLog) and not quiet
+        self.names = Names()
+        self._terminal = out_stream if out_stream.isatty() else None
         self._planned: dict[str, list[Planned]] = {}
         self._reports: dict[str, DeviceReport] = {}
         self._fanout = Fanout((main, *also), on_failure=self._failed)
@@ -66,7 +71,9 @@ class View:
 
     def emit(self, event: Event) -> None:
         """Tell all observers; nothing is raised."""
-        if isinstance(event, Planned):
+        if isinstance(event, NAMING):
+            self.names.apply(event)
+        elif isinstance(event, Planned):
             self._planned.setdefault(event.port, []).append(event)
         elif isinstance(event, Finished):
             self._reports[event.report.port] = event.report
@@ -116,11 +123,37 @@ class View:
         self.emit(finished)
         self._fanout.close()
         if self._json is None and reports:
-            lines = dry_run_lines(reports, self._planned) if dry_run and not self._plans_were_shown else []
-            lines += summary_lines(
-                reports, finished, debug=self._debug, output_was_shown=self._show_output, dry_run=dry_run
+            width = self.width
+            lines = dry_run_lines(reports, self._planned, self.names, width=width) if dry_run else []
+            told = summary_lines(
+                reports,
+                finished,
+                names=self.names,
+                width=width,
+                debug=self._debug,
+                output_was_shown=self._show_output,
+                dry_run=dry_run,
+                stamp=f"{time_of_day()} " if isinstance(self._main, PlainLog) else "",
             )
-            self.out.write("\n" + "\n".join(lines) + "\n")
+            if all_passed_before(reports) and self._is_coloured:
+                told[0] = f"{ASKING}{told[0]}{PLAIN}"
+            self.out.write("\n" + "\n".join([*lines, *told]) + "\n")
+
+    @property
+    def width(self) -> int | None:
+        """The cells of the terminal that is written to; None: it is none, and nothing is folded."""
+        try:
+            return (
+                None
+                if self._terminal is None
+                else os.get_terminal_size(self._terminal.fileno()).columns or None
+            )
+        except (OSError, ValueError):
+            return None
+
+    @property
+    def _is_coloured(self) -> bool:
+        return not isinstance(self._main, (JsonLines, PlainLog)) and "NO_COLOR" not in os.environ
 
     def close(self) -> None:
         """Give the terminal back, and wait until the readers have taken all."""

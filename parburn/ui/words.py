@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import PurePath
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
 
-from parburn.events import DeviceReport, PlannedBlock
+from parburn.events import PlannedBlock
 
+_NUMBERS = re.compile(r"(\d+)")
+_COUNTED = re.compile(r"(.*?)(0|[1-9]\d{0,8})", re.DOTALL)
 _SAFE: dict[int, None] = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)))  # control characters
 _SAFE_LINES = {code: value for code, value in _SAFE.items() if chr(code) not in "\n\t"}
 
@@ -47,6 +50,53 @@ def short_slots(slots: Sequence[str]) -> dict[str, str]:
     return shortened(slots, separators="/-") if len(set(slots)) > 1 else {slot: slot for slot in slots}
 
 
+def natural_key(name: str) -> tuple[tuple[bool, int | str], ...]:
+    """Return what names are sorted by: ttyUSB2 before ttyUSB10."""
+    return tuple(
+        (not part.isdecimal(), int(part) if part.isdecimal() else part) for part in _NUMBERS.split(name)
+    )
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return numbers as `1-8, 12`."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ", ".join("-".join(map(str, run)) for run in runs)
+
+
+def name_ranges(names: Iterable[str]) -> str:
+    """Return names in natural order, those that count up together: `ttyUSB0-7, ttyUSB9`."""
+    by_stem: dict[str, list[int]] = {}
+    for name in sorted(names, key=natural_key):
+        found = _COUNTED.fullmatch(name)
+        if found is None:
+            by_stem.setdefault(name, [])
+        else:
+            by_stem.setdefault(found[1], []).append(int(found[2]))
+    parts: list[str] = []
+    for stem, numbers in by_stem.items():
+        parts += [stem + part for part in ranges(numbers).split(", ")] if numbers else [stem]
+    return ", ".join(parts)
+
+
+def fold(first: str, text: str, width: int | None) -> list[str]:
+    """Return a text behind `first`, folded between words to `width` cells; None: one line.
+
+    The lines after the first one are indented as far as `first` reaches.
+    """
+    if width is None or len(first) + len(text) <= width:
+        return [first + text]
+    room = max(width, len(first) + 20)
+    return textwrap.wrap(
+        text, room, initial_indent=first, subsequent_indent=" " * len(first),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     """Return a count and its noun: `1 board`, `3 boards`."""
     return f"{count} {one if count == 1 else many or one + 's'}"
@@ -57,29 +107,12 @@ def seconds(value: float) -> str:
     return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
 
 
-def board(report: DeviceReport) -> str:
-    """Return a board's name for a sentence: port, slot when it says more, chip, MAC, index."""
-    parts = [report.port]
-    if report.slot and report.slot not in (report.port, PurePath(report.port).name):
-        parts.append(f"({report.slot})")
-    parts += [text for text in (report.chip, report.mac) if text]
-    if report.index is not None:
-        parts.append(f"index {report.index}")
-    return " ".join(parts)
-
-
-def planned_lines(*plans: Sequence[PlannedBlock]) -> list[str]:
-    """Return a plan, a line a block; several plans of one shape together, with the range of their bits."""
+def planned_lines(blocks: Sequence[PlannedBlock]) -> list[str]:
+    """Return one board's plan, a line a block, with the values that it leaves."""
     lines = []
-    for same in zip(*plans, strict=True):
-        block = same[0]
-        fewest, most = min(one.bits for one in same), max(one.bits for one in same)
-        bits = plural(most, "bit") if fewest == most else f"{fewest} to {most} bits"
-        what = ", ".join(block.fields)
-        line = f"{block.block}: {bits}" + (f"  {what}" if what else "")
-        if block.locks:
-            line += "  [locks, burned last]"
-        if block.ends_link:
-            line += f"  [ends the link: {block.ends_link}]"
-        lines.append(line.translate(_SAFE))
+    for block in blocks:
+        values = ", ".join(f"{name} = {text}" if text else name for name, text in block.values)
+        what = values or ", ".join((plural(block.bits, "bit"), *block.fields))
+        line = f"{block.block}: {what}" + (" [locks, burned last]" if block.locks else "")
+        lines.append(one_line(line + (f" [ends the link: {block.ends_link}]" if block.ends_link else "")))
     return lines or ["nothing to burn"]

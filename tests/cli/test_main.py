@@ -96,9 +96,10 @@ def test_every_option_reaches_the_job(files: Path) -> None:
         "--extend-efuse-table", "esp32c3=table.csv", "--ledger", "l.db", "--batch", "order 7",
         "--connect-attempts", "3", "--max-burning", "4", "--script-timeout", "2.5", "--allow-fixed-index",
         "--show-sensitive-info", "--show-output", "--report", "r.csv", "--trace", "t.txt", "--debug",
-        "--allow-shared-records", "--allow-other-batch", "--one-at-a-time",
+        "--allow-shared-records", "--allow-other-batch", "--one-at-a-time", "--wait", "7.5",
     )  # fmt: skip
     assert made.one_at_a_time
+    assert made.wait_s == 7.5
     assert (made.index_first, made.index_last, made.dry_run, made.expect, made.chip) == (
         3,
         None,
@@ -407,9 +408,9 @@ def test_help_on_a_terminal_is_coloured_and_says_the_same() -> None:
 OPTIONS = (
     "--ports", "--scripts", "--configfiles", "--index", "--do-not-confirm", "--dry-run", "--expect", "--chip",
     "--baud", "--before", "--after", "--extend-efuse-table", "--ledger", "--new-ledger", "--batch",
-    "--connect-attempts",
+    "--connect-attempts", "--wait",
     "--max-burning", "--script-timeout", "--sim", "--show-sensitive-info", "--show-output", "--report",
-    "--json", "--quiet", "--debug", "--trace", "--version",
+    "--json", "--quiet", "--verbose", "--debug", "--trace", "--version",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -268,13 +269,31 @@ def test_a_signal_during_a_commit_lets_it_finish(
             if event["event"] == "result":
                 words[event["result"]] = event
         # The board in its commit was finished; the one that waited for its slot was not begun.
-        assert set(words) == {"pass", "failed"}, said(outcome)
+        assert set(words) == {"pass", "stopped"}, said(outcome)
+        assert words["stopped"]["error"].startswith("stopped by the operator")
         begun = rig.ports.index(words["pass"]["port"])
         assert custom_mac_of(rig, begun) == mac(words["pass"]["index"])
         assert rig.programs(1 - begun) == 0
         again = parburn(*command, state=state)
         assert sorted(again.words) == ["already-pass", "pass"], said(again)
         assert sorted(custom_mac_of(rig, n) for n in range(2)) == [mac(1), mac(2)]
+
+
+def test_a_stopped_run_is_one_line_and_no_board_has_failed(tmp_path: Path, state: Path) -> None:
+    slow = script(tmp_path, "slow", "import time\nprint('unheard of')\ntime.sleep(30)\n")
+    with start_rig("esp32c3", 4, tmp_path) as rig:
+        process = start("--ports", *rig.ports, "--scripts", slow, "--do-not-confirm", state=state)
+        wait_for(process, "4 boards")
+        process.send_signal(signal.SIGINT)
+        outcome = finish(process, timeout_s=20)
+        assert outcome.exit == 130, said(outcome)
+        assert not re.search(r"ttyUSB\d: stopped", outcome.stdout)
+        assert "stopped; 4 boards untouched\n" in outcome.stdout
+        assert "FAILED" not in outcome.stdout
+        assert "failed" not in outcome.stdout
+        assert "unheard of" not in outcome.stdout
+        assert "To go on, run:\n" in outcome.stdout
+        assert not any(rig.programs(n) for n in range(4))
 
 
 def test_a_second_signal_stops_between_two_blocks_and_it_goes_on_later(

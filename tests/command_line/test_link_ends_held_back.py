@@ -170,8 +170,8 @@ def test_what_is_held_back_is_asked_about_with_the_first_plan(tmp_path: Path, ke
         )
         assert running.asks("Type BURN")
         question = running.shown[running.shown.index("To be burned") :]
-        assert question.count("DIS_DOWNLOAD_MODE") == 1
-        assert "BLOCK0 when the scripts have ended: 1 bit" in question
+        assert question.count("DIS_DOWNLOAD_MODE = 1") == 1
+        assert "BLOCK0 when the scripts have ended: DIS_DOWNLOAD_MODE = 1 [locks, burned last]" in question
         assert "ends the link: no-download" in question
         running.answer("BURN")
         assert running.ended().exit == 0

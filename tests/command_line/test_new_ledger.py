@@ -194,7 +194,7 @@ def test_who_types_the_word_begins_one(tmp_path: Path, one_bit: Path) -> None:
 
 def test_who_types_another_word_does_not_and_no_port_is_opened(tmp_path: Path, one_bit: Path) -> None:
     with start_rig("esp32c3", 1, tmp_path) as rig:
-        code, text = answered(rig, tmp_path, one_bit, {"Type NEW": "yes"})
+        code, text = answered(rig, tmp_path, one_bit, {"Type NEW": "yes", "That was not NEW": "\x04"})
         assert (code, rig.programs(0)) == (3, 0), text
         assert "no new ledger was begun; no port was opened" in text
         assert "connecting" not in text

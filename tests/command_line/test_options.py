@@ -428,7 +428,8 @@ def test_what_is_shown_and_what_is_not(tmp_path: Path, state: Path) -> None:
         assert shown.stdout.count("a word from") == 2
         quiet = run("--quiet")
         assert "connecting" not in quiet.stdout
-        assert "connecting" in plain.stdout
+        assert "connecting" not in plain.stdout
+        assert "connecting" in run("-v").stdout
         assert "FAILED" in quiet.stdout
         lines = run("--quiet", "--json")
         assert {event["event"] for event in lines.events} <= {"start", "result", "summary", "note"}

@@ -400,3 +400,50 @@ def test_indexes_that_are_serial_numbers_are_found_without_counting_up_to_them(l
     assert second.words == ["pass", "refused"], said(second)
     assert second.exit == 4
     assert line.serials() == [*numbers, 0]
+
+
+def test_a_part_of_a_file_with_too_few_records_is_told_as_such_and_exit_4(
+    tmp_path: Path, state: Path
+) -> None:
+    """The longer part says how many boards may come, the script asks the shorter one."""
+    ids = tmp_path / "ids.json"
+    macs = {f"unit{n:03d}": f"02:00:00:00:00:{n:02x}" for n in range(1, 4)}
+    ids.write_text(json.dumps({"macs": macs, "serials": {str(n): n for n in range(1, 9)}}))
+    text = (
+        "mac = json.load(args.configfiles[0])['macs']['unit%03d' % args.index]\n"
+        "espefuse(esp, efuses, args, 'burn_custom_mac ' + mac)\n"
+    )
+    words = ("--scripts", script(tmp_path, "macs", text), "--configfiles", ids, "--do-not-confirm")
+    with start_rig("esp32c3", 5, tmp_path) as rig:
+        first = parburn("--ports", *rig.ports, *words, "--json", state=state)
+        assert first.exit == 4, said(first)
+        assert first.words == ["pass"] * 3 + ["refused"] * 2
+        assert {one["error"] for one in first.results[3:]} == {
+            "No record is left: ids.json has 3, all are used."
+        }
+        plain = parburn("--ports", *rig.ports, *words, state=state)
+        assert "REFUSED: 2 boards: ttyUSB3-4, index 4-5\n" in plain.stdout
+        assert "KeyError" not in plain.stdout
+        ids.write_text(json.dumps({
+            "macs": macs | {f"unit{n:03d}": f"02:00:00:00:00:{n:02x}" for n in (4, 5)},
+            "serials": {str(n): n for n in range(1, 9)},
+        }))  # fmt: skip
+        assert (
+            parburn("--ports", *rig.ports, *words, "--json", state=state).words
+            == ["already-pass"] * 3 + ["pass"] * 2
+        )
+
+
+def test_a_key_that_is_missing_in_the_middle_is_the_scripts_or_the_files_mistake(
+    tmp_path: Path, state: Path
+) -> None:
+    ids = tmp_path / "ids.json"
+    ids.write_text(json.dumps({"macs": {"2": "02:00:00:00:00:02"}, "serials": {"1": 1, "2": 2}}))
+    path = script(tmp_path, "macs", "print(json.load(args.configfiles[0])['macs'][str(args.index)])\n")
+    with start_rig("esp32c3", 1, tmp_path) as rig:
+        outcome = parburn(
+            "--ports", *rig.ports, "--scripts", path, "--configfiles", ids, "--do-not-confirm", "--json",
+            state=state,
+        )  # fmt: skip
+        assert (outcome.exit, outcome.words) == (1, ["failed"])
+        assert "KeyError: 1" in outcome.results[0]["error"]

@@ -10,6 +10,7 @@ from typing import get_args
 
 import pytest
 
+from parburn import errors
 from parburn.events import (
     BlockBurned,
     Claimed,
@@ -17,6 +18,8 @@ from parburn.events import (
     Finished,
     Identified,
     Note,
+    Planned,
+    PlannedBlock,
     Result,
     RunStarted,
     ScriptOutput,
@@ -26,6 +29,7 @@ from parburn.events import (
 from parburn.ui.board_rows import BoardRows
 from parburn.ui.frame import Frame
 from parburn.ui.nonblocking_writer import NonblockingWriter
+from parburn.ui.short_words import ERROR_WORDS, RESULT_WORDS, short_word
 from parburn.ui.state_marks import STATE_MARKS
 from parburn.ui.table import LiveTable
 from tests.ui.story import MACS, PORTS, REPORTS, SLOTS, captured, started, story, tell
@@ -69,7 +73,7 @@ def test_a_row_has_port_slot_chip_mac_index_blocks_result_and_seconds() -> None:
         assert report.mac in line
         assert "esp32c3" in line
         assert f" {report.index} " in line
-        assert report.result.value in line
+        assert RESULT_WORDS[report.result] in line
         assert f"{report.seconds:.1f}s" in line
     assert all(f"{number}:1.0" in line for number, line in zip((1, 2, 3, 4), lines[1:5], strict=True))
     assert "1/2" in lines[2]
@@ -77,7 +81,7 @@ def test_a_row_has_port_slot_chip_mac_index_blocks_result_and_seconds() -> None:
 
 
 def test_the_last_line_counts_the_boards_by_result() -> None:
-    assert framed()[-1].startswith("4 boards: 1 pass, 1 already-pass, 1 incomplete, 1 quarantined")
+    assert framed()[-1].startswith("4 boards: 1 pass, 1 already-pass, 1 half burned, 1 quarantined")
 
 
 def test_a_running_board_shows_its_step() -> None:
@@ -91,9 +95,97 @@ def test_a_running_board_shows_its_step() -> None:
 def test_no_line_is_wider_than_the_terminal_and_the_index_and_result_stay(width: int) -> None:
     lines = framed(width=width)
     assert max(map(len, lines)) <= width
-    assert "incomplete" in lines[2]
-    if width >= 60:
+    assert "half burned" in lines[2]
+    assert " 6 " in lines[2]
+    assert "aa:bb" in lines[1]  # what was burned stands instead of the factory MAC where both do not fit
+    if width >= 100:
         assert MACS[1] in lines[2]
+
+
+def test_until_something_is_planned_the_factory_mac_tells_boards_apart() -> None:
+    boards = BoardRows()
+    for event in (started(), Identified(PORTS[0], "ESP32-C3", MACS[0], "v0.4", 40)):
+        boards.apply(event)
+    lines = lines_of(Frame(boards), 80, 30)
+    assert "factory MAC" in lines[0]
+    assert lines[1].count(MACS[0]) == 1
+    mac = PlannedBlock("BLOCK3", 9, ("CUSTOM_MAC",), False, "", (("CUSTOM_MAC", "02:00:00:00:00:01"),))
+    boards.apply(Planned(PORTS[0], (mac,), 1))
+    lines = lines_of(Frame(boards), 80, 30)
+    assert "CUSTOM_MAC" in lines[0]
+    assert "02:00:00:00:00:01" in lines[1]
+
+
+def test_a_chip_has_one_name_all_the_time() -> None:
+    boards = BoardRows()
+    boards.apply(Identified(PORTS[0], "ESP32-C3", MACS[0], "v0.4", 40))
+    boards.apply(Finished(PORTS[0], REPORTS[0]))
+    assert boards.all[PORTS[0]].chip == "ESP32-C3"
+
+
+def test_rows_are_in_the_natural_order_of_their_slots() -> None:
+    boards = BoardRows()
+    slots = ("pci-usb-0:1.10:1.0", "pci-usb-0:1.9:1.0", "pci-usb-0:1.2:1.0")
+    boards.apply(RunStarted("", PORTS[:3], slots))
+    assert list(boards.all) == [PORTS[2], PORTS[1], PORTS[0]]
+
+
+def test_the_time_does_not_count_while_people_are_asked() -> None:
+    clock = Clock()
+    boards = BoardRows(clock=clock)
+    boards.apply(started())
+    boards.apply(StepChanged(PORTS[0], "connecting"))
+    clock.now += 2
+    boards.asked()
+    clock.now += 600
+    assert boards.all[PORTS[0]].age(boards.clock()) == 2
+    boards.answered()
+    clock.now += 1
+    assert boards.all[PORTS[0]].age(boards.clock()) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "result", "word"),
+    [
+        (
+            "WrongChip",
+            "this is ESP32-C3, and --chip esp32 was asked for",
+            Result.REFUSED,
+            "wrong chip: ESP32-C3",
+        ),
+        ("BoardSwapped", "another chip", Result.REFUSED, "other board!"),
+        ("PartialBurn", "2 steps are missing", Result.INCOMPLETE, "half burned"),
+        ("VerifyFailed", "other bits", Result.QUARANTINED, "quarantined"),
+        ("Interrupted", "stopped by the operator", Result.STOPPED, "stopped"),
+        ("", "", Result.PASS, "pass"),
+        ("NoAnswer", "no answer", Result.NO_ANSWER, "no answer"),
+    ],
+)
+def test_states_have_short_words(kind: str, error: str, result: Result, word: str) -> None:
+    report = REPORTS[1]._replace(error_kind=kind, error=error, result=result)
+    assert short_word(report) == word
+    boards = BoardRows()
+    boards.apply(started())
+    boards.apply(Finished(PORTS[1], report))
+    row = lines_of(Frame(boards), 80, 30)[2]
+    assert word in row
+    assert len(row) <= 80
+
+
+def test_every_short_word_is_of_an_error_and_fits() -> None:
+    for name, word in ERROR_WORDS.items():
+        assert issubclass(getattr(errors, name), errors.ParburnError)
+        assert len(word) <= 20
+    assert RESULT_WORDS.keys() == set(Result)
+
+
+def test_text_is_cut_between_words() -> None:
+    boards = BoardRows()
+    boards.apply(started())
+    report = REPORTS[1]._replace(error=" ".join(f"word{n}" for n in range(60)), error_kind="BadValue")
+    boards.apply(Finished(PORTS[1], report))
+    row = lines_of(Frame(boards), 150, 30)[2]
+    assert re.search(r" word\d+…$", row)
 
 
 def test_a_slot_that_only_repeats_the_port_is_no_column() -> None:
@@ -120,7 +212,25 @@ def test_more_rows_than_lines_become_a_grid_that_fits(count: int, width: int, he
 def test_the_grid_names_the_boards_where_there_is_room() -> None:
     lines = lines_of(Frame(many(64)), 160, 24)
     text = "\n".join(lines)
-    assert all(re.search(rf"ttyUSB{number}\b +▮ 1/3", text) for number in range(64))
+    assert all(re.search(rf"ttyUSB{number}\b +{number + 1} ▮ 1/3", text) for number in range(64))
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "height", "cell"),
+    [
+        (64, 80, 24, "ttyUSB7   8 ▮ 1/3"),
+        (128, 200, 24, "ttyUSB7     8 ▮ 1/3"),
+        (128, 80, 24, "7     8 ▮"),
+        (128, 40, 10, "▮▮▮▮▮▮▮▮"),
+    ],
+)
+def test_the_grid_has_the_index_as_long_as_there_is_room(
+    count: int, width: int, height: int, cell: str
+) -> None:
+    lines = lines_of(Frame(many(count)), width, height)
+    assert cell in "\n".join(lines)
+    assert len(lines) < height
+    assert ("ttyUSB.. port index state" in lines[0]) is cell.startswith("7 ")
 
 
 def test_simulated_boards_and_dry_runs_say_so() -> None:

@@ -22,7 +22,7 @@ from tests.soak.child import KILLED, Ended
 from tests.soak.identity.product import FIRST_FLAG, FIRST_OF_OTHERS, MAC_AT, SERIAL_AT, UID_AT, USER, People
 
 NOBODY = FIRST_OF_OTHERS + 63  # an identity that no record has
-UNCHANGED = ("already-pass", "failed", "refused", "no-answer")
+UNCHANGED = ("already-pass", "failed", "refused", "no-answer", "stopped")
 USED_BEFORE = "used before this ledger"  # why a unit is spent of which nothing but its index is known
 PASSED = ("pass", "already-pass")
 UNDER_WAY = ("burn-attempted", "burned", "verified", "locked", "incomplete")
