@@ -74,7 +74,13 @@ class CheckedJob(NamedTuple):
     @property
     def note(self) -> RunNote:
         """What the ledger's history says of this run."""
-        files = {kind: dict(files) for kind, files in self.digests._asdict().items() if files}
+        files = {
+            kind: {
+                name.encode("utf-8", "backslashreplace").decode("utf-8"): one for name, one in found.items()
+            }
+            for kind, found in self.digests._asdict().items()
+            if found
+        }
         return RunNote(station_of(self.job), self.job.operator, files)
 
     @property

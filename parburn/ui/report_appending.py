@@ -22,7 +22,7 @@ from parburn.ui.report_rows import COLUMNS, csv_header
 ENDINGS = (".csv", ".jsonl")
 LOCK_DEADLINE_S = 10.0
 LOCK_RETRY_S = 0.005
-FIRST_LINE_AT_MOST = 1 << 16
+FIRST_LINE_AT_MOST = 1 << 16  # of a longer one the begin tells
 
 
 def check_report(path: Path) -> None:
@@ -135,8 +135,9 @@ def check_ending(path: Path) -> None:
 
 def _check_columns(path: Path, file: int) -> None:
     """Raise UsageError unless the file is empty or has our columns."""
-    first = os.pread(file, FIRST_LINE_AT_MOST, 0)
-    if first and not _is_ours(path, first.split(b"\n", 1)[0].decode("utf-8-sig", "replace")):
+    first, end, _ = os.pread(file, FIRST_LINE_AT_MOST, 0).partition(b"\n")
+    text = first.decode("utf-8-sig", "replace")
+    if first and not (_is_ours(path, text) if end else _begins_as_ours(path, text)):
         hint = f"It is as it was. Name another file, as {_free_name(path)}."
         raise _refused(path, "it has other columns than this version of parburn writes", hint)
 
@@ -149,6 +150,13 @@ def _is_ours(path: Path, line: str) -> bool:
     except ValueError:
         return False
     return isinstance(value, dict) and tuple(value) == COLUMNS
+
+
+def _begins_as_ours(path: Path, text: str) -> bool:
+    """Return whether the begin of a line without an end is ours: of a long row, or of one that was edited."""
+    whole = len(text) < FIRST_LINE_AT_MOST // 4  # in bytes a character takes 4 at most
+    begin = csv_header().rstrip("\n") if path.suffix.lower() == ".csv" else f'{{"{COLUMNS[0]}": "'
+    return _is_ours(path, text) if whole else text.startswith(begin)
 
 
 def _free_name(path: Path) -> Path:

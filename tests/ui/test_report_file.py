@@ -150,6 +150,21 @@ def test_rows_have_what_the_events_before_them_said(tmp_path: Path) -> None:
     check_report(path)
 
 
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_row_of_any_length_may_be_the_first_one(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "run.jsonl"
+    row = json_line(ReportRow(slot="a", error="é" * size))
+    append_rows(path, [row])
+    append_rows(path, [row])
+    assert path.read_text() == 2 * row
+    path.write_text(row.rstrip("\n"))  # as an editor may leave it
+    append_rows(path, [row])
+    assert path.read_text() == 2 * row
+    path.write_text("x" * size)
+    with pytest.raises(UsageError, match="other columns"):
+        append_rows(path, [row])
+
+
 def test_no_row_makes_no_file(tmp_path: Path) -> None:
     report = ReportFile(tmp_path / "run.csv", lambda: ({}, {}, {}))
     report.emit(LedgerOpened("", 7, "demo", "/l", "cd", "bench", "Ana"))
