@@ -36,7 +36,7 @@ DEADLINE_S = 120
 # told as JSON, from which the words are taken.
 SHELL = """\
 parburn() {
-  case "$1" in ledger|ports|sim|completion|-h|--help|--version) command parburn "$@"; return ;; esac
+  case "$1" in ledger|ports|report|sim|completion|-h|--help|--version) command parburn "$@"; return ;; esac
   local more="--do-not-confirm --json --show-output"
   case " $* " in
     *" --ports "*) [ -e "$LEDGER" ] || [ -e "$LEDGER.witness" ] || more="$more --new-ledger" ;;

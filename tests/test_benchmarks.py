@@ -27,6 +27,7 @@ COLUMNS = {
     "fleet": {"boards", "tool", "wall_s", "cpu_s_per_board", "rss_mb", "ok"},
     "coding": {"scheme", "implementation", "form", "ns_per_block"},
     "ledger": {"boards", "claim_s", "wall_s", "cpu_s_per_board", "fsync_s", "ok"},
+    "ledger_size": {"command", "units", "ok"},
     "config": {"ids", "boards", "cpu_s", "rss_mb", "json_load_s", "ratio", "ok"},
     "startup": {"tool", "what", "cpu_s", "ok"},
 }
@@ -81,6 +82,14 @@ def test_fleet() -> None:
 def test_ledger_and_config(benchmark: str) -> None:
     few, many = quick(benchmark)
     assert few["boards"] <= many["boards"]
+
+
+def test_ledger_size() -> None:
+    rows = {row["command"]: row for row in quick("ledger_size", "--units", "2000")}
+    for name in ("ledger show", "ledger export json", "report csv", "ledger verify"):
+        assert 0 < rows[name]["rss_mb"] < 100
+    assert rows["report csv"]["written_mb"] > 0
+    assert rows["64 claims"]["claim_ms"] > 0
 
 
 def test_coding() -> None:

@@ -1,4 +1,4 @@
-"""The commands beside `run`: ports, ledger, completion. Each prints and returns an exit code; none burns."""
+"""The commands beside `run`: ports, ledger, report, completion. Each returns an exit code; none burns."""
 
 from __future__ import annotations
 
@@ -190,6 +190,13 @@ def ledger(options: argparse.Namespace) -> int:
             text = maintenance.import_used(path, options.file, why=options.why, batch=options.batch)
     say(text)
     return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Make a report from the ledger; see `ledger_report.report`."""
+    from parburn.cli.ledger_report import report as make_report
+
+    return make_report(options)
 
 
 def completion(options: argparse.Namespace) -> int:

@@ -85,6 +85,7 @@ def _do(options: argparse.Namespace, words: list[str]) -> int:
     commands = {
         "ports": cli_commands.ports,
         "ledger": cli_commands.ledger,
+        "report": cli_commands.report,
         "completion": cli_commands.completion,
     }
     return commands[options.command](options)

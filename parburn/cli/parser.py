@@ -105,6 +105,9 @@ def build_parser(words: Collection[str] | None = None) -> Parser:
     ledger = commands.add_parser("ledger", help="show, export and correct the record of what was burned")
     if is_reached("ledger"):
         _add_ledger(ledger)
+    report = commands.add_parser("report", help="make a report of what runs did, from the ledger")
+    if is_reached("report"):
+        _add_report(report)
     completion = commands.add_parser("completion", help="print the completion script of a shell")
     completion.add_argument("shell", choices=SHELLS)
     return parser
@@ -365,6 +368,20 @@ def _add_ledger(parser: Parser) -> None:
     _add_rebuild(
         action("rebuild", "After a lost ledger: read boards, and bind each to the record it carries.")
     )
+
+
+def _add_report(parser: Parser) -> None:
+    parser.description = (
+        "Make a report of what runs did, from the ledger: a row for each unit and each run that it was in."
+    )
+    add = parser.add_argument
+    add("of_batch", nargs="?", metavar="BATCH", help="only units of this batch (default: all)")
+    add("--since", type=_moment, metavar="T",
+        help="only what ended since then: 2026-11-29, '2026-11-29 06:40' (UTC), or 8h (ago)")  # fmt: skip
+    add("--format", choices=("csv", "json"), default="csv", help="default: csv")
+    add("--output", "-o", type=Path, metavar="FILE", help="write to FILE instead of stdout")
+    add("--ledger", type=Path, default=argparse.SUPPRESS, metavar="PATH", help="the ledger's file")
+    add("--debug", action="store_true", default=argparse.SUPPRESS, help="tracebacks")
 
 
 def _add_filters(sub: argparse.ArgumentParser) -> None:

@@ -1,1 +1,1 @@
-"""After a lost or an older ledger: which board carries which record. Burns nothing."""
+"""Boards and their records: which belong together after a loss, and whether they agree. Burns nothing."""

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from parburn.csv_cells import defused
@@ -72,8 +73,8 @@ class ReportRow(NamedTuple):
     revision: str = ""
     values: Mapping[str, str] = NO_VALUES
     state: str = ""
-    simulated: bool = False
-    dry_run: bool = False
+    simulated: bool | None = False
+    dry_run: bool | None = False
 
     def as_object(self) -> dict[str, Any]:
         """Return the row for JSON, by column."""
@@ -120,16 +121,26 @@ def _csv_line(cells: tuple[str, ...] | list[str]) -> str:
 
 
 def _plain(value: object) -> object:
+    if type(value) is str:
+        return writeable(value)
     if isinstance(value, Mapping):
         return {writeable(str(name)): writeable(str(one)) for name, one in value.items()}
-    return writeable(value) if isinstance(value, str) else value
+    return value
 
 
 def _cell(value: object) -> str:
-    if value is None:
+    """Return a cell. Most are empty, or say what the row above says: a report may have a million rows."""
+    if value is None or value == "":
         return ""
+    if type(value) is str:
+        return _text_cell(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
         value = "; ".join(f"{name}={one}" for name, one in value.items())
-    return defused(writeable(one_line(str(value))))
+    return _text_cell(str(value)) if value != "" else ""
+
+
+@lru_cache(1024)
+def _text_cell(text: str) -> str:
+    return defused(writeable(one_line(text)))

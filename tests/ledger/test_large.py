@@ -49,7 +49,8 @@ def ledgers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Path
 
 def cost(path: Path, *words: object) -> Cost:
     assert COMMAND
-    done = run([COMMAND, "ledger", *words, "--ledger", path], env={"XDG_STATE_HOME": str(path.parent)})
+    group = () if words[0] == "report" else ("ledger",)
+    done = run([COMMAND, *group, *words, "--ledger", path], env={"XDG_STATE_HOME": str(path.parent)})
     assert done.ok, done.said
     return done
 
@@ -62,6 +63,9 @@ def cost(path: Path, *words: object) -> Cost:
         ("export", "-o", os.devnull),
         ("export", "--format", "csv", "-o", os.devnull),
         ("verify",),
+        ("report", "-o", os.devnull),
+        ("report", "--format", "json", "-o", os.devnull),
+        ("report", "--since", "2026-01-01", "-o", os.devnull),
     ],
     ids=" ".join,
 )

@@ -11,6 +11,7 @@ import pytest
 from tests.command import Outcome, parburn
 from tests.provisioning import KEY, PROVISION, custom_mac_of, every_bit, said, script
 from tests.rig import Rig, start_rig
+from tests.test_docs import LISTS, listed
 
 MAC_ONLY = """\
 entry = json.load(args.configfiles[0])[str(args.index)]
@@ -220,5 +221,6 @@ def test_the_objects_are_those_of_the_page(tmp_path: Path, station: Station) -> 
         assert station.burn(rig.ports, work).exit == 0
         (told,) = station.verify(rig.ports, "--json").events
     assert told["mac"] == rig.mac(0)
+    assert [*told] == listed(LISTS, "Objects of `parburn ledger verify --json`")
     assert (told["index"], told["missing"], told["extra"]) == (1, [], [])
     assert json.loads(json.dumps(told)) == told

@@ -1,0 +1,311 @@
+"""What each run did to each unit, from the history: the rows of a report that is made later. Looks only.
+
+It goes through the units by their numbers, some at a time: a million take no more memory than a thousand.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import islice
+from typing import Any, NamedTuple
+
+import msgspec
+
+from parburn.events import NO_VALUES, Result
+from parburn.ledger.base import NO_FILES, State
+from parburn.ledger.unit_life import condition, total_state
+
+UNITS_AT_A_TIME = 500  # fewer than the parameters that a statement may have
+RUNS_KEPT = 256  # of which it is remembered where they were made
+RUNS_BEFORE = 16  # that may have begun between a run's begin and its first board
+DRY_RUN = "dry run"  # the reason that a dry run leaves
+_FROM_OUTSIDE = ("imported", "rebuilt")
+_SAYS_NOTHING = frozenset({"claimed", "planned", "burn-attempted", "step"})  # of how a run ended
+_PASSED, _ALREADY = Result.PASS.value, Result.ALREADY_PASS.value
+_FAILED, _REFUSED = Result.FAILED.value, Result.REFUSED.value
+_STATE_PASS = State.PASS.value
+_ENDS = {
+    State.QUARANTINED.value: Result.QUARANTINED.value,
+    State.INCOMPLETE.value: Result.INCOMPLETE.value,
+}
+
+
+class RunFacts(NamedTuple):
+    """Where a run was made, by whom, and of which files."""
+
+    station: str = ""
+    operator: str = ""
+    files: Mapping[str, Mapping[str, str]] = NO_FILES
+
+
+class RunRecord(NamedTuple):
+    """One unit in one run; `run` is None where it was taken over from another ledger.
+
+    `result` is empty where the run has not ended yet, or none is known. `values` were burned by then, `state`
+    is what the unit is now.
+    """
+
+    batch: str
+    chip: str
+    mac: str
+    unique_id: str
+    index: int | None  # type: ignore[assignment]  # not tuple.index
+    unique_values: Mapping[str, str]
+    values: Mapping[str, str]
+    state: str
+    run: int | None
+    facts: RunFacts
+    started: str
+    ended: str
+    result: str
+    reason: str
+    attempted: bool
+    steps_done: int
+    steps: int
+
+
+class _Detail(msgspec.Struct):
+    """What is looked at of an entry's details."""
+
+    values: dict[str, str] = {}
+    shown: dict[str, str] = {}
+    steps: list[Any] = []
+    reason: str = ""
+    why: str = ""
+    of: int | str | None = None
+
+
+_decode = msgspec.json.Decoder(_Detail).decode
+_NOTHING = _Detail()
+# Only these are looked at; others are long, and read for nothing.
+_LOOKED_AT = (
+    "CASE WHEN event IN ('planned', 'burn-attempted', 'failed-clean', 'incomplete', 'quarantined',"
+    " 'run-ended', 'value-taken', 'imported', 'rebuilt') THEN detail ELSE '' END"
+)
+_UNITS = (
+    "SELECT units.id, name, chip, mac, unique_id, state FROM units JOIN batches ON batches.id = batch"
+    " WHERE units.id IN ({})"
+)
+_VALUES = "SELECT unit, name, value FROM unique_values WHERE unit IN ({}) AND bound = 1 ORDER BY unit, name"
+_ENTRIES = (
+    f"SELECT unit, run, at, event, state, idx, {_LOOKED_AT}, seq FROM history"
+    " WHERE unit IN ({}) ORDER BY unit, seq"
+)
+
+
+class _RunDetail(msgspec.Struct):
+    """The details of a run's own entry."""
+
+    number: int = 0
+    files: dict[str, dict[str, str]] = {}
+
+
+class _InRun:
+    """One unit within one run, as its entries are read."""
+
+    __slots__ = (
+        "attempted",
+        "done",
+        "ended",
+        "first",
+        "index",
+        "reason",
+        "result",
+        "started",
+        "steps",
+        "values",
+    )
+
+    def __init__(self, at: str, first: int) -> None:
+        self.started = self.ended = at
+        self.first = first  # its first entry
+        self.index: int | None = None
+        self.result = ""
+        self.reason = ""
+        self.attempted = False
+        self.done = 0
+        self.steps = 0
+        self.values: Mapping[str, str] = NO_VALUES
+
+
+class _History:
+    """One unit's history, as its entries are read."""
+
+    __slots__ = ("burned", "now", "planned", "runs", "since", "was_pass")
+
+    def __init__(self) -> None:
+        self.runs: dict[int | None, _InRun] = {}
+        self.burned: dict[str, str] = {}
+        self.planned: dict[str, str] = {}
+        self.now = ""  # what the unit is, in words
+        self.since = ""
+        self.was_pass = False
+
+    def add(
+        self, run: int | None, at: str, event: str, state: str, index: int | None, text: str, sequence: int
+    ) -> None:
+        """Add an entry."""
+        detail = _decode(text) if text else _NOTHING
+        self._state(at, event, state)
+        run = detail.of if event == "run-ended" and isinstance(detail.of, int) else run
+        if run is not None or event in _FROM_OUTSIDE:
+            one = self.runs.get(run)
+            if one is None:
+                one = self.runs[run] = _InRun(at, sequence)
+            one.ended = at
+            one.index = index if index is not None else one.index
+            self._burned(one, event, detail)
+            self._result(one, event, state, detail)
+        self.was_pass = state == _STATE_PASS
+
+    def _state(self, at: str, event: str, state: str) -> None:
+        now = _condition(state) if state else self.now
+        if now != self.now:
+            self.now, self.since = now, "" if event in _FROM_OUTSIDE else at
+
+    def _burned(self, one: _InRun, event: str, detail: _Detail) -> None:
+        if event == "step":
+            one.done += 1
+        elif event == "planned":
+            self.planned = detail.values | detail.shown
+        elif event in ("burn-attempted", "passed"):
+            self.burned = self.burned | self.planned if self.planned else self.burned
+            self.planned = {}
+        elif event == "failed-clean":
+            self.planned = {}
+        if event == "burn-attempted":
+            one.attempted = True
+            one.steps += len(detail.steps)
+        one.values = self.burned
+
+    def _result(self, one: _InRun, event: str, state: str, detail: _Detail) -> None:
+        if event in _SAYS_NOTHING:
+            return
+        if event == "failed-clean":
+            one.result, one.reason = _PASSED if detail.reason == DRY_RUN else _FAILED, detail.reason
+        elif event == "value-taken":
+            one.result, one.reason = _REFUSED, detail.reason
+        elif event == "run-ended":
+            if not one.result:
+                one.result, one.reason = _ENDS.get(state, _FAILED), detail.why
+        elif state in _ENDS:
+            one.result, one.reason = _ENDS[state], detail.reason or one.reason
+        elif event in ("passed", "nothing-asked", "recognized") or state == _STATE_PASS:
+            again = not one.attempted and (self.was_pass or event == "recognized")
+            one.result = _ALREADY if again else _PASSED
+
+
+@lru_cache(64)
+def _condition(state: str) -> str:
+    return condition(State(state))
+
+
+def run_records(
+    connection: sqlite3.Connection, *, batch: str | None = None, since: str | None = None
+) -> Iterator[RunRecord]:
+    """Yield what each run did to each unit, unit by unit, and for each its runs in their order.
+
+    Args:
+        connection: The ledger.
+        batch: Only units of this batch; None for all.
+        since: Only what ended at this time or later, as the ledger writes it; None for all.
+    """
+    facts = _facts_by_run(connection)
+    units = _units(connection, batch, since)
+    while numbers := list(islice(units, UNITS_AT_A_TIME)):
+        marks = ", ".join("?" * len(numbers))
+        rows = connection.execute(_UNITS.format(marks), numbers).fetchall()
+        values: dict[int, dict[str, str]] = {}
+        for unit, name, value in connection.execute(_VALUES.format(marks), numbers):
+            values.setdefault(unit, {})[name] = value
+        histories = _histories(connection.execute(_ENTRIES.format(marks), numbers))
+        for row in sorted(rows):
+            unique = values.get(row[0], {})
+            for record in _of_unit(row, unique, histories.get(row[0]), facts):
+                if since is None or record.ended >= since:
+                    yield record
+
+
+def _units(connection: sqlite3.Connection, batch: str | None, since: str | None) -> Iterator[int]:
+    of_batch = "batch IN (SELECT id FROM batches WHERE name = ?1 OR ?1 IS NULL)"
+    if since is None:
+        rows = connection.execute(f"SELECT id FROM units WHERE {of_batch} ORDER BY id", (batch,))
+    else:
+        rows = connection.execute(
+            f"SELECT DISTINCT unit FROM history JOIN units ON units.id = unit WHERE {of_batch} AND at >= ?2"
+            " ORDER BY unit",
+            (batch, since),
+        )
+    return (unit for (unit,) in rows)
+
+
+def _histories(entries: Iterable[tuple[Any, ...]]) -> dict[int, _History]:
+    found: dict[int, _History] = {}
+    number, one = None, _History()
+    for unit, run, at, event, state, index, text, sequence in entries:
+        if unit != number:
+            number = unit
+            one = found[unit] = _History()
+        one.add(run, at, event, state, index, text, sequence)
+    return found
+
+
+def _of_unit(
+    row: tuple[Any, ...],
+    unique: Mapping[str, str],
+    history: _History | None,
+    facts: Callable[[int, int], RunFacts],
+) -> Iterator[RunRecord]:
+    if history is None:
+        return
+    _unit, batch, chip, mac, unique_id, name = row
+    now = total_state(State(name), history.since)
+    for run, one in history.runs.items():
+        yield RunRecord(
+            batch=batch,
+            chip=chip,
+            mac=mac,
+            unique_id=unique_id,
+            index=one.index,
+            unique_values=unique,
+            values={**unique, **one.values},
+            state=now,
+            run=run,
+            facts=RunFacts() if run is None else facts(run, one.first),
+            started=one.started,
+            ended=one.ended,
+            result=one.result,
+            reason=one.reason,
+            attempted=one.attempted,
+            steps_done=one.done,
+            steps=one.steps,
+        )
+
+
+def _facts_by_run(connection: sqlite3.Connection) -> Callable[[int, int], RunFacts]:
+    """Return what finds a run's facts; neighbours are mostly of the same few runs, so some are kept."""
+    kept: dict[int, RunFacts] = {}
+
+    def facts(run: int, first: int) -> RunFacts:
+        if run not in kept:
+            while len(kept) >= RUNS_KEPT:
+                del kept[next(iter(kept))]
+            kept[run] = _facts(connection, run, first)
+        return kept[run]
+
+    return facts
+
+
+def _facts(connection: sqlite3.Connection, run: int, first: int) -> RunFacts:
+    """Return a run's facts; `first` is an entry of it, and its own entry stands near before that."""
+    row = connection.execute("SELECT station, operator FROM runs WHERE id = ?", (run,)).fetchone()
+    rows = connection.execute(
+        "SELECT detail FROM history WHERE seq < ? AND event = 'run' ORDER BY seq DESC LIMIT ?",
+        (first, RUNS_BEFORE),
+    )
+    begun = (msgspec.json.decode(text, type=_RunDetail) for (text,) in rows)
+    files = next((one.files for one in begun if one.number == run), NO_FILES)
+    station, operator = row or ("", "")
+    return RunFacts(station, operator, files)

@@ -1,0 +1,147 @@
+"""`parburn report`: made from the ledger at any time, it says what the runs' own reports said. Through the
+installed command."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parburn.ui.report_rows import COLUMNS
+from tests.command import Outcome, parburn
+from tests.provisioning import KEY, PROVISION, said, script
+from tests.rig import start_rig
+
+# What the ledger does not know: the line, the program, and what was seen of the chip beside its identity.
+UNKNOWN = frozenset({
+    "slot", "port", "seconds", "turns", "tx_bytes", "rx_bytes", "retries", "parburn_version",
+    "python_version", "revision", "simulated",
+})  # fmt: skip
+# Words for people: the run tells more of them than the ledger keeps.
+WORDS = frozenset({"error", "burned", "next_step"})
+# Where a burn goes on, the ledger counts the steps that were found there, too.
+STEPS = frozenset({"blocks_done", "blocks_total"})
+# Of its own clock: the ledger's entries are written within the time that the run tells.
+TIMES = frozenset({"started", "ended"})
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Line:
+    """A ledger, and the report that its runs append to."""
+
+    def __init__(self, folder: Path, ids: Path, key: Path) -> None:
+        self.folder, self.ids = folder, ids
+        self.ledger, self.appended = folder / "ledger.sqlite", folder / "runs.csv"
+        self.work = script(folder, "work", PROVISION.replace("{key}", str(key)))
+
+    def burn(self, ports: list[str], *more: object) -> Outcome:
+        """Burn by the script."""
+        return parburn(
+            "--ports", *ports, "--scripts", self.work, "--configfiles", self.ids, "--ledger", self.ledger,
+            "--batch", "gateway", "--do-not-confirm", "--json", "--report", self.appended, *more,
+            state=self.folder,
+        )  # fmt: skip
+
+    def report(self, *words: object) -> list[dict[str, str]]:
+        """The report that is made from the ledger."""
+        done = parburn("report", *words, "--ledger", self.ledger, state=self.folder)
+        assert done.exit == 0, said(done)
+        return list(csv.DictReader(io.StringIO(done.stdout)))
+
+
+@pytest.fixture
+def line(tmp_path: Path, ids: Path, key: Path) -> Line:
+    return Line(tmp_path, ids, key)
+
+
+def by_unit(rows: list[dict[str, str]]) -> dict[tuple[str, str], dict[str, str]]:
+    found = {(row["mac"], row["run"]): row for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def test_it_says_what_the_reports_of_the_runs_say(tmp_path: Path, line: Line) -> None:
+    """Passes, a board that broke off and went on, boards that had passed before; two stations."""
+    fault = "on board 1: the controller never becomes idle after program 1"
+    with start_rig("esp32c3:2,esp32:1", tmp_path=tmp_path, faults=[fault]) as rig:
+        done = line.burn(rig.ports, "--station", "=line 2", "--operator", "Kim")
+        assert sorted(done.words) == ["incomplete", "pass", "pass"], said(done)
+    with start_rig("esp32c3:2,esp32:1", tmp_path=tmp_path) as rig:
+        done = line.burn(rig.ports, "--operator", "Lee")
+        assert sorted(done.words) == ["already-pass", "already-pass", "pass"], said(done)
+    ours, theirs = by_unit(line.report()), by_unit(read(line.appended))
+    assert ours.keys() == theirs.keys()
+    for who, row in ours.items():
+        other = theirs[who]
+        assert [*row] == [*other] == [*COLUMNS]
+        for name in set(COLUMNS) - UNKNOWN - WORDS - STEPS - TIMES - {"state"}:
+            assert row[name] == other[name], (who, name)
+        assert all(int(row[name]) >= int(other[name]) for name in STEPS)
+        for name in UNKNOWN:
+            assert row[name] == ""
+        assert other["started"] <= row["started"] <= row["ended"]
+        assert row["state"].startswith("whole since ")  # what it is now
+    assert {row["station"] for row in ours.values() if row["operator"] == "Kim"} == {"'=line 2"}
+    assert KEY.hex() not in str(ours)
+
+
+def test_a_run_that_was_killed_is_in_it_and_what_was_taken_over(tmp_path: Path, line: Line) -> None:
+    with start_rig("esp32c3", 2, tmp_path=tmp_path) as rig:
+        assert line.burn(rig.ports[:1]).exit == 0
+        used = tmp_path / "used.txt"
+        used.write_text(f"7,esp32c3,{rig.mac(1)}\n")
+        words = ("import-used", used, "--batch", "old", "--why", "sheet", "--ledger", line.ledger)
+        assert parburn("ledger", *words, state=tmp_path).exit == 0
+    with closing(sqlite3.connect(line.ledger)) as connection:
+        connection.execute("INSERT INTO runs (batch, started, process) VALUES (1, '2026', 'x')")
+        connection.commit()
+    rows = line.report()
+    assert [(row["batch"], row["index"], row["run"]) for row in rows] == [
+        ("gateway", "1", "1"),
+        ("old", "7", ""),
+    ]
+    assert rows[1]["burned"] == "taken over from another ledger"
+    assert [row["batch"] for row in line.report("old")] == ["old"]
+
+
+def test_filters_and_forms(tmp_path: Path, line: Line) -> None:
+    with start_rig("esp32c3", 3, tmp_path=tmp_path) as rig:
+        assert line.burn(rig.ports).exit == 0
+    assert len(line.report("--since", "1h")) == 3
+    assert line.report("--since", "2999-01-01") == []
+    whole = parburn("report", "gateway", "--format", "json", "--ledger", line.ledger, state=tmp_path)
+    rows: list[dict[str, Any]] = json.loads(whole.stdout)
+    assert [row["index"] for row in rows] == [1, 2, 3]
+    assert all([*row] == [*COLUMNS] for row in rows)
+    assert rows[0]["values"]["CUSTOM_MAC"] == rows[0]["unique_values"]["CUSTOM_MAC"]
+    empty = ("report", "--format", "json", "--since", "2999-01-01", "--ledger", line.ledger)
+    assert json.loads(parburn(*empty, state=tmp_path).stdout) == []
+    output = tmp_path / "out.csv"
+    assert parburn("report", "-o", output, "--ledger", line.ledger, state=tmp_path).exit == 0
+    assert len(read(output)) == 3
+
+
+def test_it_overwrites_no_ledger_and_names_what_is_not_there(tmp_path: Path, line: Line) -> None:
+    with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
+        assert line.burn(rig.ports).exit == 0
+    before = line.ledger.read_bytes()
+    link = tmp_path / "link.csv"
+    link.symlink_to(line.ledger)
+    for output in (line.ledger, f"{line.ledger}-wal", f"{line.ledger}.witness", link, tmp_path):
+        done = parburn("report", "-o", output, "--ledger", line.ledger, state=tmp_path)
+        assert done.exit == 2, said(done)
+    assert line.ledger.read_bytes() == before
+    done = parburn("report", "none", "--ledger", line.ledger, state=tmp_path)
+    assert (done.exit, "has no batch none" in done.stderr) == (2, True), said(done)
+    done = parburn("report", "--ledger", tmp_path / "no.sqlite", state=tmp_path)
+    assert (done.exit, "There is no ledger" in done.stderr) == (2, True), said(done)
