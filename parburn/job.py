@@ -64,7 +64,6 @@ class Job(NamedTuple):
     ledger: Path | None = None
     batch: str | None = None
     connect_attempts: int = 7
-    wait_s: float = 2.5  # the least that boards wait for one that does not come: two ways of reset
     max_burning: int | None = None
     script_timeout_s: float = 60.0
     allow_fixed_index: bool = False
@@ -83,6 +82,7 @@ class Job(NamedTuple):
     unique: tuple[str, ...] = ()  # values that are each chip's own; parts of one number joined by +
     new_ledger: bool = False  # a ledger is made where none is: nothing else makes one for real boards
     overrides: frozenset[str] = frozenset()  # refusals of the ledger taken on, as "allow-shared-records"
+    wait_s: float = 2.5  # the least that boards wait for one that does not come: two ways of reset
 
 
 def check_values(job: Job, *, named: Callable[[str], str]) -> None:

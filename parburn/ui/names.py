@@ -9,6 +9,7 @@ from parburn.events import DeviceReport, Event, Identified, RunStarted
 from parburn.ui.words import name_ranges, natural_key, one_line, plural, ranges, short_ports, short_slots
 
 NAMING = (RunStarted, Identified)  # events from which names are learned
+MOST_SLOTS = 8  # of one sentence; the table has all of them
 
 
 class Names:
@@ -60,7 +61,7 @@ class Names:
             return self.board(reports[0])
         text = f"{plural(len(reports), 'board')}: {name_ranges(self.port(one.port) for one in reports)}"
         slots = [self._slots[one.port] for one in reports if one.port in self._slots]
-        if slots:
+        if slots and len(reports) <= MOST_SLOTS:
             text += f" (slots {', '.join(sorted(slots, key=natural_key))})"
         indexes = [one.index for one in reports if one.index is not None]
         return text + (f", index {ranges(indexes)}" if indexes else "")
