@@ -288,7 +288,7 @@ def checked(job: Job) -> Job:
             raise UsageError(f"a job's {must}", hint="Nothing was opened. Mend the Job.")
     check_values(job, named=lambda field: f"Job.{field}")
     if job.chip != "auto":
-        job = job._replace(chip=chip_named(job.chip).name)
+        job = job._replace(chip=",".join(chip_named(one.strip()).name for one in job.chip.split(",")))
     return job._replace(simulated=_is_simulated(job))
 
 

@@ -166,6 +166,8 @@ async def _admit(run: SharedRun, devices: Mapping[str, Device]) -> Mapping[str, 
     """Decide who may go on past the first barrier, and with which index."""
     job = run.job
     if (reason := run.too_few()) is not None:
+        if not devices:  # else each board that came says so
+            run.note("", str(reason), "warning")
         return dict.fromkeys(devices, reason)
     outcomes: dict[str, Claim | ParburnError] = {}
     seen = Counter(_identity(device) for device in devices.values())

@@ -56,7 +56,7 @@ class Job(NamedTuple):
     do_not_confirm: bool = False
     dry_run: bool = False
     expect: int | None = None
-    chip: str = "auto"
+    chip: str = "auto"  # or the only chips to burn: esp32c6,esp32s3
     baud: int | None = 115200  # None: raised where that pays
     before: Before = "default-reset"
     after: After = "no-reset"

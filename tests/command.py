@@ -76,7 +76,7 @@ def finish(process: subprocess.Popen[str], timeout_s: float = 120) -> Outcome:
         process.send_signal(signal.SIGKILL)
         stdout, stderr = process.communicate()
         raise AssertionError(f"parburn hangs\n{stdout}\n{stderr}") from None
-    events = [json.loads(line) for line in stdout.splitlines()] if stdout.startswith("{") else []
+    events = [json.loads(line) for line in stdout.splitlines()] if stdout.startswith('{"') else []
     return Outcome(process.returncode, stdout, stderr, events)
 
 

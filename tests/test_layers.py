@@ -19,8 +19,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": {"api", "job"},
     "__main__": {"cli"},
     "cli": {
-        "api", "chips", "fleet", "hardware", "job", "ledger", "recovery", "run", "script", "sim", "transport",
-        "ui",
+        "api", "chips", "fleet", "hardware", "job", "ledger", "nearest", "printable", "recovery", "run",
+        "script", "sim", "transport", "ui",
     },
     "api": {"chips", "fleet", "job", "ledger", "run", "sim", "transport"},
     "recovery": {
@@ -31,20 +31,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run": {
         "chips", "config", "efuse", "hardware", "job", "ledger", "protocol", "script", "transport"
     },
-    "script": {"chips", "coding", "config", "efuse", "job"},
+    "script": {"chips", "coding", "config", "efuse", "job", "nearest"},
     "hardware": {"chips", "efuse", "protocol", "transport"},
-    "efuse": {"chips", "coding"},
+    "efuse": {"chips", "coding", "nearest"},
     "ledger": {"csv_cells", "scratch"},
-    "sim": {"chips", "scratch"},
-    "chips": {"coding"},
+    "sim": {"chips", "printable", "scratch"},
+    "chips": {"coding", "nearest"},
     "config": set(),
     "transport": set(),
     "protocol": set(),
-    "ui": {"csv_cells"},
+    "ui": {"csv_cells", "printable"},
     "coding": set(),
     "job": set(),
     "scratch": set(),
     "csv_cells": set(),
+    "printable": set(),
+    "nearest": set(),
     "events": set(),
     "errors": set(),
 }  # fmt: skip

@@ -41,6 +41,7 @@ from parburn.chips.table import parse_fields
 from parburn.chips.validate import validate
 from parburn.coding.scheme import CodingScheme
 from parburn.errors import ChipDataError, UnknownName
+from parburn.nearest import nearest_names
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -75,9 +76,7 @@ def chip_named(name: str, *, revision: int | None = None) -> Chip:
 
 
 def _nearest(name: str) -> str:
-    import difflib  # only a mistake needs it
-
-    near = difflib.get_close_matches(name, chip_names(), n=3)
+    near = nearest_names(name, chip_names())
     return f"Did you mean {' or '.join(near)}?" if near else f"Known chips: {', '.join(chip_names())}."
 
 

@@ -7,12 +7,13 @@ it still does.
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
+
+from parburn.cli import saying
 
 Tell = Callable[[str], object]
 
@@ -51,7 +52,7 @@ def told(tell: Tell, *, debug: bool) -> Iterator[None]:
 
 def on_stderr(text: str) -> None:
     """Tell it beside the output."""
-    sys.stderr.write(f"parburn: {text}\n")
+    saying.tell(f"parburn: {text}\n")
 
 
 def _sentence(what: str, error: object) -> str:

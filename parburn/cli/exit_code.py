@@ -26,6 +26,7 @@ from parburn.errors import (
     LedgerUnusable,
     OutOfIndexes,
     ParburnError,
+    PortGone,
     TooFewBoards,
     UnitQuarantined,
     UsageError,
@@ -41,6 +42,7 @@ QUARANTINED = 5
 NO_REPORT = 6
 INTERRUPTED = 130
 BURNED = frozenset({Result.PASS, Result.INCOMPLETE})
+WENT_ON = BURNED | {Result.ALREADY_PASS, Result.QUARANTINED}
 
 
 class RunFlags(NamedTuple):
@@ -49,6 +51,7 @@ class RunFlags(NamedTuple):
     interrupted: bool = False
     error: ParburnError | None = None  # the whole run was refused
     no_report: bool = False  # it was asked for, and could not be written
+    expect: int | None = None  # boards that had to be there before any was burned
 
 
 def exit_code(reports: Sequence[DeviceReport], flags: RunFlags) -> int:
@@ -62,7 +65,7 @@ def exit_code(reports: Sequence[DeviceReport], flags: RunFlags) -> int:
         return QUARANTINED
     if OutOfIndexes.__name__ in kinds or refused == OUT_OF_INDEXES:
         return OUT_OF_INDEXES
-    if TooFewBoards.__name__ in kinds:
+    if TooFewBoards.__name__ in kinds or _too_few(reports, flags.expect):
         return BAD_INPUT
     if refused is not None and not any(result in BURNED for result in results):
         return refused
@@ -73,6 +76,14 @@ def exit_code(reports: Sequence[DeviceReport], flags: RunFlags) -> int:
     if all(result in (Result.REFUSED, Result.ALREADY_PASS) for result in results):
         return REFUSED
     return SOME_FAILED
+
+
+def _too_few(reports: Sequence[DeviceReport], expect: int | None) -> bool:
+    """Tell whether --expect was not met where nobody was left who could be told so."""
+    if expect is None or not reports or any(report.result in WENT_ON for report in reports):
+        return False
+    there = sum(bool(report.chip) and report.error_kind != PortGone.__name__ for report in reports)
+    return there < expect
 
 
 def exit_code_of(error: ParburnError) -> int:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from parburn.cli.parser import build_parser, parse
+from parburn.cli.saying import tell
 from parburn.cli.streams import interrupts_are_handled, interrupts_are_over, silence_stdout
 
 BAD_OUTPUT = 2
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words behind the program's name; None takes those of this process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words
+    debug = not {"--debug", "-d"}.isdisjoint(words)
     try:
         if "_ARGCOMPLETE" in os.environ:
             return _complete()
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as done:  # argparse: help, version, a mistake
         return _flushed(done.code if isinstance(done.code, int) else 0 if done.code is None else 2)
     except KeyboardInterrupt:
-        sys.stderr.write("parburn: interrupted\n")
+        tell("parburn: interrupted\n")
         return 130
     except BrokenPipeError:
         silence_stdout()
@@ -80,10 +81,11 @@ def _do(options: argparse.Namespace, words: list[str]) -> int:
         interrupts_are_handled()
         return run(options, words)
     from parburn.cli import commands as cli_commands
+    from parburn.cli import ports as cli_ports
 
     interrupts_are_handled()
     commands = {
-        "ports": cli_commands.ports,
+        "ports": cli_ports.ports,
         "ledger": cli_commands.ledger,
         "report": cli_commands.report,
         "completion": cli_commands.completion,
@@ -105,11 +107,11 @@ def _explain(error: Exception, *, debug: bool) -> int:
     from parburn.ui.view import error_text
 
     ours = error if isinstance(error, ParburnError) else InternalError(error)
-    sys.stderr.write(error_text(str(ours), ours.hint) + "\n")
+    tell(error_text(str(ours), ours.hint) + "\n")
     if debug:
         import traceback
 
-        traceback.print_exception(error)
+        tell("".join(traceback.format_exception(error)))
     return exit_code_of(ours)
 
 
@@ -121,6 +123,6 @@ def _flushed(code: int) -> int:
         silence_stdout()
     except OSError as error:  # a full disk: what was asked for was done, and cannot be read
         silence_stdout()
-        sys.stderr.write(f"parburn: what was to be shown cannot be written: {error.strerror or error}\n")
+        tell(f"parburn: what was to be shown cannot be written: {error.strerror or error}\n")
         return code or BAD_OUTPUT
     return code

@@ -34,7 +34,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
     """
     check_conflicts(options)
     first, last = options.index
-    ports = tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports)
+    ports = _ports(options.ports, options.expect) if simulated_ports is None else tuple(simulated_ports)
     job = Job(
         ports=ports,
         scripts=_files(options.scripts or (), "--scripts"),
@@ -45,7 +45,7 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
         do_not_confirm=options.do_not_confirm,
         dry_run=options.dry_run,
         expect=options.expect,
-        chip=_chip(options.chip, "--chip", also=("auto",)),
+        chip=_chips(options.chip),
         baud=_baud(options.baud),
         before=options.before,
         after=options.after,
@@ -188,31 +188,45 @@ def simulated_groups(text: str) -> tuple[SimulatedGroup, ...]:
     return tuple(SimulatedGroup(chip, count) for chip, count in counts.items())
 
 
-def _ports(patterns: Iterable[str]) -> tuple[str, ...]:
-    from parburn.transport.ports import expand_ports
+def _ports(patterns: Iterable[str], expect: int | None = None) -> tuple[str, ...]:
+    """Return the ports that are named.
+
+    Ports that are not there are told together. With --expect that many others are enough: each that is not
+    there then has its result, as one that does not answer.
+
+    Raises:
+        UsageError: ports are not there, or fewer than `expect`.
+    """
+    from parburn.transport.ports import expand_ports, told_missing
 
     ports = expand_ports(tuple(patterns))
     if not ports:
         raise UsageError("--ports matches no port", hint="`parburn ports` lists candidates.")
-    for port in ports:
-        if not port.startswith(REMOTE) and not Path(port).exists():
-            raise UsageError(
-                f"there is no port {port}", hint="Is it plugged in? `parburn ports` lists candidates."
-            )
+    missing = [port for port in ports if not port.startswith(REMOTE) and not Path(port).exists()]
+    there = len(ports) - len(missing)
+    if missing and (expect is None or there < expect):
+        raise told_missing(ports, missing, expect)
+    if expect is not None and there < expect:
+        raise told_missing(ports, (), expect)
     return ports
+
+
+def _chips(text: str) -> str:
+    """Return the chips of `esp32c6,esp32s3`, each by its own name and once; or `auto`."""
+    names = dict.fromkeys(_chip(one, "--chip", also=("auto",)) for one in text.split(","))
+    return "auto" if "auto" in names else ",".join(names)
 
 
 def _chip(text: str, option: str, *, also: tuple[str, ...] = ()) -> str:
     from parburn.chips.registry import chip_names
+    from parburn.nearest import nearest_names
 
     known = (*also, *chip_names())
     wanted = _plain(text)
     for name in known:
         if _plain(name) == wanted:
             return name
-    import difflib  # here: only a mistake needs it
-
-    near = difflib.get_close_matches(wanted, known, n=3)
+    near = nearest_names(wanted, known)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known are {', '.join(known)}."
     raise UsageError(f"{option}: there is no chip {text!r}", hint=hint)
 

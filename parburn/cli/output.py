@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from parburn.cli.streams import silence_stdout
+from parburn.cli.saying import hand_out, say
 from parburn.errors import UsageError
 
 AS_NEW = 0o666  # rights of a new file, of which the umask takes away
 
 
 def put_out(
-    pieces: Generator[str, None, None], output: Path | None = None, *, ledger: Path | None = None
+    pieces: Generator[str, None, None],
+    output: Path | None = None,
+    *,
+    ledger: Path | None = None,
+    show: Callable[[str], None] = hand_out,
 ) -> int:
     """Write pieces of text as they come, and return 0.
 
@@ -25,6 +28,7 @@ def put_out(
         pieces: The text; closed at the end, however that comes.
         output: The file; None for stdout. It must be no ledger, and no part of one.
         ledger: A ledger that the command line names.
+        show: Prints a piece; `say` for what people read.
 
     Raises:
         UsageError: it cannot be written; a file that was there is as it was.
@@ -33,7 +37,7 @@ def put_out(
     with closing(pieces):
         if output is None:
             for piece in pieces:
-                say(piece)
+                show(piece)
             return 0
         _refuse(output, ledger)
         try:
@@ -85,25 +89,6 @@ def _rights(path: Path) -> int:
     mask = os.umask(0)
     os.umask(mask)
     return AS_NEW & ~mask
-
-
-def say(text: str) -> None:
-    """Print. Raises UsageError where it cannot be written; a reader that has gone is no mistake."""
-    try:
-        try:
-            sys.stdout.write(text)
-        except UnicodeEncodeError:  # a terminal that has not all characters
-            encoding = sys.stdout.encoding
-            sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        silence_stdout()
-        raise UsageError(
-            f"what was to be shown cannot be written: {error.strerror or error}",
-            hint="Write it somewhere else.",
-        ) from error
 
 
 def say_lines(lines: Iterable[str]) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from parburn import __version__
+from parburn.cli.mistyped import Mistake, foreign_words, hint_for
+from parburn.printable import printable
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -68,7 +70,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; exit 2."""
         message = "".join(c if c.isprintable() else "?" for c in message)  # it repeats what was typed
-        self.exit(2, f"parburn: {message}\n  hint: see `{self.prog} --help`\n")
+        self.exit(2, f"parburn: {message}\n  hint: {hint_for(message, self)}\n")
+
+    def refuse(self, mistake: Mistake) -> NoReturn:
+        """Say what a command line of the originals is called here; exit 2."""
+        self.exit(2, printable(f"parburn: {mistake.message}\n  hint: {mistake.hint}\n"))
 
 
 def build_parser(words: Collection[str] | None = None) -> Parser:
@@ -137,8 +143,9 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
         metavar="CHIP:N,...",
         help="burn simulated boards instead, as in esp32s3:8 or esp32:3,esp32c3:3",
     )
-    chip = add(boards, "--chip", default="auto", metavar="CHIP",
-               help="the only chip to burn; others are left untouched (default: auto)")  # fmt: skip
+    chip = add(boards, "--chip", "-c", default="auto", metavar="CHIP,...",
+               help="the only chips to burn, with commas between them; others are left untouched, and count "
+               "for nothing (default: auto)")  # fmt: skip
     chip.completer = _complete_chips  # type: ignore[attr-defined]  # argcomplete reads this attribute
     add(
         boards,
@@ -150,13 +157,14 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
     add(
         boards,
         "--baud",
+        "-b",
         default="115200",
         metavar="N|auto",
         help="raise the baud rate to N once connected; auto: to 921600 where that pays (default: 115200)",
     )
     add(boards, "--before", type=_dashed, choices=BEFORE_MODES, default="default-reset",
         help="how to reach the ROM loader (default: default-reset)")  # fmt: skip
-    add(boards, "--after", type=_dashed, choices=AFTER_MODES, default="no-reset",
+    add(boards, "--after", "-a", type=_dashed, choices=AFTER_MODES, default="no-reset",
         help="what to do with a board that passed (default: no-reset)")  # fmt: skip
     add(
         boards,
@@ -270,15 +278,25 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
     add(
         shown,
         "--debug",
+        "-d",
         action="store_true",
         help="tracebacks, and one line for each step instead of the table",
     )
 
 
 def _add_ports(parser: Parser) -> None:
-    parser.description = "List the ports that may hold a chip, with their slots and USB ids."
+    parser.description = (
+        "List the ports that may hold a chip: slot, USB id, driver, latency, rights, and who has them open."
+    )
     parser.add_argument(
         "port_names", nargs="*", metavar="P", help="only these ports or patterns (default: USB ports)"
+    )
+    parser.add_argument("--ports", "--port", "-p", nargs="+", action="extend", dest="more_ports", metavar="P",
+                        help="the same")  # fmt: skip
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="then tell each port that comes, goes or changes, until Ctrl-C; opens none",
     )
     parser.add_argument("--before", type=_dashed, choices=BEFORE_MODES, default=argparse.SUPPRESS,
                         help="how to reach the ROM loader when probing")  # fmt: skip
@@ -517,7 +535,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         SystemExit: for --help and --version (0), and for mistakes (2).
     """
-    options = build_parser(argv).parse_args(list(argv))
+    parser = build_parser(argv)
+    mistake = foreign_words(argv, parser)
+    if mistake is not None:
+        parser.refuse(mistake)
+    options = parser.parse_args(list(argv))
     for name in [name for name in vars(options) if name.endswith(AFTER_RUN)]:
         plain = name.removesuffix(AFTER_RUN)
         setattr(options, plain, [*(getattr(options, plain) or ()), *getattr(options, name)])

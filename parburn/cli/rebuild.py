@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from parburn.cli import background
 from parburn.cli.options import rebuild_job, simulated_groups
+from parburn.cli.saying import say
 from parburn.errors import UsageError
 from parburn.events import Event
 from parburn.recovery.learn import learn
@@ -48,7 +48,7 @@ def run_rebuild(options: argparse.Namespace) -> int:
 def _rebuild(checked: CheckedJob, options: argparse.Namespace) -> int:
     work = rebuild(checked, _nothing_shown, why=options.why, allow_side_effects=options.allow_side_effects)
     report = asyncio.run(_told(work, options))
-    sys.stdout.write(report_text(report))
+    say(report_text(report))
     return ALL_BOUND if all(board.bound for board in report.boards) else SOME_NOT_BOUND
 
 
@@ -63,7 +63,7 @@ def run_learn(options: argparse.Namespace) -> int:
     report = asyncio.run(_told(work, options))
     lines = [f"not learned: {said}" for said in report.left] + [f"note: {note}" for note in report.notes]
     lines.append(f"{report.learned} units of the batch {report.batch} were learned. Nothing was burned.")
-    sys.stdout.write("\n".join(lines) + "\n")
+    say("\n".join(lines) + "\n")
     return SOME_NOT_BOUND if report.left else ALL_BOUND
 
 

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import shlex
 import shutil
 import signal
 import sys
@@ -28,6 +27,7 @@ from parburn.events import DeviceReport, Note, RunFinished, TokenRead
 from parburn.fleet import burn_fleet
 from parburn.job import Job
 from parburn.ledger.file_location import no_ledger_yet
+from parburn.printable import typed_again
 from parburn.run.checked_job import CheckedJob, check_job, station_of
 from parburn.run.shared import PlanOfBoard
 from parburn.run.stop import StopRequest
@@ -133,11 +133,18 @@ def run(options: argparse.Namespace, words: Sequence[str]) -> int:
 
 
 def _view_of(options: argparse.Namespace, asked: Asked) -> View:
-    """Return what shows this run: commands that only show are run to be seen, tokens have stdout alone."""
+    """Return what shows this run.
+
+    Commands that only show are run to be seen; tokens have stdout alone, as has what a single board prints.
+    """
+    alone = asked.job is not None and len(asked.job.ports) == 1 and not options.token
+    show_output = options.show_output or (asked.shows_only and not options.token)
+    bare = alone and (show_output or bool(options.commands))
     return View(
         json=options.json,
         quiet=options.quiet,
-        show_output=options.show_output or (asked.shows_only and not options.token),
+        show_output=show_output or bare,
+        bare=bare,
         debug=options.debug,
         station=station_of(asked.job) if asked.job is not None else "",
         operator=asked.job.operator if asked.job is not None else "",
@@ -317,7 +324,9 @@ def _end(
 ) -> int:
     """Say how the run ended, and return the exit code. `keys` are those that it has met."""
     keys = keys or KeyMask()
-    code = exit_code(ending.reports, RunFlags(ending.interrupted, ending.error, ending.no_report))
+    expect = job.expect if job is not None else None
+    flags = RunFlags(ending.interrupted, ending.error, no_report=ending.no_report, expect=expect)
+    code = exit_code(ending.reports, flags)
     if ending.error is not None:
         keys.mask_error(ending.error)
         view.error(str(ending.error), ending.error.hint, trace=keys.mask(ending.trace))
@@ -328,7 +337,7 @@ def _end(
     again = ""
     if job is not None and passed < len(ending.reports) and not (job.simulated and job.ledger is None):
         words = [word for word in words if word != "--new-ledger"]  # it has been made
-        again = shlex.join([*program(), *map(keys.mask, words)])
+        again = typed_again([*program(), *map(keys.mask, words)])
     finished = RunFinished("", boards, passed, boards - passed, code, again)
     view.finish(ending.reports, finished, dry_run=job is not None and job.dry_run)
     return code

@@ -19,7 +19,7 @@ from typing import Any
 from parburn.cli import background
 from parburn.cli.lookups import terminal_width
 from parburn.cli.options import compare_job, simulated_groups
-from parburn.cli.output import say
+from parburn.cli.saying import say
 from parburn.errors import UsageError
 from parburn.job import Job
 from parburn.ledger.show import folded

@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 
 from parburn.chips.model import Block, Chip, Condition, Field
 from parburn.coding import CodingScheme
-from parburn.efuse.layout import layout_of
+from parburn.efuse.layout import WR_DIS, layout_of
 from parburn.errors import EfuseError, UnknownName
+from parburn.nearest import did_you_mean, nearest_names
 
 _CLASSIC_SCHEMES = {
     0: CodingScheme.NONE,
@@ -212,7 +213,21 @@ class EfuseImage(NamedTuple):
 
 
 def _nearest(chip: Chip, name: str) -> str:
-    from difflib import get_close_matches  # here: only a mistyped name needs it
+    mask, _, guarded = name.upper().replace(".", "_").removeprefix("ESP_EFUSE_").partition("_DIS_")
+    if mask in ("WR", "RD") and guarded:  # as ESP-IDF calls the bits of these masks
+        return _lock_hint(chip, f"{mask}_DIS", guarded)
+    return did_you_mean(name, chip.field_by_name) or "`summary` lists all names"
 
-    near = get_close_matches(name.upper(), chip.field_by_name, n=3)
-    return f"did you mean {' or '.join(near)}?" if near else "`summary` lists all names"
+
+def _lock_hint(chip: Chip, mask: str, guarded: str) -> str:
+    """Return which command sets the bit of a mask that ESP-IDF names by what it guards."""
+    known: dict[str, Field | Block] = {**chip.block_by_name}
+    known.update((name, found[0]) for name, found in chip.field_by_name.items())
+    guards = [
+        name for name, what in known.items() if (what.wr_dis is not None if mask == WR_DIS else what.rd_dis)
+    ]
+    guarded = guarded.replace("BLK", "BLOCK")  # ESP-IDF's short form
+    name, *others = [guarded] if guarded in guards else nearest_names(guarded, guards) or ["NAME"]
+    command = "write_protect_efuse" if mask == WR_DIS else "read_protect_efuse"
+    more = f" (or {', '.join(others)})" if others else ""
+    return f"this is a bit of {mask}: write `{command} {name}`{more}"

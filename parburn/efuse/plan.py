@@ -22,17 +22,13 @@ from typing import Literal, NamedTuple
 
 from parburn.chips.model import CHECK_WORDS, PGM_WORDS, Block, Chip, LinkEndKind
 from parburn.coding import CodingScheme, encode_rs, encode_three_quarters
-from parburn.efuse import rules
+from parburn.efuse import hints, rules
 from parburn.efuse.image import GOOD, EfuseImage
 from parburn.efuse.layout import ENDS_ANSWERS, Layout, layout_of
 from parburn.efuse.staged import StagedBurns
 from parburn.errors import PlanError
 from parburn.events import PlannedBlock
 
-FORCE_HINT = "--force-write-always skips this check, and may spoil the block"
-NOT_ITS_VALUE = (
-    "nothing was burned; compare what the chip holds with what it is to hold: it may be another unit's board"
-)
 _STAGED = struct.Struct(f"<{PGM_WORDS + CHECK_WORDS}I")  # what the shared programming registers hold
 EndsLink = LinkEndKind | Literal[""]  # the kind, or empty: the link goes on
 
@@ -156,11 +152,11 @@ def plan_burns(image: EfuseImage, staged: StagedBurns) -> BurnPlan:
     forced: list[str] = []
     skipped = forced if staged.force else None
     any_rule = forced if staged.force or staged.ignored_rules else None
-    _refuse(rules.broken_rule(image, staged), any_rule, "--force skips this check")
+    _refuse(rules.broken_rule(image, staged), any_rule, hints.RULE)
     for one, reason in rules.unlike(image, staged):
         if rules.locked_anew(image, staged, one.block) & one.mask:
-            _refuse(f"{reason}; what is locked must be right to the bit", None, NOT_ITS_VALUE)
-        _refuse(reason, skipped, NOT_ITS_VALUE)
+            _refuse(f"{reason}; what is locked must be right to the bit", None, hints.NOT_ITS_VALUE)
+        _refuse(reason, skipped, hints.NOT_ITS_VALUE)
     wants: dict[int, int] = {}
     for index, bits in staged.blocks().items():
         want = _checked(image, layout.blocks[index], bits, skipped)
@@ -178,7 +174,7 @@ def plan_burns(image: EfuseImage, staged: StagedBurns) -> BurnPlan:
     return BurnPlan(image.chip, tuple(steps), tuple(forced))
 
 
-def _refuse(reason: str | None, forced: list[str] | None, hint: str = FORCE_HINT) -> None:
+def _refuse(reason: str | None, forced: list[str] | None, hint: str) -> None:
     """Raise PlanError for a reason, or note it where `forced` takes what is passed over."""
     if reason is not None:
         if forced is None:
@@ -190,23 +186,24 @@ def _checked(image: EfuseImage, block: Block, bits: int, forced: list[str] | Non
     """Return the bits of one block to burn, 0 for none. The order of the checks is the original's."""
     if bits >> image.block_bits(block.index):
         raise PlanError(f"what is staged for {block.name} does not fit into it")
-    _refuse(rules.read_protected(image, block), forced)
+    _refuse(rules.read_protected(image, block), forced, hints.HIDDEN)
     locked = rules.write_protected(image, block)
-    _refuse(locked, forced)
+    _refuse(locked, forced, hints.locked(block))
     have = image.block(block.index)
     missing = bits & ~have
     if not missing:
         return 0
-    _refuse(locked, None, hint="no option can change that")  # forced or not, no bit would land
-    _refuse(rules.identity(image, block, missing), None, hint="no option can change that")
+    _refuse(locked, None, hints.locked(block))  # forced or not, no bit would land
+    _refuse(rules.identity(image, block, missing), None, hints.IDENTITY)
     if image.is_readable(block):
-        _refuse(rules.hidden_fields(image, block, missing), None, hint="no option can change that")
-    _refuse(rules.coding_hidden(image, block), forced)
+        _refuse(rules.hidden_fields(image, block, missing), None, hints.HIDDEN_FIELDS)
+    _refuse(rules.coding_hidden(image, block), forced, hints.CODING_HIDDEN)
     scheme = image.scheme(block.index)
-    _refuse(rules.identity_coded(image, scheme, block, have), None, hint="no option can change that")
-    _refuse(rules.second_write(scheme, block, have, bits), forced)
+    _refuse(rules.identity_coded(image, scheme, block, have), None, hints.IDENTITY)
+    one_burn = hints.ONE_BURN if scheme is CodingScheme.RS else hints.ONE_BURN_A_CHUNK
+    _refuse(rules.second_write(scheme, block, have, bits), forced, one_burn)
     if image.is_writeable(block):
-        _refuse(rules.write_protected_fields(image, block, missing), forced)
+        _refuse(rules.write_protected_fields(image, block, missing), forced, hints.LOCKED_FIELDS)
         bits &= have | ~rules.protected_bits(image, block)  # forced: what cannot land is not waited for
     if scheme is CodingScheme.NONE:
         return bits & ~have

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from parburn.chips.model import Block, Codec, Field, KeyPurpose
+from parburn.efuse import hints
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.key_blocks import is_key
 from parburn.efuse.layout import RD_DIS, WR_DIS, layout_of
@@ -21,17 +22,7 @@ from parburn.efuse.values import crc8, crc_field_of, get, is_fixed, purpose_code
 from parburn.errors import BadValue, EfuseError, UnknownName
 
 DIGEST_BYTES = 32  # SHA-256
-HIDDEN_HINT = (
-    "it was given its content before, which cannot be compared. A board that passed shows already-pass with "
-    "the very same scripts and files; other content needs another block. "
-    "(--force-write-always skips this check, and may spoil the block)"
-)
 MASKS = (WR_DIS, RD_DIS)  # they collect single bits from many commands; all other fields are values
-BURNED_HINT = (
-    "nothing of this command is staged; compare `summary` with what this unit is to hold: it may be another "
-    "unit's board. Go on with another board, and set this one aside"
-)
-STAGED_HINT = "two commands of the script contradict each other: correct the script"
 _SHOWN_BITS = 64  # a longer value is not repeated in a sentence
 
 
@@ -107,12 +98,14 @@ def _stage_part(
         if not image.is_readable(f):
             raise EfuseError(
                 f"{f.name} is read-protected: what is in it cannot be known, and a burn could spoil it",
-                hint=HIDDEN_HINT,
+                hint=hints.HIDDEN,
             )
         _refuse_clearing(image, staged, f, bits, have, waiting)
     new = bits & ~(have | waiting)
     if new and not image.is_writeable(f) and not staged.force:
-        raise EfuseError(f"{f.name} is write-protected: its bits cannot be burned any more")
+        raise EfuseError(
+            f"{f.name} is write-protected: its bits cannot be burned any more", hint=hints.locked(f)
+        )
     start = f.start or 0
     if new:
         _add(staged, f.block, bits << start)
@@ -125,7 +118,9 @@ def _stage_mask(image: EfuseImage, staged: StagedBurns, f: Field, bits: int) -> 
     if not bits & ~(image.field_bits(f) | staged.field(f)):
         return False
     if not image.is_writeable(f) and not staged.force:
-        raise EfuseError(f"{f.name} is write-protected: its bits cannot be burned any more")
+        raise EfuseError(
+            f"{f.name} is write-protected: its bits cannot be burned any more", hint=hints.locked(f)
+        )
     staged.add(f.block, bits << (f.start or 0))
     return True
 
@@ -136,7 +131,7 @@ def _add(staged: StagedBurns, index: int, bits: int) -> None:
         if one.block == index and bits & one.mask & ~one.bits and not staged.force:
             raise EfuseError(
                 f"{one.name} would not hold the value that a command before this one asked for",
-                hint=STAGED_HINT,
+                hint=hints.CONTRADICTION,
             )
     staged.add(index, bits)
 
@@ -148,10 +143,10 @@ def _refuse_clearing(
         raise EfuseError(
             f"{f.name} has bits burned that the new value would clear, and a burned bit stays"
             f"{_compared(image, staged, f, bits)}",
-            hint=BURNED_HINT,
+            hint=hints.ANOTHER_UNIT,
         )
     if waiting & ~bits:
-        raise EfuseError(f"{f.name} has bits staged that the new value would clear", hint=STAGED_HINT)
+        raise EfuseError(f"{f.name} has bits staged that the new value would clear", hint=hints.CONTRADICTION)
 
 
 def _compared(image: EfuseImage, staged: StagedBurns, f: Field, bits: int) -> str:
@@ -173,14 +168,14 @@ def _stage_mac(image: EfuseImage, staged: StagedBurns, f: Field, mac: bytes) -> 
         elif not staged.force:
             raise EfuseError(
                 f"MAC_VERSION is {number}: BLOCK{f.block} does not hold a custom MAC of version 1",
-                hint=BURNED_HINT,
+                hint=hints.ANOTHER_UNIT,
             )
     bits, have = int.from_bytes(mac, "little"), image.field_bits(f)
     if have not in (0, bits) and not staged.force:  # not even one that could be grown to the new one
         raise EfuseError(
             f"{f.name} has another address burned, so that it would show another value"
             f"{_compared(image, staged, f, bits)}",
-            hint=BURNED_HINT,
+            hint=hints.ANOTHER_UNIT,
         )
     added |= _stage(image, staged, f, bits, kept=True)
     if crc_field is not None:
@@ -237,8 +232,10 @@ def stage_block_data(
         set_force(staged, force)
         have = image.block(block.index) & mask
         if not staged.force:
-            _refuse_other_bytes(block, have, bits & mask, "burned", BURNED_HINT)
-            _refuse_other_bytes(block, staged.block(block.index) & mask, bits & mask, "staged", STAGED_HINT)
+            _refuse_other_bytes(block, have, bits & mask, "burned", hints.ANOTHER_UNIT)
+            _refuse_other_bytes(
+                block, staged.block(block.index) & mask, bits & mask, "staged", hints.CONTRADICTION
+            )
         _add(staged, block.index, bits)
         staged.want(Wanted(block.name, block.index, mask, bits & mask, kept=True))
 
@@ -386,7 +383,7 @@ def _stage_key_bytes(image: EfuseImage, staged: StagedBurns, f: Field, bits: int
         raise EfuseError(
             f"{f.name} has bits burned that are not this key: it holds other content, and nothing is locked "
             "over that",
-            hint=BURNED_HINT,
+            hint=hints.ANOTHER_UNIT,
         )
     _stage(image, staged, f, bits, kept=True)
 
@@ -454,7 +451,10 @@ def _protect(
     image: EfuseImage, staged: StagedBurns, lock: Field, what: Field | Block, bits: tuple[int, ...]
 ) -> bool:
     if not image.is_writeable(lock):
-        raise EfuseError(f"{what.name} cannot be protected any more: {lock.name} itself is write-protected")
+        raise EfuseError(
+            f"{what.name} cannot be protected any more: {lock.name} itself is write-protected",
+            hint=hints.LOCK_IS_LOCKED,
+        )
     return _stage(image, staged, lock, sum(1 << bit for bit in bits))
 
 
@@ -498,7 +498,7 @@ def stage_read_protection(
         return False
     reason = must_stay_readable(image, staged, what) if check_use else None
     if reason is not None:
-        raise EfuseError(reason)
+        raise EfuseError(reason, hint=hints.READABLE_ONLY)
     return stage_read_bits(image, staged, what)
 
 

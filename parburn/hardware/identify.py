@@ -91,7 +91,8 @@ async def find_out_chip(rom: RomLoader, wanted: str) -> tuple[Chip, SecurityInfo
     """Detect the chip: by GET_SECURITY_INFO's chip id where the ROM has it, by the magic word elsewhere.
 
     Args:
-        wanted: `auto`, or the only chip that is welcome; a port with another one is left untouched.
+        wanted: `auto`, or the only chips that are welcome (`esp32c6,esp32s3`); a port with another one is
+            left untouched.
 
     Raises:
         SecureDownload: registers cannot be reached.
@@ -119,12 +120,17 @@ async def find_out_chip(rom: RomLoader, wanted: str) -> tuple[Chip, SecurityInfo
             f"a chip that parburn does not know ({shown}, magic {magic if magic is None else hex(magic)})",
             hint="It was left untouched. A newer parburn may know this chip.",
         )
-    if wanted not in ("auto", chip.name):
+    if not is_wanted(chip, wanted):
         raise WrongChip(
             f"this is {chip.title}, and --chip {wanted} was asked for",
             hint="It was left untouched. Check which board sits in this slot.",
         )
     return chip, security
+
+
+def is_wanted(chip: Chip, wanted: str) -> bool:
+    """Tell whether a chip is welcome: one of the names in `wanted`, between which commas stand; or `auto`."""
+    return wanted == "auto" or chip.name in wanted.split(",")
 
 
 def _to_be_asked_again(security: SecurityInfo | None, magic: int | None, wanted: str) -> bool:
@@ -139,7 +145,7 @@ def _to_be_asked_again(security: SecurityInfo | None, magic: int | None, wanted:
     else:
         chip = by_magic if security.chip_id is None else find_chip(chip_id=security.chip_id)
         odd = security.secure_download or chip is None
-    if chip is None or odd or wanted not in ("auto", chip.name):
+    if chip is None or odd or not is_wanted(chip, wanted):
         return True
     return by_magic is not chip and (by_magic is not None or bool(chip.magics))
 
@@ -184,7 +190,7 @@ async def identify(
     """Identify the chip and read it: identity, silicon, BLOCK0, and the blocks that `blocks` names for it.
 
     Args:
-        wanted: `auto`, or the only chip that is welcome.
+        wanted: `auto`, or the only chips that are welcome, with commas between them.
         blocks: the indexes of the blocks to read; BLOCK0 is always read.
         extend: adds custom eFuse tables.
         found: is told of the chip before any of its blocks is read.

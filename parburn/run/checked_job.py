@@ -132,7 +132,7 @@ def check_job(job: Job) -> CheckedJob:
 def _chips_of(job: Job) -> frozenset[str]:
     """Return the only chips that a job can meet; empty where only its boards can tell."""
     if job.chip != "auto":
-        return frozenset((job.chip,))
+        return frozenset(job.chip.split(","))
     if not (job.simulated and job.tables):
         return frozenset()
     return frozenset(port.partition("/")[0] for port in job.ports) & frozenset(chip_names())

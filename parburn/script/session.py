@@ -49,6 +49,7 @@ from parburn.errors import (
     UnknownName,
     UsageError,
 )
+from parburn.nearest import did_you_mean
 from parburn.script.bridge import Bridge
 from parburn.script.inputs import Digests, RunInputs
 from parburn.script.key_mask import KeyMask, Shown
@@ -515,10 +516,8 @@ class Session:
 
 def nearest(name: str, known: Mapping[str, object]) -> str:
     """Return a question that names what was perhaps meant, or nothing."""
-    from difflib import get_close_matches  # here: only a mistyped name needs it
-
-    near = get_close_matches(name, known, n=3)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    question = did_you_mean(name, known)
+    return f"; {question}" if question else ""
 
 
 def read_file(session: Session, path: str | Path) -> bytes:

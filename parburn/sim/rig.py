@@ -17,8 +17,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from parburn.errors import ParburnError, UsageError
+from parburn.printable import printable
 from parburn.sim.board import BOOT_S, SimulatedBoard
 from parburn.sim.factory import Product
 from parburn.sim.fault import Fault
@@ -26,6 +28,9 @@ from parburn.sim.faults import parse_faults
 from parburn.sim.pty_port import PtyPort
 from parburn.sim.state_file import BoardFile, describe, open_board, read_board
 from parburn.sim.token_board import BoardToken, product_of, read_token
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _EDGE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLET
 _NEVER = float("inf")
@@ -186,8 +191,15 @@ class Rig:
         return port.board
 
 
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser that repeats what was typed without what would steer a terminal."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        super()._print_message(printable(message), file)
+
+
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="parburn sim", description="Simulated boards on pseudo-terminals, to play with and to test on."
     )
     parser.add_argument("--chip", help="chip of the boards, or a mix: CHIP:3,OTHER:2")
@@ -326,7 +338,7 @@ class Workshop:
         kept, new = open_board(path, chip, settings=self._settings, rng=rng, make=make)
         if (self._settings or token) and not new:
             notes.append("it is kept as it is: --set and --from-token are for new boards")
-        sys.stderr.write("".join(f"{kept.path}: {text}\n" for text in notes))
+        sys.stderr.write(printable("".join(f"{kept.path}: {text}\n" for text in notes)))
         return board_of(
             kept, faults, baud_limit=self._given.baud_limit, usb_frame_s=self._given.usb_latency_ms / 1000
         )
@@ -377,19 +389,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _parse(argv)
     try:
         if given.show:
-            sys.stdout.write(describe(read_board(given.show)))
+            sys.stdout.write(printable(describe(read_board(given.show))))
             return 0
         workshop = Workshop(given)
         rig = Rig(workshop.ports(), stay_powered=given.stay_powered, new_board=workshop.new_board)
         try:
             with _stop_signals(rig, with_parent=given.with_parent):
                 rig.open()
-                sys.stdout.write(f"ready: {len(rig.ports)} boards in {given.dir}\n")
+                sys.stdout.write(printable(f"ready: {len(rig.ports)} boards in {given.dir}\n"))
                 sys.stdout.flush()
                 rig.serve()
         finally:
             rig.close()
     except ParburnError as error:
-        sys.stderr.write(f"parburn sim: {error}\n" + (f"  {error.hint}\n" if error.hint else ""))
+        hint = f"  {error.hint}\n" if error.hint else ""
+        sys.stderr.write(printable(f"parburn sim: {error}\n{hint}"))
         return 2
     return 0

@@ -9,11 +9,11 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from parburn.errors import GarbledAnswer, NoAnswer, ParburnError, UsageError, causes
+from parburn.errors import GarbledAnswer, NoAnswer, ParburnError, TooFewBoards, UsageError, causes
 from parburn.transport.slots import SCHEMES, slots_of
 from parburn.transport.usb_ports import may_hold_chip, usb_ports
 
@@ -93,6 +93,35 @@ def list_candidates() -> tuple[PortInfo, ...]:
         for entry in usb
     ]
     return tuple(sorted(found, key=lambda info: natural_key(info.port)))
+
+
+def told_missing(
+    ports: Sequence[str], missing: Sequence[str], expect: int | None
+) -> TooFewBoards | UsageError:
+    """Return an error that names all ports that are not there, and those that are.
+
+    Args:
+        ports: The ports that were named.
+        missing: Those of them that are not there.
+        expect: How many boards there must be; None: as many as were named.
+    """
+    there = [port for port in ports if port not in missing]
+    others = [info.port for info in list_candidates() if info.port not in ports and info.may_hold_chip]
+    listed = f"There: {', '.join(there) or 'none of those named'}"
+    also = f". Also on USB: {', '.join(others)}" if others else ""
+    named = f"there {'is no port' if len(missing) == 1 else 'are no ports'} {', '.join(missing)}"
+    if expect is not None:
+        gives = f"--expect {expect} boards, but --ports gives {len(there)}"
+        return TooFewBoards(
+            f"{gives}: {named}" if missing else gives, hint=f"{listed}{also}. Plug in what is missing."
+        )
+    without = f"; --expect {len(there)} burns those that are there" if there else ""
+    return UsageError(named, hint=f"{listed}{also}. Plug in what is missing{without}.")
+
+
+def holders() -> Mapping[str, str]:
+    """Return name and process id of the other programs that have devices open, by the devices' real paths."""
+    return _HOLDERS.look()
 
 
 def holder_of(port: str) -> str:

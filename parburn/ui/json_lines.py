@@ -36,7 +36,7 @@ from parburn.events import (
 from parburn.ui.nonblocking_writer import NonblockingWriter
 
 SCHEMA = 1
-QUIET_EVENTS = ("start", "error", "token", "result", "summary")
+QUIET_EVENTS = ("start", "output", "error", "token", "result", "summary")
 OF_ALL = ("time", "run", "batch", "ledger", "ledger_uuid", "station", "operator")  # fields of every object
 OF_A_BOARD = ("unique_id", "revision")  # and of every object with a port
 
@@ -182,7 +182,8 @@ def as_object(event: Event) -> dict[str, Any]:
 def _as_text(value: Mapping[str, Any]) -> str:
     """Return the object as one line of ASCII. No reader stumbles over half a character."""
     text = json.dumps(value, ensure_ascii=True)
-    return json.dumps(_whole(value), ensure_ascii=True) if "\\ud" in text else text
+    text = json.dumps(_whole(value), ensure_ascii=True) if "\\ud" in text else text
+    return text.replace("\x7f", "\\u007f")  # json leaves DEL as it is
 
 
 def _whole(value: Any) -> Any:

@@ -13,8 +13,19 @@ import select
 import threading
 from typing import IO
 
+from parburn.printable import printable
+
 GATHER_S = 0.010  # how long the first of several lines waits for the others; nobody sees it
 CLOSE_DEADLINE_S = 60.0  # how long close() waits for a reader that takes nothing
+
+
+class Untouched:
+    """What `rich` writes to: its escapes must arrive."""
+
+    def __init__(self, writer: NonblockingWriter) -> None:
+        self.write = writer.write_as_it_is
+        self.flush = writer.flush
+        self.encoding = writer.encoding
 
 
 class NonblockingWriter:
@@ -45,7 +56,12 @@ class NonblockingWriter:
         return bool(self._queue) or self._writing
 
     def write(self, text: str) -> int:
-        """Hand text over; return its length, as a file does."""
+        """Hand text over, without what would steer a terminal; return its length, as a file does."""
+        self.write_as_it_is(printable(text))
+        return len(text)
+
+    def write_as_it_is(self, text: str) -> int:
+        """Hand text over that is ours alone, as escapes of a table are, or was asked for to the letter."""
         if self.broken or self._closing:
             return len(text)
         if self._fd is None:
@@ -60,6 +76,11 @@ class NonblockingWriter:
                 self._idle = False
                 self._changed.notify_all()
         return len(text)
+
+    @property
+    def as_it_is(self) -> Untouched:
+        """The same end as a file whose `write` changes nothing."""
+        return Untouched(self)
 
     def line(self, text: str) -> None:
         """Write one line."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, cast
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from parburn.ui.frame import Frame
 from parburn.ui.names import Names
 from parburn.ui.nonblocking_writer import NonblockingWriter
 from parburn.ui.repeated_notes import RepeatedNotes
+from parburn.ui.safe_console import SafeConsole
 from parburn.ui.words import fold, one_line, safe_lines
 
 FRAME_SECONDS = 0.125
@@ -33,6 +33,7 @@ class LiveTable:
         *,
         show_output: bool = False,
         quiet: bool = False,
+        bare: bool = False,
         clock: Callable[[], float] = time.monotonic,
         width: int | None = None,
         height: int | None = None,
@@ -40,10 +41,11 @@ class LiveTable:
         self._writer = writer
         self._show_output = show_output
         self._quiet = quiet
+        self._bare = bare
         self.boards = BoardRows(clock=clock)
         self.frame = Frame(self.boards)
-        self.console = Console(
-            file=cast(IO[str], writer),
+        self.console = SafeConsole(
+            file=cast(IO[str], writer.as_it_is),
             force_terminal=True,
             width=width,
             height=height,
@@ -66,7 +68,8 @@ class LiveTable:
                 text = self.names.without_path(event.text, event.port) if event.port else event.text
                 self._note(where, text, NOTE_STYLES.get(event.level, ""))
         elif isinstance(event, ScriptOutput) and self._show_output:
-            self._above += [Text(f"{event.port} | {line}") for line in safe_lines(event.text)]
+            before = "" if self._bare else f"{one_line(event.port)} | "
+            self._above += [Text(before + line) for line in safe_lines(event.text)]
 
     @property
     def frame_seconds(self) -> float:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from parburn.events import DeviceReport, Event, Finished, Planned, RunFinished
+from parburn.ui.bare_output import BareOutput
 from parburn.ui.dry_run import dry_run_lines
 from parburn.ui.fanout import Fanout, Observer
 from parburn.ui.json_lines import JsonLines
@@ -25,7 +26,7 @@ ASKING, PLAIN = "\x1b[1;36m", "\x1b[0m"  # bold cyan: the sum asks something
 
 
 class View:
-    """All that is shown of one run."""
+    """All that is shown of one run. `bare`: there is one board, and what its scripts print stands alone."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class View:
         json: bool = False,
         quiet: bool = False,
         show_output: bool = False,
+        bare: bool = False,
         debug: bool = False,
         station: str = "",
         operator: str = "",
@@ -42,19 +44,24 @@ class View:
         also: Sequence[Observer] = (),
     ) -> None:
         out_stream = sys.stdout if stdout is None else stdout
-        self.out = NonblockingWriter(out_stream)
-        self.err = NonblockingWriter(sys.stderr if stderr is None else stderr)
+        err_stream = sys.stderr if stderr is None else stderr
+        table = not (quiet or debug) and _is_live_terminal(out_stream)
+        if bare and not json and not (table and err_stream.isatty()):  # else the table shows it above itself
+            also = (*also, BareOutput(out_stream))
+            out_stream, show_output = err_stream, False
+        self.err = NonblockingWriter(err_stream)
+        self.out = self.err if out_stream is err_stream else NonblockingWriter(out_stream)
         who = {"station": station, "operator": operator}
         self._json = JsonLines(self.out, show_output=show_output, quiet=quiet, **who) if json else None
         self._debug = debug
-        self._show_output = show_output
+        self._show_output = show_output or bare
         main: Observer
         if self._json is not None:
             main = self._json
         elif not (quiet or debug) and _is_live_terminal(out_stream):
             from parburn.ui.table import LiveTable
 
-            main = LiveTable(self.out, show_output=show_output)
+            main = LiveTable(self.out, show_output=show_output, bare=bare)
         else:
             main = PlainLog(self.out, show_output=show_output, quiet=quiet, verbose=verbose or debug)
         self._main = main
@@ -172,8 +179,7 @@ class View:
 
 def error_text(message: str, hint: str = "") -> str:
     """Return `parburn: sentence`, and the hint below it; nothing in it can steer the terminal."""
-    text = f"parburn: {message}" + (f"\n  hint: {hint}" if hint else "")
-    return text if text.isascii() and text.isprintable() else "\n".join(safe_lines(text))
+    return "\n".join(safe_lines(f"parburn: {message}" + (f"\n  hint: {hint}" if hint else "")))
 
 
 def _is_live_terminal(stream: IO[str]) -> bool:

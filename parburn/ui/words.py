@@ -7,22 +7,20 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from parburn.events import PlannedBlock
+from parburn.printable import printable
 
 _NUMBERS = re.compile(r"(\d+)")
 _COUNTED = re.compile(r"(.*?)(0|[1-9]\d{0,8})", re.DOTALL)
-_SAFE: dict[int, None] = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)))  # control characters
-_SAFE_LINES = {code: value for code, value in _SAFE.items() if chr(code) not in "\n\t"}
 
 
 def one_line(text: str) -> str:
     """Return text without line breaks and control characters: no script's text may steer the terminal."""
-    text = " ".join(text.split())
-    return text if text.isascii() and text.isprintable() else text.translate(_SAFE)
+    return printable(" ".join(text.split()))
 
 
 def safe_lines(text: str) -> list[str]:
     """Return a text's lines without control characters. A lone carriage return begins a new line."""
-    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_SAFE_LINES).expandtabs(4).splitlines()
+    return printable(text.replace("\r\n", "\n").replace("\r", "\n")).expandtabs(4).splitlines()
 
 
 def shortened(names: Sequence[str], *, separators: str = "/") -> dict[str, str]:
@@ -42,12 +40,13 @@ def shortened(names: Sequence[str], *, separators: str = "/") -> dict[str, str]:
 
 def short_ports(ports: Sequence[str]) -> dict[str, str]:
     """Return ports without their common folder."""
-    return shortened(ports)
+    return {port: one_line(short) for port, short in shortened(ports).items()}
 
 
 def short_slots(slots: Sequence[str]) -> dict[str, str]:
     """Return by-path names without the host controller that all share; a single one stays whole."""
-    return shortened(slots, separators="/-") if len(set(slots)) > 1 else {slot: slot for slot in slots}
+    short = shortened(slots, separators="/-") if len(set(slots)) > 1 else {slot: slot for slot in slots}
+    return {slot: one_line(text) for slot, text in short.items()}
 
 
 def natural_key(name: str) -> tuple[tuple[bool, int | str], ...]:

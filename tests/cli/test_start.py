@@ -36,7 +36,7 @@ LOADED = [
     ("asyncio", RUN),
     ("parburn.ledger.sqlite", RUN),
     ("parburn.ui.view", RUN),
-    ("parburn.cli.commands", ["ports"]),
+    ("parburn.cli.ports", ["ports"]),
     ("parburn.ledger.export", ["ledger", "show"]),
     ("parburn.sim.rig", ["sim", "--chip", "esp32c3"]),
     ("parburn.chips.table", RUN),

@@ -432,7 +432,7 @@ def test_what_is_shown_and_what_is_not(tmp_path: Path, state: Path) -> None:
         assert "connecting" in run("-v").stdout
         assert "FAILED" in quiet.stdout
         lines = run("--quiet", "--json")
-        assert {event["event"] for event in lines.events} <= {"start", "result", "summary", "note"}
+        assert {event["event"] for event in lines.events} <= {"start", "output", "result", "summary", "note"}
         spoken = run("--json", "--show-output")
         assert [e["text"].partition(" from")[0] for e in spoken.events if e["event"] == "output"] == [
             "a word",

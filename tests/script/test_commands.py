@@ -132,7 +132,7 @@ def test_several_fields(tmp_path: Path, source: str) -> None:
         ("burn_efuse DIS_PAD_JTAG 1 SPI_BOOT_CRYPT_CNT 8", "does not fit"),
         ("burn_efuse WDT_DELAY_SEL", "needs a value"),
         ("burn_efuse MAC 11:22:33:44:55:66", "cannot be burned"),
-        ("burn_efuse DIS_USB_JTAG 1 DIS_USB_SERIAL_JTAG 1", "--force"),
+        ("burn_efuse DIS_USB_JTAG 1 DIS_USB_SERIAL_JTAG 1", "leave one of the two out"),
         ("burn_efuse DIS_PAD_JTAG --frob", "unknown option"),
         ("burn_efuse DIS_PAD_JTAG 'x", "split into words"),
         ("burn_efusse DIS_PAD_JTAG", "burn_efuse"),
@@ -518,7 +518,7 @@ def test_summary_forms(tmp_path: Path) -> None:
     board = make_board("esp32c3", DIS_PAD_JTAG=1)
     ran = run(board, command("summary"), folder=tmp_path)
     assert "DIS_PAD_JTAG (BLOCK0)" in ran.output
-    assert "purpose: USER" in ran.output
+    assert "Purpose: USER" in ran.output
     ran = run(board, command("summary --active"), folder=tmp_path)
     assert "DIS_PAD_JTAG" in ran.output
     assert "SPI_BOOT_CRYPT_CNT" not in ran.output

@@ -76,9 +76,9 @@ def test_output_comes_with_show_output_or_with_a_failure() -> None:
     assert [one["port"] for one in of(objects(show_output=True), "output")] == list(PORTS)
 
 
-def test_quiet_leaves_warnings_results_and_the_summary() -> None:
+def test_quiet_leaves_warnings_output_results_and_the_summary() -> None:
     found = objects(quiet=True)
-    assert {one["event"] for one in found} == {"start", "note", "result", "summary"}
+    assert {one["event"] for one in found} == {"start", "note", "output", "result", "summary"}
     assert [one["text"] for one in of(found, "note")] == ["the line is noisy"]
     assert found[0]["schema"] == SCHEMA
 

@@ -82,6 +82,15 @@ def test_a_stream_without_descriptor_is_written_at_once() -> None:
     assert writer.broken
 
 
+def test_text_of_others_steers_nothing_and_ours_arrives() -> None:
+    stream = io.StringIO()
+    writer = NonblockingWriter(stream)
+    assert writer.write("a\x1b[2Jb\u202e\n") == len("a\x1b[2Jb\u202e\n")
+    writer.line("c\x9bd")
+    writer.as_it_is.write("\x1b[1mbold\n")
+    assert stream.getvalue() == "a[2Jb\ncd\n\x1b[1mbold\n"
+
+
 def test_a_non_blocking_descriptor_loses_nothing() -> None:
     read, write = os.pipe()
     os.set_blocking(write, False)

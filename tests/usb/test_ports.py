@@ -92,3 +92,36 @@ def test_only_where_a_chip_may_be_are_lines_moved(bench: Bench) -> None:
     assert not bench.adapters["3"].chip.history
     bench.parburn("ports", "--probe", "--json", stranger)  # unless it is named
     assert bench.adapters["3"].chip.history
+
+
+def test_what_is_known_of_each_driver_is_shown(bench: Bench) -> None:
+    nodes = bench.plug_each(bench.boards("esp32c3:3"), Ft232, UsbSerialJtag, Cp2102)
+    rows = {row["port"]: row for row in bench.parburn("ports", "--json").events}
+    assert [rows[node]["driver"] for node in nodes] == ["ftdi_sio", "cdc_acm", "cp210x"]
+    assert [rows[node]["latency_ms"] for node in nodes] == [16, None, None]
+    assert all(rows[node]["there"] and rows[node]["access"] for node in nodes)
+
+
+def test_rights_that_are_missing_are_shown_without_opening(bench: Bench) -> None:
+    let_operators_in(bench)
+    (node,) = bench.plug_each(bench.boards("esp32c3:1"))
+    done = bench.parburn("ports", "--ports", node, user=OPERATOR)
+    assert done.code == 0
+    assert (
+        "ftdi_sio, latency timer 16 ms, no rights to open it (it belongs to the group dialout)" in done.output
+    )
+
+
+def test_watching_tells_what_is_plugged_and_pulled(bench: Bench) -> None:
+    rig = bench.boards("esp32c3:1")
+    command = Path(sys.executable).with_name("parburn")
+    running = bench.machine.start({"shell": f"{command} ports --watch & echo number $! .; wait $!"})
+    running.until("watching")
+    running.until(" .")
+    number = running.output.partition("number ")[2].split()[0]
+    (node,) = bench.plug_each(rig)
+    running.until(f"+ {node} ")
+    bench.pull("2")
+    running.until(f"- {node}")
+    bench.machine.shell(f"kill {number}")
+    assert running.end().code == 130

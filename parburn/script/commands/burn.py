@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from parburn.chips.model import Block, Codec, Field, FieldKind
-from parburn.efuse import rules, staging, values
+from parburn.efuse import hints, rules, staging, values
 from parburn.efuse.key_blocks import is_key, may_hold_key
 from parburn.efuse.user_values import Kind
 from parburn.errors import BadValue, EfuseError, UnknownName
@@ -48,7 +48,7 @@ def burn_efuse(draft: Draft, pairs: Pairs, *, force: bool = False) -> None:
         asked[one.name] = bits
     reason = rules.broken_rule(draft.image, draft.staged)
     if reason is not None and not (draft.staged.ignored_rules or draft.staged.force):
-        raise EfuseError(reason, hint="--force skips this check")
+        raise EfuseError(reason, hint=hints.RULE)
 
 
 def _may_be_keys(draft: Draft, pairs: Pairs) -> Iterator[object]:
@@ -303,7 +303,7 @@ def set_flash_voltage(draft: Draft, voltage: str) -> None:
     if unwanted is not None and draft.staged.field(unwanted):
         raise EfuseError(
             f"the regulator cannot be set to {voltage}: a command before asks for {unwanted.name}",
-            hint=staging.STAGED_HINT,
+            hint=hints.CONTRADICTION,
         )
     wanted = {"OFF": (forced,), "1.8V": (forced, on), "3.3V": (forced, on, high)}[voltage]
     for one in wanted:

@@ -18,6 +18,7 @@ from parburn.chips.model import Chip, FieldKind
 from parburn.config.files import ConfigFile
 from parburn.efuse.key_blocks import may_hold_key
 from parburn.errors import ParburnError, UsageError
+from parburn.script.commands.mistyped import refuse_foreign_words
 from parburn.script.commands.options import split_command, take_options
 from parburn.script.commands.text import VERBS, verb_named
 from parburn.script.compiled import CompiledScript, CompiledScripts
@@ -53,6 +54,7 @@ def parse_commands(text: str) -> tuple[TypedCommand, ...]:
     for one in _split(text):
         try:
             words = split_command(one)
+            refuse_foreign_words(words, _options_of(words[0]), VERBS)
             verb = verb_named(words[0])
             rest, given = take_options(words[1:], VERBS[verb].options)
         except ParburnError as error:
@@ -65,6 +67,16 @@ def parse_commands(text: str) -> tuple[TypedCommand, ...]:
     if not found:
         raise UsageError("--commands names no command", hint=_HINT)
     return tuple(found)
+
+
+def _options_of(name: str) -> frozenset[str]:
+    """Return the options of a command, long and short; none where there is no such command."""
+    verb = VERBS.get(name.replace("-", "_"))
+    return (
+        frozenset(text for one in verb.options for text in (one.name, one.short) if text)
+        if verb
+        else frozenset()
+    )
 
 
 _HINT = "Write it as --commands 'burn_efuse NAME VALUE; summary'. Nothing was opened."

@@ -7,6 +7,7 @@ operator asked for them; a file that the script names gets them, and so does `ge
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,6 +25,7 @@ from parburn.script.session import Draft
 FORMATS = ("summary", "json", "value_only")
 DUMP_FORMATS = ("default", "split", "joint", "token")
 HIDDEN = "?? (not shown: a key; see --show-sensitive-info)"
+COLUMN = 50  # characters of name and of description in a summary
 WIDE = 20  # values longer than this get a line of their own
 
 
@@ -196,17 +198,19 @@ def _table(draft: Draft, fields: Sequence[Field], hide: bool) -> str:
 
 
 def _line(image: EfuseImage, one: Field, hide: bool) -> str:
+    """Return a field in the layout of the originals: scripts look for `= value R/W` and for `Purpose: `."""
     name = f"{one.name} (BLOCK{one.block})" + ("[error]" if has_error(image, one) else "")
     allowed = ("R" if image.is_readable(one) else "-") + "/" + ("W" if image.is_writeable(one) else "-")
     text = _value_text(image, one, hide)
-    gap = "\n   " if len(text) > WIDE else ""
-    bits = "" if one.kind is FieldKind.BYTES else " " + _bits_text(image, one)
-    purpose = ""
+    gap = "\n  " if len(text) > WIDE else ""
+    bits = "" if one.kind is FieldKind.BYTES else _bits_text(image, one)
     block = next((block for block in image.chip.blocks if block.index == one.block), None)
     if one.codec is Codec.KEYBLOCK and block is not None and block.for_keys and block.key_purpose:
         use = image.field_named(block.key_purpose)
-        purpose = f"\n   purpose: {values.get(image, use)}"
-    return f"{name:<50} {one.description}{purpose}{gap} = {text} {allowed}{bits}"
+        name += f"\n  Purpose: {values.get(image, use)}\n "
+    first, *rest = textwrap.wrap(one.description, COLUMN) or [""]
+    more = "".join(f"\n{'':<{COLUMN}} {line}" for line in rest)
+    return f"{name:<{COLUMN}} {first:<{COLUMN}}{gap} = {text} {allowed} {bits}{more}"
 
 
 # dump -----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from parburn.errors import BadValue, EfuseError, UnknownName
 from parburn.script.commands import show as showing
 from parburn.script.commands.keys import has_purposes
 from parburn.script.commands.methods import Commands, Given, Words
+from parburn.script.commands.mistyped import purposes_hint, refuse_old_use
 from parburn.script.commands.options import Option, split_command, take_options
 from parburn.script.session import nearest
 
@@ -63,11 +64,14 @@ def _burn_block_data(commands: Commands, words: Words, given: Given) -> None:
 
 
 def _burn_key(commands: Commands, words: Words, given: Given) -> None:
-    if has_purposes(commands._session.chip):
+    chip = commands._session.chip
+    if has_purposes(chip):
+        refuse_old_use(chip, words)
         blocks, files, purposes = _groups(words, 3, "burn_key BLOCK FILE PURPOSE [BLOCK FILE PURPOSE ...]")
         commands.burn_key(blocks, files, purposes, **_key_options(given))
     else:
-        blocks, files = _groups(words, 2, "burn_key BLOCK FILE [BLOCK FILE ...]")
+        hint = purposes_hint(chip, words) if len(words) % 2 else ""
+        blocks, files = _groups(words, 2, "burn_key BLOCK FILE [BLOCK FILE ...]", hint)
         commands.burn_key(blocks, files, **_key_options(given))
 
 
@@ -115,9 +119,9 @@ def _at_least(words: Words, count: int, usage: str) -> Words:
     return words
 
 
-def _groups(words: Words, size: int, usage: str) -> tuple[Words, ...]:
+def _groups(words: Words, size: int, usage: str, hint: str = "") -> tuple[Words, ...]:
     if not words or len(words) % size:
-        raise BadValue(f"usage: {usage}")
+        raise BadValue(f"usage: {usage}", hint=hint)
     return tuple(words[at::size] for at in range(size))
 
 
