@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from parburn import __version__
+from parburn.cli.saying import say
 
 
 def say_what_begins(options: argparse.Namespace) -> None:
@@ -14,5 +15,4 @@ def say_what_begins(options: argparse.Namespace) -> None:
         return
     files = [*options.scripts, *(options.configfiles or ())]
     names = ", ".join("".join(c for c in path.name if c.isprintable()) for path in files)
-    sys.stdout.write(f"parburn {__version__}: {names}\n")
-    sys.stdout.flush()
+    say(f"parburn {__version__}: {names}\n")
