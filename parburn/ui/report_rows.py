@@ -143,4 +143,4 @@ def _cell(value: object) -> str:
 
 @lru_cache(1024)
 def _text_cell(text: str) -> str:
-    return defused(writeable(one_line(text)))
+    return defused(one_line(writeable(text)))
