@@ -18,12 +18,12 @@ from parburn.ledger import history, schema
 from parburn.ledger.allocate import end_dead_runs
 from parburn.ledger.base import State, check_transition
 from parburn.ledger.batches import USED_BEFORE, WITHOUT_CONFIG
+from parburn.ledger.differences import find_differences, find_strays
 from parburn.ledger.file_location import check_place, leftovers, place_of
 from parburn.ledger.foreign_ledger import read_import, read_other
 from parburn.ledger.history import find_breaks
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.rebuilding import refuse_to_trust, trust_hidden
-from parburn.ledger.replay import find_differences, find_strays
 from parburn.ledger.takeover import take_over
 from parburn.ledger.witness import Witness, read_witness, write_witness
 from parburn.ledger.writer import Transaction

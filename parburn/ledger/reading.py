@@ -19,6 +19,7 @@ DAMAGE = (
     KeyError,
     RecursionError,
 )  # the latter: rows that are not ours
+STEPS_BETWEEN = 1_000_000  # of SQLite's machine: some hundredths of a second
 
 
 @contextlib.contextmanager
@@ -40,13 +41,24 @@ def reading(path: Path | None) -> Iterator[tuple[sqlite3.Connection, Path]]:
         )
     try:
         with contextlib.closing(schema.connect_to_read(place)) as connection:
+            _let_signals_in(connection)
             if schema.check_version(connection, place) == schema.VERSION:
                 yield connection, place
                 return
             with contextlib.closing(schema.migrated_copy(connection)) as copy:  # looking changes nothing
                 yield copy, place
     except DAMAGE as error:
+        if str(error) == "interrupted":  # by a signal's handler: see `_let_signals_in`
+            raise KeyboardInterrupt from error
         raise schema.translate(error, place) from error
+
+
+def _let_signals_in(connection: sqlite3.Connection) -> None:
+    """Let Ctrl-C end a long statement: Python runs the handlers of signals where it runs any code of its own.
+
+    What such a handler raises ends the statement, and SQLite says "interrupted".
+    """
+    connection.set_progress_handler(lambda: 0, STEPS_BETWEEN)
 
 
 def is_copy(connection: sqlite3.Connection) -> bool:

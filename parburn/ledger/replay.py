@@ -1,17 +1,14 @@
-"""Builds from the history what the ledger's tables must say, and names where they say something else.
+"""Replays the history of units: what the tables must say of them, as facts. It reads no table but that.
 
 The chain proves that the history is whole; this proves that the rest of the ledger is what the history made.
 An entry is written from the unit's row: a row that was changed by hand goes into the next entry, and then row
 and history agree. So each entry is compared with the one before it, too.
 
-It goes through the units by their numbers, some at a time: a million take no more memory than a thousand.
-What the history makes of them and what the tables say are two sets of facts, `(unit, kind, ...)`. Where they
-are equal, as they nearly always are, nothing else is compared.
+What it makes of a unit are facts, `(unit, kind, ...)`; `differences` compares them with those of the tables.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from functools import lru_cache
@@ -21,10 +18,7 @@ import msgspec
 
 from parburn.ledger.base import TRANSITIONS, UNTOUCHED, State
 from parburn.ledger.history import Break
-from parburn.ledger.units import inputs_digest, text_digest
-from parburn.ledger.values import value_in
 
-UNITS_AT_A_TIME = 500
 _SPENDS = frozenset({"burn-attempted", "passed", "imported", "rebuilt"})
 _GIVES_AN_INDEX = frozenset({"claimed", "imported", "rebuilt"})
 _FROM_OUTSIDE = frozenset({"imported", "rebuilt"})  # the state is what was found, whatever stood here
@@ -37,23 +31,7 @@ _IF_UNTOUCHED = {
 }
 
 Fact = tuple[Any, ...]
-_UNIT, _BITS = "unit", "bits"
-# Kinds of facts, and what each is called.
-_KINDS = {
-    "value": "unique values",
-    _BITS: "what its user blocks hold",
-    "digest": "keyed digests of its values",
-    "record": "config records",
-    "job": "passed jobs",
-    "inputs": "what its passed jobs read",
-    "attempt": "attempts",
-    "step": "steps",
-}
-# The parts of a fact of the kind `unit`, behind its number and kind.
-_PARTS = (
-    "identity", "identity", "identity", "identity", "state", "index", "whether its index is spent",
-    "whether it is written off", "what it held when it passed",
-)  # fmt: skip
+UNIT, BITS = "unit", "bits"  # kinds of facts
 
 
 class _Detail(msgspec.Struct):
@@ -180,9 +158,9 @@ class _ReplayedUnit:
     def end(self) -> None:
         """Tell the rest of its facts: it has no more entries."""
         unit, add = self.unit, self.facts.add
-        add((unit, _UNIT, *self.who, self.state, self.index, self.spent, self.scrapped, self.image))
+        add((unit, UNIT, *self.who, self.state, self.index, self.spent, self.scrapped, self.image))
         for block, (layout, bits) in self.bits.items():
-            add((unit, _BITS, block, layout, bits))
+            add((unit, BITS, block, layout, bits))
         for job, digest in self.inputs.items():
             add((unit, "inputs", job, digest))
         for number, attempt in self.attempts.items():
@@ -206,7 +184,15 @@ def _may_become(event: str, named_before: str, named_after: str) -> bool:
     return after is before or after in TRANSITIONS[before]
 
 
-class _Share(NamedTuple):
+class NotUnderstood(Exception):
+    """An entry is none that we wrote; `sequence` is its number."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(sequence)
+        self.sequence = sequence
+
+
+class UnitRange(NamedTuple):
     """Units by their numbers: from `first` on and below `end`; None: to the last."""
 
     first: int
@@ -222,67 +208,10 @@ class _Share(NamedTuple):
         return (self.first,) if self.end is None else (self.first, self.end)
 
 
-FIRST_UNIT = -(1 << 63)  # of any number that a row can have
-
-
-def find_differences(
-    connection: sqlite3.Connection, first: int = FIRST_UNIT, end: int | None = None
-) -> Iterator[Break]:
-    """Yield where units, values, records, passed jobs or attempts are not what the history says.
-
-    Args:
-        connection: The ledger.
-        first: The first unit that is looked at.
-        end: The number behind the last one; None for all that follow.
-    """
-    for share in _shares(connection, first, end):
-        yield from _differences(connection, share)
-
-
-def find_strays(connection: sqlite3.Connection) -> Iterator[Break]:
-    """Yield steps that belong to no attempt: they hang on no unit, so no unit's history tells of them."""
-    (strays,) = connection.execute(
-        "SELECT count(*) FROM attempt_steps WHERE attempt NOT IN (SELECT id FROM attempts)"
-    ).fetchone()
-    if strays:
-        yield Break(0, f"{strays} steps are not what the history says: they are of no attempt.")
-
-
-def _shares(connection: sqlite3.Connection, first: int, end: int | None) -> Iterator[_Share]:
-    while True:
-        row = connection.execute(
-            "SELECT id FROM units WHERE id >= ? ORDER BY id LIMIT 1 OFFSET ?", (first, UNITS_AT_A_TIME)
-        ).fetchone()
-        if row is None or (end is not None and row[0] >= end):
-            yield _Share(first, end)
-            return
-        yield _Share(first, row[0])
-        (first,) = row
-
-
-def _differences(connection: sqlite3.Connection, share: _Share) -> Iterator[Break]:
-    expected: set[Fact] = set()
-    try:
-        yield from _replayed(connection, share, expected)
-    except _NotUnderstood as failed:
-        yield Break(failed.sequence, f"Entry {failed.sequence} cannot be understood.")
-        return
-    stored = _stored(connection, share)
-    yield from _not_in_ranges(connection, share, stored)
-    if expected != stored:
-        yield from _told(expected, stored)
-
-
-class _NotUnderstood(Exception):  # is caught in this module
-    def __init__(self, sequence: int) -> None:
-        super().__init__(sequence)
-        self.sequence = sequence
-
-
 _DETAIL = "CASE event WHEN 'planned' THEN '' ELSE detail END"  # a plan makes no fact, and is long
 
 
-def _replayed(connection: sqlite3.Connection, share: _Share, facts: set[Fact]) -> Iterator[Break]:
+def replayed(connection: sqlite3.Connection, share: UnitRange, facts: set[Fact]) -> Iterator[Break]:
     """Gather the facts that the history makes of these units; yield entries that could not follow others."""
     one: _ReplayedUnit | None = None
     for sequence, unit, event, state, index, text in connection.execute(
@@ -299,114 +228,14 @@ def _replayed(connection: sqlite3.Connection, share: _Share, facts: set[Fact]) -
             wrong = one.follows(event, state, index, detail)
             one.apply(event, state, index, detail)
         except (msgspec.MsgspecError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise _NotUnderstood(sequence) from error
+            raise NotUnderstood(sequence) from error
         if wrong:
-            who = _name(one.who[1], one.who[2])
+            who = name_of(one.who[1], one.who[2])
             yield Break(sequence, f"Entry {sequence} gives {who} {wrong}: its row was changed before.")
     if one is not None:
         one.end()
 
 
-def _told(expected: set[Fact], stored: set[Fact]) -> Iterator[Break]:
-    """Yield a sentence for each unit of which the two say different things."""
-    rows = {fact[0]: fact for fact in stored if fact[1] == _UNIT}
-    made = {fact[0]: fact for fact in expected if fact[1] == _UNIT}
-    kinds: dict[int, set[str]] = {}
-    for unit, kind, *_ in expected ^ stored:
-        kinds.setdefault(unit, set()).add(kind)
-    for unit, different in sorted(kinds.items()):
-        row = rows.get(unit)
-        if row is None and unit in made:
-            yield Break(0, f"Unit {unit} has a history, but its row is missing.")
-            continue
-        blank = (unit, _UNIT, "", "", "", "", "", None, False, False, "")
-        parts = zip(_PARTS, made.get(unit, blank)[2:], (row or blank)[2:], strict=True)
-        words = dict.fromkeys(name for name, should, found in parts if should != found)
-        words |= dict.fromkeys(said for kind, said in _KINDS.items() if kind in different)
-        who = _name(*row[3:5]) if row else "A unit without a row"
-        yield Break(0, f"{who} is not what its history says: {', '.join(words)}.")
-
-
-def _not_in_ranges(connection: sqlite3.Connection, share: _Share, stored: set[Fact]) -> Iterator[Break]:
-    """Yield values that a chip holds and that a search for them would not find."""
-    ranges: dict[str, list[tuple[int, str]]] = {}
-    for number, layout, parts in connection.execute("SELECT id, layout, parts FROM ranges"):
-        ranges.setdefault(layout, []).append((number, parts))
-    if not ranges:
-        return
-    listed: set[tuple[int, str, int]] = set(
-        connection.execute(
-            f"SELECT range, value, unit FROM range_values WHERE {share.where()} AND value NOT LIKE 'hmac:%'",
-            share.values,
-        )
-    )
-    held: dict[tuple[int, str], dict[int, int]] = {}
-    for unit, kind, *more in stored:
-        if kind == _BITS:
-            block, layout, bits = more
-            held.setdefault((unit, layout), {})[block] = int(bits, 16)
-    for (unit, layout), blocks in held.items():
-        for number, parts in ranges.get(layout, ()):
-            value = value_in(parts, blocks)
-            if value and (number, value, unit) not in listed:
-                chip, mac = _who(connection, unit)
-                yield Break(0, f"{_name(chip, mac)} holds a value in {parts} that is not listed.")
-
-
-def _who(connection: sqlite3.Connection, unit: int) -> tuple[str, str]:
-    row = connection.execute("SELECT chip, mac FROM units WHERE id = ?", (unit,)).fetchone()
-    return row or ("", "")
-
-
-def _name(chip: str | None, mac: str | None) -> str:
+def name_of(chip: str | None, mac: str | None) -> str:
+    """Return what a chip is called in a sentence."""
     return f"The unit {chip} {mac}".rstrip() if chip or mac else "A unit"
-
-
-# What hangs on units, as facts: SQLite makes them.
-_FACTS = (
-    "SELECT unit, 'value', name, value FROM unique_values WHERE {} AND bound = 1",
-    f"SELECT unit, '{_BITS}', block, layout, bits FROM user_bits WHERE {{}} AND bound = 1",
-    "SELECT unit, 'digest', layout, parts, value FROM range_values JOIN ranges ON ranges.id = range"
-    " WHERE {} AND bound = 1 AND value LIKE 'hmac:%'",
-    "SELECT unit, 'record', digest FROM records WHERE {}",
-    "SELECT unit, 'job', job FROM passes WHERE {}",
-    "SELECT unit, 'step', attempt, label, attempt_steps.state FROM attempts"
-    " JOIN attempt_steps ON attempt = attempts.id WHERE {}",
-)
-
-
-def _stored(connection: sqlite3.Connection, share: _Share) -> set[Fact]:
-    """Return the facts that the tables tell of these units."""
-    where, values = share.where(), share.values
-    facts: set[Fact] = set()
-    for unit, *who, state, index, spent, scrapped, image in connection.execute(
-        "SELECT units.id, name, chip, mac, unique_id, state, idx, spent, scrapped, image_passed FROM units"
-        f" LEFT JOIN batches ON batches.id = batch WHERE {share.where('units.id')}",
-        values,
-    ):
-        held = text_digest(image) if image else ""
-        facts.add((unit, _UNIT, *who, state, index, bool(spent), bool(scrapped), held))
-    for statement in _FACTS:
-        facts.update(connection.execute(statement.format(where), values))
-    for number, unit, plan, image, steps, closed in connection.execute(
-        f"SELECT id, unit, plan_digest, image_before, steps, closed FROM attempts WHERE {where}", values
-    ):
-        facts.add((unit, "attempt", number, plan, _digest_of(image), _steps(steps), bool(closed)))
-    read: dict[tuple[int, str], list[tuple[str, str]]] = {}
-    for unit, job, path, digest in connection.execute(
-        f"SELECT unit, job, path, digest FROM pass_inputs WHERE {where} ORDER BY unit, job, path", values
-    ):
-        read.setdefault((unit, job), []).append((path, digest))
-    for (unit, job), inputs in read.items():
-        facts.add((unit, "inputs", job, inputs_digest(tuple(inputs))))
-    return facts
-
-
-@lru_cache(256)
-def _digest_of(image: str) -> str:
-    return text_digest(image)  # blank chips are alike
-
-
-@lru_cache(256)
-def _steps(text: str) -> tuple[str, ...]:
-    return tuple(json.loads(text))

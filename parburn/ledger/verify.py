@@ -19,10 +19,10 @@ import msgspec
 
 from parburn.errors import LedgerUnusable
 from parburn.ledger import schema
+from parburn.ledger.differences import find_strays
 from parburn.ledger.file_location import place_of
 from parburn.ledger.learning import doubles_lines, unknown_note
 from parburn.ledger.reading import is_copy, reading
-from parburn.ledger.replay import find_strays
 from parburn.ledger.verify_share import Found, FoundInShare, Share, check_share
 from parburn.ledger.witness import Witness, read_witness
 
@@ -47,10 +47,10 @@ def verify(path: Path | None, *, processes: int | None = None) -> str:
     witness = _witness_before(path)
     with reading(path) as (connection, place):
         (uuid,) = connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()
-        (entries,) = connection.execute("SELECT count(*) FROM history").fetchone()
-        with _shares_at_work(connection, place, processes, entries) as shares:
-            found = [_checked_file(connection, place)]
-            in_shares = shares.results(connection)
+        (entries,) = connection.execute("SELECT coalesce(max(seq), 0) FROM history").fetchone()
+        with _shares_at_work(connection, place, processes, entries) as work:
+            in_shares = work.results(connection, place)
+        found = [one.file for one in in_shares]
         found += (one.entries for one in in_shares)
         found += (one.units for one in in_shares)
         found.append(Found.of(find_strays(connection)))
@@ -71,11 +71,6 @@ def _refuse_broken(place: Path, found: Sequence[Found]) -> None:
         raise LedgerUnusable(
             f"The ledger {place} does not verify. {' '.join(breaks[:BREAKS_SHOWN])}{more}", hint=GOOD_COPY
         )
-
-
-def _checked_file(connection: sqlite3.Connection, place: Path) -> Found:
-    damage = [f"The file is damaged: {text}." for text in schema.find_damage(connection, place)]
-    return Found(len(damage), damage)
 
 
 def _against_witness(
@@ -119,10 +114,10 @@ class _Work(NamedTuple):
     shares: list[Share]
     processes: list[subprocess.Popen[bytes] | None]
 
-    def results(self, connection: sqlite3.Connection) -> list[FoundInShare]:
+    def results(self, connection: sqlite3.Connection, place: Path) -> list[FoundInShare]:
         """Return what was found, in the order of the shares."""
         return [
-            _answer(process) or check_share(connection, share)
+            _answer(process) or check_share(connection, place, share)
             for share, process in zip(self.shares, self.processes, strict=True)
         ]
 
@@ -135,7 +130,7 @@ def _shares_at_work(
     count = processes or min(os.cpu_count() or 1, MOST_PROCESSES)
     if is_copy(connection) or (processes is None and entries <= ENTRIES_OF_ONE):
         count = 1
-    shares = _shares_of(connection, count)
+    shares = [*([Share.of_file()] if count > 1 else []), *_shares_of(connection, count)]
     work = _Work(shares, [])
     try:
         for share in shares:
@@ -155,7 +150,9 @@ def _shares_of(connection: sqlite3.Connection, count: int) -> list[Share]:
     cuts = [(last * n // count + 1, units * n // count + 1) for n in range(1, count)]
     begins = [(whole.first_entry, whole.first_unit), *cuts]
     ends = [*((entry - 1, unit) for entry, unit in cuts), (whole.last_entry, whole.end_unit)]
-    return [Share(begin[0], end[0], begin[1], end[1]) for begin, end in zip(begins, ends, strict=True)]
+    return [
+        Share(count == 1, begin[0], end[0], begin[1], end[1]) for begin, end in zip(begins, ends, strict=True)
+    ]
 
 
 def _begun(place: Path, share: Share) -> subprocess.Popen[bytes] | None:

@@ -78,7 +78,10 @@ class ReportRow(NamedTuple):
 
     def as_object(self) -> dict[str, Any]:
         """Return the row for JSON, by column."""
-        return {name: _plain(value) for name, value in zip(COLUMNS, self, strict=True)}
+        return {
+            name: value if value is None or value == "" else _plain(value)
+            for name, value in zip(COLUMNS, self, strict=True)
+        }
 
 
 COLUMNS = ReportRow._fields
@@ -101,7 +104,7 @@ def csv_header() -> str:
 
 def csv_line(row: ReportRow) -> str:
     """Return the row as a line of CSV; no cell of it is a formula to a spreadsheet."""
-    return _csv_line([_cell(value) for value in row])
+    return _csv_line(["" if value is None or value == "" else _cell(value) for value in row])
 
 
 def json_line(row: ReportRow) -> str:
@@ -130,8 +133,6 @@ def _plain(value: object) -> object:
 
 def _cell(value: object) -> str:
     """Return a cell. Most are empty, or say what the row above says: a report may have a million rows."""
-    if value is None or value == "":
-        return ""
     if type(value) is str:
         return _text_cell(value)
     if isinstance(value, bool):

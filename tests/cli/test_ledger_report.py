@@ -6,7 +6,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ import pytest
 from parburn.ui.report_rows import COLUMNS
 from tests.command import Outcome, parburn
 from tests.provisioning import KEY, PROVISION, said, script
-from tests.rig import start_rig
+from tests.rig import ROOT, start_rig
 
 # What the ledger does not know: the line, the program, and what was seen of the chip beside its identity.
 UNKNOWN = frozenset({
@@ -112,6 +115,22 @@ def test_a_run_that_was_killed_is_in_it_and_what_was_taken_over(tmp_path: Path, 
     ]
     assert rows[1]["burned"] == "taken over from another ledger"
     assert [row["batch"] for row in line.report("old")] == ["old"]
+
+
+def test_a_run_that_was_killed_is_told_as_it_left_its_boards(tmp_path: Path) -> None:
+    """Three boards; the run was killed after its last attempt, and the next run found that out."""
+    ledger = tmp_path / "ledger.sqlite"
+    words = [sys.executable, "-m", "tests.ledger.a_run", str(ledger), "0"]
+    killed = subprocess.run([*words, "3", "after", "4"], cwd=ROOT, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert subprocess.run([*words[:-1], "7", "1"], cwd=ROOT, capture_output=True, check=False).returncode == 0
+    done = parburn("report", "--format", "json", "--ledger", ledger, state=tmp_path)
+    rows = [row for row in json.loads(done.stdout) if row["run"] == 1]
+    results = {row["result"] for row in rows}
+    assert results <= {"failed", "incomplete"}
+    assert "incomplete" in results
+    assert all(row["error"] for row in rows)
+    assert all(row["state"].startswith("half burned since") for row in rows if row["result"] == "incomplete")
 
 
 def test_filters_and_forms(tmp_path: Path, line: Line) -> None:

@@ -4,11 +4,14 @@ process of their own; `python -m benchmarks.ledger_size` has the full figures, w
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -245,3 +248,46 @@ def claim_64(path: Path) -> int:
     with patch.object(schema, "connect", counting):
         ledgers_run(work())
     return counted[1]
+
+
+def test_ctrl_c_ends_it_at_once_and_leaves_no_process(ledgers: dict[int, Path]) -> None:
+    """Also while SQLite is at a long statement. The group of the process is what a terminal sends it to."""
+    assert COMMAND
+    words = [COMMAND, "ledger", "verify", "--ledger", str(ledgers[LARGE])]
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not shares_of(process.pid) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout, stderr) == (130, "", "parburn: interrupted\n")
+    while shares_of(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not shares_of(process.pid)
+
+
+def test_shares_end_when_nobody_waits_for_them(ledgers: dict[int, Path]) -> None:
+    assert COMMAND
+    words = [COMMAND, "ledger", "verify", "--ledger", str(ledgers[LARGE])]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not shares_of(process.pid) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    while shares_of(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not shares_of(process.pid)
+
+
+def shares_of(session: int) -> list[int]:
+    """The processes of a session that check a share."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            fields = (place / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and b"verify_share" in (place / "cmdline").read_bytes():
+                found.append(int(place.name))
+    return found
