@@ -33,6 +33,8 @@ from parburn.run.shared import PlanOfBoard
 from parburn.run.stop import StopRequest
 from parburn.script.key_mask import KeyMask
 from parburn.transport.descriptors import make_room
+from parburn.transport.tty import discard_typed
+from parburn.ui.nonblocking_writer import NonblockingWriter
 from parburn.ui.plans import ANSWER, QUESTION, question_lines
 from parburn.ui.prompt import ask_for, can_ask
 from parburn.ui.view import View
@@ -291,7 +293,7 @@ class Operator:
             raise await to_thread.run_sync(no_ledger_yet, self.job.ledger)
         with self.view.asking() as out:
             out.line(NO_LEDGER)
-            begun = await ask_for(NEW_ANSWER, NEW_QUESTION, out, sys.stdin.fileno(), self._stopping)
+            begun = await self._ask(NEW_ANSWER, NEW_QUESTION, out)
         if not begun:
             raise NotConfirmed(
                 "no new ledger was begun; no port was opened, nothing was burned",
@@ -311,7 +313,10 @@ class Operator:
                 plans, simulated=self.job.simulated, one_at_a_time=more, names=view.names, width=view.width
             )
             out.line("\n".join(lines))
-            return await ask_for(ANSWER, QUESTION, out, sys.stdin.fileno(), self._stopping)
+            return await self._ask(ANSWER, QUESTION, out)
+
+    async def _ask(self, word: str, question: str, out: NonblockingWriter) -> bool:
+        return await ask_for(word, question, out, sys.stdin.fileno(), self._stopping, discard=discard_typed)
 
 
 def _end(

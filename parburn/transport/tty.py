@@ -126,6 +126,12 @@ def discard_input(fd: int) -> None:
                 return
 
 
+def discard_typed(fd: int) -> None:
+    """Throw away what was typed at a terminal and nobody has read; whole lines and begun ones."""
+    with contextlib.suppress(termios.error):
+        termios.tcflush(fd, termios.TCIFLUSH)
+
+
 def unsent_bytes(fd: int) -> int:
     """Return how many written bytes the driver still holds; 0 when it cannot tell."""
     with contextlib.suppress(OSError):

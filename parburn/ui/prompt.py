@@ -7,10 +7,9 @@ would take the first line that is typed for the shell after parburn.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
-import termios
+from collections.abc import Callable
 from typing import IO, Any
 
 from parburn.ui.nonblocking_writer import NonblockingWriter
@@ -68,7 +67,15 @@ async def read_line(
         stop.cancel()
 
 
-async def ask_for(word: str, question: str, out: NonblockingWriter, fd: int, stopped: asyncio.Event) -> bool:
+async def ask_for(
+    word: str,
+    question: str,
+    out: NonblockingWriter,
+    fd: int,
+    stopped: asyncio.Event,
+    *,
+    discard: Callable[[int], object],
+) -> bool:
     """Ask until the word is typed, TRIES times at most; return whether it was.
 
     What was typed before a question was shown is thrown away: nobody has read it then.
@@ -79,12 +86,12 @@ async def ask_for(word: str, question: str, out: NonblockingWriter, fd: int, sto
         out: Shows the question.
         fd: The descriptor of the terminal.
         stopped: Ends the waiting.
+        discard: Throws away what a descriptor has received.
     """
     again = ""
     for _ in range(TRIES):
         await _shown(out)
-        with contextlib.suppress(termios.error):
-            termios.tcflush(fd, termios.TCIFLUSH)
+        discard(fd)
         out.write(again + question)
         typed = await read_line(fd, stopped)
         if typed is None:
