@@ -34,6 +34,10 @@ def ledger(options: argparse.Namespace) -> int:
         from parburn.cli.verify_boards import run_verify_boards
 
         return run_verify_boards(options)
+    if options.ledger_command == "verify" and options.json:
+        raise UsageError(
+            "ledger verify --json needs --ports", hint="Without them it has one sentence to say."
+        )
     path: Path | None = options.ledger
     match options.ledger_command:
         case "show":

@@ -30,7 +30,7 @@ AS_RECORDED, NOT_ALL, DIFFERS = 0, 1, 5
 _MEANS = {
     Verdict.SAME: "as recorded",
     Verdict.DIFFERS: "NOT as recorded: take it out of the line and mark it",
-    Verdict.UNRECORDED: "as recorded, and holds more, which was there before or came from another tool",
+    Verdict.UNRECORDED: "as recorded, and there is more, from before or from another tool: look at it",
     Verdict.NOT_WHOLE: "its burn is not whole: run it again with its script and files",
     Verdict.NO_RECORD: "nothing is recorded of it",
     Verdict.NO_ANSWER: "not read",

@@ -70,7 +70,7 @@ def show_text(
                 yield _line(HEADER)
             if row[0] != batch:
                 batch = row[0]
-                yield f"{_printable(f'batch {batch}')}\n"
+                yield folded(f"batch {batch}", width)
             shown += 1
             yield _unit_lines(row, width)
         yield from (folded(line, width) for line in _totals(connection, which, shown, units))

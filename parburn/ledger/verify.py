@@ -156,7 +156,7 @@ def _shares_of(connection: sqlite3.Connection, count: int) -> list[Share]:
 
 
 def _begun(place: Path, share: Share) -> subprocess.Popen[bytes] | None:
-    words = [sys.executable, "-m", "parburn.ledger.verify_share", str(place), *share.words()]
+    words = [sys.executable, "-P", "-m", "parburn.ledger.verify_share", str(place), *share.words()]
     try:
         return subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

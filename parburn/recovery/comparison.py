@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from parburn.chips.model import Block
-from parburn.efuse.image import EfuseImage
+from parburn.efuse.image import GOOD, EfuseImage
 from parburn.efuse.key_blocks import may_hold_key
 from parburn.efuse.layout import layout_of
 from parburn.efuse.user_values import Declared, rules_of
@@ -57,6 +57,9 @@ def compare(recorded: RecordedChip, now: EfuseImage, key: bytes) -> Comparison:
     for block in now.chip.blocks:
         for kind, text in _of_block(recorded, now, block, key):
             found[kind].append(text)
+        errors = now.block0_errors.bit_count() if block.index == 0 else _coding_errors(now, block)
+        if errors:
+            found["unrecorded"].append(f"{errors} coding errors in {block.name}, of which no record speaks")
     return Comparison(**{name: tuple(texts) for name, texts in found.items()})
 
 
@@ -81,6 +84,12 @@ def _of_block(recorded: RecordedChip, now: EfuseImage, block: Block, key: bytes)
         yield "missing", f"missing: {_places(now, block, missing)}"
     if extra:
         yield "extra", f"extra: {_places(now, block, extra)}"
+
+
+def _coding_errors(now: EfuseImage, block: Block) -> int:
+    """Return how many bits of a block the chip corrects, or cannot correct: what it shows may look right."""
+    status = now.status.get(block.index, GOOD)
+    return max(status.errors, int(status.fail))
 
 
 def _of_key(text: str, now: EfuseImage, block: Block, key: bytes) -> Iterator[tuple[str, str]]:

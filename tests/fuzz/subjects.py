@@ -277,7 +277,8 @@ LEDGER_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("show",), ("verify",), ("export",), ("export", "--format", "csv"), ("adopt", "--why", "x"),
     ("release", "aa:bb:cc:00:00:03", "--why", "x"), ("scrap", "aa:bb:cc:00:00:01", "--why", "x"),
     ("release", "--batch", "b", "--all", "--why", "x"), ("export", "-o", "out.json"), ("init", "--why", "x"),
-    ("import-used", "bad", "--batch", "b", "--why", "x"),
+    ("import-used", "bad", "--batch", "b", "--why", "x"), ("history", "1"), ("history", "m"),
+    ("show", "--value", "m", "--state", "pass", "--since", "1h"),
 )  # fmt: skip
 
 
@@ -404,6 +405,7 @@ def processes(world: World, rng: random.Random) -> None:
     text = text[:30_000]  # in UTF-8 at most 120 kB: Linux starts no program with a longer word
     words = rng.choice((
         ["ledger", rng.choice(("show", "verify", "export")), "--ledger", "bad"],
+        ["report", "--format", rng.choice(("csv", "json")), "--ledger", "bad"],
         [*run_words("--configfiles", "ids.json", "--extend-efuse-table", "t.csv")],
         [*run_words("--configfiles", "ids.json", "--commands", text)],
     ))  # fmt: skip

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import pytest
 
-from parburn.ledger import export
+from parburn.ledger import show
 from tests.fuzz import storm as storms
 from tests.fuzz import subjects
 from tests.fuzz.mutations import spoiled
@@ -37,11 +37,11 @@ def test_a_few_seconds_of_bad_files_find_nothing() -> None:
 
 
 def test_a_defect_is_found_and_can_be_tried_again() -> None:
-    def broken(*_: object) -> str:
+    def broken(*_: object, **__: object) -> str:
         raise KeyError("planted")
 
     told: list[str] = []
-    with patch.object(export, "show", broken), patch.dict(subjects.SUBJECTS, _only("ledgers"), clear=True):
+    with patch.object(show, "show_text", broken), patch.dict(subjects.SUBJECTS, _only("ledgers"), clear=True):
         storm = Storm(5)
         storm.blow(SECONDS, tell=told.append)
         assert storm.findings

@@ -268,6 +268,20 @@ def test_ctrl_c_ends_it_at_once_and_leaves_no_process(ledgers: dict[int, Path]) 
     assert not shares_of(process.pid)
 
 
+def test_shares_import_nothing_of_the_folder_they_are_started_in(
+    ledgers: dict[int, Path], tmp_path: Path
+) -> None:
+    """A folder of scripts may have a file of any name."""
+    assert COMMAND
+    for name in ("msgspec", "sqlite3", "json", "parburn"):
+        (tmp_path / f"{name}.py").write_text("import pathlib; pathlib.Path('imported').touch()\n")
+    words = [COMMAND, "ledger", "verify", "--ledger", str(ledgers[LARGE])]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "verifies" in done.stdout
+    assert not (tmp_path / "imported").exists()
+
+
 def test_shares_end_when_nobody_waits_for_them(ledgers: dict[int, Path]) -> None:
     assert COMMAND
     words = [COMMAND, "ledger", "verify", "--ledger", str(ledgers[LARGE])]

@@ -16,6 +16,9 @@ from tests.command import Outcome, parburn
 from tests.provisioning import KEY, PROVISION, mac, said, script
 from tests.rig import Rig, start_rig
 
+from .ledgers import attempt, batch, chip, claim_of, opened
+from .ledgers import run as ledgers_run
+
 MORE = PROVISION + "efuses.burn_all()\nespefuse(esp, efuses, args, 'burn_efuse VDD_SPI_AS_GPIO 1')\n"
 
 
@@ -164,3 +167,22 @@ def test_times_are_taken_as_people_write_them() -> None:
     for text in ("", "h", "-8h", "2026-13-01", "99999999w", "0001-01-01T00:00+23:00", "1.5h"):
         with pytest.raises(argparse.ArgumentTypeError, match="is no time"):
             moment(text, now)
+
+
+def test_what_scripts_and_people_named_moves_no_cursor_and_fits(tmp_path: Path) -> None:
+    odd = "a\x1b[2J" + "very long " * 20 + "\u202e"
+
+    async def work() -> None:
+        async with opened(tmp_path / "ledger.sqlite", batch(name=odd)) as ledger:
+            claim = await claim_of(ledger, chip(1))
+            await claim.planned("plan", {odd: odd, "W": "x" * 200})
+            await claim.burn_attempted(attempt())
+            await claim.quarantined(odd)
+
+    ledgers_run(work())
+    for words in (("show",), ("history", "1"), ("show", "--state", "quarantined")):
+        done = parburn("ledger", *words, "--ledger", tmp_path / "ledger.sqlite", state=tmp_path)
+        assert done.exit == 0, said(done)
+        lines = [line for line in done.stdout.splitlines() if not line.startswith("Ledger:")]
+        assert max(map(len, lines)) <= 80
+        assert all(line.isprintable() for line in lines), done.stdout

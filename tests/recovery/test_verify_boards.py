@@ -145,6 +145,23 @@ def test_what_no_record_speaks_of_is_told_and_is_no_difference(tmp_path: Path, s
         assert station.verdicts(rig.ports) == ["as-recorded", "more-than-recorded"]
 
 
+def test_a_bit_that_the_chip_corrects_is_told(tmp_path: Path, station: Station) -> None:
+    """What it shows is right; after the burn one more bit of the block went."""
+    work = script(tmp_path, "work", MAC_ONLY)
+    with start_rig("esp32c3", 2, tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports, work).exit == 0
+        state = rig.states[1]
+    content = json.loads(state.read_text())
+    block = content["blocks"]["BLOCK_USR_DATA"]
+    block["cells"] = hex(int(block["cells"], 16) | 1 << 3)
+    state.write_text(json.dumps(content))
+    with start_rig("esp32c3", 2, tmp_path=tmp_path) as rig:
+        outcome = station.verify(rig.ports)
+        assert outcome.exit == 1, said(outcome)
+        assert "it holds 1 coding errors in BLOCK_USR_DATA, of which no record speaks" in texts(outcome)
+        assert station.verdicts(rig.ports) == ["as-recorded", "more-than-recorded"]
+
+
 def test_boards_that_are_begun_unknown_or_silent(tmp_path: Path, station: Station) -> None:
     work = script(tmp_path, "work", MAC_ONLY + "espefuse(esp, efuses, args, 'burn_efuse DIS_PAD_JTAG 1')\n")
     fault = "on board 1: the controller never becomes idle after program 1"
@@ -213,6 +230,11 @@ def test_an_older_ledger_and_a_wrong_line_are_told_before_a_port_is_opened(
         both = ("--sim", "esp32c3:1", "--ledger", station.ledger)
         outcome = parburn("ledger", "verify", "--ports", *rig.ports, *both, state=tmp_path)
         assert outcome.exit == 2
+
+
+def test_json_without_ports_is_refused(tmp_path: Path) -> None:
+    done = parburn("ledger", "verify", "--json", "--ledger", tmp_path / "x", state=tmp_path)
+    assert (done.exit, "needs --ports" in done.stderr) == (2, True), said(done)
 
 
 def test_the_objects_are_those_of_the_page(tmp_path: Path, station: Station) -> None:
