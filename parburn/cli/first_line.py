@@ -14,4 +14,5 @@ def say_what_begins(options: argparse.Namespace) -> None:
     if options.json or options.quiet or options.token or not options.scripts or not sys.stdout.isatty():
         return
     files = [*options.scripts, *(options.configfiles or ())]
-    say(f"parburn {__version__}: {', '.join(path.name for path in files)}\n")
+    names = ", ".join("".join(c for c in path.name if c.isprintable()) for path in files)
+    say(f"parburn {__version__}: {names}\n")

@@ -27,7 +27,7 @@ def report(options: argparse.Namespace) -> int:
     text = report_text(
         options.ledger, form=options.format, batch=findable(options.of_batch), since=options.since
     )
-    return put_out(text, options.output, ledger=options.ledger, exact=True)
+    return put_out(text, options.output, ledger=options.ledger)
 
 
 def report_text(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from parburn.cli.saying import hand_out, say
+from parburn.cli.saying import hand_out
 from parburn.errors import UsageError
 
 AS_NEW = 0o666  # rights of a new file, of which the umask takes away
@@ -20,7 +20,7 @@ def put_out(
     output: Path | None = None,
     *,
     ledger: Path | None = None,
-    exact: bool = False,
+    show: Callable[[str], None] = hand_out,
 ) -> int:
     """Write pieces of text as they come, and return 0.
 
@@ -28,7 +28,7 @@ def put_out(
         pieces: The text; closed at the end, however that comes.
         output: The file; None for stdout. It must be no ledger, and no part of one.
         ledger: A ledger that the command line names.
-        exact: A program reads it: to the letter, see `saying.hand_out`.
+        show: Prints a piece; `say` for what people read.
 
     Raises:
         UsageError: it cannot be written; a file that was there is as it was.
@@ -37,7 +37,7 @@ def put_out(
     with closing(pieces):
         if output is None:
             for piece in pieces:
-                (hand_out if exact else say)(piece)
+                show(piece)
             return 0
         _refuse(output, ledger)
         try:

@@ -11,7 +11,7 @@ from parburn.ui.view import View
 if TYPE_CHECKING:
     from parburn.ui.report_file import ReportFile
 
-IN_THE_LEDGER = "what was burned is in the ledger"
+IN_THE_LEDGER = "what was burned is in the ledger, and `parburn report` makes one of it"
 
 
 def report_of(checked: CheckedJob) -> ReportFile | None:

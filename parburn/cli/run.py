@@ -148,9 +148,9 @@ def _view_of(options: argparse.Namespace, asked: Asked) -> View:
         show_output=show_output or bare,
         bare=bare,
         debug=options.debug,
-        verbose=options.verbose,
         station=station_of(asked.job) if asked.job is not None else "",
         operator=asked.job.operator if asked.job is not None else "",
+        verbose=options.verbose,
         stdout=sys.stderr if options.token and not options.json else None,
         also=() if asked.report is None else (asked.report,),
     )
@@ -330,7 +330,7 @@ def _end(
     """Say how the run ended, and return the exit code. `keys` are those that it has met."""
     keys = keys or KeyMask()
     expect = job.expect if job is not None else None
-    flags = RunFlags(ending.interrupted, ending.error, ending.no_report, expect=expect)
+    flags = RunFlags(ending.interrupted, ending.error, no_report=ending.no_report, expect=expect)
     code = exit_code(ending.reports, flags)
     if ending.error is not None:
         keys.mask_error(ending.error)

@@ -545,7 +545,7 @@ class Ledger(Protocol):
 
     @property
     def run(self) -> int | None:
-        """The number of this run; None where the ledger is thrown away at its end."""
+        """The number of this run; None where it leaves nothing in a ledger."""
 
     @property
     def place(self) -> str:

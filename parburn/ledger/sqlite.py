@@ -297,14 +297,17 @@ class SqliteLedger:
     @property
     def place(self) -> str:
         """See `Ledger.place`."""
-        if self.copy_of is not None:
-            return str(self.copy_of)
-        return str(self.path) if self._folder is None else ""
+        return str(self.copy_of or self.path) if self._is_kept else ""
 
     @property
     def uuid(self) -> str:
         """See `Ledger.uuid`."""
-        return self._uuid if self._folder is None else ""
+        return self._uuid if self._is_kept else ""
+
+    @property
+    def _is_kept(self) -> bool:
+        """Whether a ledger is behind it that stays; a dry run leaves nothing there."""
+        return self._folder is None or self.copy_of is not None
 
     @property
     def forms(self) -> Mapping[str, str]:

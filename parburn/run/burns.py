@@ -63,7 +63,7 @@ from parburn.run.board_progress import BoardProgress
 from parburn.run.burn_journal import BurnJournal
 from parburn.run.burned_values import burned_values
 from parburn.run.found_content import carried, foreign, telling_blocks
-from parburn.run.masked_events import masked_rows, masked_values
+from parburn.run.masked_events import masked_rows, masked_texts
 from parburn.run.resume import (
     image_from_record,
     image_record,
@@ -442,13 +442,13 @@ class BoardCalls:
         self._written = written
         named = named_values(values)
         board.unique.update(named)
-        board.planned_values = masked_values(burned_values(plan, image, values), run.keys)
+        board.planned_values = masked_texts(burned_values(blocks, values), run.keys)
         await self._met_and_confirmed(blocks, values, rules.layout, rules.held(held))
         record = user_record(values, held, rules, run.ledger.keyed_digest_key())
         await self._claim.planned(digest, named, record, shown=board.planned_values)
         if run.job.dry_run:
-            board.total += len(plan.steps)
             board.values |= board.planned_values
+            board.total += len(plan.steps)
             return plan.apply(image)
         if plan:
             await self._committed(plan, image, digest)

@@ -25,7 +25,7 @@ def masked_emit(emit: Emit, keys: KeyMask) -> Emit:
     return emit_masked
 
 
-def masked_values(values: Mapping[str, str], keys: KeyMask) -> dict[str, str]:
+def masked_texts(values: Mapping[str, str], keys: KeyMask) -> dict[str, str]:
     """Return values by name, without keys. Mostly there is none: all are looked at together first."""
     together = "\n".join(values.values())
     if keys.mask(together) == together:
@@ -39,8 +39,8 @@ def masked_report(report: DeviceReport, output: Sequence[str], keys: KeyMask) ->
         error=keys.mask(report.error),
         next_step=keys.mask(report.next_step),
         traceback_text=keys.mask(report.traceback_text),
-        unique_values=masked_values(report.unique_values, keys),
-        values=masked_values(report.values, keys),
+        unique_values=masked_texts(report.unique_values, keys),
+        values=masked_texts(report.values, keys),
         output=keys.mask_output(output),
     )
 

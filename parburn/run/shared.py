@@ -90,7 +90,7 @@ class SharedRun:
         self.stop = stop
         self.people = PeopleTime()
         # A ledger that is thrown away knows nothing of real boards, and a run that only looks asks none.
-        self.knows_boards = not self.scripts.shows_only and (ledger.run is not None or job.simulated)
+        self.knows_boards = not self.scripts.shows_only and (ledger.place != "" or job.simulated)
         ports = job.ports
         self.claims: Barrier[Device, Claim] = Barrier(ports)
         self.stragglers = Stragglers(wait_s=job.wait_s, expect=job.expect)

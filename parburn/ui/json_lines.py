@@ -182,7 +182,8 @@ def as_object(event: Event) -> dict[str, Any]:
 def _as_text(value: Mapping[str, Any]) -> str:
     """Return the object as one line of ASCII. No reader stumbles over half a character."""
     text = json.dumps(value, ensure_ascii=True)
-    return json.dumps(_whole(value), ensure_ascii=True) if "\\ud" in text else text
+    text = json.dumps(_whole(value), ensure_ascii=True) if "\\ud" in text else text
+    return text.replace("\x7f", "\\u007f")  # json leaves DEL as it is
 
 
 def _whole(value: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import Outcome, finish, parburn, start
-from tests.provisioning import said
+from tests.provisioning import rows, said
 from tests.rig import Rig, start_rig
 
 MACS = (
@@ -132,9 +132,10 @@ def test_a_ledger_that_is_older_than_its_witness_is_refused_as_in_a_real_run(tmp
 def test_a_report_of_a_dry_run_says_that_it_was_one(tmp_path: Path) -> None:
     with start_rig("esp32c3", 1, tmp_path) as rig:
         line = Line(tmp_path, rig, records=2)
-        report = tmp_path / "run.json"
+        report = tmp_path / "run.jsonl"
         line.run(1, "--dry-run", "--report", report)
-        (row,) = json.loads(report.read_text())
+        (row,) = rows(report)
+        assert row["dry_run"] is True
         assert row["result"] == "would-burn"
         assert row["burned"] == "nothing was burned: a dry run"
 

@@ -306,7 +306,15 @@ def test_a_dry_run_says_so_and_what_would_be_burned(tmp_path: Path) -> None:
     with start_rig("esp32c3:1", tmp_path=tmp_path) as rig:
         assert burn(rig, path, report, "--dry-run", state=tmp_path).exit == 0
         assert rig.programs(0) == 0
-    (row,) = csv_rows(report)
+        assert burn(rig, path, report, state=tmp_path).exit == 0
+        assert burn(rig, path, report, "--dry-run", state=tmp_path).exit == 0
+    row, burned, again = csv_rows(report)
+    assert (again["run"], again["ledger_uuid"], again["state"]) == (
+        "",
+        burned["ledger_uuid"],
+        burned["state"],
+    )
+    assert again["values"] == burned["values"] == row["values"]
     assert (row["dry_run"], row["simulated"]) == ("yes", "no")
     assert row["values"] == "CUSTOM_MAC=02:00:00:00:09:01; DIS_PAD_JTAG=1"
     assert row["state"] == "not known"
