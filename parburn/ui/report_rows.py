@@ -133,6 +133,9 @@ class _Written(list[str]):
 
 
 def _csv_line(cells: tuple[str, ...] | list[str]) -> str:
+    plain = ",".join(cells)
+    if plain.isprintable() and plain.count(",") == len(cells) - 1 and '"' not in plain:
+        return f"{plain}\n"  # as the writer makes it, in a fifth of the time
     line = _Written()
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line[0]

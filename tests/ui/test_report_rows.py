@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import random
 
 import pytest
 
 from parburn.events import DeviceReport, Result
+from parburn.ui import report_rows
 from parburn.ui.report_rows import COLUMNS, ReportRow, RunFacts, csv_header, csv_line, json_line, row_of
 from tests.ui.story import REPORTS
 
@@ -73,3 +76,14 @@ def test_any_text_can_be_written_and_stays_one_line(text: str) -> None:
     assert "\x1b" not in csv_line(row)
     assert tuple(cells(row)) == COLUMNS
     assert set(json.loads(json_line(row))) == set(COLUMNS)
+
+
+def test_a_line_is_what_the_writer_of_csv_makes_of_it() -> None:
+    """Lines without quotes are joined instead; no reader may see that."""
+    rng = random.Random(1)
+    for _ in range(5000):
+        lengths = [rng.randrange(4) for _ in range(rng.randrange(2, 5))]
+        cells = ["".join(rng.choice("a ,\"'\n\r\täb;=\u2028") for _ in range(length)) for length in lengths]
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerow(cells)
+        assert report_rows._csv_line(cells) == out.getvalue()
