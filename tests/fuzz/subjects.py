@@ -148,7 +148,9 @@ def look_at(code: int, out: str, err: str, words: Sequence[str]) -> None:
     for text in ("inside parburn", "Traceback", "Exception ignored"):
         assert text not in err + out, f"{text}: {words}\n{err}{out[-2000:]}"
     assert code in (0, 1, 2, 3, 4, 5, 130), f"exit {code}: {words}\n{err}"
-    assert code == 0 or "parburn: " in err or "what happened" in out, f"no sentence: {words}\n{out}{err}"
+    assert code == 0 or "parburn: " in err or "what happened" in out + err, (
+        f"no sentence: {words}\n{out}{err}"
+    )
     assert "\x1b[2J" not in err, f"a terminal obeys this: {words}\n{err!r}"
 
 
