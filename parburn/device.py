@@ -63,8 +63,7 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
 
 async def _live(run: SharedRun, board: BoardProgress) -> None:
     """Live one chip's life, in the order of docs/safety.md, "A run, in order"."""
-    with run.stragglers.waited_for(board.port):
-        stream = await opened(run, board)
+    stream = await opened(run, board)  # waited for to its own deadline: opening moves lines
     try:
         with run.stragglers.waited_for(board.port):
             device = await connected(run, board, stream)

@@ -81,9 +81,13 @@ def _progress() -> Iterator[Callable[[int, int], object] | None]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    # No thread draws beside us: the processes that work are forked from this one.
+    console = Console(stderr=True)
+    with Progress(
+        console=console, transient=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+    ) as bar:
         task = bar.add_task("rehearsing")
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done, total: bar.update(task, completed=done, total=total, refresh=True)
 
 
 def check_text(found: BatchRehearsal) -> str:

@@ -42,7 +42,7 @@ QUARANTINED = 5
 NO_REPORT = 6
 INTERRUPTED = 130
 BURNED = frozenset({Result.PASS, Result.INCOMPLETE})
-WENT_ON = BURNED | {Result.ALREADY_PASS, Result.QUARANTINED}
+WENT_ON = BURNED | {Result.ALREADY_PASS, Result.QUARANTINED, Result.WOULD_BURN}
 
 
 class RunFlags(NamedTuple):

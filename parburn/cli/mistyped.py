@@ -109,21 +109,38 @@ def _said_here(words: Sequence[str], at: int, options: Mapping[str, argparse.Act
     from parburn.printable import typed_again
 
     verb = words[at].replace("-", "_")
-    before = [word for word in words[:at] if word != "run"]
+    before, typed_before = _without_commands(words[:at])
     if verb == SCRIPTS:
-        line = [*before, "--scripts", *words[at + 1 :]]
+        kept = ["--commands", "; ".join(typed_before)] if typed_before else []
+        line = [*before, *kept, "--scripts", *words[at + 1 :]]
     else:
         commands, moved = _commands(words[at:], options)
-        text = "; ".join(shlex.join(one) for one in commands)
+        text = "; ".join([*typed_before, *(shlex.join(one) for one in commands)])
         line = [*before, *moved, "--commands", text]
     names_board = {"--port", "--ports", "-p", "--sim"} & {word.partition("=")[0] for word in line}
     if not names_board:
         line = ["--port", "PORT", *line]
-    typed = _without_keys(words[at:], typed_again(["parburn", *line]))
+    typed = _without_keys(words, typed_again(["parburn", *line]))
     return Mistake(
         f"{words[at]} is a command of espefuse.py; parburn takes it as an option",
         f"Type: {typed}" + ("" if names_board else NAME_A_PORT),
     )
+
+
+def _without_commands(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the words without the command `run` and without `--commands`, and what stood behind that."""
+    kept: list[str] = []
+    commands: list[str] = []
+    at = 0 if words[:1] != ["run"] else 1
+    while at < len(words):
+        name, equals, text = words[at].partition("=")
+        if name == "--commands":
+            commands += [text] if equals else words[at + 1 : at + 2]
+            at += 1 if equals else 2
+            continue
+        kept.append(words[at])
+        at += 1
+    return kept, commands
 
 
 def _commands(

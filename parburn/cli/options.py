@@ -214,7 +214,9 @@ def _ports(patterns: Iterable[str], expect: int | None = None) -> tuple[str, ...
 def chips_option(text: str) -> str:
     """Return the chips of `esp32c6,esp32s3`, each by its own name and once; or `auto`."""
     names = dict.fromkeys(_chip(one, "--chip", also=("auto",)) for one in text.split(","))
-    return "auto" if "auto" in names else ",".join(names)
+    if "auto" in names and len(names) > 1:
+        raise UsageError("--chip: auto means any chip", hint="Leave it out of the list, or the list out.")
+    return ",".join(names)
 
 
 def _chip(text: str, option: str, *, also: tuple[str, ...] = ()) -> str:

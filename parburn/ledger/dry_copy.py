@@ -7,14 +7,13 @@ alive is still asked of its own lock file.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 from pathlib import Path
 
 from parburn.errors import LedgerUnusable, ParburnError
 from parburn.ledger import schema
-from parburn.ledger.file_location import no_ledger_yet, refuse_leftovers, refuse_no_file, witness_path
-from parburn.ledger.witness import missing_ledger, read_witness
+from parburn.ledger.file_location import no_ledger_yet, refuse_leftovers, refuse_no_file
+from parburn.ledger.witness import missing_ledger, read_witness, write_witness
 
 
 def copy_ledger(ledger: Path, to: Path) -> None:
@@ -38,7 +37,7 @@ def copy_ledger(ledger: Path, to: Path) -> None:
             with contextlib.closing(sqlite3.connect(to)) as copy:
                 source.backup(copy)
         if witness is not None:
-            shutil.copyfile(witness_path(ledger), witness_path(to))
+            write_witness(to, witness)  # the one that was read: another run may have moved its own on by now
     except ParburnError:
         raise
     except Exception as error:

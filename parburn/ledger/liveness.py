@@ -61,10 +61,19 @@ class Process(NamedTuple):
 class RunLocks:
     """The lock file of one ledger, as one run holds it."""
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Path, *, only_looks: bool = False) -> None:
+        """Open the file. One that `only_looks` makes none and changes none: no run is alive where none is.
+
+        Raises:
+            LedgerUnusable: it cannot be opened.
+        """
+        self._descriptor: int | None = None
+        flags = os.O_RDONLY if only_looks else os.O_RDWR | os.O_CREAT
         try:
-            self._descriptor = os.open(runs_path(ledger), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = os.open(runs_path(ledger), flags | os.O_CLOEXEC, 0o600)
         except OSError as error:
+            if only_looks and isinstance(error, FileNotFoundError):
+                return
             raise LedgerUnusable(f"{runs_path(ledger)} cannot be opened: {error.strerror}.") from error
 
     def hold(self, run: int) -> None:
@@ -73,6 +82,7 @@ class RunLocks:
         Raises:
             LedgerUnusable: the file cannot be locked.
         """
+        assert self._descriptor is not None
         try:
             fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, 0, run, 1, 0))
         except OSError as error:
@@ -80,13 +90,16 @@ class RunLocks:
 
     def is_held(self, run: int) -> bool:
         """Return whether another open file holds `run` (F_OFD_GETLK, see fcntl(2))."""
+        if self._descriptor is None:
+            return False
         asked = struct.pack(_FLOCK, fcntl.F_WRLCK, 0, run, 1, 0)
         answer = fcntl.fcntl(self._descriptor, fcntl.F_OFD_GETLK, asked)
         return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
 
     def close(self) -> None:
         """Release all locks of this object."""
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
 
 def _boot_id() -> str:

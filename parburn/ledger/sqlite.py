@@ -474,7 +474,7 @@ class SqliteLedger:
             from parburn.ledger.dry_copy import copy_ledger  # here: only a dry run needs it
 
             copy_ledger(self.copy_of, self.path)
-            self._locks_of_others = RunLocks(self.copy_of)
+            self._locks_of_others = RunLocks(self.copy_of, only_looks=True)
         witness = read_witness(self.path)
         if not self.path.exists():
             if witness is not None:

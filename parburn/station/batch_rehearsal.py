@@ -189,10 +189,10 @@ def _side_by_side(checked: CheckedJob, parts: Sequence[_Part], processes: int) -
         initializer=_start_worker,
         initargs=(checked, os.getpid()),
     ) as pool:
-        waiting: dict[Future[list[Rehearsed]], _Part] = {
-            pool.submit(_in_worker, part): part for part in parts
-        }
+        waiting: dict[Future[list[Rehearsed]], _Part] = {}
         try:
+            for part in parts:
+                waiting[pool.submit(_in_worker, part)] = part
             while waiting:
                 done, _ = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
                 for one in done:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import serial.rfc2217
 
 from parburn.errors import LinkError, NoAnswer, PortGone
+from parburn.transport.line_moves import LineMoves
 from parburn.transport.port_thread import PortThread
 from parburn.transport.stream import CallbackStream, LineStep
 from parburn.transport.tcp import host_and_port
@@ -54,6 +54,7 @@ class Rfc2217Stream(CallbackStream):
         self._loop = asyncio.get_running_loop()
         self._worker = worker
         self._closed: asyncio.Future[None] | None = None
+        self._moves = LineMoves()
         self._reader = threading.Thread(target=self._read_on, name=f"read {port}", daemon=True)
         self._reader.start()
 
@@ -71,13 +72,13 @@ class Rfc2217Stream(CallbackStream):
         """
         given_up = threading.Event()
 
-        def move() -> None:
-            for dtr, rts, seconds in steps:
-                if given_up.is_set():
-                    return
-                self._device.dtr = dtr
+        def set_each(dtr: bool, rts: bool, is_over: Callable[[], bool]) -> None:
+            self._device.dtr = dtr
+            if not is_over():
                 self._device.rts = rts
-                time.sleep(seconds)
+
+        def move() -> None:
+            self._moves.carry_out(steps, set_each, given_up)
 
         try:
             await self._request(move, _REQUEST_S + sum(step[2] for step in steps), "moving its lines")
@@ -128,6 +129,7 @@ class Rfc2217Stream(CallbackStream):
         await asyncio.shield(self._closed)
 
     async def _close(self) -> None:
+        await self._moves.end()
         await self._line_idle()
         self._closing = True
         with contextlib.suppress(TimeoutError):

@@ -16,7 +16,6 @@ import contextlib
 import errno
 import os
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +24,7 @@ import serial_asyncio
 
 from parburn.errors import LinkError, NoAnswer
 from parburn.transport import tty
+from parburn.transport.line_moves import LineMoves
 from parburn.transport.port_errors import PORT_ERRORS, is_bad_setting, opening_error
 from parburn.transport.port_thread import PortThread
 from parburn.transport.stream import CallbackStream, LineStep
@@ -114,7 +114,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         # A loss is never reported from within write(): the caller is in the middle of its own state.
         device.on_write_error = lambda error: self._loop.call_soon(self._lose, error)
         self._closed: asyncio.Future[None] | None = None
-        self._no_more_moves = threading.Event()
+        self._moves = LineMoves()
         self._reads_paused = False
         self.latency_ms = device.latency.timer_ms
         self.is_pty = tty.is_pty(device.number)
@@ -166,7 +166,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         """Move both lines, in one step each.
 
         A sequence that was given up at its deadline goes no further, whenever the driver comes back: after
-        the first barrier no line moves. One that is only not waited for any more ends as it should.
+        the first barrier no line moves. For one that is only not waited for any more see `LineMoves`.
 
         Raises:
             PortGone: the port vanished.
@@ -174,15 +174,13 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         """
         if not self.has_lines:
             return
-        given_up = self._no_more_moves = threading.Event()
+        given_up = threading.Event()
+
+        def set_both(dtr: bool, rts: bool, _is_over: Callable[[], bool]) -> None:
+            tty.set_lines(self._device.number, dtr, rts, self._device.other_lines)
 
         def move() -> None:
-            for dtr, rts, seconds in steps:
-                if given_up.is_set():
-                    return
-                tty.set_lines(self._device.number, dtr, rts, self._device.other_lines)
-                if seconds:
-                    time.sleep(seconds)
+            self._moves.carry_out(steps, set_both, given_up)
 
         try:
             await self._in_driver(move, _REQUEST_S + sum(step[2] for step in steps), "moving its lines")
@@ -234,6 +232,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
     # ---
 
     async def _close(self) -> None:
+        await self._moves.end()
         if self.lost is None:
             await self._line_idle()
             await self._driver_empty()
@@ -244,10 +243,8 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         if self._thread is None:
             _shut(self._device, self.port)
         else:  # a driver that hangs in close() must hold up neither loop nor exit
-            try:
+            with contextlib.suppress(TimeoutError):
                 await self._thread.do(lambda: _shut(self._device, self.port), _CLOSE_S)
-            except TimeoutError:
-                self._no_more_moves.set()
             self._thread.end()
 
     async def _driver_empty(self) -> None:

@@ -90,10 +90,12 @@ async def ask_for(
     """
     again = ""
     for _ in range(TRIES):
-        await _shown(out)
+        await _is_shown(out)
         discard(fd)
         out.write(again + question)
         typed = await read_line(fd, stopped)
+        while typed is not None and not await _is_shown(out):  # stopped by Ctrl-S: nobody has read it
+            typed = await read_line(fd, stopped)
         if typed is None:
             out.line("")
             return False
@@ -103,9 +105,10 @@ async def ask_for(
     return False
 
 
-async def _shown(out: NonblockingWriter) -> None:
-    """Wait until the terminal has what was written, _SHOWN_S at most: one stopped by Ctrl-S takes nothing."""
+async def _is_shown(out: NonblockingWriter) -> bool:
+    """Wait until the terminal has what was written, _SHOWN_S at most; return whether it has."""
     for _ in range(int(_SHOWN_S / _LOOK_S)):
         if not out.busy:
-            return
+            return True
         await asyncio.sleep(_LOOK_S)
+    return False

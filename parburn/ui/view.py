@@ -44,7 +44,7 @@ class View:
         stderr: IO[str] | None = None,
         also: Sequence[Observer] = (),
     ) -> None:
-        out_stream = sys.stdout if stdout is None else stdout
+        out_stream = first = sys.stdout if stdout is None else stdout
         err_stream = sys.stderr if stderr is None else stderr
         table = not (quiet or debug) and _is_live_terminal(out_stream)
         if bare and not json and not (table and err_stream.isatty()):  # else the table shows it above itself
@@ -52,6 +52,11 @@ class View:
             out_stream, show_output = err_stream, False
         self.err = NonblockingWriter(err_stream)
         self.out = self.err if out_stream is err_stream else NonblockingWriter(out_stream)
+        # A question goes where somebody sees it: a terminal, also where all else is written into a file.
+        on_stdout = first.isatty() and not err_stream.isatty()
+        self._asker = self.err
+        if on_stdout:
+            self._asker = self.out if first is out_stream else NonblockingWriter(first)
         who = {"station": station, "operator": operator}
         self._json = JsonLines(self.out, show_output=show_output, quiet=quiet, **who) if json else None
         self._debug = debug
@@ -110,7 +115,7 @@ class View:
         The table is off the screen meanwhile, and JSON lines stay clean.
         """
         if isinstance(self._main, (JsonLines, PlainLog)):
-            yield self.err
+            yield self._asker
             return
         from parburn.ui.table import LiveTable
 
@@ -168,6 +173,7 @@ class View:
         self._fanout.close()
         self.out.close()
         self.err.close()
+        self._asker.close()
 
     def _failed(self, observer: Observer, error: Exception) -> None:
         name = type(observer).__name__

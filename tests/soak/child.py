@@ -104,7 +104,7 @@ def warm_up() -> None:
     from parburn.chips.registry import chip_named
     from parburn.efuse.layout import layout_of
 
-    for name in ("cli", "cli.run", "fleet", "transport.serial", "ui.report", "ledger.sqlite"):
+    for name in ("cli", "cli.run", "fleet", "transport.serial", "ui.report_file", "ledger.sqlite"):
         import_module(f"parburn.{name}")
     for name in CHIPS:
         layout_of(chip_named(name))

@@ -59,7 +59,7 @@ class Office:
         found = []
         for line in lines:
             with contextlib.suppress(OSError):
-                if str(self.folder / "ids.json") in line.read_text():
+                if bytes(self.folder / "ids.json") in line.read_bytes():
                     found.append(line.parent.name)
         return found
 
