@@ -258,7 +258,7 @@ def test_what_is_found_in_a_chip_is_its_own_without_an_index(path: Path) -> None
 
     run(work())
     assert "verifies" in verify(path)
-    assert '"3": "50000000000000000"' in export(path)
+    assert '"3":"50000000000000000"' in export(path)
 
 
 def test_what_is_found_is_not_burned_by_who_planned_it_before(path: Path) -> None:
