@@ -70,6 +70,7 @@ class Written(NamedTuple):
     kind: Kind
     place: Place
     name: str  # of the field or block
+    by_key_command: bool = False  # its bytes are shown nowhere, also where the chip takes them for data
 
 
 class Take(Enum):
@@ -287,7 +288,8 @@ def _of_one(after: EfuseImage, one: Written, rules: ValueRules) -> Iterator[User
         named = one.kind is Kind.FIELD and place == one.place
         parts = one.kind is not Kind.FIELD and not any(p.within(place) and p != place for p, _ in inside)
         if named or ((parts or f.codec is Codec.CUSTOM_MAC) and _stands(after, place, f)):
-            yield _of_field(after, place, f, rules)
+            value = _of_field(after, place, f, rules)
+            yield value._replace(shown=NOT_SHOWN, of_table=False) if one.by_key_command else value
     if one.kind is Kind.DATA and _left(after, one.place, rules):
         yield _value(after, _name_of(rules.chip, one.place), (one.place,), rules, Kind.DATA)
 
@@ -362,8 +364,11 @@ def _of_field(image: EfuseImage, place: Place, f: Field, rules: ValueRules) -> U
 
 
 def shown(image: EfuseImage, f: Field, bits: int, rules: ValueRules) -> str:
-    """Return a value of a field of the tables, for people and records; not where it is of a key."""
-    if f.block not in rules.clear and is_key(image, f):
+    """Return a value of a field of the tables, for people and records.
+
+    Not where it is of a key, or where the chip hides it: what nobody may read from it is a secret.
+    """
+    if f.block not in rules.clear and (is_key(image, f) or not image.is_readable(f)):
         return NOT_SHOWN
     return str(values.get(image, f, bits)).partition(" (")[0]
 

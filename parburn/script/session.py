@@ -207,9 +207,11 @@ class Draft:
             )
         return block
 
-    def wrote(self, kind: Kind, name: str, block: int, start: int, bits: int) -> None:
+    def wrote(
+        self, kind: Kind, name: str, block: int, start: int, bits: int, *, by_key_command: bool = False
+    ) -> None:
         """Note a place that this command asks for: what it holds then may tell this chip from others."""
-        self.written.append(Written(kind, Place(block, start, bits), name))
+        self.written.append(Written(kind, Place(block, start, bits), name, by_key_command))
 
     def wrote_field(self, one: Field, bits: int) -> None:
         """Note a field that this command asks for, if it is one that may tell chips apart.

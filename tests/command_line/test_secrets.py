@@ -351,3 +351,44 @@ def test_the_digest_of_a_public_key_is_no_secret(tmp_path: Path, monkeypatch: py
         assert f"digest {key_of(rig, 0, 6).hex(' ')}" in done.stdout
     places.look_at_ledger()
     expect_nowhere({name: secret for name, secret in secrets.items() if "RSA" in name}, places.found)
+
+
+PIECES = "".join(f"PIECE{n}, EFUSE_BLK4, {32 * n}, 32\n" for n in range(8)) + "PIN, EFUSE_BLK10, 0, 128\n"
+HIDDEN = {
+    "in a table's pieces": "burn_key BLOCK_KEY0 k1 USER",
+    "hidden by the same burn": "burn_efuse PIN 0x{pin}; read_protect_efuse BLOCK_SYS_DATA2",
+}
+
+
+@pytest.mark.parametrize("commands", HIDDEN.values(), ids=HIDDEN)
+def test_no_name_of_a_table_shows_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    key, pin = marked(31), marked(32, 16)
+    Path("k1").write_bytes(key)
+    Path("pieces.csv").write_text(PIECES)
+    text = commands.format(pin=pin[::-1].hex())
+    places = Places(tmp_path)
+    with start_rig("esp32c3", 1, tmp_path) as rig:
+        for how in ("--json", "--dry-run", "--debug"):
+            places.run(
+                how, "--ports", *rig.ports, "--do-not-confirm", how, "--report", f"report{how}.csv",
+                "--extend-efuse-table", "pieces.csv", "--commands", text,
+            )  # fmt: skip
+    places.look_at_ledger()
+    records = {
+        place: content for place, content in places.found.items() if "report" in place or "ledger" in place
+    }
+    expect_nowhere({"the pin": pin}, records)  # what was typed stands on the screen
+    words = {word for secret in (key, pin) for word in traces_of_words(secret)}
+    for place, content in places.found.items():
+        shown = sorted(word for word in words if word in content)
+        assert not shown or place.startswith("trace"), f"{shown[0]!r} of a secret shows in {place}"
+
+
+def traces_of_words(secret: bytes) -> set[bytes]:
+    """The numbers that its words are, as people write them."""
+    words = [int.from_bytes(secret[n : n + 4], "little") for n in range(0, len(secret), 4)]
+    numbers = [*words, int.from_bytes(secret, "little")]
+    return {form.encode() for number in numbers for form in (str(number), f"{number:x}", f"{number:X}")}

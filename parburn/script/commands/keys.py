@@ -95,7 +95,8 @@ def burn_key(
             any_key=force,
         )
         kind = Kind.DATA if purpose is not None and purpose.code == 0 else Kind.KEY
-        draft.wrote(kind, one.field.name, one.field.block, one.field.start or 0, one.field.bits)
+        where = one.field
+        draft.wrote(kind, where.name, where.block, where.start or 0, where.bits, by_key_command=True)
         _say(draft, one, read_protect, not no_write_protect, show_sensitive_info)
 
 
