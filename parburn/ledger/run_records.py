@@ -21,7 +21,7 @@ RUNS_KEPT = 256  # of which it is remembered where they were made
 RUNS_BEFORE = 16  # that may have begun between a run's begin and its first board
 DRY_RUN = "dry run"  # the reason that a dry run leaves
 _FROM_OUTSIDE = ("imported", "rebuilt")
-_SAYS_NOTHING = frozenset({"claimed", "planned", "burn-attempted", "step"})  # of how a run ended
+_SAYS_PASS = frozenset({"passed", "nothing-asked", "already-passed"})  # of how a run ended
 _PASSED, _ALREADY = Result.PASS.value, Result.ALREADY_PASS.value
 _FAILED, _REFUSED = Result.FAILED.value, Result.REFUSED.value
 _STATE_PASS = State.PASS.value
@@ -182,20 +182,19 @@ class _History:
         one.values = self.burned
 
     def _result(self, one: _InRun, event: str, state: str, detail: _Detail) -> None:
-        if event in _SAYS_NOTHING:
-            return
+        outside = event in _FROM_OUTSIDE
         if event == "failed-clean":
             one.result, one.reason = _PASSED if detail.reason == DRY_RUN else _FAILED, detail.reason
         elif event == "value-taken":
             one.result, one.reason = _REFUSED, detail.reason
         elif event == "run-ended":
             if not one.result:
-                one.result, one.reason = _ENDS.get(state, _FAILED), detail.why
-        elif state in _ENDS:
+                half = state == State.INCOMPLETE.value and not one.attempted  # since an earlier run
+                one.result, one.reason = _FAILED if half else _ENDS.get(state, _FAILED), detail.why
+        elif event in _ENDS or (outside and state in _ENDS):
             one.result, one.reason = _ENDS[state], detail.reason or one.reason
-        elif event in ("passed", "nothing-asked", "recognized") or state == _STATE_PASS:
-            again = not one.attempted and (self.was_pass or event == "recognized")
-            one.result = _ALREADY if again else _PASSED
+        elif event in _SAYS_PASS or (outside and state == _STATE_PASS):
+            one.result = _ALREADY if not one.attempted and self.was_pass else _PASSED
 
 
 def run_records(

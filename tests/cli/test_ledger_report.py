@@ -164,3 +164,23 @@ def test_it_overwrites_no_ledger_and_names_what_is_not_there(tmp_path: Path, lin
     assert (done.exit, "has no batch none" in done.stderr) == (2, True), said(done)
     done = parburn("report", "--ledger", tmp_path / "no.sqlite", state=tmp_path)
     assert (done.exit, "There is no ledger" in done.stderr) == (2, True), said(done)
+
+
+def test_a_run_that_was_killed_before_it_burned_has_not_passed(tmp_path: Path, line: Line) -> None:
+    """The board had passed another job before; what is not known of a run is not told of it."""
+    dies = script(tmp_path, "dies", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    words = ("--batch", "gateway", "--do-not-confirm", "--json", "--ledger", line.ledger)
+    with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
+        assert line.burn(rig.ports).exit == 0
+        job = ("--ports", *rig.ports, "--scripts", dies, "--configfiles", line.ids)
+        assert parburn(*job, *words, state=tmp_path).exit == -signal.SIGKILL
+        killed = line.report()[1]
+        assert (killed["run"], killed["result"], killed["error"]) == ("2", "", "")
+        assert line.burn(rig.ports).words == ["already-pass"]
+    results = [(row["run"], row["result"], row["error"]) for row in line.report()]
+    gone = "the process of that run is gone"
+    assert results == [("1", "pass", ""), ("2", "failed", gone), ("3", "already-pass", "")]
+    told = parburn("ledger", "history", "1", "--ledger", line.ledger, state=tmp_path)
+    assert "had passed before, nothing was left to burn" in " ".join(told.stdout.split())
+    verified = parburn("ledger", "verify", "--ledger", line.ledger, state=tmp_path)
+    assert verified.exit == 0, said(verified)
