@@ -14,7 +14,7 @@ import msgspec
 
 from parburn.events import NO_VALUES, Result
 from parburn.ledger.base import NO_FILES, State
-from parburn.ledger.unit_life import condition, total_state
+from parburn.ledger.unit_life import ENDS_A_PLAN, condition, total_state
 
 UNITS_AT_A_TIME = 500  # fewer than the parameters that a statement may have
 RUNS_KEPT = 256  # of which it is remembered where they were made
@@ -133,7 +133,7 @@ class _InRun:
 class _History:
     """One unit's history, as its entries are read."""
 
-    __slots__ = ("burned", "now", "planned", "runs", "since", "was_pass")
+    __slots__ = ("burned", "now", "planned", "run_before", "runs", "since", "was_pass")
 
     def __init__(self) -> None:
         self.runs: dict[int | None, _InRun] = {}
@@ -142,6 +142,7 @@ class _History:
         self.now = ""  # what the unit is, in words
         self.since = ""
         self.was_pass = False
+        self.run_before: int | None = None
 
     def add(
         self, run: int | None, at: str, event: str, state: str, index: int | None, text: str, sequence: int
@@ -151,6 +152,9 @@ class _History:
             now = _CONDITIONS[state]
             if now != self.now:
                 self.now, self.since = now, "" if event in _FROM_OUTSIDE else at
+        if self.planned and (event in ENDS_A_PLAN or run != self.run_before):
+            self.planned = {}
+        self.run_before = run
         detail = _decode(text) if text else _NOTHING
         if event == "run-ended" and isinstance(detail.of, int):
             run = detail.of
@@ -173,8 +177,6 @@ class _History:
             self.planned = detail.values | detail.shown
         elif event in ("burn-attempted", "passed"):
             self.burned = self.burned | self.planned if self.planned else self.burned
-            self.planned = {}
-        elif event == "failed-clean":
             self.planned = {}
         if event == "burn-attempted":
             one.attempted = True
