@@ -43,8 +43,8 @@ class RunFacts(NamedTuple):
 class RunRecord(NamedTuple):
     """One unit in one run; `run` is None where it was taken over from another ledger.
 
-    `result` is empty where the run has not ended yet, or none is known. `values` were burned by then, `state`
-    is what the unit is now.
+    `result` is empty where the run has not ended yet, or none is known. `unique_values` were this
+    unit's, and `values` burned, by the end of the run; `state` is what the unit is now.
     """
 
     batch: str
@@ -75,6 +75,7 @@ class _Detail(msgspec.Struct):
     reason: str = ""
     why: str = ""
     of: int | str | None = None
+    bound_values: list[tuple[str, str]] = []
 
 
 _decode = msgspec.json.Decoder(_Detail).decode
@@ -82,13 +83,14 @@ _NOTHING = _Detail()
 # Only these are looked at; others are long, and read for nothing.
 _LOOKED_AT = (
     "CASE WHEN event IN ('planned', 'burn-attempted', 'failed-clean', 'incomplete', 'quarantined',"
-    " 'run-ended', 'value-taken', 'imported', 'rebuilt') THEN detail ELSE '' END"
+    " 'run-ended', 'value-taken', 'imported', 'rebuilt')"
+    " OR (event IN ('passed', 'nothing-asked', 'values-learned') AND instr(detail, '\"bound_values\"'))"
+    " THEN detail ELSE '' END"
 )
 _UNITS = (
     "SELECT units.id, name, chip, mac, unique_id, state FROM units JOIN batches ON batches.id = batch"
     " WHERE units.id IN ({})"
 )
-_VALUES = "SELECT unit, name, value FROM unique_values WHERE unit IN ({}) AND bound = 1 ORDER BY unit, name"
 _ENTRIES = (
     f"SELECT unit, run, at, event, state, idx, {_LOOKED_AT}, seq FROM history"
     " WHERE unit IN ({}) ORDER BY unit, seq"
@@ -115,6 +117,7 @@ class _InRun:
         "result",
         "started",
         "steps",
+        "unique",
         "values",
     )
 
@@ -127,18 +130,20 @@ class _InRun:
         self.attempted = False
         self.done = 0
         self.steps = 0
+        self.unique: Mapping[str, str] = NO_VALUES  # bound to the unit by its end
         self.values: Mapping[str, str] = NO_VALUES  # burned by its end
 
 
 class _History:
     """One unit's history, as its entries are read."""
 
-    __slots__ = ("burned", "now", "planned", "run_before", "runs", "since", "was_pass")
+    __slots__ = ("burned", "now", "planned", "run_before", "runs", "since", "unique", "was_pass")
 
     def __init__(self) -> None:
         self.runs: dict[int | None, _InRun] = {}
         self.burned: dict[str, str] = {}
         self.planned: dict[str, str] = {}
+        self.unique: dict[str, str] = {}
         self.now = ""  # what the unit is, in words
         self.since = ""
         self.was_pass = False
@@ -156,6 +161,8 @@ class _History:
             self.planned = {}
         self.run_before = run
         detail = _decode(text) if text else _NOTHING
+        if detail.bound_values:
+            self.unique = dict(sorted((self.unique | dict(detail.bound_values)).items()))
         if event == "run-ended" and isinstance(detail.of, int):
             run = detail.of
         if run is not None or event in _FROM_OUTSIDE:
@@ -169,6 +176,7 @@ class _History:
                 one.done += 1
             elif event != "claimed":
                 self._burned(one, event, detail)
+                one.unique, one.values = self.unique, self.burned
                 self._result(one, event, state, detail)
         self.was_pass = state == _STATE_PASS
 
@@ -181,7 +189,6 @@ class _History:
         if event == "burn-attempted":
             one.attempted = True
             one.steps += len(detail.steps)
-        one.values = self.burned
 
     def _result(self, one: _InRun, event: str, state: str, detail: _Detail) -> None:
         outside = event in _FROM_OUTSIDE
@@ -214,13 +221,9 @@ def run_records(
     while numbers := list(islice(units, UNITS_AT_A_TIME)):
         marks = ", ".join("?" * len(numbers))
         rows = connection.execute(_UNITS.format(marks), numbers).fetchall()
-        values: dict[int, dict[str, str]] = {}
-        for unit, name, value in connection.execute(_VALUES.format(marks), numbers):
-            values.setdefault(unit, {})[name] = value
         histories = _histories(connection.execute(_ENTRIES.format(marks), numbers))
         for row in sorted(rows):
-            unique = values.get(row[0], {})
-            for record in _of_unit(row, unique, histories.get(row[0]), facts):
+            for record in _of_unit(row, histories.get(row[0]), facts):
                 if since is None or record.ended >= since:
                     yield record
 
@@ -251,7 +254,6 @@ def _histories(entries: Iterable[tuple[Any, ...]]) -> dict[int, _History]:
 
 def _of_unit(
     row: tuple[Any, ...],
-    unique: Mapping[str, str],
     history: _History | None,
     facts: Callable[[int, int], RunFacts],
 ) -> Iterator[RunRecord]:
@@ -266,8 +268,8 @@ def _of_unit(
             mac=mac,
             unique_id=unique_id,
             index=one.index,
-            unique_values=unique,
-            values={**unique, **one.values},
+            unique_values=one.unique,
+            values={**one.unique, **one.values},
             state=now,
             run=run,
             facts=RunFacts() if run is None else facts(run, one.first),

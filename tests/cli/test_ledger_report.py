@@ -18,7 +18,7 @@ import pytest
 
 from parburn.ui.report_rows import COLUMNS
 from tests.command import Outcome, parburn
-from tests.provisioning import KEY, PROVISION, said, script
+from tests.provisioning import KEY, PROVISION, mac, said, script
 from tests.rig import ROOT, start_rig
 
 # What the ledger does not know: the line, the program, and what was seen of the chip beside its identity.
@@ -184,3 +184,20 @@ def test_a_run_that_was_killed_before_it_burned_has_not_passed(tmp_path: Path, l
     assert "had passed before, nothing was left to burn" in " ".join(told.stdout.split())
     verified = parburn("ledger", "verify", "--ledger", line.ledger, state=tmp_path)
     assert verified.exit == 0, said(verified)
+
+
+def test_a_run_has_no_values_that_were_burned_later(tmp_path: Path, line: Line) -> None:
+    bad = script(tmp_path, "bad", "raise SystemExit('not today')\n")
+    words = ("--batch", "gateway", "--do-not-confirm", "--ledger", line.ledger)
+    with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
+        bit = ("--ports", *rig.ports, "--configfiles", line.ids, "--commands", "burn_efuse DIS_USB_JTAG 1")
+        done = parburn(*bit, *words, state=tmp_path)
+        assert done.exit == 0, said(done)
+        failed = ("--ports", *rig.ports, "--scripts", bad, "--configfiles", line.ids)
+        assert parburn(*failed, *words, state=tmp_path).exit == 1
+        assert line.burn(rig.ports).words == ["pass"]
+    rows = [(row["result"], row["unique_values"], row["values"]) for row in line.report()]
+    unique = f"CUSTOM_MAC={mac(1)}"
+    assert rows[:2] == [("pass", "", "DIS_USB_JTAG=1"), ("failed", "", "DIS_USB_JTAG=1")]
+    assert rows[2][:2] == ("pass", unique)
+    assert rows[2][2].startswith(f"{unique}; DIS_USB_JTAG=1; ")
