@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from parburn.events import NO_VALUES, Result
-from parburn.ledger.base import NO_FILES, State
+from parburn.ledger.base import State
+from parburn.ledger.run_facts import NOT_KNOWN, RunFacts, facts_by_run
 from parburn.ledger.unit_life import ENDS_A_PLAN, condition, total_state
 
 UNITS_AT_A_TIME = 500  # fewer than the parameters that a statement may have
-RUNS_KEPT = 256  # of which it is remembered where they were made
-RUNS_BEFORE = 16  # that may have begun between a run's begin and its first board
 DRY_RUN = "dry run"  # the reason that a dry run leaves
 _FROM_OUTSIDE = ("imported", "rebuilt")
 _SAYS_PASS = frozenset({"passed", "nothing-asked", "already-passed"})  # of how a run ended
@@ -30,14 +29,6 @@ _ENDS = {
     State.QUARANTINED.value: Result.QUARANTINED.value,
     State.INCOMPLETE.value: Result.INCOMPLETE.value,
 }
-
-
-class RunFacts(NamedTuple):
-    """Where a run was made, by whom, and of which files."""
-
-    station: str = ""
-    operator: str = ""
-    files: Mapping[str, Mapping[str, str]] = NO_FILES
 
 
 class RunRecord(NamedTuple):
@@ -95,13 +86,6 @@ _ENTRIES = (
     f"SELECT unit, run, at, event, state, idx, {_LOOKED_AT}, seq FROM history"
     " WHERE unit IN ({}) ORDER BY unit, seq"
 )
-
-
-class _RunDetail(msgspec.Struct):
-    """The details of a run's own entry."""
-
-    number: int = 0
-    files: dict[str, dict[str, str]] = {}
 
 
 class _InRun:
@@ -216,7 +200,7 @@ def run_records(
         batch: Only units of this batch; None for all.
         since: Only what ended at this time or later, as the ledger writes it; None for all.
     """
-    facts = _facts_by_run(connection)
+    facts = facts_by_run(connection)
     units = _units(connection, batch, since)
     while numbers := list(islice(units, UNITS_AT_A_TIME)):
         marks = ", ".join("?" * len(numbers))
@@ -272,7 +256,7 @@ def _of_unit(
             values={**one.unique, **one.values},
             state=now,
             run=run,
-            facts=RunFacts() if run is None else facts(run, one.first),
+            facts=NOT_KNOWN if run is None else facts(run, one.first),
             started=one.started,
             ended=one.ended,
             result=one.result,
@@ -281,30 +265,3 @@ def _of_unit(
             steps_done=one.done,
             steps=one.steps,
         )
-
-
-def _facts_by_run(connection: sqlite3.Connection) -> Callable[[int, int], RunFacts]:
-    """Return what finds a run's facts; neighbours are mostly of the same few runs, so some are kept."""
-    kept: dict[int, RunFacts] = {}
-
-    def facts(run: int, first: int) -> RunFacts:
-        if run not in kept:
-            while len(kept) >= RUNS_KEPT:
-                del kept[next(iter(kept))]
-            kept[run] = _facts(connection, run, first)
-        return kept[run]
-
-    return facts
-
-
-def _facts(connection: sqlite3.Connection, run: int, first: int) -> RunFacts:
-    """Return a run's facts; `first` is an entry of it, and its own entry stands near before that."""
-    row = connection.execute("SELECT station, operator FROM runs WHERE id = ?", (run,)).fetchone()
-    rows = connection.execute(
-        "SELECT detail FROM history WHERE seq < ? AND event = 'run' ORDER BY seq DESC LIMIT ?",
-        (first, RUNS_BEFORE),
-    )
-    begun = (msgspec.json.decode(text, type=_RunDetail) for (text,) in rows)
-    files = next((one.files for one in begun if one.number == run), NO_FILES)
-    station, operator = row or ("", "")
-    return RunFacts(station, operator, files)
