@@ -27,7 +27,7 @@ def report(options: argparse.Namespace) -> int:
     text = report_text(
         options.ledger, form=options.format, batch=findable(options.of_batch), since=options.since
     )
-    return put_out(text, options.output, ledger=options.ledger)
+    return put_out(text, options.output, ledger=options.ledger, own_only=True)
 
 
 def report_text(

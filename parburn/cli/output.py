@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +21,7 @@ def put_out(
     *,
     ledger: Path | None = None,
     show: Callable[[str], None] = hand_out,
+    own_only: bool = False,
 ) -> int:
     """Write pieces of text as they come, and return 0.
 
@@ -29,6 +30,7 @@ def put_out(
         output: The file; None for stdout. It must be no ledger, and no part of one.
         ledger: A ledger that the command line names.
         show: Prints a piece; `say` for what people read.
+        own_only: Replace no file but a report that was made from a ledger.
 
     Raises:
         UsageError: it cannot be written; a file that was there is as it was.
@@ -41,7 +43,7 @@ def put_out(
             return 0
         _refuse(output, ledger)
         try:
-            with _replacing(output) as file:
+            with _replacing(output, _place_of_own(output) if own_only else nullcontext()) as file:
                 file.writelines(pieces)
         except OSError as error:
             raise UsageError(
@@ -60,9 +62,20 @@ def _refuse(output: Path, ledger: Path | None) -> None:
     writeable(output, "--output")
 
 
+def _place_of_own(output: Path) -> AbstractContextManager[None]:
+    """Return what holds the place of a report. Raises UsageError where it is another file's."""
+    from parburn.ui.report_replacing import held, refuse_other_than_own
+
+    refuse_other_than_own(output)
+    return held(output)
+
+
 @contextmanager
-def _replacing(path: Path) -> Iterator[IO[str]]:
-    """Open a file beside `path` that takes its place once all is written; with the rights of a new file."""
+def _replacing(path: Path, place: AbstractContextManager[None]) -> Iterator[IO[str]]:
+    """Open a file beside `path` that takes its place once all is written; with the rights of a new file.
+
+    While it takes the place, `place` is entered; what that raises leaves all as it was.
+    """
     if path.exists() and not path.is_file():  # /dev/stderr or a pipe
         with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
             yield file
@@ -74,8 +87,9 @@ def _replacing(path: Path) -> Iterator[IO[str]]:
         try:
             yield file
             file.close()
-            part.chmod(_rights(path))
-            part.replace(path)
+            with place:
+                part.chmod(_rights(path))
+                part.replace(path)
         except BaseException:
             with suppress(OSError):
                 part.unlink()

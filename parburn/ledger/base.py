@@ -507,6 +507,9 @@ class Claim(Protocol):
             UnitRefused: a record of this index was given to another chip meanwhile.
         """
 
+    async def already_passed(self) -> None:
+        """Write down that this run ended with the unit as it had passed before: nothing was burned."""
+
     async def failed_clean(self, reason: str, *, release: bool, script_failed: bool = False) -> None:
         """Write down that nothing was attempted.
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from parburn.ledger.history import Break
 from parburn.ledger.replay import BITS, UNIT, Fact, NotUnderstood, UnitRange, name_of, replayed
+from parburn.ledger.run_facts import find_changed_runs
 from parburn.ledger.units import inputs_digest, text_digest
 from parburn.ledger.values import value_in
 
@@ -54,7 +55,9 @@ def find_differences(
 
 
 def find_strays(connection: sqlite3.Connection) -> Iterator[Break]:
-    """Yield steps that belong to no attempt: they hang on no unit, so no unit's history tells of them."""
+    """Yield what hangs on no unit, so that no unit's history tells of it: runs, and steps of no attempt."""
+    for run in find_changed_runs(connection):
+        yield Break(0, f"Run {run} is not what the history says: its station or its operator.")
     (strays,) = connection.execute(
         "SELECT count(*) FROM attempt_steps WHERE attempt NOT IN (SELECT id FROM attempts)"
     ).fetchone()

@@ -13,15 +13,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from parburn.events import NO_VALUES, Result
-from parburn.ledger.base import NO_FILES, State
-from parburn.ledger.unit_life import condition, total_state
+from parburn.ledger.base import State
+from parburn.ledger.run_facts import NOT_KNOWN, RunFacts, facts_by_run
+from parburn.ledger.unit_life import ENDS_A_PLAN, condition, total_state
 
 UNITS_AT_A_TIME = 500  # fewer than the parameters that a statement may have
-RUNS_KEPT = 256  # of which it is remembered where they were made
-RUNS_BEFORE = 16  # that may have begun between a run's begin and its first board
 DRY_RUN = "dry run"  # the reason that a dry run leaves
 _FROM_OUTSIDE = ("imported", "rebuilt")
-_SAYS_NOTHING = frozenset({"claimed", "planned", "burn-attempted", "step"})  # of how a run ended
+_SAYS_PASS = frozenset({"passed", "nothing-asked", "already-passed"})  # of how a run ended
 _PASSED, _ALREADY = Result.PASS.value, Result.ALREADY_PASS.value
 _FAILED, _REFUSED = Result.FAILED.value, Result.REFUSED.value
 _STATE_PASS = State.PASS.value
@@ -32,19 +31,11 @@ _ENDS = {
 }
 
 
-class RunFacts(NamedTuple):
-    """Where a run was made, by whom, and of which files."""
-
-    station: str = ""
-    operator: str = ""
-    files: Mapping[str, Mapping[str, str]] = NO_FILES
-
-
 class RunRecord(NamedTuple):
     """One unit in one run; `run` is None where it was taken over from another ledger.
 
-    `result` is empty where the run has not ended yet, or none is known. `values` were burned by then, `state`
-    is what the unit is now.
+    `result` is empty where the run has not ended yet, or none is known. `unique_values` were this
+    unit's, and `values` burned, by the end of the run; `state` is what the unit is now.
     """
 
     batch: str
@@ -75,6 +66,7 @@ class _Detail(msgspec.Struct):
     reason: str = ""
     why: str = ""
     of: int | str | None = None
+    bound_values: list[tuple[str, str]] = []
 
 
 _decode = msgspec.json.Decoder(_Detail).decode
@@ -82,24 +74,18 @@ _NOTHING = _Detail()
 # Only these are looked at; others are long, and read for nothing.
 _LOOKED_AT = (
     "CASE WHEN event IN ('planned', 'burn-attempted', 'failed-clean', 'incomplete', 'quarantined',"
-    " 'run-ended', 'value-taken', 'imported', 'rebuilt') THEN detail ELSE '' END"
+    " 'run-ended', 'value-taken', 'imported', 'rebuilt')"
+    " OR (event IN ('passed', 'nothing-asked', 'values-learned') AND instr(detail, '\"bound_values\"'))"
+    " THEN detail ELSE '' END"
 )
 _UNITS = (
     "SELECT units.id, name, chip, mac, unique_id, state FROM units JOIN batches ON batches.id = batch"
     " WHERE units.id IN ({})"
 )
-_VALUES = "SELECT unit, name, value FROM unique_values WHERE unit IN ({}) AND bound = 1 ORDER BY unit, name"
 _ENTRIES = (
     f"SELECT unit, run, at, event, state, idx, {_LOOKED_AT}, seq FROM history"
     " WHERE unit IN ({}) ORDER BY unit, seq"
 )
-
-
-class _RunDetail(msgspec.Struct):
-    """The details of a run's own entry."""
-
-    number: int = 0
-    files: dict[str, dict[str, str]] = {}
 
 
 class _InRun:
@@ -115,6 +101,7 @@ class _InRun:
         "result",
         "started",
         "steps",
+        "unique",
         "values",
     )
 
@@ -127,21 +114,24 @@ class _InRun:
         self.attempted = False
         self.done = 0
         self.steps = 0
+        self.unique: Mapping[str, str] = NO_VALUES  # bound to the unit by its end
         self.values: Mapping[str, str] = NO_VALUES  # burned by its end
 
 
 class _History:
     """One unit's history, as its entries are read."""
 
-    __slots__ = ("burned", "now", "planned", "runs", "since", "was_pass")
+    __slots__ = ("burned", "now", "planned", "run_before", "runs", "since", "unique", "was_pass")
 
     def __init__(self) -> None:
         self.runs: dict[int | None, _InRun] = {}
         self.burned: dict[str, str] = {}
         self.planned: dict[str, str] = {}
+        self.unique: dict[str, str] = {}
         self.now = ""  # what the unit is, in words
         self.since = ""
         self.was_pass = False
+        self.run_before: int | None = None
 
     def add(
         self, run: int | None, at: str, event: str, state: str, index: int | None, text: str, sequence: int
@@ -151,7 +141,12 @@ class _History:
             now = _CONDITIONS[state]
             if now != self.now:
                 self.now, self.since = now, "" if event in _FROM_OUTSIDE else at
+        if self.planned and (event in ENDS_A_PLAN or run != self.run_before):
+            self.planned = {}
+        self.run_before = run
         detail = _decode(text) if text else _NOTHING
+        if detail.bound_values:
+            self.unique = dict(sorted((self.unique | dict(detail.bound_values)).items()))
         if event == "run-ended" and isinstance(detail.of, int):
             run = detail.of
         if run is not None or event in _FROM_OUTSIDE:
@@ -165,6 +160,7 @@ class _History:
                 one.done += 1
             elif event != "claimed":
                 self._burned(one, event, detail)
+                one.unique, one.values = self.unique, self.burned
                 self._result(one, event, state, detail)
         self.was_pass = state == _STATE_PASS
 
@@ -174,28 +170,24 @@ class _History:
         elif event in ("burn-attempted", "passed"):
             self.burned = self.burned | self.planned if self.planned else self.burned
             self.planned = {}
-        elif event == "failed-clean":
-            self.planned = {}
         if event == "burn-attempted":
             one.attempted = True
             one.steps += len(detail.steps)
-        one.values = self.burned
 
     def _result(self, one: _InRun, event: str, state: str, detail: _Detail) -> None:
-        if event in _SAYS_NOTHING:
-            return
+        outside = event in _FROM_OUTSIDE
         if event == "failed-clean":
             one.result, one.reason = _PASSED if detail.reason == DRY_RUN else _FAILED, detail.reason
         elif event == "value-taken":
             one.result, one.reason = _REFUSED, detail.reason
         elif event == "run-ended":
             if not one.result:
-                one.result, one.reason = _ENDS.get(state, _FAILED), detail.why
-        elif state in _ENDS:
+                half = state == State.INCOMPLETE.value and not one.attempted  # since an earlier run
+                one.result, one.reason = _FAILED if half else _ENDS.get(state, _FAILED), detail.why
+        elif event in _ENDS or (outside and state in _ENDS):
             one.result, one.reason = _ENDS[state], detail.reason or one.reason
-        elif event in ("passed", "nothing-asked", "recognized") or state == _STATE_PASS:
-            again = not one.attempted and (self.was_pass or event == "recognized")
-            one.result = _ALREADY if again else _PASSED
+        elif event in _SAYS_PASS or (outside and state == _STATE_PASS):
+            one.result = _ALREADY if not one.attempted and self.was_pass else _PASSED
 
 
 def run_records(
@@ -208,18 +200,14 @@ def run_records(
         batch: Only units of this batch; None for all.
         since: Only what ended at this time or later, as the ledger writes it; None for all.
     """
-    facts = _facts_by_run(connection)
+    facts = facts_by_run(connection)
     units = _units(connection, batch, since)
     while numbers := list(islice(units, UNITS_AT_A_TIME)):
         marks = ", ".join("?" * len(numbers))
         rows = connection.execute(_UNITS.format(marks), numbers).fetchall()
-        values: dict[int, dict[str, str]] = {}
-        for unit, name, value in connection.execute(_VALUES.format(marks), numbers):
-            values.setdefault(unit, {})[name] = value
         histories = _histories(connection.execute(_ENTRIES.format(marks), numbers))
         for row in sorted(rows):
-            unique = values.get(row[0], {})
-            for record in _of_unit(row, unique, histories.get(row[0]), facts):
+            for record in _of_unit(row, histories.get(row[0]), facts):
                 if since is None or record.ended >= since:
                     yield record
 
@@ -250,7 +238,6 @@ def _histories(entries: Iterable[tuple[Any, ...]]) -> dict[int, _History]:
 
 def _of_unit(
     row: tuple[Any, ...],
-    unique: Mapping[str, str],
     history: _History | None,
     facts: Callable[[int, int], RunFacts],
 ) -> Iterator[RunRecord]:
@@ -265,11 +252,11 @@ def _of_unit(
             mac=mac,
             unique_id=unique_id,
             index=one.index,
-            unique_values=unique,
-            values={**unique, **one.values},
+            unique_values=one.unique,
+            values={**one.unique, **one.values},
             state=now,
             run=run,
-            facts=RunFacts() if run is None else facts(run, one.first),
+            facts=NOT_KNOWN if run is None else facts(run, one.first),
             started=one.started,
             ended=one.ended,
             result=one.result,
@@ -278,30 +265,3 @@ def _of_unit(
             steps_done=one.done,
             steps=one.steps,
         )
-
-
-def _facts_by_run(connection: sqlite3.Connection) -> Callable[[int, int], RunFacts]:
-    """Return what finds a run's facts; neighbours are mostly of the same few runs, so some are kept."""
-    kept: dict[int, RunFacts] = {}
-
-    def facts(run: int, first: int) -> RunFacts:
-        if run not in kept:
-            while len(kept) >= RUNS_KEPT:
-                del kept[next(iter(kept))]
-            kept[run] = _facts(connection, run, first)
-        return kept[run]
-
-    return facts
-
-
-def _facts(connection: sqlite3.Connection, run: int, first: int) -> RunFacts:
-    """Return a run's facts; `first` is an entry of it, and its own entry stands near before that."""
-    row = connection.execute("SELECT station, operator FROM runs WHERE id = ?", (run,)).fetchone()
-    rows = connection.execute(
-        "SELECT detail FROM history WHERE seq < ? AND event = 'run' ORDER BY seq DESC LIMIT ?",
-        (first, RUNS_BEFORE),
-    )
-    begun = (msgspec.json.decode(text, type=_RunDetail) for (text,) in rows)
-    files = next((one.files for one in begun if one.number == run), NO_FILES)
-    station, operator = row or ("", "")
-    return RunFacts(station, operator, files)

@@ -227,6 +227,11 @@ class SqliteClaim:
         )
         self.values_unknown = False
 
+    async def already_passed(self) -> None:
+        """Write down that it had passed before; see `Claim.already_passed`."""
+        held = self._held
+        self.state = await self._writer.call(lambda t: units.already_passed(t, held))
+
     async def failed_clean(self, reason: str, *, release: bool, script_failed: bool = False) -> None:
         """Write down that nothing was attempted; see `Claim.failed_clean`."""
         work = partial(

@@ -17,6 +17,13 @@ BURNED_ELSEWHERE: Final = "burned in another batch"
 _WHOLE: Final = {State.PASS: "whole", State.QUARANTINED: "quarantined"}
 _HALF: Final = "half burned"
 _FROM_OUTSIDE: Final = ("imported", "rebuilt")  # what the unit was by then already
+_BURNS: Final = ("burn-attempted", "passed")  # what was planned before is in the chip, or may be
+# After these nothing is left of what was only planned, as after any entry of another run.
+ENDS_A_PLAN: Final = ("claimed", "claimed-again", "failed-clean", "run-ended", "value-taken")
+_OF_VALUES: Final = (
+    "SELECT run, event, CASE event WHEN 'planned' THEN detail ELSE '' END FROM history WHERE unit = ?"
+    f" AND event IN ('planned'{', ?' * len((*ENDS_A_PLAN, *_BURNS))}) ORDER BY seq"
+)
 
 
 class UnitLife(NamedTuple):
@@ -79,16 +86,15 @@ def _burned(connection: sqlite3.Connection, unit: int) -> dict[str, str]:
     """Return the values of all plans that were attempted, or found in the chip; of each name the last."""
     burned: dict[str, str] = {}
     planned: dict[str, str] = {}
-    for event, text in connection.execute(
-        "SELECT event, detail FROM history WHERE unit = ?"
-        " AND event IN ('planned', 'burn-attempted', 'passed', 'failed-clean') ORDER BY seq",
-        (unit,),
-    ):
+    run_before = None
+    for run, event, text in connection.execute(_OF_VALUES, (unit, *ENDS_A_PLAN, *_BURNS)):
+        if event in ENDS_A_PLAN or run != run_before:
+            planned = {}
         if event == "planned":
             detail = json.loads(text or "{}")
             planned = {**detail.get("values", {}), **detail.get("shown", {})}
-            continue
-        if event != "failed-clean":
+        elif event in _BURNS:
             burned |= planned
-        planned = {}
+            planned = {}
+        run_before = run
     return burned

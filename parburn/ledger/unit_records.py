@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from parburn.ledger.base import Attempt, State, UnitIdentity
+from parburn.ledger.run_facts import NOT_KNOWN, facts_by_run
 from parburn.ledger.unit_filter import plain_mac, units_with
 from parburn.ledger.unit_life import UnitLife, life_of
 
@@ -152,9 +153,10 @@ def _done(connection: sqlite3.Connection, attempt: int) -> dict[str, State]:
 
 def entries_of(connection: sqlite3.Connection, unit: int) -> Iterator[Entry]:
     """Yield the history of a unit, oldest first."""
-    for at, run, station, operator, event, state, index, detail in connection.execute(
-        "SELECT at, run, coalesce(station, ''), coalesce(operator, ''), event, state, idx, detail"
-        " FROM history LEFT JOIN runs ON runs.id = run WHERE unit = ? ORDER BY seq",
-        (unit,),
+    facts = facts_by_run(connection)
+    for sequence, at, run, event, state, index, detail in connection.execute(
+        "SELECT seq, at, run, event, state, idx, detail FROM history WHERE unit = ? ORDER BY seq", (unit,)
     ):
-        yield Entry(at, run, station, operator, event, state, index, json.loads(detail or "{}"))
+        made = NOT_KNOWN if run is None else facts(run, sequence)
+        said = json.loads(detail or "{}")
+        yield Entry(at, run, made.station, made.operator, event, state, index, said)

@@ -31,6 +31,8 @@ from parburn.ledger.writer import Transaction
 
 FAILURES_THAT_SET_ASIDE = 2  # chips on which the script failed clean with one and the same record
 _REASON_AT_MOST = 1000  # characters
+# Entries of a run after which it was still at work on that unit.
+_SAYS_NO_END: Final = frozenset({"claimed-again", "planned", "recognized", "values-learned"})
 NO_COLUMNS: Final[Mapping[str, str | int]] = MappingProxyType({})
 SPENT: Final[Mapping[str, str | int]] = MappingProxyType({"spent": 1, "going_back": 0})  # the index, for ever
 
@@ -383,18 +385,42 @@ def recognized(transaction: Transaction, unit: Held) -> State:
     return _move(transaction, unit, State.PASS, "recognized", reason=told)
 
 
+def already_passed(transaction: Transaction, unit: Held) -> State:
+    """Write down that this run ended with the unit as it had passed before; return its state.
+
+    Raises:
+        LedgerError: the unit is not PASS, or this run holds it no more.
+    """
+    state = current(transaction, unit)
+    if state is not State.PASS:
+        raise LedgerError(f"A unit that is {state.value} has not passed already.")
+    transaction.history.append("already-passed", unit=unit.id, state=state, index=unit.index)
+    return state
+
+
+def _is_open(transaction: Transaction, unit: int) -> bool:
+    """Return whether the unit's last entry does not say how the run that holds it ended for it."""
+    last = next((row[4] for row in reversed(transaction.history.pending) if row[3] == unit), None)
+    if last is None:
+        (last,) = transaction.connection.execute(
+            "SELECT event FROM history WHERE unit = ? ORDER BY seq DESC LIMIT 1", (unit,)
+        ).fetchone() or ("",)
+    return last in _SAYS_NO_END
+
+
 def end_run(transaction: Transaction, run: int, why: str) -> int:
     """Release all that a run holds, alive or dead; return the number of units that it left unfinished.
 
-    Indexes of untouched units go back, burns under way are INCOMPLETE.
+    Indexes of untouched units go back, burns under way are INCOMPLETE. Of each unit of which nothing says how
+    the run ended for it, the history says that it ended.
     """
     connection, history = transaction.connection, transaction.history
     left = 0
     values.forget_planned(connection, "IN (SELECT id FROM units WHERE run = ?)", run)
     rows = connection.execute(
-        "SELECT id, idx, state, spent, going_back FROM units WHERE run = ?", (run,)
+        "SELECT id, idx, state, spent, going_back, reason FROM units WHERE run = ?", (run,)
     ).fetchall()
-    for unit, index, name, spent, going_back in rows:
+    for unit, index, name, spent, going_back, reason_before in rows:
         before = after = State(name)
         if before in UNDER_WAY:
             after, left = State.INCOMPLETE, left + 1
@@ -409,6 +435,9 @@ def end_run(transaction: Transaction, run: int, why: str) -> int:
                 (after.value, index, transaction.at, *([why] if reason else []), unit),
             )
             history.append("run-ended", unit=unit, state=after, index=index, why=why, of=run)
+        elif _is_open(transaction, unit):
+            told = reason_before if before is State.QUARANTINED and reason_before else why
+            history.append("run-ended", unit=unit, state=before, index=index, why=told, of=run)
     connection.execute("UPDATE units SET run = NULL, going_back = 0 WHERE run = ?", (run,))
     connection.execute("UPDATE runs SET ended = ? WHERE id = ?", (transaction.at, run))
     return left

@@ -113,6 +113,7 @@ _SAID: Mapping[str, Callable[[Entry], str]] = {
     "burn-attempted": lambda entry: f"burn begun: {', '.join(entry.detail.get('steps', ()))}",
     "step": _step,
     "passed": _worded("passed"),
+    "already-passed": _worded("had passed before, nothing was left to burn"),
     "nothing-asked": _worded("nothing was asked for"),
     "failed-clean": _worded("nothing was burned"),
     "recognized": _worded("known again by what it holds, and passed"),

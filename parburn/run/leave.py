@@ -89,6 +89,8 @@ async def record(run: SharedRun, board: BoardProgress) -> None:
             await claim.quarantined(reason)
         elif board.result is Result.INCOMPLETE:
             await claim.incomplete(reason)
+        elif board.result is Result.ALREADY_PASS:
+            await claim.already_passed()
         elif not board.result.passed:
             await claim.failed_clean(reason, release=not board.planned, script_failed=by_script)
     except LedgerError as error:

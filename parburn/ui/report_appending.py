@@ -19,6 +19,7 @@ from pathlib import Path
 from parburn.errors import UsageError
 from parburn.ui.report_rows import COLUMNS, csv_header
 
+OPTION = "--report"
 ENDINGS = (".csv", ".jsonl")
 LOCK_DEADLINE_S = 10.0
 LOCK_RETRY_S = 0.005
@@ -39,7 +40,7 @@ def check_report(path: Path) -> None:
     if not path.parent.is_dir():
         raise _refused(path, f"there is no folder {path.parent}", "Make it first.")
     try:
-        with _opened(path, make=False) as file:
+        with opened(path, make=False) as file:
             _check_columns(path, file)
     except FileNotFoundError:
         if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -61,7 +62,7 @@ def append_rows(path: Path, lines: Sequence[str], *, new: bool = False) -> None:
         OSError: it could not be written, or locked within LOCK_DEADLINE_S; the file is as it was.
         UsageError: the file is none of ours.
     """
-    with _opened(path, make=True, new=new) as file:
+    with opened(path, make=True, new=new) as file:
         _check_columns(path, file)
         before = os.fstat(file).st_size
         text = "".join(lines)
@@ -79,15 +80,26 @@ def append_rows(path: Path, lines: Sequence[str], *, new: bool = False) -> None:
 
 
 @contextmanager
-def _opened(path: Path, *, make: bool, new: bool = False) -> Iterator[int]:
-    """Give the descriptor of a locked file, made by the umask where it is not there."""
+def opened(path: Path, *, make: bool, new: bool = False, option: str = OPTION) -> Iterator[int]:
+    """Give the descriptor of a locked file.
+
+    Args:
+        path: The file; a link is none.
+        make: Make it, by the umask, where it is not there.
+        new: It must not be there.
+        option: What names it on the command line.
+
+    Raises:
+        UsageError: it is a folder, a pipe or the like.
+        OSError: it could not be opened, or locked within LOCK_DEADLINE_S.
+    """
     flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     flags |= (os.O_CREAT if make else 0) | (os.O_EXCL if new else 0)
     while True:
         file = os.open(path, flags, 0o666)
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise _refused(path, "it is no file", "Name a file, or a folder.")
+                raise _refused(path, "it is no file", "Name a file, or a folder.", option)
             _lock(file)
             if _is_still(path, file):
                 yield file
@@ -138,7 +150,7 @@ def _check_columns(path: Path, file: int) -> None:
     first, end, _ = os.pread(file, FIRST_LINE_AT_MOST, 0).partition(b"\n")
     text = first.decode("utf-8-sig", "replace")
     if first and not (_is_ours(path, text) if end else _begins_as_ours(path, text)):
-        hint = f"It is as it was. Name another file, as {_free_name(path)}."
+        hint = f"It is as it was. Name another file, as {free_name(path)}."
         raise _refused(path, "it has other columns than this version of parburn writes", hint)
 
 
@@ -159,11 +171,12 @@ def _begins_as_ours(path: Path, text: str) -> bool:
     return _is_ours(path, text) if whole else text.startswith(begin)
 
 
-def _free_name(path: Path) -> Path:
+def free_name(path: Path) -> Path:
+    """Return a name beside `path` that no file has."""
     stem = re.sub(r"-\d{1,6}$", "", path.stem)
     names = (path.with_name(f"{stem}-{number}{path.suffix}") for number in range(2, 10_000))
     return next((name for name in names if not os.path.lexists(name)), path.with_name(f"new-{path.name}"))
 
 
-def _refused(path: Path, why: str, hint: str) -> UsageError:
-    return UsageError(f"--report {path}: {why}", hint=f"{hint} Nothing was burned, nothing was overwritten.")
+def _refused(path: Path, why: str, hint: str, option: str = OPTION) -> UsageError:
+    return UsageError(f"{option} {path}: {why}", hint=f"{hint} Nothing was burned, nothing was overwritten.")

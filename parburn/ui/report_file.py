@@ -36,19 +36,21 @@ class ReportFile:
         self._thread: threading.Thread | None = None
         self._left: list[str] = []  # not written yet
         self._why: Exception | None = None
+        self._not_made = 0  # rows
+        self._why_not_made: Exception | None = None
         self._finished = False
 
     def emit(self, event: Event) -> None:
-        """Hand a row to the thread; all other events tell what all rows have in common."""
+        """Hand a row to the thread; all other events tell what all rows have in common. Nothing is raised.
+
+        A row that cannot be made, for whatever reason, is counted, and the rows after it are written.
+        """
         if isinstance(event, LedgerOpened):
             self._facts = self._facts._replace(**{name: getattr(event, name) for name in event._fields[1:]})
         elif isinstance(event, RunStarted):
             self._facts = self._facts._replace(simulated=event.simulated, dry_run=event.dry_run)
         elif isinstance(event, Finished):
-            scripts, config_files, tables = self._digests()
-            facts = self._facts._replace(scripts=scripts, config_files=config_files, tables=tables)
-            self._rows.put(self._as_line(row_of(event.report, facts)))
-            self._start()
+            self._hand_over(event)
 
     @property
     def path(self) -> Path:
@@ -67,23 +69,38 @@ class ReportFile:
     def finish(self) -> str:
         """Wait until all rows are written; return why some could not be, or nothing.
 
-        It waits for END_DEADLINE_S at most.
+        It waits for END_DEADLINE_S at most; only where the system gives no thread, as long as the disk takes.
         """
-        if self._thread is None:
-            return ""
         if not self._finished:
             self._finished = True
-            self._wait(self._thread)
-        if self._thread.is_alive():
+            self._write_the_rest()
+        if self._thread is not None and self._thread.is_alive():
             return f"{self._path}: no answer from the disk for {END_DEADLINE_S:g} s"
-        if self._why is None:
+        error = self._why or self._why_not_made
+        if error is None:
             return ""
-        why = getattr(self._why, "strerror", None) or self._why
-        return f"{self._path}: {why}; rows that are missing: {len(self._left)}"
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return f"{self._path}: {why}; rows that are missing: {len(self._left) + self._not_made}"
 
-    def _wait(self, thread: threading.Thread) -> None:
+    def _write_the_rest(self) -> None:
+        if not self._rows.empty():
+            self._start()
         self._rows.put(None)
-        thread.join(END_DEADLINE_S)
+        if self._thread is None:
+            self._write()
+        else:
+            self._thread.join(END_DEADLINE_S)
+
+    def _hand_over(self, event: Finished) -> None:
+        try:
+            scripts, config_files, tables = self._digests()
+            facts = self._facts._replace(scripts=scripts, config_files=config_files, tables=tables)
+            self._rows.put(self._as_line(row_of(event.report, facts)))
+        except Exception as error:
+            self._not_made += 1
+            self._why_not_made = error
+        else:
+            self._start()
 
     def _as_line(self, row: ReportRow) -> str:
         return (
@@ -93,9 +110,12 @@ class ReportFile:
     # ---- in the thread
 
     def _start(self) -> None:
+        """Start the thread. Where the system gives none now, the next row asks again, and the end writes."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._write, name="parburn-report", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._write, name="parburn-report", daemon=True)
+            with suppress(RuntimeError, MemoryError):
+                thread.start()
+                self._thread = thread
 
     def _write(self) -> None:
         more = True

@@ -164,5 +164,5 @@ def _cell(value: object) -> str:
 
 def _text_cell(text: str) -> str:
     if text.isascii() and text.isprintable() and text[0].isalnum() and text[-1] != " " and "  " not in text:
-        return text  # as nearly all are
+        return defused(text) if ";" in text else text  # as nearly all are
     return defused(one_line(writeable(text)))

@@ -4,21 +4,26 @@ installed command."""
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from parburn.ui.report_rows import COLUMNS
+from parburn.cli.output import put_out
+from parburn.errors import UsageError
+from parburn.ui.report_appending import append_rows
+from parburn.ui.report_rows import COLUMNS, ReportRow, csv_line
 from tests.command import Outcome, parburn
-from tests.provisioning import KEY, PROVISION, said, script
+from tests.provisioning import KEY, PROVISION, mac, said, script
 from tests.rig import ROOT, start_rig
 
 # What the ledger does not know: the line, the program, and what was seen of the chip beside its identity.
@@ -60,6 +65,10 @@ class Line:
         done = parburn("report", *words, "--ledger", self.ledger, state=self.folder)
         assert done.exit == 0, said(done)
         return list(csv.DictReader(io.StringIO(done.stdout)))
+
+    def report_to(self, output: Path, *words: object) -> Outcome:
+        """Make the report into a file."""
+        return parburn("report", "-o", output, *words, "--ledger", self.ledger, state=self.folder)
 
 
 @pytest.fixture
@@ -164,3 +173,92 @@ def test_it_overwrites_no_ledger_and_names_what_is_not_there(tmp_path: Path, lin
     assert (done.exit, "has no batch none" in done.stderr) == (2, True), said(done)
     done = parburn("report", "--ledger", tmp_path / "no.sqlite", state=tmp_path)
     assert (done.exit, "There is no ledger" in done.stderr) == (2, True), said(done)
+
+
+def test_a_run_that_was_killed_before_it_burned_has_not_passed(tmp_path: Path, line: Line) -> None:
+    """The board had passed another job before; what is not known of a run is not told of it."""
+    dies = script(tmp_path, "dies", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    words = ("--batch", "gateway", "--do-not-confirm", "--json", "--ledger", line.ledger)
+    with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
+        assert line.burn(rig.ports).exit == 0
+        job = ("--ports", *rig.ports, "--scripts", dies, "--configfiles", line.ids)
+        assert parburn(*job, *words, state=tmp_path).exit == -signal.SIGKILL
+        killed = line.report()[1]
+        assert (killed["run"], killed["result"], killed["error"]) == ("2", "", "")
+        assert line.burn(rig.ports).words == ["already-pass"]
+    results = [(row["run"], row["result"], row["error"]) for row in line.report()]
+    gone = "the process of that run is gone"
+    assert results == [("1", "pass", ""), ("2", "failed", gone), ("3", "already-pass", "")]
+    told = parburn("ledger", "history", "1", "--ledger", line.ledger, state=tmp_path)
+    assert "had passed before, nothing was left to burn" in " ".join(told.stdout.split())
+    verified = parburn("ledger", "verify", "--ledger", line.ledger, state=tmp_path)
+    assert verified.exit == 0, said(verified)
+
+
+def test_a_run_has_no_values_that_were_burned_later(tmp_path: Path, line: Line) -> None:
+    bad = script(tmp_path, "bad", "raise SystemExit('not today')\n")
+    words = ("--batch", "gateway", "--do-not-confirm", "--ledger", line.ledger)
+    with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
+        bit = ("--ports", *rig.ports, "--configfiles", line.ids, "--commands", "burn_efuse DIS_USB_JTAG 1")
+        done = parburn(*bit, *words, state=tmp_path)
+        assert done.exit == 0, said(done)
+        failed = ("--ports", *rig.ports, "--scripts", bad, "--configfiles", line.ids)
+        assert parburn(*failed, *words, state=tmp_path).exit == 1
+        assert line.burn(rig.ports).words == ["pass"]
+    rows = [(row["result"], row["unique_values"], row["values"]) for row in line.report()]
+    unique = f"CUSTOM_MAC={mac(1)}"
+    assert rows[:2] == [("pass", "", "DIS_USB_JTAG=1"), ("failed", "", "DIS_USB_JTAG=1")]
+    assert rows[2][:2] == ("pass", unique)
+    assert rows[2][2].startswith(f"{unique}; DIS_USB_JTAG=1; ")
+
+
+def test_it_replaces_its_own_reports_and_nothing_else(tmp_path: Path, line: Line) -> None:
+    with start_rig("esp32c3", 2, tmp_path=tmp_path) as rig:
+        assert line.burn(rig.ports[:1]).exit == 0
+        own = {form: tmp_path / f"own.{form}" for form in ("csv", "json")}
+        for form in (*own, *own):
+            assert line.report_to(own[form], "--format", form).exit == 0
+        empty = tmp_path / "empty.csv"
+        empty.touch()
+        assert line.report_to(empty).exit == 0
+        jsonl, notes, mixed = tmp_path / "runs.jsonl", tmp_path / "notes.csv", tmp_path / "mixed.csv"
+        listed = tmp_path / "listed.json"
+        listed.write_text("[1, 2]")
+        notes.write_text("slot,what\n1,loose\n")
+        mixed.write_bytes(own["csv"].read_bytes())
+        for number, file in enumerate((jsonl, mixed)):
+            assert line.burn(rig.ports[number:], "--report", file).exit == 0
+    for file in (line.appended, jsonl, notes, mixed, listed, line.work):
+        before = file.read_bytes()
+        for form in own:
+            done = line.report_to(file, "--format", form)
+            assert done.exit == 2, said(done)
+            assert f"{file.stem}-2{file.suffix}" in done.stderr.replace("\n", " ")
+        assert file.read_bytes() == before
+    assert line.report_to(own["json"], "--format", "csv").exit == 0
+    assert len(read(own["json"])) >= 2
+    assert not [*tmp_path.glob(".parburn-*")]
+
+
+def test_no_run_appends_to_a_report_while_it_is_replaced(tmp_path: Path, line: Line) -> None:
+    """A run has made the file while the report was made; another program holds its lock."""
+    output = tmp_path / "out.csv"
+
+    def pieces() -> Generator[str, None, None]:
+        yield "slot,port,chip\n"
+        append_rows(output, [csv_line(ReportRow(slot="a", port="/dev/x"))])
+
+    with pytest.raises(UsageError, match="has not made it alone"):
+        put_out(pieces(), output, own_only=True)
+    assert [row["slot"] for row in read(output)] == ["a"]
+    assert [*tmp_path.glob(".parburn-*")] == []
+    output.unlink()
+    with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
+        assert line.burn(rig.ports).exit == 0
+    assert line.report_to(output).exit == 0
+    before = output.read_bytes()
+    with output.open("r+b") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        done = line.report_to(output)
+    assert (done.exit, "another program holds it" in done.stderr) == (2, True), said(done)
+    assert output.read_bytes() == before

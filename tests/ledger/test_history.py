@@ -69,6 +69,8 @@ def test_an_untouched_ledger_verifies(path: Path) -> None:
         ("DELETE FROM records WHERE unit = 1", "records"),
         ("DELETE FROM passes", "passed jobs"),
         ("UPDATE attempts SET image_before = 'other'", "attempts"),
+        ("UPDATE runs SET station = 'other'", "Run 1 is not what the history says: its station"),
+        ("UPDATE runs SET operator = 'Bob' WHERE id = 1", "Run 1 is not what the history says"),
     ],
 )  # fmt: skip
 def test_tampering_shows(path: Path, statement: str, says: str) -> None:

@@ -14,6 +14,7 @@ from parburn.errors import LedgerError
 from parburn.ledger import schema
 from parburn.ledger.base import BatchSpec, Claim, RunNote, State
 from parburn.ledger.export import verify
+from parburn.ledger.run_records import run_records
 from parburn.ledger.sqlite import open_ledger
 from parburn.ledger.unit_life import condition, life_of, total_state
 from tests.ledger.ledgers import attempt, batch, burn, chip, claim_of, claims_of, opened, run
@@ -90,6 +91,30 @@ def test_whole_since_it_passed_whatever_came_later(path: Path) -> None:
     assert claim.since == history(path, "passed")[0]
     assert claim.burned_values == SHOWN
     assert claim.unique_values == {"CUSTOM_MAC": SHOWN["CUSTOM_MAC"]}
+    assert "verifies" in verify(path)
+
+
+def test_what_an_interrupted_run_planned_was_not_burned(path: Path) -> None:
+    """It waited for a turn when the power failed; a later job finds all of its own there."""
+
+    async def whole(claim: Claim) -> None:
+        await claim.planned("plan", {}, shown={"A": "1"})
+        await claim.burn_attempted(attempt())
+        await claim.step_done("BLOCK0", State.LOCKED)
+        await claim.passed("job")
+
+    async def interrupted(claim: Claim) -> None:
+        await claim.planned("other", {"X": "5"}, shown={"X": "5"})
+
+    async def stages_nothing(claim: Claim) -> None:
+        await claim.passed("third job")
+
+    in_run(path, whole, interrupted, stages_nothing)
+    assert seen(path).burned_values == {"A": "1"}
+    with closing(sqlite3.connect(path)) as connection:
+        found = [(one.result, one.values) for one in run_records(connection)]
+    assert [values for _, values in found] == [{"A": "1"}] * 4
+    assert [result for result, _ in found] == ["pass", "failed", "already-pass", "failed"]
     assert "verifies" in verify(path)
 
 

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import multiprocessing
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from parburn.errors import UsageError
 from parburn.events import Finished, LedgerOpened, RunStarted
 from parburn.ui import report_appending, report_file
+from parburn.ui.fanout import Fanout
 from parburn.ui.report_appending import append_rows, check_report
 from parburn.ui.report_file import ReportFile
 from parburn.ui.report_rows import ReportRow, csv_header, csv_line, json_line
@@ -163,6 +165,49 @@ def test_a_row_of_any_length_may_be_the_first_one(tmp_path: Path, size: int) -> 
     path.write_text("x" * size)
     with pytest.raises(UsageError, match="other columns"):
         append_rows(path, [row])
+
+
+def test_a_row_that_cannot_be_made_is_told_and_the_others_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "run.csv"
+    asked: list[int] = []
+
+    def digests() -> tuple[dict[str, str], ...]:
+        asked.append(1)
+        if len(asked) == 2:
+            raise ValueError("no digest")
+        return {}, {}, {}
+
+    report = ReportFile(path, digests)
+    failed: list[Exception] = []
+    fanout = Fanout([report], on_failure=lambda _, error: failed.append(error))
+    for number in range(3):
+        fanout.emit(Finished(PORTS[number], REPORTS[number]))
+    assert report.finish() == f"{path}: no digest; rows that are missing: 1"
+    assert [line.split(",")[1] for line in path.read_text().splitlines()] == ["port", PORTS[0], PORTS[2]]
+    assert (fanout.observers, failed) == ((report,), [])
+
+
+@pytest.mark.parametrize("refusals", [1, 99])
+def test_rows_are_written_where_the_system_gives_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int
+) -> None:
+    start, left = threading.Thread.start, [refusals]
+
+    def refused(thread: threading.Thread) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    path = tmp_path / "run.csv"
+    report = ReportFile(path, lambda: ({}, {}, {}))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        for number in range(2):
+            report.emit(Finished(PORTS[number], REPORTS[number]))
+        assert report.finish() == report.finish() == ""
+    report.close()
+    assert [line.split(",")[1] for line in path.read_text().splitlines()] == ["port", *PORTS[:2]]
 
 
 def test_no_row_makes_no_file(tmp_path: Path) -> None:
