@@ -33,7 +33,7 @@ _MEANS = {
     Verdict.UNRECORDED: "as recorded, and there is more, from before or from another tool: look at it",
     Verdict.NOT_WHOLE: "its burn is not whole: run it again with its script and files",
     Verdict.NO_RECORD: "nothing is recorded of it",
-    Verdict.NO_ANSWER: "not read",
+    Verdict.NO_ANSWER: "not compared",
 }
 _NOTHING_DONE = "Nothing was burned, and nothing was written into the ledger."
 
@@ -79,7 +79,7 @@ def exit_code(verdicts: Sequence[BoardVerdict]) -> int:
     found = {one.verdict for one in verdicts}
     if Verdict.DIFFERS in found:
         return DIFFERS
-    return AS_RECORDED if found <= {Verdict.SAME} else NOT_ALL
+    return AS_RECORDED if found == {Verdict.SAME} else NOT_ALL
 
 
 def as_object(one: BoardVerdict) -> dict[str, Any]:

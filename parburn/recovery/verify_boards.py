@@ -10,7 +10,7 @@ from typing import NamedTuple
 from anyio import create_task_group, to_thread
 
 from parburn.efuse.image import EfuseImage
-from parburn.errors import ParburnError
+from parburn.errors import InternalError, ParburnError
 from parburn.hardware.identify import Device
 from parburn.job import Job
 from parburn.ledger import schema
@@ -80,8 +80,8 @@ async def verify_boards(job: Job) -> list[BoardVerdict]:
     async def look(port: str) -> None:
         try:
             boards[port] = _Board(port, *await read_board(job, tables.extend, port))
-        except ParburnError as error:
-            boards[port] = BoardVerdict(port, Verdict.NO_ANSWER, error=str(error), hint=error.hint)
+        except Exception as error:  # a defect of ours must not take the other boards down
+            boards[port] = _without(BoardVerdict(port, Verdict.NO_ANSWER), error, debug=job.debug)
 
     async with create_task_group() as looking:
         for port in job.ports:
@@ -91,7 +91,7 @@ async def verify_boards(job: Job) -> list[BoardVerdict]:
     records = await to_thread.run_sync(_records, job, identities)
     times = Counter(identities)
     verdicts = {
-        board.port: _verdict(board, who, records, doubled=times[who] > 1)
+        board.port: _told_of(board, who, records, doubled=times[who] > 1, debug=job.debug)
         for board, who in zip(seen, identities, strict=True)
     }
     silent = {port: one for port, one in boards.items() if isinstance(one, BoardVerdict)}
@@ -105,6 +105,23 @@ def _records(job: Job, identities: Sequence[UnitIdentity]) -> _Records:
         schema.compare_with_witness(connection, place, witness, meta["uuid"])
         found = {who: chip_records(connection, who) for who in identities}
         return _Records(meta["digest_key"], found)
+
+
+def _without(said: BoardVerdict, error: Exception, *, debug: bool = False) -> BoardVerdict:
+    """Return the verdict with why there is no other one. With `debug` a defect of ours is raised."""
+    if debug and not isinstance(error, ParburnError):
+        raise error
+    reason = error if isinstance(error, ParburnError) else InternalError(error)
+    return said._replace(error=str(reason), hint=reason.hint)
+
+
+def _told_of(
+    board: _Board, who: UnitIdentity, records: _Records, *, doubled: bool, debug: bool
+) -> BoardVerdict:
+    try:
+        return _verdict(board, who, records, doubled=doubled)
+    except Exception as error:  # as above
+        return _without(BoardVerdict(board.port, Verdict.NO_ANSWER, who.chip, who.mac), error, debug=debug)
 
 
 def _verdict(board: _Board, who: UnitIdentity, records: _Records, *, doubled: bool) -> BoardVerdict:
@@ -122,7 +139,7 @@ def _verdict(board: _Board, who: UnitIdentity, records: _Records, *, doubled: bo
     try:
         recorded = recorded_chip(board.device.chip, units)
     except ParburnError as error:
-        return said._replace(error=str(error), hint=error.hint)
+        return _without(said, error)
     comparison = compare(recorded, board.image, records.key)
     if doubled:
         return said._replace(

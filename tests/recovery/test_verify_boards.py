@@ -4,10 +4,14 @@ command; nothing is burned and nothing is written."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from parburn.cli.main import main
+from parburn.recovery import verify_boards
 from tests.command import Outcome, parburn
 from tests.provisioning import KEY, PROVISION, custom_mac_of, every_bit, said, script
 from tests.rig import Rig, start_rig
@@ -246,3 +250,32 @@ def test_the_objects_are_those_of_the_page(tmp_path: Path, station: Station) -> 
     assert [*told] == listed(LISTS, "Objects of `parburn ledger verify --json`")
     assert (told["index"], told["missing"], told["extra"]) == (1, [], [])
     assert json.loads(json.dumps(told)) == told
+
+
+@pytest.mark.parametrize("step", ["read_board", "compare"])
+def test_a_defect_at_one_board_leaves_the_others_their_verdicts(
+    step: str,
+    tmp_path: Path,
+    station: Station,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The command runs within this process, so that it can be given a defect: its second board's."""
+    sound: Callable[..., Any] = getattr(verify_boards, step)
+    calls: list[int] = []
+
+    def faulty(*given: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise ValueError("a defect")
+        return sound(*given)
+
+    monkeypatch.setattr(verify_boards, step, faulty)
+    work = script(tmp_path, "work", MAC_ONLY)
+    with start_rig("esp32c3", 3, tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports, work).exit == 0
+        words = ["ledger", "verify", "--json", "--ledger", str(station.ledger), "--ports", *rig.ports]
+        assert main(words) == 1
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sorted(one["verdict"] for one in told) == ["as-recorded", "as-recorded", "no-answer"]
+    assert "an error inside parburn: ValueError: a defect" in [one["error"] for one in told]
