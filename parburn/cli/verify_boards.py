@@ -1,7 +1,7 @@
 """`parburn ledger verify --ports`: from options to what is told of each board, and an exit code.
 
 =====  ================================================================================
-5      a board differs from its record, or is quarantined
+5      a board differs from its record, is quarantined, or was scrapped
 1      a board did not answer, has no record, is not whole, or holds more than recorded
 0      all boards are as recorded, as far as they can be read
 =====  ================================================================================
@@ -30,6 +30,7 @@ AS_RECORDED, NOT_ALL, DIFFERS = 0, 1, 5
 _MEANS = {
     Verdict.SAME: "as recorded",
     Verdict.DIFFERS: "NOT as recorded: take it out of the line and mark it",
+    Verdict.SCRAPPED: "SCRAPPED: it must not ship",
     Verdict.UNRECORDED: "as recorded, and there is more, from before or from another tool: look at it",
     Verdict.NOT_WHOLE: "its burn is not whole: run it again with its script and files",
     Verdict.NO_RECORD: "nothing is recorded of it",
@@ -77,7 +78,7 @@ def _told(job: Job, options: argparse.Namespace) -> int:
 def exit_code(verdicts: Sequence[BoardVerdict]) -> int:
     """Return the exit code, by the table in the module's docstring."""
     found = {one.verdict for one in verdicts}
-    if Verdict.DIFFERS in found:
+    if found & {Verdict.DIFFERS, Verdict.SCRAPPED}:
         return DIFFERS
     return AS_RECORDED if found == {Verdict.SAME} else NOT_ALL
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ class Verdict(Enum):
     DIFFERS = "differs"
     UNRECORDED = "more-than-recorded"  # in places of which no record speaks
     NOT_WHOLE = "not-whole"
+    SCRAPPED = "scrapped"  # whatever it holds
     NO_RECORD = "no-record"
     NO_ANSWER = "no-answer"
 
@@ -134,7 +135,7 @@ def _verdict(board: _Board, who: UnitIdentity, records: _Records, *, doubled: bo
         )
     last = units[-1]
     state = total_state(last.state, last.life.since)
-    state = f"{state}, scrapped: {last.scrapped}" if last.scrapped else state
+    state = f"{state}, scrapped" if last.scrapped else state
     said = said._replace(batch=last.batch, index=last.index, state=state)
     try:
         recorded = recorded_chip(board.device.chip, units)
@@ -148,11 +149,20 @@ def _verdict(board: _Board, who: UnitIdentity, records: _Records, *, doubled: bo
             error="its chip answers at another port, too",
             hint="One board behind two ports, or two chips with one identity: sort it out first.",
         )
-    return said._replace(verdict=_word(units, comparison), comparison=comparison)
+    return said._replace(
+        verdict=_word(units, comparison), comparison=comparison, error="; ".join(_scrapped(units))
+    )
+
+
+def _scrapped(units: Sequence[UnitRecord]) -> Iterator[str]:
+    """Yield where, and why, a chip was scrapped: one batch is enough."""
+    return (f"scrapped in the batch {unit.batch}: {unit.scrapped}" for unit in units if unit.scrapped)
 
 
 def _word(units: Sequence[UnitRecord], comparison: Comparison) -> Verdict:
     states = [unit.state for unit in units]
+    if any(unit.scrapped for unit in units):
+        return Verdict.SCRAPPED
     if comparison.differs or State.QUARANTINED in states:
         return Verdict.DIFFERS
     if all(state in UNTOUCHED for state in states):

@@ -194,6 +194,19 @@ def test_a_second_job_of_another_batch_counts(tmp_path: Path, station: Station) 
         assert (outcome.exit, "extra: bit 100 of BLOCK3" in texts(outcome)) == (5, True), said(outcome)
 
 
+def test_a_scrapped_board_is_never_as_recorded(tmp_path: Path, station: Station) -> None:
+    work = script(tmp_path, "work", MAC_ONLY)
+    with start_rig("esp32", 2, tmp_path=tmp_path, settings=["coding=none"]) as rig:
+        assert station.burn(rig.ports, work, "--batch", "first").exit == 0
+        words = ("--why", "crushed", "--ledger", station.ledger)
+        assert parburn("ledger", "scrap", rig.mac(0), *words, state=tmp_path).exit == 0
+        outcome = station.verify(rig.ports)
+        assert outcome.exit == 5, said(outcome)
+        assert "SCRAPPED: it must not ship" in texts(outcome)
+        assert "scrapped in the batch first: crushed" in texts(outcome)
+        assert station.verdicts(rig.ports) == ["scrapped", "as-recorded"]
+
+
 def test_a_unit_that_was_taken_over_is_compared_as_far_as_it_is_known(
     tmp_path: Path, station: Station
 ) -> None:
