@@ -38,11 +38,11 @@ class Comparison(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """What is recorded of one block: bits that must be there, those that may, and those that tell more."""
+    """What is recorded of one block: bits that must be there, and what other bits in it tell."""
 
     must: int
-    may: int  # beside them
-    judged: int  # where a bit that is neither was never burned
+    judged: int = 0  # where any other bit was never burned
+    silent: int = 0  # where no record speaks of a bit
 
 
 def compare(recorded: RecordedChip, now: EfuseImage, key: bytes) -> Comparison:
@@ -74,12 +74,13 @@ def _of_block(recorded: RecordedChip, now: EfuseImage, block: Block, key: bytes)
     shown = now.block(block.index)
     if hidden and (known is None or known.must & hidden or may_hold_key(now.chip, block)):
         yield "not_compared", f"{block.name} is read-protected: what it holds cannot be compared"
+    silent = block.mask if known is None else known.silent
+    more = shown & silent & ~blank_of(now).blocks.get(block.index, 0)
+    if more:
+        yield "unrecorded", f"{_places(now, block, more)}, of which no record speaks"
     if known is None:
-        more = shown & ~blank_of(now).blocks.get(block.index, 0)
-        if more:
-            yield "unrecorded", f"{_places(now, block, more)}, of which no record speaks"
         return
-    missing, extra = known.must & ~shown & ~hidden, shown & ~known.must & ~known.may & known.judged
+    missing, extra = known.must & ~shown & ~hidden, shown & ~known.must & known.judged
     if missing:
         yield "missing", f"missing: {_places(now, block, missing)}"
     if extra:
@@ -105,16 +106,16 @@ def _of_key(text: str, now: EfuseImage, block: Block, key: bytes) -> Iterator[tu
 def _known(recorded: RecordedChip, now: EfuseImage, block: Block) -> _Known | None:
     """Return what is recorded of a block in clear; None for nothing."""
     user = recorded.user_bits.get(block.index, 0)
-    area = rules_of(now.chip, Declared()).areas.get(block.index, block.mask)
+    area = rules_of(now.chip, Declared()).areas.get(block.index, 0)
     text = recorded.blocks.get(block.index) or recorded.earlier.get(block.index)
     if text is None:
-        return _Known(user, 0, area) if user else None
+        return _Known(user, judged=area, silent=block.mask & ~area & ~user) if user else None
     held = int(text, 16)
     if block.index not in recorded.open_blocks:
-        return _Known(held | user, 0, block.mask)
+        return _Known(held | user, judged=block.mask)
     if user:  # a burn that is not whole: what it was to leave there is known, and may be missing
-        return _Known(held, user, area)
-    return _Known(held, 0, 0)
+        return _Known(held, judged=area & ~user)
+    return _Known(held)
 
 
 def _places(now: EfuseImage, block: Block, bits: int) -> str:

@@ -73,7 +73,7 @@ async def verify_boards(job: Job) -> list[BoardVerdict]:
         LedgerUnusable: it is not there, cannot be read, or its witness does not know it; no port was opened.
         UsageError, ChipDataError: a custom table is wrong; no port was opened.
     """
-    tables = TableSet(job.tables)
+    tables = await to_thread.run_sync(TableSet, job.tables)
     await to_thread.run_sync(_records, job, ())  # what is wrong with it is told before a port is opened
     make_room(len(job.ports))
     boards: dict[str, _Board | BoardVerdict] = {}

@@ -22,6 +22,8 @@ entry = json.load(args.configfiles[0])[str(args.index)]
 espefuse(esp, efuses, args, 'burn_custom_mac ' + entry['mac'])
 """
 
+FLAGS = "MY_FLAGS, EFUSE_BLK0, 120, 3, Flags of our own beside those of the chip\n"
+
 
 class Station:
     """One ledger, and QA that looks into it."""
@@ -49,6 +51,19 @@ class Station:
         return parburn(
             "ledger", "verify", "--ports", *ports, "--ledger", self.ledger, *more, state=self.folder
         )
+
+    def taken_over(self, form: str) -> None:
+        """Go on with a new ledger that took over this one: `csv`, `json`, or `file` for the ledger's file."""
+        taken, second = self.folder / f"export.{form}", self.folder / f"second-{form}.sqlite"
+        words = ("--format", form, "-o", taken, "--ledger", self.ledger)
+        if form == "file":
+            taken = self.ledger
+        else:
+            assert parburn("ledger", "export", *words, state=self.folder).exit == 0
+        self.ledger = second
+        for action in (("init",), ("import-used", str(taken))):
+            done = parburn("ledger", *action, "--why", "x", "--ledger", second, state=self.folder)
+            assert done.exit == 0, said(done)
 
     def verdicts(self, ports: list[str]) -> list[str]:
         """The words of all boards."""
@@ -227,6 +242,23 @@ def test_a_unit_that_was_taken_over_is_compared_as_far_as_it_is_known(
     with start_rig("esp32c3", 2, tmp_path=blank) as rig:
         outcome = station.verify(rig.ports)
         assert (outcome.exit, texts(outcome).count("missing: CUSTOM_MAC (")) == (5, 2), said(outcome)
+
+
+def test_bits_beside_the_values_that_are_known_of_a_block(tmp_path: Path, station: Station) -> None:
+    """An export knows the fields of custom tables, also in a block that has more than those."""
+    table = tmp_path / "flags.csv"
+    table.write_text(FLAGS)
+    work = script(tmp_path, "work", MAC_ONLY + "espefuse(esp, efuses, args, 'burn_efuse MY_FLAGS 5')\n")
+    with start_rig("esp32c3", 2, tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports, work, "--extend-efuse-table", table).exit == 0
+        station.taken_over("csv")
+        station.elsewhere(rig.ports[1], "burn_efuse DIS_PAD_JTAG 1")
+        for more in (("--extend-efuse-table", table), ()):
+            outcome = station.verify(rig.ports, "--json", *more)
+            assert outcome.events, said(outcome)
+            flawless, told = outcome.events
+            assert (flawless["unrecorded"], flawless["extra"], told["extra"]) == ([], [], [])
+            assert told["unrecorded"] == ["DIS_PAD_JTAG (bit 51) of BLOCK0, of which no record speaks"]
 
 
 def test_an_older_ledger_and_a_wrong_line_are_told_before_a_port_is_opened(
