@@ -23,7 +23,7 @@ from parburn.ledger.witness import read_witness
 from parburn.recovery.board_reading import read_board
 from parburn.recovery.comparison import Comparison, compare
 from parburn.recovery.rebuilt_unit import identity_of
-from parburn.recovery.recorded_chip import recorded_chip
+from parburn.recovery.recorded_chip import RecordedChip, recorded_chip
 from parburn.run.tables import TableSet
 from parburn.transport.descriptors import make_room
 
@@ -33,6 +33,7 @@ class Verdict(Enum):
 
     SAME = "as-recorded"
     DIFFERS = "differs"
+    PARTLY = "partly-recorded"  # something may be missing of which no record speaks
     UNRECORDED = "more-than-recorded"  # in places of which no record speaks
     NOT_WHOLE = "not-whole"
     SCRAPPED = "scrapped"  # whatever it holds
@@ -150,7 +151,7 @@ def _verdict(board: _Board, who: UnitIdentity, records: _Records, *, doubled: bo
             hint="One board behind two ports, or two chips with one identity: sort it out first.",
         )
     return said._replace(
-        verdict=_word(units, comparison), comparison=comparison, error="; ".join(_scrapped(units))
+        verdict=_word(units, recorded, comparison), comparison=comparison, error="; ".join(_scrapped(units))
     )
 
 
@@ -159,7 +160,7 @@ def _scrapped(units: Sequence[UnitRecord]) -> Iterator[str]:
     return (f"scrapped in the batch {unit.batch}: {unit.scrapped}" for unit in units if unit.scrapped)
 
 
-def _word(units: Sequence[UnitRecord], comparison: Comparison) -> Verdict:
+def _word(units: Sequence[UnitRecord], recorded: RecordedChip, comparison: Comparison) -> Verdict:
     states = [unit.state for unit in units]
     if any(unit.scrapped for unit in units):
         return Verdict.SCRAPPED
@@ -169,4 +170,6 @@ def _word(units: Sequence[UnitRecord], comparison: Comparison) -> Verdict:
         return Verdict.NO_RECORD
     if any(unit.attempts for unit in units) or State.INCOMPLETE in states:
         return Verdict.NOT_WHOLE
+    if recorded.not_told:
+        return Verdict.PARTLY
     return Verdict.UNRECORDED if comparison.unrecorded else Verdict.SAME

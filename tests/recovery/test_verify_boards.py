@@ -3,7 +3,9 @@ command; nothing is burned and nothing is written."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -222,26 +224,93 @@ def test_a_scrapped_board_is_never_as_recorded(tmp_path: Path, station: Station)
         assert station.verdicts(rig.ports) == ["scrapped", "as-recorded"]
 
 
-def test_a_unit_that_was_taken_over_is_compared_as_far_as_it_is_known(
-    tmp_path: Path, station: Station
+OPEN_KEY = """\
+espefuse(esp, efuses, args, 'burn_key BLOCK_KEY2 {key} USER --no-read-protect --no-write-protect')
+"""
+TWO_FLAGS = "espefuse(esp, efuses, args, 'burn_efuse DIS_PAD_JTAG 1 DIS_USB_JTAG 1')\n"
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "file"])
+def test_a_unit_that_was_taken_over_is_never_wholly_as_recorded(
+    form: str, tmp_path: Path, station: Station, key: Path
 ) -> None:
-    """An export has what its user blocks hold, and no more."""
-    work = script(tmp_path, "work", MAC_ONLY)
-    export = tmp_path / "export.csv"
-    with start_rig("esp32c3", 2, tmp_path=tmp_path) as rig:
-        assert station.burn(rig.ports, work).exit == 0
-        words = ("--format", "csv", "-o", export, "--ledger", station.ledger)
-        assert parburn("ledger", "export", *words, state=tmp_path).exit == 0
-        station.ledger = tmp_path / "second.sqlite"
-        for action in (("init",), ("import-used", str(export))):
-            done = parburn("ledger", *action, "--why", "x", "--ledger", station.ledger, state=tmp_path)
-            assert done.exit == 0, said(done)
-        assert station.verdicts(rig.ports) == ["as-recorded"] * 2
+    """No form of it has keys. A board with them, and one without, are compared as far as the record tells."""
+    keys = OPEN_KEY.format(key=key)
+    with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports, script(tmp_path, "work", TWO_FLAGS + keys)).exit == 0
+        assert station.verdicts(rig.ports) == ["as-recorded"]
+        station.taken_over(form)
+        outcome = station.verify(rig.ports)
+        assert outcome.exit == 1, said(outcome)
+        assert "NOT ALL of it can be compared" in texts(outcome)
+        assert station.verdicts(rig.ports) == ["partly-recorded"]
     blank = tmp_path / "blank"
     blank.mkdir()
-    with start_rig("esp32c3", 2, tmp_path=blank) as rig:
+    with start_rig("esp32c3", 1, tmp_path=blank) as rig:
+        outcome = station.verify(rig.ports, "--json")
+        (told,) = outcome.events
+        if form == "file":
+            assert (outcome.exit, told["verdict"]) == (5, "differs"), said(outcome)
+        else:
+            assert (outcome.exit, told["verdict"]) == (1, "partly-recorded"), said(outcome)
+            assert "BLOCK0, " in told["not_compared"][-1]
+        assert "BLOCK_KEY2" in told["not_compared"][-1]
+        assert told["not_compared"][-1].endswith("is not recorded: it may be missing there")
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "file"])
+@pytest.mark.parametrize("chip", ["esp32c3", "esp32"])
+def test_values_of_a_unit_that_was_taken_over_are_compared(
+    chip: str, form: str, tmp_path: Path, station: Station
+) -> None:
+    """By bits or by name: the user's block of an ESP32 can be hidden, and is in no export."""
+    with start_rig(chip, 2, tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports, script(tmp_path, "work", MAC_ONLY)).exit == 0
+        station.taken_over(form)
+        for one in station.verify(rig.ports, "--json").events:
+            assert (one["verdict"], one["missing"], one["extra"]) == ("partly-recorded", [], []), one
+            assert not [text for text in one["unrecorded"] if "CLK8M_FREQ" not in text], one  # the factory's
+    blank = tmp_path / "blank"
+    blank.mkdir()
+    with start_rig(chip, 2, tmp_path=blank) as rig:
         outcome = station.verify(rig.ports)
-        assert (outcome.exit, texts(outcome).count("missing: CUSTOM_MAC (")) == (5, 2), said(outcome)
+        word = "missing: MAC_VERSION" if (chip, form) == ("esp32", "file") else "missing: CUSTOM_MAC "
+        assert (outcome.exit, texts(outcome).count(word)) == (5, 2), said(outcome)
+
+
+def test_a_job_here_does_not_make_a_record_from_elsewhere_whole(tmp_path: Path, station: Station) -> None:
+    """The later job's image tells of the blocks that it burned, and of no others."""
+    with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports, script(tmp_path, "work", MAC_ONLY)).exit == 0
+        station.taken_over("json")
+        assert station.burn(rig.ports, script(tmp_path, "more", MAC_ONLY + TWO_FLAGS)).exit == 0
+        outcome = station.verify(rig.ports, "--json")
+        (told,) = outcome.events
+        assert (outcome.exit, told["verdict"]) == (1, "partly-recorded"), said(outcome)
+        assert "BLOCK_KEY0" in told["not_compared"][-1]
+        assert "BLOCK0," not in told["not_compared"][-1]
+
+
+@pytest.mark.parametrize("kept", ["nothing", "the last job's blocks"])
+def test_a_unit_of_an_older_parburn_that_kept_less(
+    kept: str, tmp_path: Path, station: Station, key: Path
+) -> None:
+    """It kept no image, or only that of the last job: its steps tell which blocks were burned."""
+    keys = OPEN_KEY.format(key=key)
+    with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports, script(tmp_path, "work", keys)).exit == 0
+        assert station.burn(rig.ports, script(tmp_path, "more", TWO_FLAGS)).exit == 0
+        assert station.verdicts(rig.ports) == ["as-recorded"]
+        with contextlib.closing(sqlite3.connect(station.ledger)) as connection, connection:
+            ((text,),) = connection.execute("SELECT image_passed FROM units").fetchall()
+            image = json.loads(text)
+            assert image.pop("earlier")
+            less = "" if kept == "nothing" else json.dumps(image)
+            connection.execute("UPDATE units SET image_passed = ?", (less,))
+        outcome = station.verify(rig.ports, "--json")
+        (told,) = outcome.events
+        assert (outcome.exit, told["verdict"]) == (1, "partly-recorded"), said(outcome)
+        assert "BLOCK_KEY2" in told["not_compared"][-1]
 
 
 def test_bits_beside_the_values_that_are_known_of_a_block(tmp_path: Path, station: Station) -> None:
