@@ -291,6 +291,34 @@ def test_a_job_here_does_not_make_a_record_from_elsewhere_whole(tmp_path: Path, 
         assert "BLOCK0," not in told["not_compared"][-1]
 
 
+def test_a_rebuilt_record_tells_all_that_its_board_held(tmp_path: Path, station: Station, key: Path) -> None:
+    """Also what another job than the one that it was rebuilt with had burned."""
+    work = script(tmp_path, "work", MAC_ONLY)
+    with start_rig("esp32c3", 1, tmp_path=tmp_path) as rig:
+        assert station.burn(rig.ports, work).exit == 0
+        assert station.burn(rig.ports, script(tmp_path, "more", OPEN_KEY.format(key=key))).exit == 0
+        station.ledger = tmp_path / "rebuilt.sqlite"
+        words = ("--scripts", work, "--configfiles", station.ids, "--why", "lost")
+        begun = ("ledger", "init", "--why", "lost", "--ledger", station.ledger)
+        assert parburn(*begun, state=tmp_path).exit == 0
+        done = parburn(
+            "ledger", "rebuild", "--ports", *rig.ports, *words, "--ledger", station.ledger, state=tmp_path
+        )
+        assert done.exit == 0, said(done)
+        assert station.verdicts(rig.ports) == ["as-recorded"]
+        assert station.burn(rig.ports, work).words == ["already-pass"]
+        assert KEY.hex().encode() not in station.ledger.read_bytes()
+        rebuilt = station.ledger
+    blank = tmp_path / "blank"
+    blank.mkdir()
+    with start_rig("esp32c3", 1, tmp_path=blank) as rig:
+        station.ledger = tmp_path / "elsewhere.sqlite"
+        assert station.burn(rig.ports, work).exit == 0
+        station.ledger = rebuilt
+        outcome = station.verify(rig.ports)
+        assert (outcome.exit, "missing: the key in BLOCK_KEY2" in texts(outcome)) == (5, True), said(outcome)
+
+
 @pytest.mark.parametrize("kept", ["nothing", "the last job's blocks"])
 def test_a_unit_of_an_older_parburn_that_kept_less(
     kept: str, tmp_path: Path, station: Station, key: Path
