@@ -1,10 +1,10 @@
 """`parburn ledger verify --ports`: from options to what is told of each board, and an exit code.
 
-=====  ================================================================================
-5      a board differs from its record, or is quarantined
-1      a board did not answer, has no record, is not whole, or holds more than recorded
-0      all boards are as recorded, as far as they can be read
-=====  ================================================================================
+=====  ==============================================================================================
+5      a board differs from its record, is quarantined, or was scrapped
+1      a board did not answer, has no record or not a whole one, is not whole, or holds more than recorded
+0      all boards are as recorded: all was compared but for what the chip hides, as is told
+=====  ==============================================================================================
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ AS_RECORDED, NOT_ALL, DIFFERS = 0, 1, 5
 _MEANS = {
     Verdict.SAME: "as recorded",
     Verdict.DIFFERS: "NOT as recorded: take it out of the line and mark it",
+    Verdict.SCRAPPED: "SCRAPPED: it must not ship",
+    Verdict.PARTLY: "NOT ALL of it can be compared: compare it with the ledger that it was burned with",
     Verdict.UNRECORDED: "as recorded, and there is more, from before or from another tool: look at it",
     Verdict.NOT_WHOLE: "its burn is not whole: run it again with its script and files",
     Verdict.NO_RECORD: "nothing is recorded of it",
-    Verdict.NO_ANSWER: "not read",
+    Verdict.NO_ANSWER: "not compared",
 }
 _NOTHING_DONE = "Nothing was burned, and nothing was written into the ledger."
 
@@ -77,9 +79,9 @@ def _told(job: Job, options: argparse.Namespace) -> int:
 def exit_code(verdicts: Sequence[BoardVerdict]) -> int:
     """Return the exit code, by the table in the module's docstring."""
     found = {one.verdict for one in verdicts}
-    if Verdict.DIFFERS in found:
+    if found & {Verdict.DIFFERS, Verdict.SCRAPPED}:
         return DIFFERS
-    return AS_RECORDED if found <= {Verdict.SAME} else NOT_ALL
+    return AS_RECORDED if found == {Verdict.SAME} else NOT_ALL
 
 
 def as_object(one: BoardVerdict) -> dict[str, Any]:

@@ -331,12 +331,12 @@ def _left(after: EfuseImage, place: Place, rules: ValueRules) -> int:
         if one.block == place.block and _stands(after, one, f):
             bits &= ~one.mask
             if f.codec is Codec.CUSTOM_MAC:
-                bits &= ~_beside_the_mac(rules.chip, place.block)
+                bits &= ~beside_the_mac(rules.chip, place.block)
     return bits
 
 
 @lru_cache(128)
-def _beside_the_mac(chip: Chip, block: int) -> int:
+def beside_the_mac(chip: Chip, block: int) -> int:
     """Return what a block keeps beside a custom MAC: its version and CRC."""
     mask = 0
     for f in chip.fields:

@@ -19,6 +19,7 @@ class UnitRecord(NamedTuple):
     `image_passed` is what it held when it passed (see `Attempt.image_before`), `attempts` are those that are
     not whole, `steps` how far each step of all attempts came, `user_bits` what its user blocks hold.
     `known_at` is the number of the entry that told last what it holds; 0 where none did.
+    `taken_over`: some of it was burned with another ledger, whose digests of keys stayed there.
     """
 
     unit: int
@@ -35,6 +36,7 @@ class UnitRecord(NamedTuple):
     values_unknown: bool
     known_at: int
     life: UnitLife
+    taken_over: bool = False
 
 
 class Entry(NamedTuple):
@@ -52,7 +54,8 @@ class Entry(NamedTuple):
 
 _COLUMNS = (
     "SELECT units.id, name, idx, chip, mac, unique_id, state, reason, scrapped, image_passed,"
-    " EXISTS (SELECT 1 FROM unknown_values WHERE unit = units.id) FROM units"
+    " EXISTS (SELECT 1 FROM unknown_values WHERE unit = units.id),"
+    " EXISTS (SELECT 1 FROM history WHERE unit = units.id AND event = 'imported') FROM units"
     " JOIN batches ON batches.id = batch"
 )
 _KNOWN_AT = (
@@ -104,7 +107,7 @@ def chip_records(connection: sqlite3.Connection, identity: UnitIdentity) -> list
 
 
 def _record(connection: sqlite3.Connection, row: tuple[Any, ...]) -> UnitRecord:
-    unit, batch, index, chip, mac, unique_id, name, reason, scrapped, image, unknown = row
+    unit, batch, index, chip, mac, unique_id, name, reason, scrapped, image, unknown, imported = row
     bits = connection.execute("SELECT block, bits FROM user_bits WHERE unit = ? AND bound = 1", (unit,))
     (known_at,) = connection.execute(_KNOWN_AT, (unit,)).fetchone()
     state = State(name)
@@ -123,6 +126,7 @@ def _record(connection: sqlite3.Connection, row: tuple[Any, ...]) -> UnitRecord:
         values_unknown=bool(unknown),
         known_at=known_at,
         life=life_of(connection, unit, state),
+        taken_over=bool(imported),
     )
 
 

@@ -15,7 +15,7 @@ from parburn.hardware.identify import Device
 from parburn.ledger.base import Attempt, State, UnitIdentity
 from parburn.ledger.rebuilding import FoundUnit
 from parburn.run.burns import named_values
-from parburn.run.resume import image_record, user_record
+from parburn.run.resume import image_record, passed_record, user_record
 from parburn.run.shared import SharedRun
 from parburn.script.computed_burns import Computed
 
@@ -92,7 +92,10 @@ def found_unit(
         reason = f"bound; not whole, {names} lacks bits: it goes on with this index"
     else:
         state = State.PASS
-        image = image_record(now, key, {0, *(n for n, bits in own.want.items() if bits)})
+        # What else it holds, by whatever job, is its record from now on: nothing else tells of it.
+        all_of_it = image_record(now, key, now.blocks.keys())
+        touched = {0, *(n for n, bits in own.want.items() if bits)}
+        image = passed_record(now, key, touched, all_of_it)
     return FoundUnit(
         identity=identity_of(device),
         index=index,

@@ -9,7 +9,9 @@ from parburn.chips.model import Block, Chip
 from parburn.efuse import values
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.key_blocks import may_hold_key
-from parburn.ledger.base import State
+from parburn.efuse.user_values import Declared, rules_of
+from parburn.events import NO_VALUES
+from parburn.ledger.base import UNTOUCHED, State
 from parburn.ledger.unit_records import UnitRecord
 from parburn.run.resume import DIGEST_MARK, recorded_texts
 
@@ -20,7 +22,9 @@ class RecordedChip(NamedTuple):
     `blocks` are whole blocks as they were when the chip passed, hex or a digest. `earlier` are blocks as they
     were at a pass before that; another batch may have burned more since. `user_bits` are bits that it must
     have. `steps` are how far each step of all burns came, by its label; `open_blocks` are blocks into
-    which a burn was begun that is not whole, `left` its steps that were never verified.
+    which a burn was begun that is not whole, `left` its steps that were never verified. `values` are those
+    that no other chip may have, by field. `not_told` are blocks into which something may have been burned
+    of which the record does not tell all.
     """
 
     chip: Chip
@@ -30,6 +34,8 @@ class RecordedChip(NamedTuple):
     steps: Mapping[str, State]
     open_blocks: frozenset[int] = frozenset()
     left: tuple[str, ...] = ()
+    values: Mapping[str, str] = NO_VALUES
+    not_told: frozenset[int] = frozenset()
 
     @property
     def block0(self) -> int | None:
@@ -54,7 +60,9 @@ def recorded_chip(chip: Chip, records: Sequence[UnitRecord]) -> RecordedChip:
     steps: dict[str, State] = {}
     begun: set[int] = set()
     left: list[str] = []
+    named: dict[str, str] = {}
     for record in records:
+        named |= record.life.unique_values
         if record.image_passed:
             now, before = recorded_texts(record.image_passed, chip)
             blocks |= now
@@ -68,7 +76,28 @@ def recorded_chip(chip: Chip, records: Sequence[UnitRecord]) -> RecordedChip:
             begun |= now.keys()
             left += attempt.remaining
     earlier = {index: text for index, text in earlier.items() if index not in blocks}
-    return RecordedChip(chip, blocks, earlier, bits, steps, frozenset(begun), tuple(left))
+    told = {*blocks, *earlier, *(index for index, held in bits.items() if _is_all_clear(chip, index))}
+    not_told = frozenset(index for index in _burned(chip, records) if index not in told)
+    return RecordedChip(chip, blocks, earlier, bits, steps, frozenset(begun), tuple(left), named, not_told)
+
+
+def _is_all_clear(chip: Chip, index: int) -> bool:
+    """Return whether what is kept of a block's values is all that it holds."""
+    return rules_of(chip, Declared()).areas.get(index) == chip.blocks[index].mask
+
+
+def _burned(chip: Chip, records: Sequence[UnitRecord]) -> frozenset[int]:
+    """Return the blocks into which something was burned, as far as it is known; else all of them.
+
+    It is not known of units that were burned with another ledger, or with a parburn that kept no image.
+    """
+    burned = [record for record in records if record.state not in UNTOUCHED]
+    if any(record.taken_over or not record.image_passed for record in burned):
+        return frozenset(block.index for block in chip.blocks)
+    names = {
+        name for record in records for label in record.steps for name in label.partition(" ")[0].split("+")
+    }
+    return frozenset(block.index for block in chip.blocks if names & set(block.names))
 
 
 def key_lines(recorded: RecordedChip) -> Iterator[str]:
