@@ -332,7 +332,7 @@ def test_an_interrupt_while_the_report_is_written_does_not_say_that_nothing_was_
     def interrupted(*given: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ReportFile, "_wait", interrupted)
+    monkeypatch.setattr(ReportFile, "_write_the_rest", interrupted)
     (files / "s.py").write_text("efuses['DIS_PAD_JTAG'].save(1)\n")
     assert main(["--sim", "esp32c3:1", *WORDS]) == 6
     said = capsys.readouterr()
