@@ -91,8 +91,7 @@ def test_a_good_batch(office: Office) -> None:
     assert done.exit == 0, done.stderr
     assert done.stdout.splitlines() == [
         "ESP32-C3: index 1-20, 20 of 20 without a fault",
-        "  plan of 20 records: burn 1 BLOCK_USR_DATA: CUSTOM_MAC; "
-        "burn 1 BLOCK0: DIS_DOWNLOAD_ICACHE",
+        "  plan of 20 records: burn 1 BLOCK_USR_DATA: CUSTOM_MAC; burn 1 BLOCK0: DIS_DOWNLOAD_ICACHE",
         "No fault was found. Nothing was burned, and no ledger was looked at.",
     ]
     assert not office.state.exists()
