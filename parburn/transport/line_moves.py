@@ -48,7 +48,8 @@ class LineMoves:
                 if is_over():
                     return
                 move(dtr, rts, is_over)
-                time.sleep(seconds)
+                if seconds:
+                    time.sleep(seconds)
         finally:
             self._at_work = False
 
