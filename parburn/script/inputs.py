@@ -241,7 +241,7 @@ def _imported_before(paths: Collection[str]) -> dict[str, str]:
     if not paths:
         return {}
     files = [getattr(module, "__file__", None) or "" for module in tuple(sys.modules.values())]
-    names = tuple(Path(path).name for path in paths)
+    names = tuple(os.sep + Path(path).name for path in paths)
     loaded = {os.path.realpath(file) for file in files if file.endswith(names)}
     return {path: _modules[path] for path in loaded.intersection(paths)}
 
