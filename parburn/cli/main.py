@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import NoReturn
 
 from parburn.cli.parser import build_parser, parse
-from parburn.cli.saying import tell
 from parburn.cli.streams import interrupts_are_handled, interrupts_are_over, silence_stdout
 
 BAD_OUTPUT = 2
@@ -33,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as done:  # argparse: help, version, a mistake
         return _flushed(done.code if isinstance(done.code, int) else 0 if done.code is None else 2)
     except KeyboardInterrupt:
-        tell("parburn: interrupted\n")
+        _tell("parburn: interrupted\n")
         return 130
     except BrokenPipeError:
         silence_stdout()
@@ -111,11 +110,11 @@ def _explain(error: Exception, *, debug: bool) -> int:
     from parburn.ui.view import error_text
 
     ours = error if isinstance(error, ParburnError) else InternalError(error)
-    tell(error_text(str(ours), ours.hint) + "\n")
+    _tell(error_text(str(ours), ours.hint) + "\n")
     if debug:
         import traceback
 
-        tell("".join(traceback.format_exception(error)))
+        _tell("".join(traceback.format_exception(error)))
     return exit_code_of(ours)
 
 
@@ -127,6 +126,12 @@ def _flushed(code: int) -> int:
         silence_stdout()
     except OSError as error:  # a full disk: what was asked for was done, and cannot be read
         silence_stdout()
-        tell(f"parburn: what was to be shown cannot be written: {error.strerror or error}\n")
+        _tell(f"parburn: what was to be shown cannot be written: {error.strerror or error}\n")
         return code or BAD_OUTPUT
     return code
+
+
+def _tell(text: str) -> None:
+    from parburn.cli.saying import tell  # here: --help says nothing beside itself
+
+    tell(text)

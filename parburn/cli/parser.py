@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from parburn import __version__
-from parburn.cli.mistyped import Mistake, foreign_words, hint_for
-from parburn.printable import printable
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
+
+    from parburn.cli.mistyped import Mistake
 
 BEFORE_MODES = ("default-reset", "usb-reset", "no-reset", "no-reset-no-sync")
 AFTER_MODES = ("no-reset", "hard-reset", "soft-reset", "watchdog-reset")
@@ -32,6 +32,8 @@ UNIT_STATES = (
     "burn-attempted", "burned", "verified", "locked", "scrapped",
 )  # fmt: skip
 SHELLS = ("bash", "zsh", "fish")
+
+ALONE = (["--help"], ["-h"], ["--version"])  # nothing in them can be mistyped, and they are to be quick
 
 EPILOG = """\
 Burning is irreversible. Without --do-not-confirm the plans are shown and you are asked to type BURN.
@@ -69,11 +71,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; exit 2."""
+        from parburn.cli.mistyped import hint_for
+
         message = "".join(c if c.isprintable() else "?" for c in message)  # it repeats what was typed
         self.exit(2, f"parburn: {message}\n  hint: {hint_for(message, self)}\n")
 
     def refuse(self, mistake: Mistake) -> NoReturn:
         """Say what a command line of the originals is called here; exit 2."""
+        from parburn.printable import printable
+
         self.exit(2, printable(f"parburn: {mistake.message}\n  hint: {mistake.hint}\n"))
 
 
@@ -553,9 +559,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         SystemExit: for --help and --version (0), and for mistakes (2).
     """
     parser = build_parser(argv)
-    mistake = foreign_words(argv, parser)
-    if mistake is not None:
-        parser.refuse(mistake)
+    if list(argv) not in ALONE:
+        from parburn.cli.mistyped import foreign_words
+
+        mistake = foreign_words(argv, parser)
+        if mistake is not None:
+            parser.refuse(mistake)
     options = parser.parse_args(list(argv))
     for name in [name for name in vars(options) if name.endswith(AFTER_RUN)]:
         plain = name.removesuffix(AFTER_RUN)
