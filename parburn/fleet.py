@@ -20,12 +20,12 @@ from parburn.job import Job
 from parburn.ledger.base import Claim, UnitIdentity
 from parburn.ledger.file_location import is_missing, no_ledger_yet
 from parburn.ledger.sqlite import open_ledger
+from parburn.natural_order import natural_key
 from parburn.run.barrier import OneByOne
 from parburn.run.checked_job import CheckedJob
 from parburn.run.shared import PlanOfBoard, SharedRun
 from parburn.run.stop import StopRequest
 from parburn.run.value_comparison import doubled_values, how_taken
-from parburn.transport.ports import natural_key
 from parburn.transport.slots import slots_of
 
 Confirm = Callable[[tuple[PlanOfBoard, ...]], Awaitable[bool]]

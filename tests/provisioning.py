@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from parburn.transport.ports import natural_key
+from parburn.natural_order import natural_key
 from tests.command import Outcome
 from tests.rig import Rig
 

@@ -27,10 +27,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recovery": {
         "chips", "config", "efuse", "hardware", "job", "ledger", "run", "script", "transport"
     },
-    "fleet": {"coding", "device", "hardware", "job", "ledger", "run", "transport"},
+    "fleet": {"coding", "device", "hardware", "job", "ledger", "natural_order", "run", "transport"},
     "device": {"hardware", "ledger", "run", "script"},
     "run": {
-        "chips", "config", "efuse", "hardware", "job", "ledger", "protocol", "script", "transport"
+        "chips", "config", "efuse", "hardware", "job", "ledger", "natural_order", "protocol", "script",
+        "transport",
     },
     "script": {"chips", "coding", "config", "efuse", "job", "nearest"},
     "hardware": {"chips", "efuse", "protocol", "transport"},
@@ -39,15 +40,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sim": {"chips", "printable", "scratch"},
     "chips": {"coding", "nearest"},
     "config": set(),
-    "transport": set(),
+    "transport": {"natural_order"},
     "protocol": set(),
-    "ui": {"csv_cells", "printable"},
+    "ui": {"csv_cells", "natural_order", "printable"},
     "coding": set(),
     "job": set(),
     "scratch": set(),
     "csv_cells": set(),
     "printable": set(),
     "nearest": set(),
+    "natural_order": set(),
     "events": set(),
     "errors": set(),
 }  # fmt: skip

@@ -17,7 +17,7 @@ from parburn.ledger.base import NO_FILES
 RUNS_KEPT = 256  # of which it is remembered where they were made
 
 
-class RunFacts(NamedTuple):
+class RunOrigin(NamedTuple):
     """Where a run was made, by whom, and of which files."""
 
     station: str = ""
@@ -25,7 +25,7 @@ class RunFacts(NamedTuple):
     files: Mapping[str, Mapping[str, str]] = NO_FILES
 
 
-NOT_KNOWN: Final = RunFacts()
+NOT_KNOWN: Final = RunOrigin()
 
 
 class _RunDetail(msgspec.Struct):
@@ -40,14 +40,14 @@ class _RunDetail(msgspec.Struct):
 _decode = msgspec.json.Decoder(_RunDetail).decode
 
 
-def facts_by_run(connection: sqlite3.Connection) -> Callable[[int, int], RunFacts]:
+def facts_by_run(connection: sqlite3.Connection) -> Callable[[int, int], RunOrigin]:
     """Return what finds a run's facts by its number and an entry that it made.
 
     Neighbours are mostly of the same few runs, so some are kept.
     """
-    kept: dict[int, RunFacts] = {}
+    kept: dict[int, RunOrigin] = {}
 
-    def facts(run: int, entry: int) -> RunFacts:
+    def facts(run: int, entry: int) -> RunOrigin:
         if run not in kept:
             while len(kept) >= RUNS_KEPT:
                 del kept[next(iter(kept))]
@@ -57,7 +57,7 @@ def facts_by_run(connection: sqlite3.Connection) -> Callable[[int, int], RunFact
     return facts
 
 
-def _facts(connection: sqlite3.Connection, run: int, entry: int) -> RunFacts:
+def _facts(connection: sqlite3.Connection, run: int, entry: int) -> RunOrigin:
     """Return a run's facts; `entry` is one that it made, and its own entry stands before that.
 
     Runs begin in the order of their numbers: it is looked for backwards, however many began in between, and
@@ -71,7 +71,7 @@ def _facts(connection: sqlite3.Connection, run: int, entry: int) -> RunFacts:
             with suppress(msgspec.MsgspecError):  # who looks for such entries is `ledger verify`
                 begun = _decode(text)
                 if begun.number == run:
-                    return RunFacts(begun.station, begun.operator, begun.files)
+                    return RunOrigin(begun.station, begun.operator, begun.files)
                 if begun.number < run:
                     break
     return NOT_KNOWN

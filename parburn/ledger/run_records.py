@@ -14,7 +14,7 @@ import msgspec
 
 from parburn.events import NO_VALUES, Result
 from parburn.ledger.base import State
-from parburn.ledger.run_facts import NOT_KNOWN, RunFacts, facts_by_run
+from parburn.ledger.run_facts import NOT_KNOWN, RunOrigin, facts_by_run
 from parburn.ledger.unit_life import ENDS_A_PLAN, condition, total_state
 
 UNITS_AT_A_TIME = 500  # fewer than the parameters that a statement may have
@@ -47,7 +47,7 @@ class RunRecord(NamedTuple):
     values: Mapping[str, str]
     state: str
     run: int | None
-    facts: RunFacts
+    facts: RunOrigin
     started: str
     ended: str
     result: str
@@ -239,7 +239,7 @@ def _histories(entries: Iterable[tuple[Any, ...]]) -> dict[int, _History]:
 def _of_unit(
     row: tuple[Any, ...],
     history: _History | None,
-    facts: Callable[[int, int], RunFacts],
+    facts: Callable[[int, int], RunOrigin],
 ) -> Iterator[RunRecord]:
     if history is None:
         return

@@ -39,7 +39,7 @@ class UnitRecord(NamedTuple):
     taken_over: bool = False
 
 
-class Entry(NamedTuple):
+class UnitEntry(NamedTuple):
     """One entry of a unit's history, with what is known of its run."""
 
     at: str
@@ -155,7 +155,7 @@ def _done(connection: sqlite3.Connection, attempt: int) -> dict[str, State]:
     return {label: State(state) for label, state in rows}
 
 
-def entries_of(connection: sqlite3.Connection, unit: int) -> Iterator[Entry]:
+def entries_of(connection: sqlite3.Connection, unit: int) -> Iterator[UnitEntry]:
     """Yield the history of a unit, oldest first."""
     facts = facts_by_run(connection)
     for sequence, at, run, event, state, index, detail in connection.execute(
@@ -163,4 +163,4 @@ def entries_of(connection: sqlite3.Connection, unit: int) -> Iterator[Entry]:
     ):
         made = NOT_KNOWN if run is None else facts(run, sequence)
         said = json.loads(detail or "{}")
-        yield Entry(at, run, made.station, made.operator, event, state, index, said)
+        yield UnitEntry(at, run, made.station, made.operator, event, state, index, said)

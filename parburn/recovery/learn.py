@@ -30,8 +30,7 @@ from parburn.run.older_images import take_over_kept
 from parburn.run.resume import user_record
 from parburn.run.shared import SharedRun
 from parburn.run.stop import StopRequest
-from parburn.script.computed_burns import Computed, Order, compute_all
-from parburn.script.session import DeviceFacts
+from parburn.script.computed_burns import Computed, Order, compute_all, facts_of_none
 
 
 class LearnReport(NamedTuple):
@@ -109,7 +108,8 @@ async def _learned(
                 continue
             assert unit.index is not None
             kept[unit.index] = unit
-            yield Order(_facts(unit, chip), blank)
+            mac = bytes.fromhex(unit.identity.mac.replace(":", ""))
+            yield Order(facts_of_none(chip, mac, index=unit.index), blank)
 
     def take(order: Order, computed: Computed) -> None:
         assert order.facts.index is not None
@@ -159,22 +159,6 @@ def _blank(chip: Chip, unit: UnknownUnit) -> EfuseImage | None:
             return None
         blocks[scheme.block] = int(next(filter(None, held)), 16) & scheme.mask
     return EfuseImage(chip, blocks)
-
-
-def _facts(unit: UnknownUnit, chip: Chip) -> DeviceFacts:
-    """Return what is known of a chip that is not there."""
-    return DeviceFacts(
-        port="no port",
-        chip=chip,
-        index=unit.index,
-        mac=bytes.fromhex(unit.identity.mac.replace(":", "")),
-        major=0,
-        minor=0,
-        crystal_mhz=40,
-        package=0,
-        security_flags=None,
-        secure_download=False,
-    )
 
 
 def _computed(

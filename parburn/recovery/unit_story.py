@@ -9,13 +9,13 @@ from parburn.chips.registry import chip_named
 from parburn.errors import ParburnError
 from parburn.ledger.base import State
 from parburn.ledger.unit_life import total_state
-from parburn.ledger.unit_records import Entry, UnitRecord
+from parburn.ledger.unit_records import UnitEntry, UnitRecord
 from parburn.recovery.recorded_chip import key_lines, recorded_chip
 
 NO_RUN = "outside of a run"
 
 
-def story_of(record: UnitRecord, entries: Iterable[Entry]) -> Iterator[tuple[int, str]]:
+def story_of(record: UnitRecord, entries: Iterable[UnitEntry]) -> Iterator[tuple[int, str]]:
     """Yield the lines of a unit's life, each with how far it is indented."""
     yield 0, _title(record)
     yield 1, f"state: {record.state.value}, {total_state(record.state, record.life.since)}"
@@ -60,7 +60,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in values.items())
 
 
-def _history(entries: Iterable[Entry]) -> Iterator[tuple[int, str]]:
+def _history(entries: Iterable[UnitEntry]) -> Iterator[tuple[int, str]]:
     where: tuple[str, int | None] = ("", None)
     for entry in entries:
         day, time = entry.at[:10], entry.at[11:19]
@@ -71,33 +71,33 @@ def _history(entries: Iterable[Entry]) -> Iterator[tuple[int, str]]:
         yield 3, f"{time} {said}"
 
 
-def _run(entry: Entry) -> str:
+def _run(entry: UnitEntry) -> str:
     if entry.run is None:
         return NO_RUN
     named = (("station", entry.station), ("operator", entry.operator))
     return ", ".join((f"run {entry.run}", *(f"{name} {value}" for name, value in named if value)))
 
 
-def _planned(entry: Entry) -> str:
+def _planned(entry: UnitEntry) -> str:
     values = _pairs({**entry.detail.get("values", {}), **entry.detail.get("shown", {})})
     refused = entry.detail.get("refused")
     return f"planned{': ' * bool(values)}{values}" + (f"; refused: {refused}" if refused else "")
 
 
-def _step(entry: Entry) -> str:
+def _step(entry: UnitEntry) -> str:
     return f"{entry.detail.get('label', '')} {_STEP.get(entry.state, entry.state)}"
 
 
 _STEP = dict.fromkeys((State.VERIFIED.value, State.LOCKED.value), "burned and verified")
 
 
-def _by_its_name(entry: Entry) -> str:
+def _by_its_name(entry: UnitEntry) -> str:
     why = entry.detail.get("reason") or entry.detail.get("why") or ""
     return f"{entry.event}{': ' * bool(why)}{why}"
 
 
-def _worded(words: str) -> Callable[[Entry], str]:
-    def said(entry: Entry) -> str:
+def _worded(words: str) -> Callable[[UnitEntry], str]:
+    def said(entry: UnitEntry) -> str:
         why = entry.detail.get("reason") or entry.detail.get("why") or ""
         place = "no index" if entry.index is None else f"index {entry.index}"
         return words.format(index=place) + (f": {why}" if why else "")
@@ -106,7 +106,7 @@ def _worded(words: str) -> Callable[[Entry], str]:
 
 
 # How each kind of entry is told; any other by its name and its reason.
-_SAID: Mapping[str, Callable[[Entry], str]] = {
+_SAID: Mapping[str, Callable[[UnitEntry], str]] = {
     "claimed": _worded("got {index}"),
     "claimed-again": _worded("was in the line again, with {index}"),
     "planned": _planned,

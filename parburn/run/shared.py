@@ -22,6 +22,7 @@ from parburn.events import NO_VALUES, Emit, Note, NoteLevel, PlannedBlock, StepC
 from parburn.hardware.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import Claim, Inputs, Ledger
+from parburn.natural_order import natural_key
 from parburn.run.barrier import Barrier, OneByOne, Turns
 from parburn.run.baud import ROM_BAUD, RateFor, rate_that_pays
 from parburn.run.board_progress import BoardProgress
@@ -37,7 +38,6 @@ from parburn.script.commands.command_line import TypedCommand
 from parburn.script.inputs import RunInputs
 from parburn.script.runner import ScriptWatch
 from parburn.script.session import DeviceFacts, ScriptOptions
-from parburn.transport.ports import natural_key
 from parburn.transport.stream import USB_SERIAL_JTAG, ByteStream
 from parburn.transport.tty import latency_timer
 

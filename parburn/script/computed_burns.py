@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from anyio import sleep
 
-from parburn.chips.model import RegisterWrite
+from parburn.chips.model import Chip, RegisterWrite
 from parburn.efuse.held_back import NOTHING_HELD, HeldBack, plan_to_the_end
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan
@@ -55,6 +55,29 @@ class Computed(NamedTuple):
     written: tuple[Written, ...]
     burns: tuple[ComputedBurn, ...]
     error: ParburnError | None = None
+
+
+def facts_of_none(
+    chip: Chip,
+    mac: bytes,
+    *,
+    index: int | None = None,
+    revision: tuple[int, int] = (0, 0),
+    crystal_mhz: int = 40,
+) -> DeviceFacts:
+    """Return what scripts may know of a chip that is not there."""
+    return DeviceFacts(
+        port="no port",
+        chip=chip,
+        index=index,
+        mac=mac,
+        major=revision[0],
+        minor=revision[1],
+        crystal_mhz=crystal_mhz,
+        package=0,
+        security_flags=None,
+        secure_download=False,
+    )
 
 
 class Order(NamedTuple):

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 from parburn.efuse.user_values import NOT_SHOWN, Take
 from parburn.errors import UsageError
 from parburn.run.checked_job import CheckedJob
-from parburn.station.rehearsal import Fault, Rehearsed, Step, blank_chips, rehearse
+from parburn.station.rehearsal import RecordFault, Rehearsed, Step, blank_chips, rehearse
 
 RECORDS_AT_ONCE: Final = 200
 SHOWN_INDEXES: Final = 5
@@ -231,7 +231,7 @@ def judged(chip: str, found: Sequence[Rehearsed]) -> ChipRehearsal:
 
 def _faults(chip: str, found: Sequence[Rehearsed]) -> Iterator[Finding]:
     """Yield what records say, each sentence once."""
-    groups: dict[tuple[str, str], list[tuple[int, Fault]]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[tuple[int, RecordFault]]] = defaultdict(list)
     for one in found:
         if one.fault is not None:
             groups[one.fault.kind, one.fault.sentence].append((one.number, one.fault))

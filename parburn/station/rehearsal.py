@@ -14,19 +14,17 @@ from random import Random
 from typing import Final, NamedTuple
 
 from parburn.chips.describe import chip_revision
-from parburn.chips.model import Chip
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import layout_of
 from parburn.efuse.user_values import Declared, Take, ValueRules, rules_of, values_of
 from parburn.errors import EfuseError, ParburnError, causes
 from parburn.run.checked_job import CheckedJob
 from parburn.run.shared import script_options
-from parburn.script.computed_burns import Computed, Order, compute_all
-from parburn.script.session import DeviceFacts, ScriptOptions
+from parburn.script.computed_burns import Computed, Order, compute_all, facts_of_none
+from parburn.script.session import ScriptOptions
 from parburn.script.side_effects import SideEffectRefused
 from parburn.sim.factory import factory_mac, make_product
 
-NO_PORT: Final = "no port"
 _PLACE: Final = re.compile(r"((?:\S+:\d+: )?)(.*)", re.DOTALL)  # of a line in a script, and what is said
 CHIPS_OF_A_RECORD: Final = 3
 
@@ -41,7 +39,7 @@ class Step(NamedTuple):
     ends_link: str
 
 
-class Fault(NamedTuple):
+class RecordFault(NamedTuple):
     """Why a record cannot be burned, or must not be.
 
     `sentence` is without the index, so that those of many records are equal.
@@ -67,7 +65,7 @@ class Rehearsed(NamedTuple):
 
     chip: str
     number: int  # the record's index
-    fault: Fault | None
+    fault: RecordFault | None
     steps: tuple[Step, ...] = ()
     values: tuple[GivenValue, ...] = ()
     derived: tuple[str, ...] = ()  # fields that are another chip's own
@@ -105,23 +103,8 @@ def _order(checked: CheckedJob, name: str, settings: Mapping[str, str], seed: st
     made = make_product(name, mac=mac, settings=settings, rng=rng)
     chip = checked.tables.extend(made.chip)
     image = EfuseImage(chip, {block.index: made.memory.visible(block.index) for block in chip.blocks})
-    major, minor = chip_revision(chip, lambda field: image.field_bits(image.field_named(field)))
-    return Order(_facts(chip, mac, major, minor, made.crystal_mhz), image)
-
-
-def _facts(chip: Chip, mac: bytes, major: int, minor: int, crystal_mhz: int) -> DeviceFacts:
-    return DeviceFacts(
-        port=NO_PORT,
-        chip=chip,
-        index=None,
-        mac=mac,
-        major=major,
-        minor=minor,
-        crystal_mhz=crystal_mhz,
-        package=0,
-        security_flags=None,
-        secure_download=False,
-    )
+    revision = chip_revision(chip, lambda field: image.field_bits(image.field_named(field)))
+    return Order(facts_of_none(chip, mac, revision=revision, crystal_mhz=made.crystal_mhz), image)
 
 
 def _declared(checked: CheckedJob) -> Declared:
@@ -188,7 +171,7 @@ class _Judge:
         if not self._config.has_records or self._config.entries(index):
             return True
         sentence = f"{self._config.counts()}, and no record for this index"
-        fault = Fault(
+        fault = RecordFault(
             "record", sentence, sentence, "Add it to the files, or leave the index out with --index."
         )
         self._keep(index, fault)
@@ -229,16 +212,16 @@ class _Judge:
             )
         )
 
-    def _keep(self, index: int, fault: Fault) -> None:
+    def _keep(self, index: int, fault: RecordFault) -> None:
         self.found.append(Rehearsed(self._chip.name, index, fault))
 
-    def _random(self, first: Computed, again: Computed) -> Fault | None:
+    def _random(self, first: Computed, again: Computed) -> RecordFault | None:
         names = self._names_of_difference(first, again)
         if not names and _steps(first) == _steps(again):
             return None
         what = ", ".join(names) or "the order of its burns"
         sentence = f"{what} comes out otherwise each time that the script runs"
-        return Fault(
+        return RecordFault(
             "random",
             sentence,
             sentence,
@@ -266,7 +249,7 @@ def _steps(computed: Computed) -> list[Step]:
     ]
 
 
-def _fault_of(index: int, error: ParburnError | None) -> Fault | None:
+def _fault_of(index: int, error: ParburnError | None) -> RecordFault | None:
     if error is None:
         return None
     said, hint = str(error), error.hint
@@ -274,4 +257,4 @@ def _fault_of(index: int, error: ParburnError | None) -> Fault | None:
     if SideEffectRefused.__name__ in said:
         kind, hint = "side effect", "In a rehearsal args.rehearsal is true: let the script leave it out then."
     place, sentence = _PLACE.fullmatch(said).groups()  # type: ignore[union-attr]  # it matches any text
-    return Fault(kind, place + re.sub(rf"\b0*{index}\b", "N", sentence), said, hint)
+    return RecordFault(kind, place + re.sub(rf"\b0*{index}\b", "N", sentence), said, hint)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import re
 import stat
 import threading
 import time
@@ -14,11 +13,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from parburn.errors import GarbledAnswer, NoAnswer, ParburnError, TooFewBoards, UsageError, causes
+from parburn.natural_order import natural_key
 from parburn.transport.slots import SCHEMES, slots_of
 from parburn.transport.usb_ports import may_hold_chip, usb_ports
 
 _PROC: Final = Path("/proc")
-_DIGITS = re.compile(r"([0-9]+)")
 
 
 class PortInfo(NamedTuple):
@@ -30,15 +29,6 @@ class PortInfo(NamedTuple):
     pid: int
     description: str
     may_hold_chip: bool  # boards with these chips are known to come with such a USB device
-
-
-def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Return the sort key that puts ttyUSB2 before ttyUSB10."""
-    return tuple(
-        (1, int(part), part) if "0" <= part[0] <= "9" else (0, 0, part)
-        for part in _DIGITS.split(text)
-        if part
-    )
 
 
 def expand_ports(patterns: Iterable[str]) -> tuple[str, ...]:

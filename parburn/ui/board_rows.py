@@ -20,10 +20,11 @@ from parburn.events import (
     Step,
     StepChanged,
 )
+from parburn.natural_order import natural_key
 from parburn.ui.names import tells
 from parburn.ui.short_words import RESULT_WORDS, short_word
 from parburn.ui.state_marks import State
-from parburn.ui.words import natural_key, one_line
+from parburn.ui.words import one_line
 
 
 @dataclass(slots=True)

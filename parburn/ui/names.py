@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from parburn.events import DeviceReport, Event, Identified, RunStarted
-from parburn.ui.words import name_ranges, natural_key, one_line, plural, ranges, short_ports, short_slots
+from parburn.natural_order import natural_key
+from parburn.ui.words import name_ranges, one_line, plural, ranges, short_ports, short_slots
 
 NAMING = (RunStarted, Identified)  # events from which names are learned
 MOST_SLOTS = 8  # of one sentence; the table has all of them

@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from parburn.events import PlannedBlock
+from parburn.natural_order import natural_key
 from parburn.printable import printable
 
-_NUMBERS = re.compile(r"(\d+)")
 _COUNTED = re.compile(r"(.*?)(0|[1-9]\d{0,8})", re.DOTALL)
 
 
@@ -47,13 +47,6 @@ def short_slots(slots: Sequence[str]) -> dict[str, str]:
     """Return by-path names without the host controller that all share; a single one stays whole."""
     short = shortened(slots, separators="/-") if len(set(slots)) > 1 else {slot: slot for slot in slots}
     return {slot: one_line(text) for slot, text in short.items()}
-
-
-def natural_key(name: str) -> tuple[tuple[bool, int | str], ...]:
-    """Return what names are sorted by: ttyUSB2 before ttyUSB10."""
-    return tuple(
-        (not part.isdecimal(), int(part) if part.isdecimal() else part) for part in _NUMBERS.split(name)
-    )
 
 
 def ranges(numbers: Iterable[int]) -> str:

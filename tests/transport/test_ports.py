@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parburn.errors import NoAnswer, NotConfirmed, ParburnError, PartialBurn, UsageError
+from parburn.natural_order import natural_key
 from parburn.transport import ports
-from parburn.transport.ports import expand_ports, list_candidates, natural_key, told_of_reader
+from parburn.transport.ports import expand_ports, list_candidates, told_of_reader
 from parburn.transport.slots import slots_of
 from parburn.transport.usb_ports import UsbPort
 

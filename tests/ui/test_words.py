@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from parburn.events import PlannedBlock
+from parburn.natural_order import natural_key
 from parburn.ui.plans import LATER, QUESTION, plan_lines, question_lines
 from parburn.ui.words import (
     fold,
     name_ranges,
-    natural_key,
     one_line,
     planned_lines,
     ranges,
