@@ -38,7 +38,9 @@ class Stragglers:
 
     @contextmanager
     def waited_for(self, port: str) -> Iterator[None]:
-        """Be on the way to the barrier for the time of a block: opening, connecting, identifying.
+        """Be on the way to the barrier for the time of a block: connecting and identifying.
+
+        Opening is none: it moves lines whether anybody waits or not, and has its own deadline.
 
         Raises:
             LeftOut: the others do not wait any longer; the block was cancelled.
