@@ -127,7 +127,7 @@ def _shares_at_work(
     connection: sqlite3.Connection, place: Path, processes: int | None, entries: int
 ) -> Iterator[_Work]:
     """Begin to check all shares; whatever happens, no process is left behind."""
-    count = processes or min(os.cpu_count() or 1, MOST_PROCESSES)
+    count = processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
     if is_copy(connection) or (processes is None and entries <= ENTRIES_OF_ONE):
         count = 1
     shares = [*([Share.of_file()] if count > 1 else []), *_shares_of(connection, count)]
