@@ -7,14 +7,23 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import NoReturn
+from importlib import import_module
+from typing import Final, NoReturn
 
 from parburn.cli.parser import build_parser, parse
 from parburn.cli.streams import interrupts_are_handled, interrupts_are_over, silence_stdout
 
 BAD_OUTPUT = 2
+# Commands beside `run`: module of this part, and its function from options to exit code.
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "ports": ("ports", "ports"),
+    "ledger": ("commands", "ledger"),
+    "check": ("check", "check"),
+    "report": ("commands", "report"),
+    "completion": ("commands", "completion"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,20 +89,9 @@ def _do(options: argparse.Namespace, words: list[str]) -> int:
         interrupts_are_handled()
         return run(options, words)
     interrupts_are_handled()
-    if options.command == "check":
-        from parburn.cli.check import check
-
-        return check(options)
-    from parburn.cli import commands as cli_commands
-    from parburn.cli import ports as cli_ports
-
-    commands = {
-        "ports": cli_ports.ports,
-        "ledger": cli_commands.ledger,
-        "report": cli_commands.report,
-        "completion": cli_commands.completion,
-    }
-    return commands[options.command](options)
+    module, name = COMMANDS[options.command]
+    command: Callable[[argparse.Namespace], int] = getattr(import_module(f"parburn.cli.{module}"), name)
+    return command(options)
 
 
 def _complete() -> int:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from parburn import __version__
 
@@ -109,22 +109,11 @@ def build_parser(words: Collection[str] | None = None) -> Parser:
     )
     if is_reached("run"):
         _add_run_options(run, suppress=True)
-    # `parburn sim` hands everything on to the rig's own parser; this entry is for help and completion.
-    commands.add_parser("sim", help="simulated boards on ptys, to play with", add_help=False)
-    ports = commands.add_parser("ports", help="list the ports that may hold a chip")
-    if is_reached("ports"):
-        _add_ports(ports)
-    ledger = commands.add_parser("ledger", help="show, export and correct the record of what was burned")
-    if is_reached("ledger"):
-        _add_ledger(ledger)
-    check = commands.add_parser("check", help="rehearse a batch on no board: what its scripts would burn")
-    if is_reached("check"):
-        _add_check(check)
-    report = commands.add_parser("report", help="make a report of what runs did, from the ledger")
-    if is_reached("report"):
-        _add_report(report)
-    completion = commands.add_parser("completion", help="print the completion script of a shell")
-    completion.add_argument("shell", choices=SHELLS)
+    for name, told in COMMANDS.items():
+        # `parburn sim` hands everything on to the rig's own parser; its entry is for help and completion.
+        own = commands.add_parser(name, help=told.help, add_help=name != "sim")
+        if is_reached(name) and told.fill is not None:
+            told.fill(own)
     return parser
 
 
@@ -473,6 +462,10 @@ def _add_check(parser: Parser) -> None:
     _allow_side_effects(parser)
 
 
+def _add_completion(parser: Parser) -> None:
+    parser.add_argument("shell", choices=SHELLS)
+
+
 def _allow_side_effects(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--allow-side-effects",
@@ -550,6 +543,23 @@ def _complete_chips(**_: object) -> list[str]:
     from parburn.chips.registry import chip_names
 
     return ["auto", *chip_names()]
+
+
+class Command(NamedTuple):
+    """A command beside `run`: what the list of commands says of it, and what gives its parser the options."""
+
+    help: str
+    fill: Callable[[Parser], object] | None = None
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "sim": Command("simulated boards on ptys, to play with"),
+    "ports": Command("list the ports that may hold a chip", _add_ports),
+    "ledger": Command("show, export and correct the record of what was burned", _add_ledger),
+    "check": Command("rehearse a batch on no board: what its scripts would burn", _add_check),
+    "report": Command("make a report of what runs did, from the ledger", _add_report),
+    "completion": Command("print the completion script of a shell", _add_completion),
+}
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
