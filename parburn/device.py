@@ -37,7 +37,7 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
         port: The port, as the operator gave it.
         slot: The place where the board sits, for people.
     """
-    board = BoardProgress(port, slot, dry_run=run.job.dry_run)
+    board = run.boards[port] = BoardProgress(port, slot, dry_run=run.job.dry_run)
     with CancelScope() as scope:
         run.stop.cancels(scope)
         try:

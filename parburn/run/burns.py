@@ -59,6 +59,7 @@ from parburn.hardware.first_contact import read_again
 from parburn.hardware.identify import Device
 from parburn.hardware.verify import MARK_IT, told_of
 from parburn.ledger.base import Attempt, Claim, Inputs, State
+from parburn.run.around import PlanToApprove
 from parburn.run.board_progress import BoardProgress
 from parburn.run.burn_journal import BurnJournal
 from parburn.run.burned_values import burned_values
@@ -416,7 +417,7 @@ class BoardCalls:
             Interrupted: the operator stopped the run before this burn.
             ChipError, LinkError, LedgerUnusable: as everywhere; the report tells what was burned.
         """
-        run, board = self._run, self._board
+        run, board, device = self._run, self._board, self._device
         needed = needed_blocks(staged) | {one.place.block for one in written}
         lacking = needed - image.blocks.keys()
         if lacking:
@@ -439,10 +440,15 @@ class BoardCalls:
             self._attempts += 1
             self._same_as_attempted(digest)
         board.planned = True
+        shown = masked_texts(burned_values(blocks, values), run.keys)
+        if run.around is not None:
+            hidden = self._hidden_but_known()
+            asked = PlanToApprove(board.port, device.chip, self._burns, plan, image, hidden, shown)
+            run.around.approval.approve(asked)
         self._written = written
         named = named_values(values)
         board.unique.update(named)
-        board.planned_values = masked_texts(burned_values(blocks, values), run.keys)
+        board.planned_values = shown
         await self._met_and_confirmed(blocks, values, rules.layout, rules.held(held))
         record = user_record(values, held, rules, run.ledger.keyed_digest_key())
         await self._claim.planned(digest, named, record, shown=board.planned_values)
@@ -455,6 +461,11 @@ class BoardCalls:
         else:
             board.values |= board.planned_values
         return self.image_for_script()
+
+    def _hidden_but_known(self) -> frozenset[int]:
+        """Return the blocks of which the ledger knows that this unit has them burned and verified."""
+        record = self._claim.image_passed
+        return recorded_blocks(record, self._now.chip) if record else frozenset()
 
     def _same_as_attempted(self, digest: str) -> None:
         """Raise UnitRefused unless a burn that was begun goes on with the very same plan."""

@@ -14,7 +14,6 @@ from parburn.job import Before
 from parburn.run.baud import ROM_BAUD, RateFor
 from parburn.run.board_progress import BoardProgress
 from parburn.run.shared import SharedRun
-from parburn.transport.open import open_stream
 from parburn.transport.ports import is_of_the_line, told_of_reader
 from parburn.transport.stream import ByteStream
 
@@ -31,7 +30,7 @@ async def opened(run: SharedRun, board: BoardProgress) -> ByteStream:
         UsageError: the port is an address that cannot be understood.
     """
     run.emit(StepChanged(board.port, "connecting"))
-    stream = await open_stream(board.port)
+    stream = await run.ports.open(board.port)
     if (stream.latency_ms or 0) > SLOW_ADAPTER_MS:
         run.slow_adapters[board.port] = stream.latency_ms or 0
     return stream

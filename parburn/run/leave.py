@@ -43,7 +43,7 @@ async def farewell(run: SharedRun, board: BoardProgress, device: Device) -> None
 
 
 async def close(run: SharedRun, board: BoardProgress, stream: ByteStream) -> None:
-    """Put the ROM back to its first baud rate where it still listens, and close the port.
+    """Put the ROM back to its first baud rate where it still listens, and give the port back.
 
     It is shielded from cancellation; each of both has CLOSE_DEADLINE_S.
     """
@@ -52,7 +52,7 @@ async def close(run: SharedRun, board: BoardProgress, stream: ByteStream) -> Non
         with move_on_after(CLOSE_DEADLINE_S, shield=True), suppress(ParburnError):
             await rom.leave_at_baud(ROM_BAUD)
     with move_on_after(CLOSE_DEADLINE_S, shield=True):
-        await stream.aclose()
+        await run.ports.give_back(stream)
     if rom is not None and rom.trace is not None:
         await _write_trace(run, board, rom.trace)
 
@@ -93,5 +93,7 @@ async def record(run: SharedRun, board: BoardProgress) -> None:
             await claim.already_passed()
         elif not board.result.passed:
             await claim.failed_clean(reason, release=not board.planned, script_failed=by_script)
+        if run.around is not None:
+            await claim.end()
     except LedgerError as error:
         run.note(board.port, f"the ledger could not record how this board ended: {error}", "warning")

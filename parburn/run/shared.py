@@ -23,6 +23,7 @@ from parburn.hardware.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import Claim, Inputs, Ledger
 from parburn.natural_order import natural_key
+from parburn.run.around import Around, Ports, PortsOfRun
 from parburn.run.barrier import Barrier, OneByOne, Turns
 from parburn.run.baud import ROM_BAUD, RateFor, rate_that_pays
 from parburn.run.board_progress import BoardProgress
@@ -71,8 +72,16 @@ class SharedRun:
         emit: Emit,
         ledger: Ledger,
         stop: StopRequest,
+        around: Around | None = None,
     ) -> None:
         """Read the config files in the forms that the ledger knows of.
+
+        Args:
+            checked: What to do, and at which ports.
+            emit: Gets all events.
+            ledger: The open ledger.
+            stop: The operator's wish to end.
+            around: What the station gives that this run is an insertion of; None: it is no station's.
 
         Raises:
             UsageError: a file has no records of that form.
@@ -84,9 +93,11 @@ class SharedRun:
         self.ledger = ledger
         self.scripts = checked.scripts
         self.config = checked.config.read_as(ledger.forms)
-        self.script_options = script_options(
-            job, self.config, Declared(*ledger.declared), ledger.keyed_digest_key(), checked.commands
-        )._replace(keys=self.keys)
+        self.around = around
+        options = around.options if around is not None else options_for(checked, self.config, ledger)
+        self.script_options = options._replace(keys=self.keys)
+        self.ports: Ports = PortsOfRun() if around is None else around.ports
+        self.boards: dict[str, BoardProgress] = {}  # by port, those that have begun
         self.stop = stop
         self.people = PeopleTime()
         # A ledger that is thrown away knows nothing of real boards, and a run that only looks asks none.
@@ -103,7 +114,8 @@ class SharedRun:
         self.slow_adapters: dict[str, int] = {}  # port: ms that it holds answers back
         self.traces = TraceBook(job.trace, show_keys=job.show_sensitive_info)
         self._tables = checked.tables
-        self._burning = CapacityLimiter(job.max_burning or max(1, len(ports)))
+        own_turns = CapacityLimiter(job.max_burning or max(1, len(ports)))
+        self._burning = own_turns if around is None else around.burning
         self.digest = hashlib.sha256(f"{self.scripts.digest}\n{self._tables.digest}".encode()).hexdigest()
         self._blocks: dict[str, frozenset[int]] = {}
         self._said_once: set[str] = set()
@@ -256,6 +268,12 @@ class SharedRun:
     def note(self, port: str, text: str, level: NoteLevel = "info") -> None:
         """Emit a sentence for the operator; `port` is empty where it is of the whole run."""
         self.emit(Note(port, text, level))
+
+
+def options_for(checked: CheckedJob, config: ConfigFiles, ledger: Ledger) -> ScriptOptions:
+    """Return what the scripts of a job see and feel, with `config` as the ledger knows its forms."""
+    declared = Declared(*ledger.declared)
+    return script_options(checked.job, config, declared, ledger.keyed_digest_key(), checked.commands)
 
 
 def script_options(

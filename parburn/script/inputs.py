@@ -73,7 +73,7 @@ class RunInputs:
         self._readers: dict[str, set[BoardInputs]] = {}
         self._writers: dict[str, set[BoardInputs]] = {}
         self.pipes = Pipes()
-        self._outputs: dict[str, str] = {}  # files that commands write, and for the board at which port
+        self._outputs: dict[str, str] = {}  # files that commands write, and for which chip, by its MAC
         self._modules: set[str] = set()  # code that scripts of this run have opened
 
     def board(self) -> BoardInputs:
@@ -103,10 +103,20 @@ class RunInputs:
         """Forget where names lead to: a file was moved or removed."""
         self._paths.clear()
 
-    def writer_of(self, path: str, port: str) -> str:
-        """Return the port of the board for which a command writes this file: the first that asked."""
+    def writer_of(self, path: str, mac: str) -> str:
+        """Return the MAC of the chip for which a command writes this file: the first that asked."""
         with _lock:
-            return self._outputs.setdefault(path, port)
+            return self._outputs.setdefault(path, mac)
+
+    def _forget(self, board: BoardInputs) -> None:
+        with _lock:
+            for table in (self._readers, self._writers):
+                for path in [path for path, boards in table.items() if board in boards]:
+                    table[path].discard(board)
+                    if not table[path]:
+                        del table[path]
+            for pipe in [pipe for pipe, reader in self._pipe_readers.items() if reader is board]:
+                del self._pipe_readers[pipe]
 
     def changed(self, kept: Digests) -> str:
         """Return the first of these files that is not what it was; empty when all are. Reads them."""
@@ -163,6 +173,14 @@ class BoardInputs:
     def kept(self) -> Digests:
         """Return path and keyed digest of all that counts for this board's job, sorted."""
         return self._run._kept(self._found)
+
+    def ended(self) -> None:
+        """Forget what this board shares with others: its scripts read nothing any more.
+
+        Who comes after them is not at work at the same time, as with boards one at a time. Only a station,
+        which never ends, lets boards be forgotten.
+        """
+        self._run._forget(self)
 
     def opened(self, name: Any, flags: int) -> None:
         """Note a file that is about to be opened; `flags` are those of open(2).

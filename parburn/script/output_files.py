@@ -27,9 +27,10 @@ def output_file(draft: Draft, name: str | Path) -> Path:
     """
     session = draft.session
     path = Path(filled_in(str(name), session.facts))
-    writer = session.files.writer_of(os.path.realpath(path), session.facts.port)
-    if writer != session.facts.port:
-        refused = EfuseError(f"{path} is written for the board at {writer}, too", hint=NAME_IT)
+    mac = session.facts.mac.hex(":")
+    writer = session.files.writer_of(os.path.realpath(path), mac)
+    if writer != mac:
+        refused = EfuseError(f"{path} is written for the chip {writer}, too", hint=NAME_IT)
         session.stop_with(refused)
         raise refused
     return path

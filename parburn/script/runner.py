@@ -91,7 +91,10 @@ async def run_scripts(
             if given_up:
                 raise_in(thread)
             printed.close()
-    return run.outcome(given_up, options.timeout_s)
+    outcome = run.outcome(given_up, options.timeout_s)
+    if options.inputs_end:
+        session.inputs.ended()
+    return outcome
 
 
 async def _ended(

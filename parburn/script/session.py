@@ -135,6 +135,7 @@ class ScriptOptions(NamedTuple):
     # Raises UsageError for a file that no option may write; the option, and what scripts have read so far.
     refuse_output: Callable[[Path, str, Collection[str]], None] | None = None
     keys: KeyMask | None = None  # of all boards; None: each board has its own
+    inputs_end: bool = False  # what a board has read is forgotten when its scripts have ended
     rehearsal: bool = False  # nothing is there to be burned: `args.rehearsal`
 
 

@@ -1,0 +1,78 @@
+"""What a run of one board gets from the station around it, in place of what a run has of its own.
+
+A run makes its ports, its turns to burn and what scripts feel by itself, and asks once. In a station one
+insertion of a board is a run, and all of them share these. Opens nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from anyio import CapacityLimiter
+
+from parburn.chips.model import Chip
+from parburn.efuse.image import EfuseImage
+from parburn.efuse.plan import BurnPlan
+from parburn.script.session import ScriptOptions
+from parburn.transport.open import open_stream
+from parburn.transport.stream import ByteStream
+
+
+class Ports(Protocol):
+    """Opens the port of a board, and takes it back when the board has ended."""
+
+    async def open(self, port: str) -> ByteStream:
+        """Return the open port, as `transport.open_stream` does, and raise what that raises."""
+
+    async def give_back(self, stream: ByteStream) -> None:
+        """Take the port back: whoever used it uses it no more."""
+
+
+class PlanToApprove(NamedTuple):
+    """A plan that was made, before anything of it is written down or burned.
+
+    `burn` counts the burns of the scripts from 1. `image` is the chip as the script saw it. `hidden` are the
+    blocks that cannot be read and that the ledger says were burned and verified. `values` are what the plan
+    puts in, as people read it.
+    """
+
+    port: str
+    chip: Chip
+    burn: int
+    plan: BurnPlan
+    image: EfuseImage
+    hidden: frozenset[int]
+    values: Mapping[str, str]
+
+
+class Approval(Protocol):
+    """Who says whether a plan may be burned that nobody is asked about."""
+
+    def approve(self, asked: PlanToApprove) -> None:
+        """Return where it may be burned.
+
+        Raises:
+            ParburnError: it may not, and why.
+        """
+
+
+class PortsOfRun:
+    """A run opens each of its ports once, and closes it when the board there has ended."""
+
+    async def open(self, port: str) -> ByteStream:
+        """Open the port."""
+        return await open_stream(port)
+
+    async def give_back(self, stream: ByteStream) -> None:
+        """Close the port."""
+        await stream.aclose()
+
+
+class Around(NamedTuple):
+    """What all insertions of a station share. With it a claim ends with its board."""
+
+    options: ScriptOptions
+    burning: CapacityLimiter
+    ports: Ports
+    approval: Approval

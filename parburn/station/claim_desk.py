@@ -1,0 +1,76 @@
+"""Gives indexes to boards that come one by one: those of one moment together, in the order of their slots.
+
+A transaction for each board would wait for the disk each time; and boards that are put in together should
+get their indexes in the order in which they sit. Order is a comfort, never safety.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from parburn.errors import InternalError, ParburnError
+from parburn.ledger.base import Claim, UnitIdentity
+from parburn.natural_order import natural_key
+
+TOGETHER_S: Final = 0.05
+
+ClaimAll = Callable[[Sequence[UnitIdentity]], Awaitable[Sequence[Claim | ParburnError]]]
+Place = tuple[str, UnitIdentity, "asyncio.Future[Claim]"]
+
+
+class ClaimDesk:
+    """Where boards get their claims. Everything here runs on the event loop."""
+
+    def __init__(self, claim_all: ClaimAll) -> None:
+        self._claim_all = claim_all
+        self._places: list[Place] = []
+        self._round: asyncio.Task[None] | None = None
+
+    async def claim(self, slot: str, identity: UnitIdentity) -> Claim:
+        """Return the claim of an identified chip.
+
+        Who is cancelled meanwhile gets none: it is ended as soon as it is there.
+
+        Raises:
+            ParburnError: it gets none, and why.
+        """
+        place = asyncio.get_running_loop().create_future()
+        self._places.append((slot, identity, place))
+        if self._round is None:
+            self._round = asyncio.ensure_future(self._give_out())
+        return await place
+
+    async def aclose(self) -> None:
+        """Wait until nobody is being given anything."""
+        if self._round is not None:
+            await asyncio.wait({self._round})
+
+    async def _give_out(self) -> None:
+        await asyncio.sleep(TOGETHER_S)
+        places, self._places = sorted(self._places, key=lambda place: natural_key(place[0])), []
+        self._round = None
+        places = [place for place in places if not place[2].done()]
+        if not places:
+            return
+        try:
+            outcomes = await self._claim_all([identity for _, identity, _ in places])
+        except ParburnError as error:
+            outcomes = [error] * len(places)
+        except Exception as error:
+            outcomes = [InternalError(error)] * len(places)
+        for (_, _, place), outcome in zip(places, outcomes, strict=True):
+            if isinstance(outcome, ParburnError):
+                if not place.done():
+                    place.set_exception(outcome)
+            elif place.done():  # its board went away in this moment
+                await give_back(outcome)
+            else:
+                place.set_result(outcome)
+
+
+async def give_back(claim: Claim) -> None:
+    """End a claim whose board was gone before anything began: its index is free again."""
+    await claim.failed_clean("its board was taken out before its script began", release=True)
+    await claim.end()
