@@ -41,8 +41,11 @@
     |   +-- BatchRefused             the config files do not fit the batch, or belong to another one
     |   +-- RecordsUndeclared        how records lie in a config file must be said first (exit 2)
     |   +-- UnitRefused              the record of this unit forbids this job
+    |   |   +-- BegunElsewhere         a station: it was begun under another arming
+    |   |   +-- NeedsResume            a station: it was begun, and an engineer must let it go on
     |   +-- UnitQuarantined          the record of this unit says: do not touch
     +-- NotConfirmed                 the operator did not confirm
+    |   +-- PlanNotArmed               a station: this burn is not what was armed
     +-- Interrupted                  the operator stopped the run
     +-- InternalError                blame: parburn itself, a defect
 """
@@ -247,12 +250,24 @@ class UnitRefused(LedgerError):
     """The ledger's entries of this unit, or its records, forbid this job."""
 
 
+class BegunElsewhere(UnitRefused):
+    """This unit was begun under another arming than this station's. Its record is unchanged."""
+
+
+class NeedsResume(UnitRefused):
+    """This unit was begun and is not whole; it goes on once an engineer says so. Its record is unchanged."""
+
+
 class UnitQuarantined(LedgerError):
     """The ledger says of this unit: do not touch it."""
 
 
 class NotConfirmed(ParburnError):
     """The operator was asked and did not confirm. Nothing was burned by this command."""
+
+
+class PlanNotArmed(NotConfirmed):
+    """What a board's scripts ask for is not what the station was armed for. Nothing of it was burned."""
 
 
 class Interrupted(ParburnError):

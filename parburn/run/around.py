@@ -6,7 +6,6 @@ insertion of a board is a run, and all of them share these. Opens nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from anyio import CapacityLimiter
@@ -32,9 +31,9 @@ class Ports(Protocol):
 class PlanToApprove(NamedTuple):
     """A plan that was made, before anything of it is written down or burned.
 
-    `burn` counts the burns of the scripts from 1. `image` is the chip as the script saw it. `hidden` are the
-    blocks that cannot be read and that the ledger says were burned and verified. `values` are what the plan
-    puts in, as people read it.
+    `burn` counts the burns of the scripts from 1; `last`: the scripts have ended with it. `plan` may be empty.
+    `image` is the chip as the script saw it, with all blocks that the approval asks for. `verified` are blocks
+    that were burned and verified, in this run or by the ledger: what hides them may be taken for them.
     """
 
     port: str
@@ -42,12 +41,15 @@ class PlanToApprove(NamedTuple):
     burn: int
     plan: BurnPlan
     image: EfuseImage
-    hidden: frozenset[int]
-    values: Mapping[str, str]
+    verified: frozenset[int]
+    last: bool
 
 
 class Approval(Protocol):
     """Who says whether a plan may be burned that nobody is asked about."""
+
+    def blocks(self, chip: Chip) -> frozenset[int]:
+        """Return the blocks that must have been read of a chip before its plans can be judged."""
 
     def approve(self, asked: PlanToApprove) -> None:
         """Return where it may be burned.

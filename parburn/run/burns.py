@@ -312,11 +312,19 @@ class BoardCalls:
             self._held = outcome.held
             await self.burn(outcome.staged, outcome.image, outcome.written)
         else:
+            if self._run.around is not None:
+                await self._nothing_asked_approved(outcome)
             if not self._burns and self._run.scripts.may_burn:
                 await self._still_shown()
             self._run.plans.withdraw(self._board.port)
         if self._board.result is None:
             await self._passed()
+
+    async def _nothing_asked_approved(self, outcome: ScriptOutcome) -> None:
+        """Have the station judge that the scripts end with nothing more to burn."""
+        lacking = self._blocks_to_judge() - outcome.image.blocks.keys()
+        image = await self.read_blocks(lacking) if lacking else outcome.image
+        self._approved(BurnPlan(image.chip), image, self._burns + 1)
 
     async def _passed(self) -> None:
         left = len(self._open_attempts)
@@ -417,8 +425,8 @@ class BoardCalls:
             Interrupted: the operator stopped the run before this burn.
             ChipError, LinkError, LedgerUnusable: as everywhere; the report tells what was burned.
         """
-        run, board, device = self._run, self._board, self._device
-        needed = needed_blocks(staged) | {one.place.block for one in written}
+        run, board = self._run, self._board
+        needed = needed_blocks(staged) | self._blocks_to_judge() | {one.place.block for one in written}
         lacking = needed - image.blocks.keys()
         if lacking:
             image = await self.read_blocks(lacking)
@@ -441,10 +449,7 @@ class BoardCalls:
             self._same_as_attempted(digest)
         board.planned = True
         shown = masked_texts(burned_values(blocks, values), run.keys)
-        if run.around is not None:
-            hidden = self._hidden_but_known()
-            asked = PlanToApprove(board.port, device.chip, self._burns, plan, image, hidden, shown)
-            run.around.approval.approve(asked)
+        self._approved(plan, image, self._burns)
         self._written = written
         named = named_values(values)
         board.unique.update(named)
@@ -462,10 +467,24 @@ class BoardCalls:
             board.values |= board.planned_values
         return self.image_for_script()
 
-    def _hidden_but_known(self) -> frozenset[int]:
-        """Return the blocks of which the ledger knows that this unit has them burned and verified."""
-        record = self._claim.image_passed
-        return recorded_blocks(record, self._now.chip) if record else frozenset()
+    def _blocks_to_judge(self) -> frozenset[int]:
+        """Return the blocks that a station must know of a chip to judge its plans; none in another run."""
+        around = self._run.around
+        return frozenset() if around is None else around.approval.blocks(self._now.chip)
+
+    def _approved(self, plan: BurnPlan, image: EfuseImage, burn: int) -> None:
+        """Have the station judge a plan, also one of nothing; a run asks its operator instead.
+
+        Raises:
+            PlanNotArmed: it is not what the station was armed for.
+        """
+        around, record = self._run.around, self._claim.image_passed
+        if around is not None:
+            recorded = recorded_blocks(record, image.chip) if record else frozenset()
+            verified = recorded | self._touched
+            last = bool(self._then_passed)
+            asked = PlanToApprove(self._board.port, image.chip, burn, plan, image, verified, last)
+            around.approval.approve(asked)
 
     def _same_as_attempted(self, digest: str) -> None:
         """Raise UnitRefused unless a burn that was begun goes on with the very same plan."""

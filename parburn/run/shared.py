@@ -228,7 +228,10 @@ class SharedRun:
         """
         found = self._blocks.get(chip.name)
         if found is None:
-            found = self._blocks[chip.name] = blocks_mentioned(chip, self.scripts.mentioned)
+            found = blocks_mentioned(chip, self.scripts.mentioned)
+            if self.around is not None:  # a plan is judged by what stands in the chip, too
+                found |= self.around.approval.blocks(chip)
+            self._blocks[chip.name] = found
         return found
 
     def rate_for(self, stream: ByteStream) -> RateFor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from parburn.run.baud import ROM_BAUD
 from parburn.transport.open import open_stream
-from parburn.transport.stream import ByteStream, CallbackStream
+from parburn.transport.stream import ByteStream
 
 
 class KeptPorts:
@@ -21,7 +21,7 @@ class KeptPorts:
     async def open(self, port: str) -> ByteStream:
         """Return the port's stream: the one that is open, where it is still good; raise as `open_stream`."""
         stream = self._kept.get(port)
-        if stream is not None and is_lost(stream):
+        if stream is not None and stream.lost is not None:
             await self.close(port)
             stream = None
         if stream is None:
@@ -32,7 +32,7 @@ class KeptPorts:
     async def give_back(self, stream: ByteStream) -> None:
         """Keep the port open, unless it is gone or was left at a rate that the next chip does not speak."""
         self._in_use.discard(stream.port)
-        if is_lost(stream) or getattr(stream, "baud", ROM_BAUD) != ROM_BAUD:
+        if stream.lost is not None or stream.baud != ROM_BAUD:
             await self.close(stream.port)
 
     def kept(self, port: str) -> ByteStream | None:
@@ -49,8 +49,3 @@ class KeptPorts:
         self._in_use.clear()
         for port in tuple(self._kept):
             await self.close(port)
-
-
-def is_lost(stream: ByteStream) -> bool:
-    """Tell whether a port is known to be gone."""
-    return isinstance(stream, CallbackStream) and stream.lost is not None

@@ -12,6 +12,7 @@ from parburn.errors import IdentityUnclear
 from parburn.ledger.base import UnitIdentity
 
 MOVE_S = 5.0  # a board that changed its socket waits so long for the end of its insertion in the other one
+SEEN_S = 0.6  # by then it is seen in the other one that a board was taken out of it
 DOUBLE_HINT = "One board behind two sockets, or two chips with one identity: take both out and sort it out."
 
 
@@ -47,8 +48,8 @@ class Presence:
                 them that was not begun before.
         """
         first = self._seated.get(identity)
-        if first is not None and first.node_is_gone:
-            with move_on_after(MOVE_S):
+        if first is not None:
+            with move_on_after(MOVE_S if first.node_is_gone else SEEN_S):
                 await first.over.wait()
             first = self._seated.get(identity)
         if first is not None:

@@ -26,6 +26,8 @@ class ByteStream(Protocol):
     """One open port."""
 
     port: str
+    baud: int
+    lost: PortGone | None  # why, once it is known to be gone
     is_pty: bool
     has_lines: bool  # whether DTR and RTS reach anything: not on a pty, not over a plain socket
     fixed_baud: bool  # the rate cannot be set from here

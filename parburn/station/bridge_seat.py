@@ -1,0 +1,187 @@
+"""A seat whose tty stays: a bridge on the rig, before which chips come and go. They are seen by their answers.
+
+Three ways to see one come: it answers a SYNC (a board strapped to download mode; no line moves), a modem line
+of the lid says so, or a reset pulse and a SYNC (a bridge with an auto-reset circuit; only while the seat is
+empty, never after a verdict).
+
+And two to see it go. With a modem line: the line. Else by silence, which is only believed of a board that
+passed and could be heard until then: a board that was reset runs its own program, one whose link was ended
+says nothing, and one that failed may never have answered. Of these only another chip's answer, or an
+engineer, ends the stay; or the same chip's, if it was without power and is to be tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Literal
+
+from anyio import Event
+
+from parburn.errors import ParburnError, PortGone
+from parburn.hardware.presence_look import Answer, PresenceLook
+from parburn.job import Before
+from parburn.run.around import Ports
+from parburn.station.seats import Look, Sitting
+from parburn.transport.reset import apply_reset
+from parburn.transport.stream import ByteStream
+
+PresenceBy = Literal["sync", "reset", "cts", "dsr", "dcd"]
+ANSWER_S: Final = 0.1  # for one answer
+SILENCES: Final = 3  # that are a removal
+PULSE_EVERY_S: Final = 1.0
+RETRY_OPEN_S: Final = 5.0
+MAC_REGISTERS: Final = 2
+
+
+class BridgeSeat:
+    """One bridge. Everything here runs on the event loop."""
+
+    def __init__(
+        self,
+        port: str,
+        ports: Ports,
+        *,
+        by: PresenceBy,
+        look_s: float,
+        debounce_s: float,
+        on_silence: Callable[[bool], object],
+    ) -> None:
+        """Make an empty seat.
+
+        Args:
+            port: Its tty.
+            ports: Opens it, and keeps it open.
+            by: How a board is seen.
+            look_s: Seconds between two looks.
+            debounce_s: What is there for so long is there.
+            on_silence: Is told whether the board was silent at the last look.
+        """
+        self.before: Before | None = "no-reset" if by == "sync" else None
+        self._port, self._ports = port, ports
+        self._by = by
+        self._look_s, self._debounce_s = look_s, debounce_s
+        self._on_silence = on_silence
+        self._number = 0
+        self._sitting: Sitting | None = None
+        self._ended = Event()
+
+    def is_there(self, sitting: Sitting) -> bool:
+        """See `Seat`."""
+        return self._sitting == sitting
+
+    def end(self, sitting: Sitting) -> None:
+        """See `Seat`."""
+        if self._sitting == sitting:
+            self._ended.set()
+
+    async def arrival_within(self, seconds: float) -> Sitting | None:
+        """Return None: a bridge stays when its chip is reset, so nobody comes back."""
+        return None
+
+    async def arrival(self) -> Sitting:
+        """See `Seat`. A port that cannot be opened is an arrival, too: its insertion says what is wrong."""
+        while True:
+            try:
+                stream = await self._ports.open(self._port)
+            except ParburnError:
+                return self._sits()
+            try:
+                await self._until_somebody(stream)
+                return self._sits()
+            except PortGone:
+                await asyncio.sleep(RETRY_OPEN_S)
+            finally:
+                await self._ports.give_back(stream)
+
+    async def removal(self, sitting: Sitting, look: Look) -> None:
+        """See `Seat`."""
+        self._ended = Event()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                watching = tasks.create_task(self._until_gone(look))
+                ended = tasks.create_task(self._ended.wait())
+                await asyncio.wait({watching, ended}, return_when=asyncio.FIRST_COMPLETED)
+                watching.cancel()
+                ended.cancel()
+        finally:
+            self._sitting = None
+            self._on_silence(False)
+
+    def _sits(self) -> Sitting:
+        self._number += 1
+        self._sitting = Sitting(self._port, self._number)
+        return self._sitting
+
+    # To see one come ------------------------------------------------------------------------------------
+
+    async def _until_somebody(self, stream: ByteStream) -> None:
+        look = PresenceLook(stream)
+        while True:
+            if await self._seen(stream, look):
+                await asyncio.sleep(self._debounce_s)
+                if self._by not in ("sync", "reset") or await look.synchronises(ANSWER_S):
+                    if await self._seen(stream, look, again=True):
+                        return
+            await asyncio.sleep(PULSE_EVERY_S if self._by == "reset" else self._look_s)
+
+    async def _seen(self, stream: ByteStream, look: PresenceLook, *, again: bool = False) -> bool:
+        if self._by in ("cts", "dsr", "dcd"):
+            return await stream.input_line(self._by)
+        if self._by == "reset" and not again:
+            await apply_reset(stream, "default-reset")
+        return await look.synchronises(ANSWER_S)
+
+    # To see it go ---------------------------------------------------------------------------------------
+
+    async def _until_gone(self, look: Look) -> None:
+        while True:
+            try:
+                stream = await self._ports.open(self._port)
+            except ParburnError:
+                await asyncio.sleep(RETRY_OPEN_S)
+                continue
+            try:
+                await self._looked_away(stream, look)
+                return
+            except PortGone:
+                await asyncio.sleep(RETRY_OPEN_S)
+            finally:
+                await self._ports.give_back(stream)
+
+    async def _looked_away(self, stream: ByteStream, look: Look) -> None:
+        asks, silences = PresenceLook(stream), 0
+        while True:
+            await asyncio.sleep(self._look_s)
+            if self._by in ("cts", "dsr", "dcd"):
+                if not await stream.input_line(self._by):
+                    return
+                continue
+            there = await self._who(asks, look)
+            if there is None:
+                silences += 1
+            elif there:
+                silences = 0
+            else:
+                return
+            self._on_silence(silences > 0)
+            if silences >= SILENCES and look.hears:
+                return
+
+    async def _who(self, asks: PresenceLook, look: Look) -> bool | None:
+        """Return True for the board that was there, or somebody; False for another one; None for silence."""
+        device = look.device
+        if device is None:  # nobody was identified: who answers now is another
+            return None if not await asks.synchronises(ANSWER_S) else False
+        registers = device.identity.registers[:MAC_REGISTERS]
+        answer, values = await asks.read(registers, ANSWER_S)
+        if answer is Answer.NOTHING and await asks.synchronises(ANSWER_S):
+            if look.retry:
+                return False
+            answer, values = await asks.read(registers, ANSWER_S)  # a chip that was switched on anew
+        if answer is Answer.VALUES:
+            masks = device.identity.masks
+            seen = tuple(value & mask for value, mask in zip(values, masks, strict=False))
+            return seen == device.identity.values[: len(values)]
+        return True if answer is Answer.SOMETHING else None
+

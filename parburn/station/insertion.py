@@ -1,0 +1,200 @@
+"""One insertion: from the tty of a board to its verdict. It is a run of one board, and `device.py` its story.
+
+What a run decides at its barriers, where it has all boards before it, is decided here one by one: who sits
+where (`presence`), who may begin (`gate`), which index (`claim_desk`), and whether what was begun earlier may
+go on by itself.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from anyio import CancelScope, create_task_group
+
+from parburn.device import burn_device
+from parburn.errors import InternalError, ParburnError
+from parburn.events import DeviceReport, Event, Identified, Result, StepChanged
+from parburn.hardware.identify import Device
+from parburn.ledger.base import Begun, Claim, UnitIdentity
+from parburn.run.board_progress import BoardProgress
+from parburn.run.leave import cause_of
+from parburn.run.shared import SharedRun
+from parburn.station.claim_desk import give_back
+from parburn.station.presence import Seated
+from parburn.station.shared import GOES_ON_BY_ITSELF, StationRun
+
+
+class Ended(NamedTuple):
+    """How an insertion ended. `seated` is the chip that was identified in it; it is left at removal."""
+
+    report: DeviceReport
+    error: ParburnError | None
+    seated: Seated | None
+    device: Device | None
+    unread: tuple[str, ...]  # ends of the link that were burned
+    goes_on: bool  # it was begun and is not whole, and the cause lets it go on by itself
+
+
+class Watcher:
+    """Is told what an insertion does. The socket shows it; nothing here can change what is done."""
+
+    def identified(self, found: Identified) -> None:
+        """Its chip answered and is known."""
+
+    def holds(self, why: str) -> None:
+        """It must wait before it begins."""
+
+    def begins(self, index: int | None) -> None:
+        """It has its index, and its script begins."""
+
+    def step(self, text: str) -> None:
+        """It does something else now."""
+
+
+class Insertion:
+    """One board in one socket."""
+
+    def __init__(
+        self, around: StationRun, slot: str, port: str, watcher: Watcher, *, expected: UnitIdentity | None,
+        reset_of: UnitIdentity | None,
+    ) -> None:
+        """Make it; `live` does all.
+
+        Args:
+            around: What the station shares.
+            slot: The socket's name.
+            port: The tty to be opened.
+            watcher: Is told what happens.
+            expected: The chip that left this socket in mid burn and was not finished: another one waits.
+            reset_of: The chip that we reset here a moment ago: if it is that one, it is not reset again.
+        """
+        self._around = around
+        self._slot, self._port = slot, port
+        self._watcher = watcher
+        self._seated: Seated | None = None
+        self._claim: Claim | None = None
+        self._expected, self._reset_of = expected, reset_of
+        checked = around.checked_for(port)
+        self._run = SharedRun(
+            checked, emit=self._emit, ledger=around.ledger, stop=around.stop, around=around.around_of(self.refusal)
+        )
+        self._run.slots[port] = slot
+
+    def refusal(self) -> ParburnError | None:
+        """Return why nothing may be burned that was not begun: another chip with this identity came."""
+        return self._seated.refusal if self._seated is not None else None
+
+    def gone(self, error: ParburnError) -> None:
+        """Learn that the tty is gone, before any read of it fails."""
+        board = self._run.boards.get(self._port)
+        if self._seated is not None:
+            self._seated.node_is_gone = True
+        if board is not None:
+            board.watch.lose(error)
+
+    async def live(self) -> Ended:
+        """Live it from the opened port to the written end. Raises nothing but cancellation from outside."""
+        try:
+            async with create_task_group() as tasks:
+                tasks.start_soon(self._admit)
+                report = await burn_device(self._run, self._port, self._slot)
+                tasks.cancel_scope.cancel()
+        finally:
+            self._around.gate.ended(self._slot, passed=self._has_passed())
+        board = self._board
+        if self._claim is not None and board.claim is not self._claim:  # it was lost in this moment
+            with CancelScope(shield=True):
+                await give_back(self._claim)
+        self._run.tell_ledger_notes()
+        if self._seated is not None and board.watch.error is not None:
+            self._seated.node_is_gone = True
+        goes_on = report.result is Result.INCOMPLETE and cause_of(board.error) in GOES_ON_BY_ITSELF
+        return Ended(report, board.error, self._seated, board.device, board.unread, goes_on)
+
+    @property
+    def _board(self) -> BoardProgress:
+        return self._run.boards[self._port]
+
+    def _has_passed(self) -> bool:
+        board = self._run.boards.get(self._port)
+        return board is not None and board.result is Result.PASS
+
+    async def _admit(self) -> None:
+        """Decide at the barriers of this run, which has one board."""
+        run, port = self._run, self._port
+        brought = await run.claims.complete()
+        device = brought.get(port)
+        outcome: Claim | ParburnError | None = None
+        if device is not None:
+            try:
+                outcome = await self._claimed(device)
+            except ParburnError as error:
+                outcome = error
+            except Exception as error:
+                outcome = InternalError(error)
+            run.identified.add(port)
+            run.claims.release({port: outcome})
+        await run.plans.complete()
+        run.plans.release({port: self.refusal()})
+
+    async def _claimed(self, device: Device) -> Claim:
+        """Return the claim with which the board goes on.
+
+        Raises:
+            IdentityUnclear: a chip with this identity sits in another socket.
+            NeedsResume: it was begun, and an engineer must say that it may go on.
+            LedgerError: it gets no index, and why.
+        """
+        around, slot = self._around, self._slot
+        identity = identity_of(device)
+        seated = self._seated = await around.presence.enter(identity, slot)
+        around.came(identity)
+        if identity == self._reset_of:
+            self._run.job = self._run.job._replace(after="no-reset")
+        if self._expected is not None and self._expected != identity:
+            self._watcher.holds(put_back(slot))
+            await around.until_back(self._expected)
+        await around.gate.enter(slot, on_hold=self._watcher.holds)
+        claim = self._claim = await around.desk.claim(slot, identity)
+        if seated.refusal is not None:
+            await self._unchanged(claim)
+            raise seated.refusal
+        if claim.begun is not None:
+            await self._goes_on(claim, claim.begun)
+        self._watcher.begins(claim.index)
+        return claim
+
+    async def _goes_on(self, claim: Claim, begun: Begun) -> None:
+        """Let a unit that was begun go on, or raise why not; its record is then what it was."""
+        around, identity = self._around, claim.identity
+        if not around.may_go_on(identity, begun):
+            await self._unchanged(claim)
+            raise around.why_not_on(identity, self._slot, begun)
+        why = around.taken_up(identity)
+        if why:
+            await claim.allowed_to_go_on(why)
+        await claim.goes_on()
+
+    async def _unchanged(self, claim: Claim) -> None:
+        """End a claim of which nothing is used: the unit stays what it was."""
+        self._claim = None
+        await claim.end()
+
+    def _emit(self, event: Event) -> None:
+        if isinstance(event, Identified):
+            self._watcher.identified(event)
+        elif isinstance(event, StepChanged):
+            self._watcher.step(event.detail or event.step)
+        self._around.emit(self._slot, event)
+
+
+def put_back(slot: str) -> str:
+    """Return what is said of a board that left its socket in mid burn."""
+    return f"{slot}: the board you took out is not finished: put it back"
+
+
+def identity_of(device: Device) -> UnitIdentity:
+    """Return who a chip is, as the ledger knows it."""
+    return UnitIdentity(
+        chip=device.chip.name, mac=device.identity.mac_text, unique_id=device.identity.unique_id.hex()
+    )

@@ -1,0 +1,293 @@
+"""The station: all sockets at once, what halts them, what is counted. Burns nothing itself.
+
+It runs until it is stopped. Sockets are tasks that wait for boards; whatever they tell is taken here, and
+given to who shows it. A halt lets no board begin; it is in the ledger before it is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from anyio import CancelScope, create_task_group
+
+from parburn.errors import LedgerError
+from parburn.events import DeviceReport, Note, Result
+from parburn.events import Event as RunEvent
+from parburn.station.arrivals import ArrivalSource
+from parburn.station.job_file import StopRules
+from parburn.station.picture import SocketPicture, StationPicture
+from parburn.station.seats import PlugSeat, Seat, Sitting
+from parburn.station.shared import StationRun
+from parburn.station.socket import Socket
+from parburn.station.states import SocketState
+from parburn.station.statistics import Statistics
+from parburn.station.verdicts import Verdict
+
+DRAW_S: Final = 0.25  # at most so often the picture is made
+YIELD_OF: Final = 200  # boards, of which the station's yield is told
+DRAIN_S: Final = 120.0  # burns that have begun come to their end within this time
+IDLE = (SocketState.EMPTY, SocketState.VERDICT, SocketState.LOCKED)
+
+
+class Shows(Protocol):
+    """Who shows a station: tiles, lines, JSON."""
+
+    def update(self, picture: StationPicture) -> None:
+        """Take how all is now."""
+
+    def report(self, slot: str, report: DeviceReport) -> None:
+        """Take how a board ended."""
+
+    def note(self, slot: str, text: str, level: str) -> None:
+        """Take a sentence."""
+
+    def halted(self, why: str) -> None:
+        """Learn that no board begins any more; empty: that they begin again."""
+
+
+class Totals(NamedTuple):
+    """What a station did from its start to its end."""
+
+    insertions: int
+    passed: int
+    passed_before: int
+    failed: int
+    halt: str
+
+
+class Station:
+    """Sockets and what is common to them. Everything here runs on the event loop."""
+
+    def __init__(
+        self,
+        around: StationRun,
+        *,
+        shows: Shows,
+        rules: StopRules,
+        statistics: Statistics,
+        replug_s: float,
+        target: int | None,
+        indexes_left: int | None,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make a station without sockets; see `add`."""
+        self.failures_that_lock = rules.consecutive_failures
+        self.replug_s = replug_s
+        self._around = around
+        self._shows = shows
+        self._rules = rules
+        self._statistics = statistics
+        self._clock = clock
+        self._sockets: dict[str, Socket] = {}
+        self._changed = asyncio.Event()
+        self._counts: Counter[Result] = Counter()
+        self._lately: deque[bool] = deque(maxlen=YIELD_OF)
+        self._script_errors: Counter[str] = Counter()
+        self._amber: dict[str, str] = {}
+        self._target, self._indexes_left, self._name = target, indexes_left, name
+        self._halting: set[asyncio.Task[None]] = set()
+
+    def add(self, slot: str, make_seat: Callable[[Callable[[Sitting], object]], Seat]) -> Seat:
+        """Add a socket; return its seat. `make_seat` gets what is to be told of a tty that is gone."""
+
+        def lost(sitting: Sitting) -> None:
+            self._sockets[slot].lost(sitting)
+
+        seat = make_seat(lost)
+        self._sockets[slot] = Socket(slot, seat, self._around, self, clock=self._clock)
+        return seat
+
+    # Its day --------------------------------------------------------------------------------------------
+
+    async def run(self, source: ArrivalSource | None, plugs: Mapping[str, PlugSeat]) -> Totals:
+        """Serve all sockets until the stop is asked for; then let what burns come to its end.
+
+        Args:
+            source: Tells of ttys that come and go; None where all seats look for themselves.
+            plugs: The seats that it tells, by slot.
+        """
+        stopped = asyncio.Event()
+        with CancelScope() as until_stopped:
+            self._around.stop.cancels(until_stopped)
+            async with create_task_group() as tasks:
+                tasks.start_soon(self._draw)
+                sockets = [asyncio.ensure_future(one.serve()) for one in self._sockets.values()]
+                try:
+                    if source is not None:
+                        tasks.start_soon(
+                            source.run,
+                            lambda slot, node: plugs[slot].came(node),
+                            lambda slot, node: plugs[slot].went(node),
+                        )
+                    await _first_failure(sockets)
+                finally:
+                    stopped.set()
+                    with CancelScope(shield=True):
+                        await self._drain(sockets)
+        with CancelScope(shield=True):
+            await self._around.desk.aclose()
+            if self._halting:
+                await asyncio.wait(self._halting)
+            await self._around.ports.aclose()
+        self._shows.update(self._picture())
+        return self.totals()
+
+    async def _drain(self, sockets: Sequence[asyncio.Task[None]]) -> None:
+        """Let boards at work come to their end; what only waits is ended at once."""
+        deadline = self._clock() + DRAIN_S
+        while self._clock() < deadline and any(
+            one.picture.state not in IDLE and not task.done()
+            for one, task in zip(self._sockets.values(), sockets, strict=True)
+        ):
+            self._changed.clear()
+            self._shows.update(self._picture())
+            await asyncio.wait({asyncio.ensure_future(self._changed.wait())}, timeout=1.0)
+        for task in sockets:
+            task.cancel()
+        await asyncio.wait(sockets)
+
+    def totals(self) -> Totals:
+        """Return what was done so far."""
+        counts = self._counts
+        passed, before = counts[Result.PASS], counts[Result.ALREADY_PASS]
+        total = counts.total()
+        return Totals(total, passed, before, total - passed - before, self._around.gate.halt)
+
+    async def _draw(self) -> None:
+        """Give the picture to who shows it, when something changed or a second has passed for a board."""
+        while True:
+            self._shows.update(self._picture())
+            self._changed.clear()
+            at_work = any(one.picture.state not in IDLE for one in self._sockets.values())
+            try:
+                async with asyncio.timeout(1.0 if at_work else None):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+            await asyncio.sleep(DRAW_S)
+
+    def _picture(self) -> StationPicture:
+        now, low = self._clock(), self._statistics.low_yield(tuple(self._sockets))
+        pictures = []
+        for slot, one in self._sockets.items():
+            picture = one.picture
+            if picture.state not in IDLE:
+                picture = picture._replace(seconds=now - one.began)
+            pictures.append(picture._replace(amber=slot in low))
+        lately = self._lately
+        return StationPicture(
+            station=self._name,
+            operator=self._around.job.operator,
+            job=self._around.arming.name,
+            batch=self._around.ledger.batch,
+            sockets=tuple(pictures),
+            passed=self._counts[Result.PASS],
+            target=self._target,
+            yield_percent=100 * sum(lately) / len(lately) if lately else None,
+            indexes_left=self._indexes_left,
+            halt=self._around.gate.halt,
+            amber=tuple(self._amber.values()),
+            draining=bool(self._around.stop.level),
+        )
+
+    # What sockets tell ----------------------------------------------------------------------------------
+
+    def changed(self, picture: SocketPicture) -> None:
+        """See `socket.Rules`."""
+        self._changed.set()
+
+    def ended(self, slot: str, report: DeviceReport, verdict: Verdict, seconds: float) -> None:
+        """See `socket.Rules`."""
+        self._counts[report.result] += 1
+        if report.result is not Result.ALREADY_PASS:
+            self._lately.append(report.result is Result.PASS)
+        if report.result is Result.PASS and self._indexes_left:
+            self._indexes_left -= 1
+        self._statistics.count(slot, verdict.failure_kind, seconds, passed=report.result.passed)
+        self._shows.report(slot, report)
+        if verdict.halts:
+            self.halt(slot, verdict.sentence)
+        self._look_at_rules(slot, report)
+
+    def _look_at_rules(self, slot: str, report: DeviceReport) -> None:
+        if report.error_kind.startswith("Script"):
+            place = report.error.splitlines()[-1] if report.error else ""
+            self._script_errors[place] += 1
+            if self._script_errors[place] >= self._rules.same_script_error_on:
+                self.halt(slot, f"the script failed in the same way on {self._script_errors[place]} boards")
+        rules, lately = self._rules, self._lately
+        if rules.yield_below is not None and len(lately) >= min(50, YIELD_OF):
+            percent = 100 * sum(lately) / len(lately)
+            self.amber("yield", f"the yield is {percent:.0f} %" if percent < rules.yield_below else "")
+        total = self._counts.total()
+        if rules.insertions is not None and total >= rules.insertions:
+            self.amber("insertions", f"{total} insertions: see to the contacts")
+        if self._target is not None and self._counts[Result.PASS] >= self._target:
+            self.amber("target", f"the target of {self._target} is reached")
+
+    def amber(self, kind: str, sentence: str) -> None:
+        """Show a sentence that somebody should see to; an empty one takes it away."""
+        if sentence:
+            self._amber[kind] = sentence
+        else:
+            self._amber.pop(kind, None)
+        self._changed.set()
+
+    # Halts, and an engineer's word ----------------------------------------------------------------------
+
+    def halt(self, slot: str, why: str) -> None:
+        """Let no board begin any more; written down, so that it outlives a restart."""
+        if self._around.gate.halt:
+            return
+        why = f"{slot}: {why}" if slot else why
+        self._around.gate.close(why)
+        self._shows.halted(why)
+        self._write("station-halted", why)
+
+    def _write(self, event: str, why: str, who: str = "") -> None:
+        async def write() -> None:
+            try:
+                await self._around.ledger.tell_station(event, why=why, **({"operator": who} if who else {}))
+            except LedgerError as error:
+                self._shows.note("", f"the ledger could not take {event}: {error}", "warning")
+
+        task = asyncio.ensure_future(write())
+        self._halting.add(task)
+        task.add_done_callback(self._halting.discard)
+
+    def unlock(self, slot: str) -> str:
+        """Unlock a socket; return what was done, or why nothing was."""
+        one = self._sockets.get(slot)
+        return f"there is no socket {slot}" if one is None else one.unlock()
+
+    def resume(self, slot: str | None, why: str, who: str) -> str:
+        """End a halt, or let the board in a socket go on; return what was done, or why nothing was."""
+        if slot is not None:
+            one = self._sockets.get(slot)
+            return f"there is no socket {slot}" if one is None else one.resume(f"{why} ({who})")
+        if not self._around.gate.halt:
+            return "the station is not halted"
+        self._script_errors.clear()
+        self._around.gate.open()
+        self._shows.halted("")
+        self._write("station-resumed", why, who)
+        return "the station goes on"
+
+    # What insertions tell -------------------------------------------------------------------------------
+
+    def take(self, slot: str, event: RunEvent) -> None:
+        """Take an event of a run of one board: notes are shown, the rest is known by the socket."""
+        if isinstance(event, Note):
+            self._shows.note(slot, event.text, event.level)
+
+
+async def _first_failure(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for ever; raise what a socket's task raised: a defect of ours."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    for task in done:
+        task.result()

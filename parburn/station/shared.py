@@ -1,0 +1,171 @@
+"""What all insertions of a station share: one ledger, one armed job, one stop, who sits where. Opens no port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from anyio import CapacityLimiter, Event
+
+from parburn.chips.model import Chip
+from parburn.errors import BegunElsewhere, LedgerError, NeedsResume, ParburnError, PlanNotArmed
+from parburn.events import Event as RunEvent
+from parburn.ledger.base import Begun, Claim, Ledger, UnitIdentity
+from parburn.run.around import Around, PlanToApprove
+from parburn.run.checked_job import CheckedJob
+from parburn.run.shared import options_for
+from parburn.run.stop import StopRequest
+from parburn.script.key_mask import KeyMask
+from parburn.station.armed import Arming
+from parburn.station.claim_desk import ClaimDesk
+from parburn.station.gate import Gate
+from parburn.station.kept_ports import KeptPorts
+from parburn.station.presence import Presence
+
+GOES_ON_BY_ITSELF = frozenset({"line", "unplugged", "ledger", "stop", "process-end"})
+ONCE = 1  # in the life of a unit, it goes on by itself
+
+
+class Tells(Protocol):
+    """Gets what runs of one board emit."""
+
+    def __call__(self, slot: str, event: RunEvent) -> None:
+        """Take an event of the board in this slot."""
+
+
+class StationRun:
+    """Made once the ledger is open; handed to every insertion."""
+
+    def __init__(
+        self, checked: CheckedJob, ledger: Ledger, arming: Arming, *, stop: StopRequest, emit: Tells, gate: Gate
+    ) -> None:
+        """Take what was checked and armed.
+
+        Args:
+            checked: The job; its ports count for nothing.
+            ledger: Open, for as long as the station runs.
+            arming: What may be burned.
+            stop: The wish to end.
+            emit: Gets what all insertions tell.
+            gate: Who may begin.
+        """
+        self.job = checked.job
+        self.ledger = ledger
+        self.arming = arming
+        self.stop = stop
+        self.emit = emit
+        self.gate = gate
+        self.presence = Presence()
+        self.ports = KeptPorts()
+        self.desk = ClaimDesk(self._claim_all)
+        self._checked = checked._replace(config=checked.config.read_as(ledger.forms))
+        self._options = options_for(self._checked, self._checked.config, ledger)._replace(inputs_end=True)
+        self._burning = CapacityLimiter(checked.job.max_burning or 10_000)
+        self._job_digest = ""
+        self._missing: dict[UnitIdentity, Event] = {}  # left in mid burn, and not back yet
+        self._resumed: dict[UnitIdentity, str] = {}  # may go on once more, and why
+
+    def checked_for(self, port: str) -> CheckedJob:
+        """Return the job for one board: it shares no key with another one."""
+        keys = KeyMask(shows_keys=self.job.show_sensitive_info)
+        return self._checked._replace(job=self.job._replace(ports=(port,)), keys=keys)
+
+    def around_of(self, refusal: Callable[[], ParburnError | None]) -> Around:
+        """Return what a run of one board gets; `refusal` says why nothing more of it may be begun."""
+        approval = _Approval(self.arming, self.ledger.keyed_digest_key(), refusal)
+        return Around(self._options, self._burning, self.ports, approval)
+
+    def know_job(self, digest: str) -> None:
+        """Take the digest of scripts and tables, by which failures of a record are counted."""
+        self._job_digest = digest
+
+    async def _claim_all(self, identities: Sequence[UnitIdentity]) -> Sequence[Claim | LedgerError]:
+        return await self.ledger.claim_all(
+            identities, first=self.job.index_first, last=self.job.index_last, job_digest=self._job_digest
+        )
+
+    # Boards that were begun -----------------------------------------------------------------------------
+
+    def may_go_on(self, identity: UnitIdentity, begun: Begun) -> bool:
+        """Tell whether a unit that was begun may go on without an engineer's word."""
+        same_arming = begun.arming == self.arming.digest
+        by_itself = begun.went_on < ONCE and begun.cause in GOES_ON_BY_ITSELF
+        return same_arming and (by_itself or identity in self._resumed)
+
+    def why_not_on(self, identity: UnitIdentity, slot: str, begun: Begun) -> ParburnError:
+        """Return why it may not, and what to do."""
+        if begun.arming != self.arming.digest:
+            day = f" on {begun.armed_on}" if begun.armed_on else ""
+            how = f"under the job armed{day}" if begun.arming else "by a run that was no station's"
+            what = "arm that one to finish it" if begun.arming else "finish it with that run's command"
+            return BegunElsewhere(
+                f"{identity} was begun {how}; nothing of it was changed",
+                hint=f"An engineer: {what}.",
+            )
+        why = "went on by itself once before" if begun.went_on else f"ended by another cause ({begun.cause})"
+        return NeedsResume(
+            f"{identity} was begun, is not whole, and {why}",
+            hint=f"An engineer looks at it, then: parburn station resume {slot} --why REASON.",
+        )
+
+    def allow(self, identity: UnitIdentity, why: str) -> None:
+        """Let a unit that was begun go on once more, on an engineer's word."""
+        self._resumed[identity] = why
+
+    def taken_up(self, identity: UnitIdentity) -> str:
+        """Return an engineer's word that is now used, or empty."""
+        return self._resumed.pop(identity, "")
+
+    # Boards that left in mid burn -----------------------------------------------------------------------
+
+    def left(self, identity: UnitIdentity) -> None:
+        """Remember a board that was taken out before its verdict; it waits to be put back anywhere."""
+        self._missing[identity] = Event()
+
+    def is_missing(self, identity: UnitIdentity) -> bool:
+        """Tell whether a board that left in mid burn is not back yet."""
+        return identity in self._missing
+
+    def came(self, identity: UnitIdentity) -> None:
+        """Note that a chip was identified: if it was missing, it is back."""
+        event = self._missing.pop(identity, None)
+        if event is not None:
+            event.set()
+
+    async def until_back(self, identity: UnitIdentity) -> None:
+        """Wait until a board that left in mid burn is back, in whatever socket, or is given up."""
+        event = self._missing.get(identity)
+        if event is not None:
+            await event.wait()
+
+
+class _Approval:
+    """Lets a plan pass that fits what was armed."""
+
+    def __init__(self, arming: Arming, key: bytes, refusal: Callable[[], ParburnError | None]) -> None:
+        self._template = arming.template
+        self._key = key
+        self._refusal = refusal
+
+    def blocks(self, chip: Chip) -> frozenset[int]:
+        """See `run.around.Approval`."""
+        return self._template.blocks(chip.name)
+
+    def approve(self, asked: PlanToApprove) -> None:
+        """See `run.around.Approval`."""
+        if (refused := self._refusal()) is not None:
+            raise refused
+        why = self._template.refusal(
+            asked.chip,
+            asked.burn,
+            asked.plan,
+            asked.image,
+            digest_key=self._key,
+            verified_blocks=asked.verified,
+            last=asked.last,
+        )
+        if why:
+            raise PlanNotArmed(
+                f"this board's burn is not the one that was armed: {why}",
+                hint="The station is halted. An engineer looks at the script and its files, and arms anew.",
+            )

@@ -1,0 +1,280 @@
+"""One socket: what moves its states, from an empty seat to a verdict that stays until the board is out.
+
+Nothing that goes wrong with one board ends it: a word comes out of each, and the next board is waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from anyio import Event, create_task_group
+
+from parburn.errors import NeedsResume, PortGone
+from parburn.events import DeviceReport, Identified, Result
+from parburn.ledger.base import UnitIdentity
+from parburn.station.insertion import Ended, Insertion, Watcher, put_back
+from parburn.station.picture import SocketPicture
+from parburn.station.seats import Look, Seat, Sitting
+from parburn.station.shared import StationRun
+from parburn.station.states import SocketState, check_transition
+from parburn.station.verdicts import Verdict, verdict_of
+from parburn.station.words import Word
+
+AGAIN: Final = "it goes on once more by itself"
+AT_WORK: Final = (SocketState.READY, SocketState.HOLD, SocketState.BURNING)
+
+
+class Rules(Protocol):
+    """What a socket asks of its station, and tells it."""
+
+    failures_that_lock: int  # so many failures of its own kind in a row lock a socket
+    replug_s: float  # a board that we reset is back within so many seconds
+
+    def changed(self, picture: SocketPicture) -> None:
+        """Take a socket's new picture."""
+
+    def ended(self, slot: str, report: DeviceReport, verdict: Verdict, seconds: float) -> None:
+        """Take how a board ended: for counts, rules and reports."""
+
+
+class Socket(Watcher):
+    """One socket of a station. Everything here runs on the event loop."""
+
+    def __init__(
+        self,
+        slot: str,
+        seat: Seat,
+        around: StationRun,
+        rules: Rules,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make an empty socket; `serve` lets it work."""
+        self.slot = slot
+        self.picture = SocketPicture(slot, SocketState.EMPTY)
+        self.began = 0.0  # by the clock, when its board came
+        self._seat = seat
+        self._around = around
+        self._rules = rules
+        self._clock = clock
+        self._insertion: Insertion | None = None
+        self._sitting: Sitting | None = None
+        self._missing: UnitIdentity | None = None  # left this socket in mid burn
+        self._needs: UnitIdentity | None = None  # sits in it, and waits for an engineer's word
+        self._failures = 0  # of its own kind, in a row
+        self._unlocked = Event()
+
+    # Its life -------------------------------------------------------------------------------------------
+
+    async def serve(self) -> None:
+        """Take boards, one after the other, until cancelled."""
+        while True:
+            if self.picture.state is SocketState.LOCKED:
+                self._unlocked = Event()
+                await self._unlocked.wait()
+                self._to(SocketState.EMPTY)
+            sitting = await self._arrival()
+            self.began = self._clock()
+            self._to(SocketState.DETECTING)
+            await self._one_board(sitting)
+
+    async def _arrival(self) -> Sitting:
+        """Wait for a board; meanwhile one that left in mid burn may come back in another socket."""
+        found: list[Sitting] = []
+
+        async def back_elsewhere(missing: UnitIdentity) -> None:
+            await self._around.until_back(missing)
+            if not found:
+                self._missing = None
+                self._to(SocketState.EMPTY)
+
+        async with create_task_group() as tasks:
+            if self._missing is not None:
+                tasks.start_soon(back_elsewhere, self._missing)
+            found.append(await self._seat.arrival())
+            tasks.cancel_scope.cancel()
+        return found[0]
+
+    async def _one_board(self, sitting: Sitting) -> None:
+        """Bring a board to its verdict, and wait until it is out."""
+        ended = await self._until_ended(sitting)
+        while True:
+            if self._pulled_before_anything(sitting, ended):
+                break
+            locked = self._judge(sitting, ended)
+            if locked:
+                break
+            await self._seat.removal(sitting, self._look(ended))
+            again = await self._back_from_reset(ended)
+            if again is None:
+                break
+            await self._leave(sitting, ended)
+            sitting, ended = again, await self._read_again(again, ended)
+        await self._leave(sitting, ended)
+        if self.picture.state is not SocketState.LOCKED:
+            self._be_empty()
+
+    async def _until_ended(self, sitting: Sitting) -> Ended:
+        """Let the board be burned; once more where it was begun here, is there, and may go on by itself."""
+        ended = await self._insert(sitting)
+        if ended.goes_on and self._seat.is_there(sitting) and not self._around.stop.level:
+            self._to(SocketState.VERDICT, word=Word.LEAVE_IN, detail=AGAIN)
+            self._leave_presence(ended)
+            self._to(SocketState.DETECTING, word=Word.LEAVE_IN, detail=AGAIN)
+            ended = await self._insert(sitting)
+        return ended
+
+    async def _insert(self, sitting: Sitting, *, reset_of: UnitIdentity | None = None) -> Ended:
+        self._sitting = sitting
+        insertion = self._insertion = Insertion(
+            self._around, self.slot, sitting.port, self, expected=self._missing, reset_of=reset_of
+        )
+        try:
+            return await insertion.live()
+        finally:
+            self._insertion = None
+
+    # What comes of it -----------------------------------------------------------------------------------
+
+    def _pulled_before_anything(self, sitting: Sitting, ended: Ended) -> bool:
+        """Tell whether it was taken out before anything was done with it: that is no verdict, and no fault."""
+        if self._seat.is_there(sitting) or self.picture.state is SocketState.BURNING:
+            return False
+        return ended.report.result in (Result.NO_ANSWER, Result.FAILED, Result.STOPPED)
+
+    def _judge(self, sitting: Sitting, ended: Ended) -> bool:
+        """Show the verdict, and tell the station; return whether the socket is locked by it."""
+        report, seconds = ended.report, self._clock() - self.began
+        verdict = verdict_of(report, ended.error)
+        identity = ended.seated.identity if ended.seated is not None else None
+        self._needs = identity if isinstance(ended.error, NeedsResume) else None
+        if identity is not None and identity == self._missing:
+            self._missing = None
+        if ended.goes_on and identity is not None and not self._seat.is_there(sitting):
+            self._missing = identity
+            self._around.left(identity)
+        shown = next(iter(report.unique_values.values()), "")
+        self._to(
+            SocketState.VERDICT,
+            word=verdict.word,
+            value=shown,
+            seconds=seconds,
+            detail=put_back(self.slot) if self._missing is not None else verdict.sentence,
+            index=report.index,
+            mac=report.mac,
+            hollow=verdict.hollow,
+        )
+        self._failures = self._failures + 1 if verdict.of_socket else 0
+        self._rules.ended(self.slot, report, verdict, seconds)
+        if self._failures < self._rules.failures_that_lock:
+            return False
+        self._to(
+            SocketState.LOCKED,
+            word=Word.SOCKET_OFF,
+            detail=f"{self._failures} failures in a row ({verdict.sentence})",
+        )
+        return True
+
+    def _look(self, ended: Ended) -> Look:
+        passed_untouched = ended.report.result.passed and self._around.job.after == "no-reset"
+        retry = self.picture.word is Word.RETRY
+        return Look(ended.device, hears=passed_untouched and not ended.unread, retry=retry)
+
+    async def _back_from_reset(self, ended: Ended) -> Sitting | None:
+        """Return the stay of a board that left because we reset it, once it is back; None: it was taken out."""
+        if not ended.report.result.passed or self._around.job.after == "no-reset":
+            return None
+        return await self._seat.arrival_within(self._rules.replug_s)
+
+    async def _read_again(self, sitting: Sitting, before: Ended) -> Ended:
+        """Read who came back after a reset of ours: the same board keeps its verdict, another one is new."""
+        identity = before.seated.identity if before.seated is not None else None
+        self._to(SocketState.DETECTING)
+        ended = await self._insert(sitting, reset_of=identity)
+        same = ended.seated is not None and ended.seated.identity == identity and ended.report.result.passed
+        return ended._replace(report=before.report) if same else ended
+
+    async def _leave(self, sitting: Sitting, ended: Ended) -> None:
+        self._leave_presence(ended)
+        if not self._seat.is_there(sitting):
+            await self._around.ports.close(sitting.port)
+
+    def _leave_presence(self, ended: Ended) -> None:
+        if ended.seated is not None:
+            self._around.presence.leave(ended.seated)
+
+    def _be_empty(self) -> None:
+        """Be empty; or show that a board which left in mid burn is still waited for."""
+        if self._missing is None:
+            self._to(SocketState.EMPTY)
+        elif self.picture.state is not SocketState.VERDICT:
+            self._to(SocketState.VERDICT, word=Word.LEAVE_IN, detail=put_back(self.slot))
+
+    # An engineer's word ---------------------------------------------------------------------------------
+
+    def unlock(self) -> str:
+        """Unlock it, or give up a board that is waited for; return what was done, or why nothing was."""
+        if self.picture.state is SocketState.LOCKED:
+            self._failures = 0
+            self._unlocked.set()
+            return f"{self.slot} is unlocked"
+        if self._missing is not None:
+            self._around.came(self._missing)
+            self._missing = None
+            if self.picture.state is SocketState.VERDICT:
+                self._be_empty()
+            return f"{self.slot} does not wait for the board that left it any more; its unit stays incomplete"
+        if self.picture.state is SocketState.VERDICT and self._sitting is not None:
+            self._seat.end(self._sitting)
+            return f"{self.slot} looks again what is in it"
+        return f"{self.slot} is not locked: it is {self.picture.state.value}"
+
+    def resume(self, why: str) -> str:
+        """Let the unit in it go on once more; return what was done, or why nothing was."""
+        if self._needs is None or self._sitting is None:
+            return f"nothing in {self.slot} waits to be resumed: it is {self.picture.state.value}"
+        self._around.allow(self._needs, why)
+        self._seat.end(self._sitting)
+        return f"the board in {self.slot} goes on"
+
+    def lost(self, sitting: Sitting) -> None:
+        """Learn that a board's tty is gone, in whatever state."""
+        if self._insertion is not None and sitting == self._sitting:
+            self._insertion.gone(PortGone(f"{self.slot}: {sitting.port} is gone: unplugged"))
+
+    # What its insertion tells ---------------------------------------------------------------------------
+
+    def identified(self, found: Identified) -> None:
+        """See `Watcher`."""
+        self._to(SocketState.READY, word=Word.LEAVE_IN, mac=found.mac)
+
+    def holds(self, why: str) -> None:
+        """See `Watcher`."""
+        if self.picture.state is SocketState.HOLD:
+            self._show(self.picture._replace(detail=why))
+        else:
+            self._to(SocketState.HOLD, word=Word.LEAVE_IN, detail=why, mac=self.picture.mac)
+
+    def begins(self, index: int | None) -> None:
+        """See `Watcher`."""
+        mac = self.picture.mac
+        if self.picture.state is SocketState.HOLD:
+            self._to(SocketState.READY, word=Word.LEAVE_IN, mac=mac)
+        self._to(SocketState.BURNING, word=Word.LEAVE_IN, index=index, mac=mac)
+
+    def step(self, text: str) -> None:
+        """See `Watcher`."""
+        if self.picture.state in AT_WORK or self.picture.state is SocketState.DETECTING:
+            self._show(self.picture._replace(detail=text))
+
+    def _to(self, state: SocketState, **shown: object) -> None:
+        if state is not self.picture.state:
+            check_transition(self.picture.state, state)
+        self._show(SocketPicture(self.slot, state, **shown))  # type: ignore[arg-type]  # names are its fields
+
+    def _show(self, picture: SocketPicture) -> None:
+        if picture != self.picture:
+            self.picture = picture
+            self._rules.changed(picture)
