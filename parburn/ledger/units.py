@@ -20,6 +20,7 @@ from parburn.ledger.base import (
     UNDER_WAY,
     UNTOUCHED,
     Attempt,
+    Cause,
     Inputs,
     State,
     UnitIdentity,
@@ -32,7 +33,9 @@ from parburn.ledger.writer import Transaction
 FAILURES_THAT_SET_ASIDE = 2  # chips on which the script failed clean with one and the same record
 _REASON_AT_MOST = 1000  # characters
 # Entries of a run after which it was still at work on that unit.
-_SAYS_NO_END: Final = frozenset({"claimed-again", "planned", "recognized", "values-learned"})
+_SAYS_NO_END: Final = frozenset(
+    {"claimed-again", "planned", "recognized", "values-learned", "goes-on", "allowed-to-go-on"}
+)
 NO_COLUMNS: Final[Mapping[str, str | int]] = MappingProxyType({})
 SPENT: Final[Mapping[str, str | int]] = MappingProxyType({"spent": 1, "going_back": 0})  # the index, for ever
 
@@ -47,6 +50,7 @@ class Held(NamedTuple):
     records: tuple[str, ...]
     job: str  # by which failures of the script are counted
     of: Batch  # what its files say, and what it shares
+    claim: int  # the number of the entry that gave it to this claim
 
     @property
     def holder(self) -> values.Holder:
@@ -58,15 +62,15 @@ def current(transaction: Transaction, unit: Held) -> State:
     """Return the unit's state.
 
     Raises:
-        UnitRefused: this run holds the unit no more.
+        UnitRefused: this claim holds the unit no more.
     """
-    state, run = transaction.connection.execute(
-        "SELECT state, run FROM units WHERE id = ?", (unit.id,)
+    state, run, claim = transaction.connection.execute(
+        "SELECT state, run, claim FROM units WHERE id = ?", (unit.id,)
     ).fetchone()
-    if run != transaction.run:
+    if (run, claim) != (transaction.run, unit.claim):
         raise UnitRefused(
             f"The ledger no longer counts {unit.identity} to this run.",
-            hint="Somebody worked on the ledger meanwhile. Run again.",
+            hint="Its claim has ended, or somebody worked on the ledger meanwhile. Run again.",
         )
     return State(state)
 
@@ -158,8 +162,10 @@ def _set_aside(
     return refusal, why
 
 
-def burn_attempted(transaction: Transaction, unit: Held, attempt: Attempt) -> tuple[State, int]:
-    """Spend the index, bind records and values, store the attempt.
+def burn_attempted(
+    transaction: Transaction, unit: Held, attempt: Attempt, *, arming: str = ""
+) -> tuple[State, int]:
+    """Spend the index, bind records and values, store the attempt with the arming that it is made under.
 
     Returns:
         The unit's state and the attempt's id.
@@ -174,20 +180,21 @@ def burn_attempted(transaction: Transaction, unit: Held, attempt: Attempt) -> tu
     values.refuse_conflicts(transaction, unit.holder)
     _check_records(transaction, unit)
     bound = _bind(transaction, unit)
-    image = ""
+    told: dict[str, str] = {}
     row = connection.execute(
         "SELECT id FROM attempts WHERE unit = ? AND closed = 0 AND plan_digest = ?",
         (unit.id, attempt.plan_digest),
     ).fetchone()
-    if row is not None:  # goes on; its first image stays
+    if row is not None:  # goes on; its first image and arming stay
         number = int(row[0])
     else:
         stored = connection.execute(
-            "INSERT INTO attempts (unit, plan_digest, image_before, steps) VALUES (?, ?, ?, ?)",
-            (unit.id, attempt.plan_digest, attempt.image_before, json.dumps(attempt.steps)),
+            "INSERT INTO attempts (unit, plan_digest, image_before, steps, arming) VALUES (?, ?, ?, ?, ?)",
+            (unit.id, attempt.plan_digest, attempt.image_before, json.dumps(attempt.steps), arming),
         ).lastrowid
         assert stored is not None
-        number, image = stored, text_digest(attempt.image_before)
+        number = stored
+        told = {"arming": arming} if arming else {}
     state = _move(
         transaction,
         unit,
@@ -196,8 +203,9 @@ def burn_attempted(transaction: Transaction, unit: Held, attempt: Attempt) -> tu
         attempt=number,
         plan=attempt.plan_digest,
         steps=attempt.steps,
-        image=image,
+        image="" if row is not None else text_digest(attempt.image_before),
         columns=SPENT,
+        **told,
         **bound,
     )
     return state, number
@@ -257,6 +265,7 @@ def passed(
     *,
     found: UserBits = NO_USER_BITS,
     found_values: Mapping[str, str] = NO_VALUES,
+    arming: str = "",
 ) -> State:
     """Write down that the job is in the chip; return the unit's state.
 
@@ -278,6 +287,9 @@ def passed(
     _check_records(transaction, unit)
     bound = _bind(transaction, unit)
     new = connection.execute("INSERT OR IGNORE INTO passes VALUES (?, ?)", (unit.id, job_digest)).rowcount
+    if arming:
+        connection.execute("INSERT OR IGNORE INTO pass_armings VALUES (?, ?)", (unit.id, arming))
+        bound["arming"] = arming
     connection.execute("UPDATE attempts SET closed = 1 WHERE unit = ? AND closed = 0", (unit.id,))
     if not new:
         connection.execute("DELETE FROM pass_inputs WHERE unit = ? AND job = ?", (unit.id, job_digest))
@@ -286,9 +298,9 @@ def passed(
             "INSERT INTO pass_inputs VALUES (?, ?, ?, ?)", [(unit.id, job_digest, *one) for one in inputs]
         )
         bound["inputs"] = inputs_digest(inputs)
-    columns = SPENT
+    columns: dict[str, str | int] = {**SPENT, "cause": ""}
     if image:
-        columns = {**SPENT, "image_passed": image}
+        columns["image_passed"] = image
         bound["image"] = text_digest(image)
     return _move(transaction, unit, State.PASS, "passed", columns=columns, job=job_digest, **bound)
 
@@ -354,10 +366,11 @@ def is_set_aside(transaction: Transaction, batch: int, index: int, job: str) -> 
     return bool(chips >= FAILURES_THAT_SET_ASIDE)
 
 
-def ended_badly(transaction: Transaction, unit: Held, state: State, reason: str) -> State:
-    """Make the unit INCOMPLETE or QUARANTINED, with the reason; return its state."""
+def ended_badly(transaction: Transaction, unit: Held, state: State, reason: str, cause: str = "") -> State:
+    """Make the unit INCOMPLETE or QUARANTINED, with the reason and how it came; return its state."""
     check_transition(current(transaction, unit), state)
-    return _move(transaction, unit, state, state.value, reason=reason)
+    told = {"cause": cause} if cause else {}
+    return _move(transaction, unit, state, state.value, reason=reason, columns={"cause": cause}, **told)
 
 
 def why_put_out(connection: sqlite3.Connection, unit: int) -> str:
@@ -414,30 +427,172 @@ def end_run(transaction: Transaction, run: int, why: str) -> int:
     Indexes of untouched units go back, burns under way are INCOMPLETE. Of each unit of which nothing says how
     the run ended for it, the history says that it ended.
     """
-    connection, history = transaction.connection, transaction.history
-    left = 0
+    connection = transaction.connection
     values.forget_planned(connection, "IN (SELECT id FROM units WHERE run = ?)", run)
-    rows = connection.execute(
-        "SELECT id, idx, state, spent, going_back, reason FROM units WHERE run = ?", (run,)
-    ).fetchall()
-    for unit, index, name, spent, going_back, reason_before in rows:
-        before = after = State(name)
-        if before in UNDER_WAY:
-            after, left = State.INCOMPLETE, left + 1
-        elif before in (State.CLAIMED, State.PLANNED):
-            after, going_back, left = State.IDENTIFIED, True, left + 1  # nothing was attempted
-        freed = going_back and not spent
-        if after is not before or freed:
-            index = None if freed else index
-            reason = ", reason = ?" if after is not before else ""
-            connection.execute(
-                f"UPDATE units SET state = ?, idx = ?, changed = ?{reason} WHERE id = ?",
-                (after.value, index, transaction.at, *([why] if reason else []), unit),
-            )
-            history.append("run-ended", unit=unit, state=after, index=index, why=why, of=run)
-        elif _is_open(transaction, unit):
-            told = reason_before if before is State.QUARANTINED and reason_before else why
-            history.append("run-ended", unit=unit, state=before, index=index, why=told, of=run)
+    rows = connection.execute(f"{_HOLDS} WHERE run = ?", (run,)).fetchall()
+    ends = [_end_unit(transaction, _Holds(*row), "run-ended", why, Cause.PROCESS_END) for row in rows]
     connection.execute("UPDATE units SET run = NULL, going_back = 0 WHERE run = ?", (run,))
     connection.execute("UPDATE runs SET ended = ? WHERE id = ?", (transaction.at, run))
-    return left
+    return sum(left for _, left in ends)
+
+
+def end_claim(transaction: Transaction, unit: Held, why: str, cause: str) -> State | None:
+    """Release what one claim holds, as `end_run` does for all units of a run.
+
+    Returns:
+        The unit's state; None where the claim had ended before.
+    """
+    connection = transaction.connection
+    row = connection.execute(
+        f"{_HOLDS} WHERE id = ? AND run = ? AND claim = ?", (unit.id, transaction.run, unit.claim)
+    ).fetchone()
+    if row is None:
+        return None
+    values.forget_planned(connection, "= ?", unit.id)
+    state, _ = _end_unit(transaction, _Holds(*row), "claim-ended", why, cause)
+    connection.execute("UPDATE units SET run = NULL, going_back = 0 WHERE id = ?", (unit.id,))
+    return state
+
+
+class _Holds(NamedTuple):
+    """A row of a unit that a run holds."""
+
+    id: int
+    run: int
+    batch: int
+    index: int | None  # type: ignore[assignment]  # not tuple.index
+    state: str
+    spent: int
+    going_back: int
+    reason: str
+
+
+# The search for free indexes must find this one again: see `allocate.remember_full`.
+_SEARCH_AGAIN: Final = (
+    "UPDATE batches SET full_to = ? - 1 WHERE id = ? AND ? BETWEEN full_from AND full_to"
+)
+_HOLDS: Final = "SELECT id, run, batch, idx, state, spent, going_back, reason FROM units"
+
+
+def _end_unit(
+    transaction: Transaction, unit: _Holds, event: str, why: str, cause: str
+) -> tuple[State, bool]:
+    """Leave one unit as its run or its claim ends; return its state, and whether it was unfinished."""
+    before = after = State(unit.state)
+    index, going_back = unit.index, unit.going_back
+    told: dict[str, Any] = {"why": why, "of": unit.run}
+    changes: dict[str, Any] = {}
+    if before in UNDER_WAY:
+        after = State.INCOMPLETE
+        changes, told["cause"] = {"reason": why, "cause": cause}, cause
+    elif before in (State.CLAIMED, State.PLANNED):  # nothing was attempted
+        after, going_back = State.IDENTIFIED, True
+        changes = {"reason": why}
+    freed = going_back and not unit.spent
+    if freed:
+        index = None
+        transaction.connection.execute(_SEARCH_AGAIN, (unit.index, unit.batch, unit.index))
+    if after is not before or freed:
+        more = "".join(f", {name} = ?" for name in changes)
+        transaction.connection.execute(
+            f"UPDATE units SET state = ?, idx = ?, changed = ?{more} WHERE id = ?",
+            (after.value, index, transaction.at, *changes.values(), unit.id),
+        )
+    elif not _is_open(transaction, unit.id):
+        return after, False
+    elif before is State.QUARANTINED and unit.reason:
+        told["why"] = unit.reason
+    transaction.history.append(event, unit=unit.id, state=after, index=index, **told)
+    return after, after is not before
+
+
+# A unit that was begun ------------------------------------------------------------------------------
+
+
+class BegunUnit(NamedTuple):
+    """What the ledger keeps of how a unit was begun: for `Claim.begun`."""
+
+    armings: tuple[str, ...]  # of its open attempts, in order
+    cause: str
+    went_on: int
+
+    def as_seen_under(self, arming: str) -> str:
+        """Return the arming that it was begun under, for who works under `arming`: another one first."""
+        return next((one for one in self.armings if one != arming), arming if self.armings else "")
+
+
+def begun_unit(connection: sqlite3.Connection, unit: int) -> BegunUnit:
+    """Return how a unit was begun that is INCOMPLETE."""
+    cause, went_on = connection.execute("SELECT cause, went_on FROM units WHERE id = ?", (unit,)).fetchone()
+    armings = connection.execute(
+        "SELECT arming FROM attempts WHERE unit = ? AND closed = 0 ORDER BY id", (unit,)
+    ).fetchall()
+    return BegunUnit(tuple(one for (one,) in armings), cause, went_on)
+
+
+def goes_on(transaction: Transaction, unit: Held) -> int:
+    """Count that a begun unit goes on by itself; return how often it did by now.
+
+    Raises:
+        UnitRefused: it is not INCOMPLETE, or this claim holds it no more.
+    """
+    _refuse_whole(unit.identity, current(transaction, unit))
+    connection = transaction.connection
+    (before,) = connection.execute("SELECT went_on FROM units WHERE id = ?", (unit.id,)).fetchone()
+    connection.execute("UPDATE units SET went_on = ? WHERE id = ?", (before + 1, unit.id))
+    transaction.history.append(
+        "goes-on", unit=unit.id, state=State.INCOMPLETE, index=unit.index, went_on=before + 1
+    )
+    return int(before + 1)
+
+
+def allow_to_go_on(transaction: Transaction, unit: Held, why: str) -> None:
+    """Let a begun unit that this claim holds go on by itself once more.
+
+    Raises:
+        UnitRefused: it is not INCOMPLETE, or this claim holds it no more.
+    """
+    _refuse_whole(unit.identity, current(transaction, unit))
+    _allow(transaction, unit.id, unit.index, why)
+
+
+def allow_unit(transaction: Transaction, batch: str, identity: UnitIdentity, why: str) -> None:
+    """Let a begun unit of a batch go on by itself once more; no other run may be at work on it.
+
+    Raises:
+        UnitRefused: there is no such unit, it is not INCOMPLETE, or another run holds it.
+    """
+    row = transaction.connection.execute(
+        "SELECT units.id, idx, state, run FROM units JOIN batches ON batches.id = batch"
+        " WHERE name = ? AND mac = ? AND chip = ? AND unique_id IN (?, '') ORDER BY unique_id DESC",
+        (batch, identity.mac, identity.chip, identity.unique_id),
+    ).fetchone()
+    if row is None:
+        raise UnitRefused(f"The batch {batch} has no unit {identity}.", hint="See parburn ledger show.")
+    number, index, state, run = row
+    if run is not None and run != transaction.run:
+        raise UnitRefused(f"{identity} is held by another parburn, run {run}.", hint="Wait until that has ended.")
+    _refuse_whole(identity, State(state))
+    _allow(transaction, number, index, why)
+
+
+def _refuse_whole(identity: UnitIdentity, state: State) -> None:
+    if state is not State.INCOMPLETE:
+        raise UnitRefused(
+            f"{identity} is {state.value}: it was not begun and left.", hint="It needs no leave to go on."
+        )
+
+
+def _allow(transaction: Transaction, unit: int, index: int | None, why: str) -> None:
+    transaction.connection.execute(
+        "UPDATE units SET went_on = 0, cause = ? WHERE id = ?", (Cause.ALLOWED.value, unit)
+    )
+    transaction.history.append(
+        "allowed-to-go-on",
+        unit=unit,
+        state=State.INCOMPLETE,
+        index=index,
+        went_on=0,
+        cause=Cause.ALLOWED.value,
+        why=_writeable(why),
+    )
