@@ -17,7 +17,9 @@ from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuaranti
 from parburn.ledger import units
 from parburn.ledger.base import UNTOUCHED, Attempt, Inputs, State, UnitIdentity, check_transition
 from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
+from parburn.ledger.begun import BegunUnit, begun_unit
 from parburn.ledger.station_entries import dates_of_armings
+from parburn.ledger.unit_ends import end_run
 from parburn.ledger.unit_life import NO_LIFE, UnitLife, life_of, total_state
 from parburn.ledger.units import Held
 from parburn.ledger.values import is_unknown
@@ -46,7 +48,7 @@ class Granted(NamedTuple):
     values_unknown: bool = False
     put_out_by: str = ""  # why it is quarantined, though it may be the chip that passed
     life: UnitLife = NO_LIFE
-    begun: units.BegunUnit | None = None  # of a unit that is INCOMPLETE
+    begun: BegunUnit | None = None  # of a unit that is INCOMPLETE
     armed_on: Mapping[str, str] = NO_DATES  # when its armings were made, where that is known
     passed_under: frozenset[str] = frozenset()
 
@@ -83,7 +85,7 @@ def end_dead_runs(transaction: Transaction, is_alive: IsAlive) -> list[str]:
     ).fetchall():
         if run == transaction.run or is_alive(run, process):
             continue
-        left = units.end_run(transaction, run, "the process of that run is gone")
+        left = end_run(transaction, run, "the process of that run is gone")
         if left:
             notes.append(
                 f"An earlier run (number {run}) was cut off with {left} boards at work; they can go on."
@@ -346,8 +348,8 @@ def _free(connection: sqlite3.Connection, batch: int, first: int) -> Iterator[in
 def remember_full(transaction: Transaction, batch: int, first: int) -> None:
     """Move the start of the search for free indexes behind those that units hold without a gap.
 
-    One that goes back moves it there again (`units.end_claim`). A station claims for one chip at a time: it
-    must not look at all the others each time, only because a board in between keeps an index that is not spent.
+    One that goes back moves it there again (`unit_ends`). A station claims for one chip at a time: it
+    must not look at all the others each time, only because one in between keeps an index that is not spent.
     """
     connection = transaction.connection
     full_from, full_to = connection.execute(
@@ -457,7 +459,7 @@ def _grant_known(
     transaction.history.append("claimed-again", unit=unit.id, state=state, index=unit.index, **who)
     jobs = connection.execute("SELECT job FROM passes WHERE unit = ?", (unit.id,)).fetchall()
     (image,) = connection.execute("SELECT image_passed FROM units WHERE id = ?", (unit.id,)).fetchone()
-    begun = units.begun_unit(connection, unit.id) if state is State.INCOMPLETE else None
+    begun = begun_unit(connection, unit.id) if state is State.INCOMPLETE else None
     return Granted(
         _held(transaction, unit.id, batch, identity, unit.index, job),
         known=True,

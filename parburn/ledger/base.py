@@ -391,9 +391,9 @@ class Begun(NamedTuple):
 class Claim(Protocol):
     """One chip's hold on its index until `end`, or until its run ends.
 
-    Every method returns once its entry is on disk. Each of them raises LedgerUnusable when the entry could not
-    be written, and UnitRefused when the ledger no longer counts the unit to this claim: all but `end` do so
-    after `end`.
+    Every method returns once its entry is on disk. Each of them raises LedgerUnusable when the entry could
+    not be written, and UnitRefused when the ledger no longer counts the unit to this claim: all but `end` do
+    so after `end`.
     """
 
     @property
@@ -594,9 +594,9 @@ class Claim(Protocol):
     async def end(self, *, cause: str = "") -> None:
         """End this claim while its run goes on. A second call does nothing.
 
-        What the end of a run does for all its units: a released index is free from now on, a burn under way is
-        INCOMPLETE, what was never attempted is IDENTIFIED and its index free. Anything else keeps its state,
-        reason and attempts. The same chip can then be claimed again in the same run.
+        What the end of a run does for all its units: a released index is free from now on, a burn under way
+        is INCOMPLETE, what was never attempted is IDENTIFIED and its index free. Anything else keeps its
+        state, reason and attempts. The same chip can then be claimed again in the same run.
 
         Args:
             cause: How a burn ended that is under way, as one of `Cause`.

@@ -173,8 +173,7 @@ def _stored(connection: sqlite3.Connection, share: UnitRange) -> set[Fact]:
     for statement in _FACTS:
         facts.update(connection.execute(statement.format(where), values))
     for number, unit, plan, image, steps, arming, closed in connection.execute(
-        "SELECT id, unit, plan_digest, image_before, steps, arming, closed FROM attempts"
-        f" WHERE {where}",
+        f"SELECT id, unit, plan_digest, image_before, steps, arming, closed FROM attempts WHERE {where}",
         values,
     ):
         facts.add((unit, "attempt", number, plan, _digest_of(image), _steps(steps), arming, bool(closed)))

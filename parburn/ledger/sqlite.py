@@ -17,7 +17,7 @@ from anyio import CancelScope, to_thread
 
 from parburn.errors import LedgerError, LedgerUnusable
 from parburn.events import NO_VALUES
-from parburn.ledger import allocate, schema, station_entries, units, values
+from parburn.ledger import allocate, begun, schema, station_entries, unit_ends, units, values
 from parburn.ledger.base import (
     NO_NOTE,
     NO_USER_BITS,
@@ -176,9 +176,7 @@ class SqliteClaim:
 
     async def burn_attempted(self, attempt: Attempt) -> None:
         """Spend the index for ever; see `Claim.burn_attempted`."""
-        work = partial(
-            units.burn_attempted, unit=self._held, attempt=attempt, arming=self._ledger.arming
-        )
+        work = partial(units.burn_attempted, unit=self._held, attempt=attempt, arming=self._ledger.arming)
         self.state, self._attempt = await self._writer.call(work)
 
     def step_done(self, label: str, state: State) -> asyncio.Future[State]:
@@ -271,17 +269,17 @@ class SqliteClaim:
     async def goes_on(self) -> int:
         """Count that the unit goes on by itself; see `Claim.goes_on`."""
         held = self._held
-        return await self._writer.call(lambda t: units.goes_on(t, held))
+        return await self._writer.call(lambda t: begun.goes_on(t, held))
 
     async def allowed_to_go_on(self, why: str) -> None:
         """Let the unit go on by itself once more; see `Claim.allowed_to_go_on`."""
         held = self._held
-        await self._writer.call(lambda t: units.allow_to_go_on(t, held, why))
+        await self._writer.call(lambda t: begun.allow_to_go_on(t, held, why))
 
     async def end(self, *, cause: str = "") -> None:
         """End this claim while its run goes on; see `Claim.end`."""
         held, how = self._held, Cause(cause).value if cause else Cause.OTHER.value
-        state = await self._writer.call(lambda t: units.end_claim(t, held, CLAIM_ENDED, how))
+        state = await self._writer.call(lambda t: unit_ends.end_claim(t, held, CLAIM_ENDED, how))
         self.state = state or self.state
 
 
@@ -454,9 +452,9 @@ class SqliteLedger:
         return await self._writer.call(lambda t: rebuilding.bind_found(t, batch, found, first=first, why=why))
 
     async def allow_to_go_on(self, identity: UnitIdentity, why: str) -> None:
-        """Let a begun unit of this batch go on by itself once more; see `units.allow_unit`."""
+        """Let a begun unit of this batch go on by itself once more; see `begun.allow_unit`."""
         batch = self._opened.name
-        await self._writer.call(lambda t: units.allow_unit(t, batch, identity, why))
+        await self._writer.call(lambda t: begun.allow_unit(t, batch, identity, why))
 
     async def tell_station(self, event: str, **detail: object) -> None:
         """Write an entry of the station that works with this ledger; see `station_entries.write`."""
@@ -478,7 +476,7 @@ class SqliteLedger:
         try:
             run = self._writer.run
             if run is not None:
-                await self._writer.call(partial(units.end_run, run=run, why="the run ended"))
+                await self._writer.call(partial(unit_ends.end_run, run=run, why="the run ended"))
         finally:
             await self._abandon()
 

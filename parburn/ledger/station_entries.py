@@ -72,7 +72,9 @@ def write(history: History, event: str, **detail: object) -> None:
     """
     if event not in EVENTS:
         raise LedgerError(f"A station has no entry {event}.")
-    told = {name: _writeable(value) for name, value in detail.items() if value not in ("", None)}
+    told: dict[str, Any] = {
+        name: _writeable(value) for name, value in detail.items() if value not in ("", None)
+    }
     if not told.get("batch"):
         raise LedgerError(f"The entry {event} names no batch.")
     # `event` and the columns of a unit are not a station's to set.

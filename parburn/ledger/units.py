@@ -20,7 +20,6 @@ from parburn.ledger.base import (
     UNDER_WAY,
     UNTOUCHED,
     Attempt,
-    Cause,
     Inputs,
     State,
     UnitIdentity,
@@ -32,10 +31,6 @@ from parburn.ledger.writer import Transaction
 
 FAILURES_THAT_SET_ASIDE = 2  # chips on which the script failed clean with one and the same record
 _REASON_AT_MOST = 1000  # characters
-# Entries of a run after which it was still at work on that unit.
-_SAYS_NO_END: Final = frozenset(
-    {"claimed-again", "planned", "recognized", "values-learned", "goes-on", "allowed-to-go-on"}
-)
 NO_COLUMNS: Final[Mapping[str, str | int]] = MappingProxyType({})
 SPENT: Final[Mapping[str, str | int]] = MappingProxyType({"spent": 1, "going_back": 0})  # the index, for ever
 
@@ -75,7 +70,7 @@ def current(transaction: Transaction, unit: Held) -> State:
     return State(state)
 
 
-def _writeable(reason: str) -> str:
+def writeable(reason: str) -> str:
     """Return text of scripts and systems as text that can be stored, whatever it holds."""
     return reason[:_REASON_AT_MOST].encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -91,7 +86,7 @@ def _move(
     **detail: Any,
 ) -> State:
     """Set the unit's state and other columns of its row, and tell the history."""
-    reason = reason and _writeable(reason)
+    reason = reason and writeable(reason)
     more = "".join(f", {name} = ?" for name in columns)
     transaction.connection.execute(
         f"UPDATE units SET state = ?, reason = ?, changed = ?{more} WHERE id = ?",
@@ -332,7 +327,7 @@ def failed_clean(
         )
         set_aside = is_set_aside(transaction, unit.batch, unit.index, unit.job)
     if before is State.INCOMPLETE:  # why it is not whole stays its reason
-        told = _writeable(reason)
+        told = writeable(reason)
         transaction.history.append("failed-clean", unit=unit.id, state=before, index=unit.index, reason=told)
         return before, False
     if before is State.PASS:
@@ -409,190 +404,3 @@ def already_passed(transaction: Transaction, unit: Held) -> State:
         raise LedgerError(f"A unit that is {state.value} has not passed already.")
     transaction.history.append("already-passed", unit=unit.id, state=state, index=unit.index)
     return state
-
-
-def _is_open(transaction: Transaction, unit: int) -> bool:
-    """Return whether the unit's last entry does not say how the run that holds it ended for it."""
-    last = next((row[4] for row in reversed(transaction.history.pending) if row[3] == unit), None)
-    if last is None:
-        (last,) = transaction.connection.execute(
-            "SELECT event FROM history WHERE unit = ? ORDER BY seq DESC LIMIT 1", (unit,)
-        ).fetchone() or ("",)
-    return last in _SAYS_NO_END
-
-
-def end_run(transaction: Transaction, run: int, why: str) -> int:
-    """Release all that a run holds, alive or dead; return the number of units that it left unfinished.
-
-    Indexes of untouched units go back, burns under way are INCOMPLETE. Of each unit of which nothing says how
-    the run ended for it, the history says that it ended.
-    """
-    connection = transaction.connection
-    values.forget_planned(connection, "IN (SELECT id FROM units WHERE run = ?)", run)
-    rows = connection.execute(f"{_HOLDS} WHERE run = ?", (run,)).fetchall()
-    ends = [_end_unit(transaction, _Holds(*row), "run-ended", why, Cause.PROCESS_END) for row in rows]
-    connection.execute("UPDATE units SET run = NULL, going_back = 0 WHERE run = ?", (run,))
-    connection.execute("UPDATE runs SET ended = ? WHERE id = ?", (transaction.at, run))
-    return sum(left for _, left in ends)
-
-
-def end_claim(transaction: Transaction, unit: Held, why: str, cause: str) -> State | None:
-    """Release what one claim holds, as `end_run` does for all units of a run.
-
-    Returns:
-        The unit's state; None where the claim had ended before.
-    """
-    connection = transaction.connection
-    row = connection.execute(
-        f"{_HOLDS} WHERE id = ? AND run = ? AND claim = ?", (unit.id, transaction.run, unit.claim)
-    ).fetchone()
-    if row is None:
-        return None
-    values.forget_planned(connection, "= ?", unit.id)
-    state, _ = _end_unit(transaction, _Holds(*row), "claim-ended", why, cause)
-    connection.execute("UPDATE units SET run = NULL, going_back = 0 WHERE id = ?", (unit.id,))
-    return state
-
-
-class _Holds(NamedTuple):
-    """A row of a unit that a run holds."""
-
-    id: int
-    run: int
-    batch: int
-    index: int | None  # type: ignore[assignment]  # not tuple.index
-    state: str
-    spent: int
-    going_back: int
-    reason: str
-
-
-# The search for free indexes must find this one again: see `allocate.remember_full`.
-_SEARCH_AGAIN: Final = (
-    "UPDATE batches SET full_to = ? - 1 WHERE id = ? AND ? BETWEEN full_from AND full_to"
-)
-_HOLDS: Final = "SELECT id, run, batch, idx, state, spent, going_back, reason FROM units"
-
-
-def _end_unit(
-    transaction: Transaction, unit: _Holds, event: str, why: str, cause: str
-) -> tuple[State, bool]:
-    """Leave one unit as its run or its claim ends; return its state, and whether it was unfinished."""
-    before = after = State(unit.state)
-    index, going_back = unit.index, unit.going_back
-    told: dict[str, Any] = {"why": why, "of": unit.run}
-    changes: dict[str, Any] = {}
-    if before in UNDER_WAY:
-        after = State.INCOMPLETE
-        changes, told["cause"] = {"reason": why, "cause": cause}, cause
-    elif before in (State.CLAIMED, State.PLANNED):  # nothing was attempted
-        after, going_back = State.IDENTIFIED, True
-        changes = {"reason": why}
-    freed = going_back and not unit.spent
-    if freed:
-        index = None
-        transaction.connection.execute(_SEARCH_AGAIN, (unit.index, unit.batch, unit.index))
-    if after is not before or freed:
-        more = "".join(f", {name} = ?" for name in changes)
-        transaction.connection.execute(
-            f"UPDATE units SET state = ?, idx = ?, changed = ?{more} WHERE id = ?",
-            (after.value, index, transaction.at, *changes.values(), unit.id),
-        )
-    elif not _is_open(transaction, unit.id):
-        return after, False
-    elif before is State.QUARANTINED and unit.reason:
-        told["why"] = unit.reason
-    transaction.history.append(event, unit=unit.id, state=after, index=index, **told)
-    return after, after is not before
-
-
-# A unit that was begun ------------------------------------------------------------------------------
-
-
-class BegunUnit(NamedTuple):
-    """What the ledger keeps of how a unit was begun: for `Claim.begun`."""
-
-    armings: tuple[str, ...]  # of its open attempts, in order
-    cause: str
-    went_on: int
-
-    def as_seen_under(self, arming: str) -> str:
-        """Return the arming that it was begun under, for who works under `arming`: another one first."""
-        return next((one for one in self.armings if one != arming), arming if self.armings else "")
-
-
-def begun_unit(connection: sqlite3.Connection, unit: int) -> BegunUnit:
-    """Return how a unit was begun that is INCOMPLETE."""
-    cause, went_on = connection.execute("SELECT cause, went_on FROM units WHERE id = ?", (unit,)).fetchone()
-    armings = connection.execute(
-        "SELECT arming FROM attempts WHERE unit = ? AND closed = 0 ORDER BY id", (unit,)
-    ).fetchall()
-    return BegunUnit(tuple(one for (one,) in armings), cause, went_on)
-
-
-def goes_on(transaction: Transaction, unit: Held) -> int:
-    """Count that a begun unit goes on by itself; return how often it did by now.
-
-    Raises:
-        UnitRefused: it is not INCOMPLETE, or this claim holds it no more.
-    """
-    _refuse_whole(unit.identity, current(transaction, unit))
-    connection = transaction.connection
-    (before,) = connection.execute("SELECT went_on FROM units WHERE id = ?", (unit.id,)).fetchone()
-    connection.execute("UPDATE units SET went_on = ? WHERE id = ?", (before + 1, unit.id))
-    transaction.history.append(
-        "goes-on", unit=unit.id, state=State.INCOMPLETE, index=unit.index, went_on=before + 1
-    )
-    return int(before + 1)
-
-
-def allow_to_go_on(transaction: Transaction, unit: Held, why: str) -> None:
-    """Let a begun unit that this claim holds go on by itself once more.
-
-    Raises:
-        UnitRefused: it is not INCOMPLETE, or this claim holds it no more.
-    """
-    _refuse_whole(unit.identity, current(transaction, unit))
-    _allow(transaction, unit.id, unit.index, why)
-
-
-def allow_unit(transaction: Transaction, batch: str, identity: UnitIdentity, why: str) -> None:
-    """Let a begun unit of a batch go on by itself once more; no other run may be at work on it.
-
-    Raises:
-        UnitRefused: there is no such unit, it is not INCOMPLETE, or another run holds it.
-    """
-    row = transaction.connection.execute(
-        "SELECT units.id, idx, state, run FROM units JOIN batches ON batches.id = batch"
-        " WHERE name = ? AND mac = ? AND chip = ? AND unique_id IN (?, '') ORDER BY unique_id DESC",
-        (batch, identity.mac, identity.chip, identity.unique_id),
-    ).fetchone()
-    if row is None:
-        raise UnitRefused(f"The batch {batch} has no unit {identity}.", hint="See parburn ledger show.")
-    number, index, state, run = row
-    if run is not None and run != transaction.run:
-        raise UnitRefused(f"{identity} is held by another parburn, run {run}.", hint="Wait until that has ended.")
-    _refuse_whole(identity, State(state))
-    _allow(transaction, number, index, why)
-
-
-def _refuse_whole(identity: UnitIdentity, state: State) -> None:
-    if state is not State.INCOMPLETE:
-        raise UnitRefused(
-            f"{identity} is {state.value}: it was not begun and left.", hint="It needs no leave to go on."
-        )
-
-
-def _allow(transaction: Transaction, unit: int, index: int | None, why: str) -> None:
-    transaction.connection.execute(
-        "UPDATE units SET went_on = 0, cause = ? WHERE id = ?", (Cause.ALLOWED.value, unit)
-    )
-    transaction.history.append(
-        "allowed-to-go-on",
-        unit=unit,
-        state=State.INCOMPLETE,
-        index=index,
-        went_on=0,
-        cause=Cause.ALLOWED.value,
-        why=_writeable(why),
-    )
