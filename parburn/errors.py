@@ -7,12 +7,15 @@
     |   +-- TooFewBoards             fewer boards than --expect were identified
     |   +-- ChipDataError            a chip row or a custom eFuse table breaks a rule (file, line, column)
     |   +-- ScriptSyntaxError        a script does not compile
+    |   +-- NoStation                no station runs that could be told
+    |   +-- NotDone                  a station was told, and did not do it
     +-- LinkError                    blame: the line between us and the chip
     |   +-- PortBusy                 another program holds the port
     |   +-- PortDenied               no rights to the port
     |   +-- PortGone                 unplugged, or the other end closed
     |   +-- NoAnswer                 a deadline passed in silence
     |   |   +-- LeftOut              it was late, and the other boards went on without it
+    |   |   +-- PortHangs            the adapter does not let its port be opened
     |   +-- GarbledAnswer            bytes came that are no answer to what was asked
     +-- ChipError                    blame: the chip, or what it is
     |   +-- CommandRefused           the ROM answered with an error status
@@ -41,11 +44,12 @@
     |   +-- BatchRefused             the config files do not fit the batch, or belong to another one
     |   +-- RecordsUndeclared        how records lie in a config file must be said first (exit 2)
     |   +-- UnitRefused              the record of this unit forbids this job
-    |   |   +-- BegunElsewhere         a station: it was begun under another arming
-    |   |   +-- NeedsResume            a station: it was begun, and an engineer must let it go on
+    |   |   +-- BegunElsewhere       a station: it was begun under another arming
+    |   |   +-- NeedsResume          a station: it was begun, and an engineer must let it go on
+    |   |   +-- UnitScrapped         it was written off: nobody is to use it
     |   +-- UnitQuarantined          the record of this unit says: do not touch
     +-- NotConfirmed                 the operator did not confirm
-    |   +-- PlanNotArmed               a station: this burn is not what was armed
+    |   +-- PlanNotArmed             a station: this burn is not what was armed
     +-- Interrupted                  the operator stopped the run
     +-- InternalError                blame: parburn itself, a defect
 """
@@ -87,6 +91,14 @@ class ScriptSyntaxError(UsageError):
     """A script does not compile. Found before any port is opened."""
 
 
+class NoStation(UsageError):
+    """No station runs that could be told, or it is not known which one is meant."""
+
+
+class NotDone(UsageError):
+    """A station was told to do something and says why it did not."""
+
+
 class LinkError(ParburnError):
     """The line between us and the chip failed."""
 
@@ -109,6 +121,10 @@ class NoAnswer(LinkError):
 
 class LeftOut(NoAnswer):
     """The board was not there in time, and the others went on without it. It can come in the next run."""
+
+
+class PortHangs(NoAnswer):
+    """The adapter does not let its port be opened: it, and no board behind it, is at fault."""
 
 
 class GarbledAnswer(LinkError):
@@ -256,6 +272,10 @@ class BegunElsewhere(UnitRefused):
 
 class NeedsResume(UnitRefused):
     """This unit was begun and is not whole; it goes on once an engineer says so. Its record is unchanged."""
+
+
+class UnitScrapped(UnitRefused):
+    """The unit was written off. It is not to be used, whatever job is asked for."""
 
 
 class UnitQuarantined(LedgerError):

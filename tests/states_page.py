@@ -1,12 +1,16 @@
-"""Writes docs/states.md: the states of a unit, from the ledger's own table. `python -m tests.states_page`."""
+"""Writes docs/states.md: states of units and sockets, from their tables. `python -m tests.states_page`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from parburn.ledger.base import TRANSITIONS, UNDER_WAY, UNTOUCHED, State, diagram
+from parburn.station import states as sockets
+from parburn.station.states import SocketState
 
+Named = TypeVar("Named", State, SocketState)
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "states.md"
 COMMAND = "python -m tests.states_page"
 
@@ -50,6 +54,25 @@ MEANINGS: Mapping[State, tuple[str, str]] = {
     ),
 }
 
+SOCKETS: Mapping[SocketState, tuple[str, str]] = {
+    SocketState.EMPTY: ("No board is in it.", "Put one in."),
+    SocketState.DETECTING: ("Something came; who it is is being read.", "Wait."),
+    SocketState.READY: ("Its chip is known and fits the job.", "Wait."),
+    SocketState.HOLD: (
+        "Its board waits: for the first article, for the end of a halt, or for a ledger that is away.",
+        "Leave it in.",
+    ),
+    SocketState.BURNING: ("Its script runs, or it burns.", "Leave it in."),
+    SocketState.VERDICT: (
+        "It has ended. The word stays until the board is taken out.",
+        "Do what the word says.",
+    ),
+    SocketState.LOCKED: (
+        "It failed so often that no board is put through it any more.",
+        "Use another socket; an engineer looks at it, then `parburn station unlock SLOT`.",
+    ),
+}
+
 
 def page() -> str:
     """The whole text of the page."""
@@ -57,11 +80,11 @@ def page() -> str:
         f"| `{state.value}` | {meaning} | {to_do} | {_kind(state)} |"
         for state, (meaning, to_do) in MEANINGS.items()
     )
-    follow = "\n".join(
-        f"| `{before.value}` | `{after.value}` | {why} |"
-        for before, followers in TRANSITIONS.items()
-        for after, why in followers.items()
+    follow = _followers(TRANSITIONS)
+    of_sockets = "\n".join(
+        f"| `{state.value}` | {meaning} | {to_do} |" for state, (meaning, to_do) in SOCKETS.items()
     )
+    socket_follow = _followers(sockets.TRANSITIONS)
     return f"""\
 {HEAD}
 | state | meaning | what to do | the index |
@@ -80,7 +103,31 @@ No other change is possible: the ledger refuses it.
 | from | to | when |
 |---|---|---|
 {follow}
+
+## The states of a socket
+
+A *socket* is a place of a station into which boards are put all day. Its states are the `state` of
+`parburn station --json`. They live in the station only: nothing of them is in the ledger.
+
+| state | meaning | what to do |
+|---|---|---|
+{of_sockets}
+
+```mermaid
+{sockets.diagram()}```
+
+| from | to | when |
+|---|---|---|
+{socket_follow}
 """
+
+
+def _followers(table: Mapping[Named, Mapping[Named, str]]) -> str:
+    return "\n".join(
+        f"| `{before.value}` | `{after.value}` | {why} |"
+        for before, followers in table.items()
+        for after, why in followers.items()
+    )
 
 
 def _kind(state: State) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuarantined, UnitRefused
+from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuarantined, UnitRefused, UnitScrapped
 from parburn.ledger import units
 from parburn.ledger.base import UNTOUCHED, Attempt, Inputs, State, UnitIdentity, check_transition
 from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
@@ -186,7 +186,7 @@ def _refusal(
             "SELECT scrapped FROM units WHERE id = ?", (unit.id,)
         ).fetchone()
         if off:
-            return UnitRefused(
+            return UnitScrapped(
                 f"{identity}, index {unit.index} of the batch {unit.batch_name}, is written off: {off}",
                 hint="Do not use this chip. If it was a mistake: "
                 f"parburn ledger release {identity.mac} --why REASON.",

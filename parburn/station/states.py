@@ -13,7 +13,7 @@ class SocketState(Enum):
     EMPTY = "empty"
     DETECTING = "detecting"  # something came: who is it?
     READY = "ready"  # identified, about to begin
-    HOLD = "hold"  # identified, and waits: for the first article, or for the end of a halt
+    HOLD = "hold"  # waits: for the first article, the end of a halt, or a ledger that is away
     BURNING = "burning"  # its script runs, or it burns
     VERDICT = "verdict"  # stays until the board is taken out
     LOCKED = "locked"  # for the engineer
@@ -38,12 +38,14 @@ TRANSITIONS: Mapping[SocketState, Mapping[SocketState, str]] = MappingProxyType(
         },
         SocketState.HOLD: {
             SocketState.READY: "may go on",
+            SocketState.BURNING: "the ledger is back",
             SocketState.EMPTY: "pulled; nothing was claimed",
-            SocketState.VERDICT: "refused, or the station ends",
+            SocketState.VERDICT: "refused, begun and pulled, or the station ends",
             SocketState.LOCKED: "fails too often",
         },
         SocketState.BURNING: {
             SocketState.VERDICT: "ended, in whatever way",
+            SocketState.HOLD: "the ledger is away",
             SocketState.LOCKED: "fails too often",
         },
         SocketState.VERDICT: {

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import serial
 import serial_asyncio
 
-from parburn.errors import LinkError, NoAnswer
+from parburn.errors import LinkError, NoAnswer, PortHangs
 from parburn.transport import tty
 from parburn.transport.line_moves import LineMoves
 from parburn.transport.port_errors import PORT_ERRORS, is_bad_setting, opening_error
@@ -294,8 +294,8 @@ async def _open_in(thread: PortThread, port: str, baud: int) -> _Port:
         raise
 
 
-def _adapter_hangs(port: str, what: str, within_s: float) -> NoAnswer:
-    return NoAnswer(
+def _adapter_hangs(port: str, what: str, within_s: float) -> PortHangs:
+    return PortHangs(
         f"{port}: its adapter did not answer to {what} within {within_s:g} s",
         hint="unplug the adapter and plug it in again, or use another one or another port of the hub; "
         "then run again",

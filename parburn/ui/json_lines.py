@@ -79,7 +79,7 @@ class JsonLines:
         if self._first:
             self._first = False
             value = {**value, "schema": SCHEMA}
-        self._writer.line(_as_text(value))
+        self._writer.line(as_text(value))
 
     def _of_all(self, port: str) -> dict[str, Any]:
         """Return what every object says, and with a port which chip it is."""
@@ -179,7 +179,7 @@ def as_object(event: Event) -> dict[str, Any]:
             return {"event": type(event).__name__.lower(), "port": port}
 
 
-def _as_text(value: Mapping[str, Any]) -> str:
+def as_text(value: Mapping[str, Any]) -> str:
     """Return the object as one line of ASCII. No reader stumbles over half a character."""
     text = json.dumps(value, ensure_ascii=True)
     text = json.dumps(_whole(value), ensure_ascii=True) if "\\ud" in text else text

@@ -40,6 +40,7 @@ class NonblockingWriter:
         self._writing = False
         self._idle = False  # the thread waits for text
         self._draining = False  # somebody waits for the reader
+        self._given = 0  # bytes that were handed over
         self._taken = 0  # bytes that the reader has taken, to see progress
         self._closing = False
         self.broken = False  # the reader is gone
@@ -55,6 +56,11 @@ class NonblockingWriter:
         """Whether the reader has not yet taken all: a frame may be left out then."""
         return bool(self._queue) or self._writing
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much the reader has not yet taken; whoever writes for days stops at some bound."""
+        return 0 if self.broken or self._fd is None else self._given - self._taken
+
     def write(self, text: str) -> int:
         """Hand text over, without what would steer a terminal; return its length, as a file does."""
         self.write_as_it_is(printable(text))
@@ -67,8 +73,10 @@ class NonblockingWriter:
         if self._fd is None:
             self._write_through(text)
             return len(text)
+        data = text.encode(self.encoding, "replace")
         with self._changed:
-            self._queue.append(text.encode(self.encoding, "replace"))
+            self._queue.append(data)
+            self._given += len(data)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._pump, name="parburn-output", daemon=True)
                 self._thread.start()

@@ -39,6 +39,7 @@ ERROR_WORDS: dict[str, str] = {
     "PortBusy": "port is busy",
     "PortDenied": "no rights to port",
     "PortGone": "port is gone",
+    "PortHangs": "adapter hangs",
     "ReadOtherwise": "noisy line",
     "ScriptExited": "script ended",
     "ScriptFailed": "script failed",
@@ -47,6 +48,7 @@ ERROR_WORDS: dict[str, str] = {
     "TooFewBoards": "too few boards",
     "UniqueValueTaken": "value is taken",
     "UnitRefused": "other record",
+    "UnitScrapped": "written off",
     "UnknownName": "unknown name",
     "WrongChip": "wrong chip",
 }
