@@ -72,6 +72,9 @@ class SimulatedBoard:
         self.to_host = LineToHost(usb_frame_s)
         self.unplugged: Unplugged | None = None
         self.swapped: Swapped | None = None
+        self.name = ""
+        self.loader_runs = True  # False: held in reset, or in a program of its own
+        self.cuts_pulses = False
         self.resets = self.packets = self.received = self.sent = 0
         self._cmd = self.chip.registers["CMD"]
         self._host_baud = FIRST_BAUD
@@ -137,10 +140,40 @@ class SimulatedBoard:
         self.to_host.clear()
         self._loop_at = math.inf
 
+    def lose_power(self, now: float) -> None:
+        """Be pulled out or held in reset now: what was on the line is lost.
+
+        A running program pulse ends as in `power_cycle`; with `cuts_pulses` it burns the part that its time
+        allowed.
+        """
+        self.to_chip.clear()
+        if self.cuts_pulses:
+            self.controller.cut(now)
+        self.power_cycle(now)
+
+    def start(self, now: float, *, download: bool) -> None:
+        """Come out of reset now.
+
+        Args:
+            now: The time in seconds.
+            download: The boot pin is low: the loader runs. Otherwise the chip's own program does, which
+                answers nobody.
+        """
+        self.reset(now)
+        self.loader_runs = download
+        if not download:
+            self._loop_at = math.inf
+            self.to_host.clear()
+            self.send(
+                f"ROM of {self.chip.title} (simulated)\r\nrst:0x1 (POWERON),boot:flash\r\n".encode(), now
+            )
+
     # The line ---------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, now: float, host_baud: int = FIRST_BAUD) -> None:
         """Take bytes that the host sends now, with its UART at `host_baud`."""
+        if not self.loader_runs:
+            return
         if self.faults:
             whole, data = data, self.faults.from_host(data, self.received + 1)
             self.received += len(whole)

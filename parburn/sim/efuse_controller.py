@@ -26,6 +26,7 @@ from parburn.sim.registers import Registers
 READ, PROGRAM = 1, 2
 OP_READ, OP_PROGRAM = 0x5AA5, 0x5A5A
 BLOCK_SHIFT, BLOCK_MASK = 2, 0xF
+WEAK_PART = 0.75  # of the bits burn with the wrong timing
 _HARDEST_FIRST = tuple(LinkEndKind)
 
 
@@ -61,6 +62,10 @@ class EfuseController:
         self.keeps_block_number = self.pgm  # can be switched off, since emulators do not have them
         self.link_state: LinkEndKind | None = None  # None: the link is open
         self.browned_out = False
+        self.burning = False  # from a program command until the READ after its pulse has ended
+        self.awaits_read = True  # False: the end of the pulse ends it
+        self.on_burning: Callable[[bool], None] = lambda burning: None
+        self._abandoned = False
         self._cmd, self._conf = self.chip.registers["CMD"], self.chip.registers["CONF"]
         self._operation = 0
         self._block = 0
@@ -76,7 +81,19 @@ class EfuseController:
         """Power on: nothing runs, the registers are loaded from the cells."""
         self._operation, self._done_at, self._look, self._block = 0, math.inf, 0, 0
         self.browned_out = False
+        self._set_burning(False)
         self.load()
+
+    def abandon(self) -> None:
+        """Note that the host is gone: after the pulse that may run no READ comes."""
+        self._abandoned = True
+        if self._operation != PROGRAM or math.isinf(self._done_at):
+            self._set_burning(False)
+
+    def _set_burning(self, burning: bool) -> None:
+        if burning != self.burning:
+            self.burning = burning
+            self.on_burning(burning)
 
     def load(self) -> None:
         """Refresh read registers, error registers and protections from the cells."""
@@ -124,8 +141,19 @@ class EfuseController:
             self._block = 0
         if operation == READ:
             self.load()
+            self._set_burning(False)
         elif operation == PROGRAM:
             self._program(block)
+            if self._abandoned or not self.awaits_read:
+                self._set_burning(False)
+
+    def cut(self, now: float) -> None:
+        """Break off the program pulse that runs now: it burns as many of its bits as it had time for."""
+        self.settle(now)
+        if self._operation == PROGRAM and not math.isinf(self._done_at):
+            part = 1 - (self._done_at - now) / (self.chip.program_ms / 1000)
+            self._operation, self._done_at = 0, math.inf
+            self._program(self._block, part=part)
 
     def read_cmd(self, now: float) -> int:
         """Return CMD as a host sees it now."""
@@ -147,6 +175,8 @@ class EfuseController:
         if value & PROGRAM and op_code == OP_PROGRAM:
             self._operation = PROGRAM
             self._done_at = now + self.chip.program_ms / 1000
+            self._abandoned = False
+            self._set_burning(True)
         elif value & READ and op_code == OP_READ:
             self._operation, self._look = READ, 0
             self._done_at = now + self.chip.read_ms / 1000
@@ -155,17 +185,20 @@ class EfuseController:
             self._done_at = math.inf  # never ends; a program pulse has burned all the same
             if self._operation == PROGRAM:
                 self._program(self._block)
+                if not self.awaits_read:
+                    self._set_burning(False)
 
     # Programming ------------------------------------------------------------------------------------
 
-    def _program(self, selected: int) -> None:
+    def _program(self, selected: int, *, part: float = 1.0) -> None:
         self.programs += 1
         notes = [] if self.timing_is_right() else ["wrong timing for the crystal"]
+        notes += ["the pulse was cut"] if part < 1 else []
         fresh: dict[int, int] = {}
         for index, pattern in self._patterns(selected).items():
             cells = self.memory.allowed(index, pattern) & ~self.memory.cells[index]
             if notes:
-                cells = self._weakly(index, cells)
+                cells = self._weakly(index, cells, min(part, WEAK_PART))
             spoiled = self.faults.burned(self.memory, index, cells, self.programs)
             notes += ["a fault spoiled it"] if spoiled != cells else []
             cells = spoiled
@@ -204,13 +237,14 @@ class EfuseController:
             words.get(a, 0) & mask == value & mask for a, (value, mask) in wanted.items()
         )
 
-    def _weakly(self, index: int, cells: int) -> int:
-        """Return the cells that burn in a pulse of the wrong length: about three quarters.
+    def _weakly(self, index: int, cells: int, part: float) -> int:
+        """Return the cells that burn in a pulse of the wrong length: about this part, and never all.
 
         They are always the same ones.
         """
+        least = round(256 * (1 - part))
         burned = 0
         for bit in range(cells.bit_length()):
-            if cells >> bit & 1 and hashlib.blake2b(b"%d:%d" % (index, bit)).digest()[0] >= 64:
+            if cells >> bit & 1 and hashlib.blake2b(b"%d:%d" % (index, bit)).digest()[0] >= least:
                 burned |= 1 << bit
         return burned if burned != cells else cells & (cells - 1)

@@ -86,6 +86,24 @@ def make_product(chip_name: str, *, mac: bytes, settings: Mapping[str, str], rng
     return made
 
 
+def sibling(made: Product, *, mac: bytes, unique_id: int) -> Product:
+    """Return another board like this one, with an identity of its own; making it anew takes much longer.
+
+    Args:
+        made: The board to take after, as it came from the factory.
+        mac: The factory MAC, first byte first.
+        unique_id: The unique id, of which the chip takes as many bits as it has.
+    """
+    memory = EfuseMemory(made.chip, made.memory.cells)
+    found = Product(made.chip, memory, made.crystal_mhz, made.revision, dict(made.registers))
+    memory.preset_field(made.chip.mac_field, int.from_bytes(mac, "big"))
+    place = memory.field_place(made.chip.unique_id_field or "")
+    if place is not None:
+        memory.preset_field(place.name, unique_id & ((1 << place.bits) - 1))
+    set_mac_crc(found)
+    return found
+
+
 def set_registers(made: Product, wanted: dict[str, str]) -> None:
     """Take the settings `magic`, `clkdiv` and `romclk` out of `wanted` and hold them in registers."""
     places = (

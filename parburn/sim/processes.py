@@ -126,13 +126,13 @@ class SimulatedBoards:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=out,
-                env=_environment(),
+                env=environment(),
                 start_new_session=True,
             )
         return _Rig(process, folder, count, errors)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return ours with the place this package was imported from: it need not be installed."""
     root = str(Path(__file__).resolve().parents[2])
     others = os.environ.get("PYTHONPATH")

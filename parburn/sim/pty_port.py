@@ -49,12 +49,16 @@ class PtyPort:
         speed = termios.tcgetattr(slave)
         speed[4] = speed[5] = termios.B115200
         termios.tcsetattr(slave, termios.TCSANOW, speed)
+        self.prepare()
         os.close(slave)
         os.set_blocking(self.master, False)
         fresh = self.link.with_name(f".{self.link.name}.new")
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(self.slave_path)
         fresh.replace(self.link)
+
+    def prepare(self) -> None:
+        """Make the terminal ready, before anybody can know it by its link."""
 
     def close(self) -> None:
         """Take terminal and link away."""

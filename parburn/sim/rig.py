@@ -8,29 +8,21 @@ from __future__ import annotations
 import argparse
 import heapq
 import os
-import random
 import select
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from parburn.errors import ParburnError, UsageError
+from parburn.errors import ParburnError
 from parburn.printable import printable
-from parburn.sim.board import BOOT_S, SimulatedBoard
-from parburn.sim.factory import Product
-from parburn.sim.fault import Fault
-from parburn.sim.faults import parse_faults
+from parburn.sim.board import SimulatedBoard
+from parburn.sim.options import parse
 from parburn.sim.pty_port import PtyPort
-from parburn.sim.state_file import BoardFile, describe, open_board, read_board
-from parburn.sim.token_board import BoardToken, product_of, read_token
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
+from parburn.sim.state_file import describe, read_board
+from parburn.sim.workshop import Workshop
 
 _EDGE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLET
 _NEVER = float("inf")
@@ -60,6 +52,7 @@ class Rig:
         self._by_fd: dict[int, PtyPort] = {}
         self._due: list[tuple[float, int, PtyPort]] = []
         self._stops: set[int] = set()
+        self._watched: dict[int, Callable[[], bool]] = {}
         self._events: list[tuple[int, int]] = []
 
     def open(self) -> None:
@@ -78,8 +71,19 @@ class Rig:
         self._stops.add(fd)
         self._epoll.register(fd, select.EPOLLIN)
 
+    def watch(self, fd: int, heed: Callable[[], bool]) -> None:
+        """Call `heed` whenever this descriptor is readable; what it returns tells whether the rig ends."""
+        self._epoll.register(fd, select.EPOLLIN)
+        self._watched[fd] = heed
+
+    def unwatch(self, fd: int) -> None:
+        """Let a descriptor be, before it is closed."""
+        del self._watched[fd]
+        self._epoll.unregister(fd)
+        self._forget(fd)
+
     def serve(self) -> None:
-        """Serve until a descriptor given to `stop_on` becomes readable."""
+        """Serve until a descriptor given to `stop_on` becomes readable, or one that is watched says so."""
         while True:
             wait_s = max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
             select.select([self._epoll], [], [], 0.0 if self._events else wait_s)
@@ -104,6 +108,8 @@ class Rig:
             port = self._by_fd.get(fd)
             if port is not None:
                 self._on_event(port, event)
+            elif fd in self._watched and self._watched[fd]():
+                return True
         return False
 
     def _plug_in(self, port: PtyPort) -> None:
@@ -119,7 +125,12 @@ class Rig:
 
     def _unplug(self, port: PtyPort) -> None:
         del self._by_fd[port.master]
+        self._forget(port.master)
         port.close()
+
+    def _forget(self, fd: int) -> None:
+        """Drop what is known of a descriptor that is closed now: the next one may have its number."""
+        self._events = [one for one in self._events if one[0] != fd]
 
     def _on_event(self, port: PtyPort, event: int) -> None:
         now = time.monotonic()
@@ -171,8 +182,7 @@ class Rig:
     def _vanish(self, port: PtyPort, now: float) -> None:
         what, port.board.unplugged = port.board.unplugged, None
         self._unplug(port)
-        port.board.to_chip.clear()
-        port.board.power_cycle(now)
+        port.board.lose_power(now)
         if what and what.name:
             port.link = port.link.with_name(what.name)
             port.comes_back_at = now + what.after_s
@@ -189,177 +199,6 @@ class Rig:
         if not others:
             port.board = self.new_board(gone)
         return port.board
-
-
-class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser that repeats what was typed without what would steer a terminal."""
-
-    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
-        super()._print_message(printable(message), file)
-
-
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
-        prog="parburn sim", description="Simulated boards on pseudo-terminals, to play with and to test on."
-    )
-    parser.add_argument("--chip", help="chip of the boards, or a mix: CHIP:3,OTHER:2")
-    parser.add_argument("--count", type=int, help="number of boards (default 1)")
-    parser.add_argument(
-        "--from-token",
-        action="append",
-        default=[],
-        metavar="TOKEN",
-        help="instead of --chip: a board as an EFSR token says it (`parburn --token` prints them); again for "
-        "more boards. With one token and --count, the boards after the first have a MAC address of their own",
-    )
-    parser.add_argument("--dir", type=Path, help="folder for the links ttyUSB0, ttyUSB1, ...")
-    parser.add_argument("--state", type=Path, help="folder for the boards' files (default: DIR/state)")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="for new boards: coding=3/4, revision=0.3, crystal=26, or FIELD=VALUE",
-    )
-    parser.add_argument(
-        "--baud-limit", type=int, default=0, metavar="N", help="pace the line: at most N baud"
-    )
-    parser.add_argument(
-        "--usb-latency-ms", type=float, default=0.0, metavar="N", help="answers arrive in USB frames of N ms"
-    )
-    parser.add_argument(
-        "--stay-powered", action="store_true", help="closing a port does not switch the board off and on"
-    )
-    parser.add_argument(
-        "--fault", action="append", default=[], metavar="SENTENCE", help="what goes wrong, in words"
-    )
-    parser.add_argument("--seed", type=int, help="draw MAC addresses and random faults from this number")
-    parser.add_argument(
-        "--with-parent", action="store_true", help="end when the process that started us ends"
-    )
-    parser.add_argument("--show", type=Path, metavar="FILE", help="print the file of a board, and end")
-    given = parser.parse_args(argv)
-    if given.chip and given.from_token:
-        parser.error("--chip and --from-token do not go together: a token names its chip")
-    if not given.show and not ((given.chip or given.from_token) and given.dir):
-        parser.error("--chip (or --from-token) and --dir are needed (or --show FILE)")
-    return given
-
-
-def chips_of(text: str, count: int | None) -> list[str]:
-    """Return chip names, one a board, of `NAME` with a count, or of `NAME:3,OTHER:2`.
-
-    Raises:
-        UsageError: a name or number is not understood.
-    """
-    found: list[str] = []
-    for part in text.split(","):
-        name, colon, number = part.partition(":")
-        if colon and not number.isdecimal():
-            raise UsageError(f"--chip {text}: {number!r} is no number of boards")
-        found += [name.strip()] * (int(number) if colon else count or 1)
-    if ":" in text and count is not None and count != len(found):
-        raise UsageError(f"--chip {text} makes {len(found)} boards, but --count says {count}")
-    return found
-
-
-def tokens_of(texts: Sequence[str], count: int | None) -> list[tuple[BoardToken, int]]:
-    """Return a token a board, with the number of the copy; one token may make several.
-
-    Raises:
-        UsageError: a text is no token, or the numbers do not fit.
-    """
-    tokens = [read_token(text) for text in texts]
-    if len(tokens) == 1:
-        return [(tokens[0], copy) for copy in range(count or 1)]
-    if count is not None and count != len(tokens):
-        raise UsageError(f"--from-token makes {len(tokens)} boards, but --count says {count}")
-    earlier: list[BoardToken] = []
-    found = []
-    for token in tokens:
-        found.append((token, earlier.count(token)))
-        earlier.append(token)
-    return found
-
-
-class Workshop:
-    """Makes the boards of a rig: those of its ports, and the new ones that faults ask for."""
-
-    def __init__(self, given: argparse.Namespace) -> None:
-        self._given = given
-        self._settings: dict[str, str] = {}
-        for text in given.set:
-            key, equals, value = text.partition("=")
-            if not equals:
-                raise UsageError(f"--set {text}: it reads KEY=VALUE")
-            self._settings[key.strip()] = value.strip()
-        self._state: Path = given.state or given.dir / "state"
-        self._seed = random.randrange(1 << 32) if given.seed is None else given.seed
-        self._swapped_in = 0
-
-    def ports(self) -> list[PtyPort]:
-        """Return a port with its board for each chip that was asked for."""
-        given = self._given
-        given.dir.mkdir(parents=True, exist_ok=True)
-        self._state.mkdir(parents=True, exist_ok=True)
-        ports = []
-        tokens = tokens_of(given.from_token, given.count) if given.from_token else []
-        chips = [token.chip.name for token, _ in tokens] or chips_of(given.chip, given.count)
-        for number, chip in enumerate(chips):
-            faults = parse_faults(given.fault, board=number, seed=given.seed or 0)
-            token = tokens[number] if tokens else None
-            board = self._board(f"ttyUSB{number}", chip, f"{self._seed}:{number}", faults or None, token)
-            ports.append(PtyPort(board, given.dir / f"ttyUSB{number}"))
-        return ports
-
-    def new_board(self, gone: SimulatedBoard) -> SimulatedBoard:
-        """Return a new board with the chip of the one that is gone, without faults."""
-        self._swapped_in += 1
-        name = f"new{self._swapped_in}"
-        return self._board(name, gone.chip.name, f"{self._seed}:{name}", None)
-
-    def _board(
-        self,
-        name: str,
-        chip: str,
-        seed: str,
-        faults: Fault | None,
-        token: tuple[BoardToken, int] | None = None,
-    ) -> SimulatedBoard:
-        path, rng = self._state / f"{name}.json", random.Random(seed)
-        notes: list[str] = []
-
-        def from_token(token: BoardToken, copy: int) -> Product:
-            made, said = product_of(token, copy=copy, settings=self._settings, rng=rng)
-            notes.extend(said)
-            return made
-
-        make = None if token is None else lambda: from_token(*token)
-        kept, new = open_board(path, chip, settings=self._settings, rng=rng, make=make)
-        if (self._settings or token) and not new:
-            notes.append("it is kept as it is: --set and --from-token are for new boards")
-        sys.stderr.write(printable("".join(f"{kept.path}: {text}\n" for text in notes)))
-        return board_of(
-            kept, faults, baud_limit=self._given.baud_limit, usb_frame_s=self._given.usb_latency_ms / 1000
-        )
-
-
-def board_of(
-    kept: BoardFile, faults: Fault | None, *, baud_limit: int = 0, usb_frame_s: float = 0.0
-) -> SimulatedBoard:
-    """Return the board of a file, booted, without the boot log that nobody saw."""
-    board = SimulatedBoard(
-        kept.product.memory,
-        crystal_mhz=kept.product.crystal_mhz,
-        registers=kept.product.registers,
-        faults=faults,
-        baud_limit=baud_limit,
-        usb_frame_s=usb_frame_s,
-        on_burn=kept.record,
-        now=time.monotonic() - BOOT_S,  # it is up already
-    )
-    board.to_host.clear()  # nobody has the port open to see the first boot log
-    return board
 
 
 @contextmanager
@@ -384,21 +223,34 @@ def _stop_signals(rig: Rig, *, with_parent: bool) -> Iterator[None]:
             os.close(parent)
 
 
+def _rig_of(given: argparse.Namespace, workshop: Workshop) -> tuple[Rig, AbstractContextManager[object]]:
+    """Return the rig, and a context in which it takes commands, if it takes any."""
+    if not (given.control or given.lines or given.witness or given.cut_pulses):
+        ports = [PtyPort(workshop.first_board(place), place.link) for place in workshop.places()]
+        return Rig(ports, stay_powered=given.stay_powered, new_board=workshop.new_board), nullcontext()
+    from parburn.sim.control import control_of  # here: boards that only stay need none of it
+    from parburn.sim.sockets import SocketRig
+
+    sockets = SocketRig(given, workshop)
+    return sockets, control_of(given.control, sockets) if given.control else nullcontext()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `parburn sim`. Return the exit code: 0 when it was told to end, 2 for bad input."""
-    given = _parse(argv)
+    given = parse(argv)
     try:
         if given.show:
             sys.stdout.write(printable(describe(read_board(given.show))))
             return 0
-        workshop = Workshop(given)
-        rig = Rig(workshop.ports(), stay_powered=given.stay_powered, new_board=workshop.new_board)
+        what = "sockets" if given.control else "boards"
+        rig, control = _rig_of(given, Workshop(given))
         try:
             with _stop_signals(rig, with_parent=given.with_parent):
                 rig.open()
-                sys.stdout.write(printable(f"ready: {len(rig.ports)} boards in {given.dir}\n"))
-                sys.stdout.flush()
-                rig.serve()
+                with control:
+                    sys.stdout.write(printable(f"ready: {len(rig.ports)} {what} in {given.dir}\n"))
+                    sys.stdout.flush()
+                    rig.serve()
         finally:
             rig.close()
     except ParburnError as error:

@@ -21,8 +21,8 @@ from parburn.sim.efuse_controller import EfuseController
 from parburn.sim.factory import Product, mac_crc
 from parburn.sim.fault import Faults
 from parburn.sim.registers import Registers
-from parburn.sim.rig import tokens_of
 from parburn.sim.token_board import product_of, read_token
+from parburn.sim.workshop import tokens_of
 from tests.command import Outcome, parburn
 from tests.peers.venvs import PeerMissingError, peer_python, peers_are_off
 from tests.rig import start_rig

@@ -103,7 +103,7 @@ def test_boards_end_when_parburn_is_killed() -> None:
 
 def test_a_simulator_finds_this_very_package() -> None:
     """And not the modules of it, whose names could hide those of others."""
-    first = processes._environment()["PYTHONPATH"].split(os.pathsep)[0]
+    first = processes.environment()["PYTHONPATH"].split(os.pathsep)[0]
     assert Path(first, "parburn", "__init__.py").exists()
     assert not Path(first, "__init__.py").exists()
 

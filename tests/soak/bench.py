@@ -23,8 +23,9 @@ from parburn.sim.efuse_memory import EfuseMemory
 from parburn.sim.factory import factory_mac, make_product
 from parburn.sim.faults import parse_faults
 from parburn.sim.pty_port import PtyPort
-from parburn.sim.rig import Rig, board_of
+from parburn.sim.rig import Rig
 from parburn.sim.state_file import BoardFile, read_board
+from parburn.sim.workshop import board_of
 
 ANSWER_S = 60.0
 FLUSH_S = 0.002  # until the kernel has handed on what a dead process wrote to its terminal
