@@ -193,9 +193,9 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         within_s = _MOVES_S + sum(step[2] for step in steps)
         try:
             await done_in_lines(self._thread, move, within_s, holds_s=within_s, given_up=given_up.set)
-        except TimeoutError as error:
-            raise _adapter_hangs(self.port, "moving its lines", within_s) from error
         except PORT_ERRORS as error:
+            if _is_deadline(error):
+                raise _adapter_hangs(self.port, "moving its lines", within_s) from error
             raise self.gone(error) from error
 
     async def set_baud(self, baud: int) -> None:
@@ -224,7 +224,9 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         try:
             return await self._thread.do(call, within_s)
         except TimeoutError as error:
-            raise _adapter_hangs(self.port, what, within_s) from error
+            if _is_deadline(error):
+                raise _adapter_hangs(self.port, what, within_s) from error
+            raise
 
     def discard_input(self) -> None:
         """Throw away received bytes, here and in the driver."""
@@ -312,7 +314,7 @@ async def _open_in(thread: PortThread, port: str, baud: int) -> _Port:
         )
     except BaseException as error:
         thread.end()
-        if isinstance(error, TimeoutError):
+        if _is_deadline(error):
             raise _adapter_hangs(port, "being opened", _OPEN_S) from error
         raise
 
@@ -354,6 +356,11 @@ def _closes_late(port: str, loop: asyncio.AbstractEventLoop) -> Callable[[_Port]
             late.really_close()
 
     return unwanted
+
+
+def _is_deadline(error: BaseException) -> bool:
+    """Whether it is our own deadline. The kernel's ETIMEDOUT is a TimeoutError too, and has a number."""
+    return isinstance(error, TimeoutError) and error.errno is None
 
 
 def _adapter_hangs(port: str, what: str, within_s: float) -> NoAnswer:
