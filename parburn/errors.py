@@ -13,6 +13,7 @@
     |   +-- PortBusy                 another program holds the port
     |   +-- PortDenied               no rights to the port
     |   +-- PortGone                 unplugged, or the other end closed
+    |   +-- LinesBusy                chips burned, so no line may move; or the other way round
     |   +-- NoAnswer                 a deadline passed in silence
     |   |   +-- LeftOut              it was late, and the other boards went on without it
     |   |   +-- PortHangs            the adapter does not let its port be opened
@@ -113,6 +114,13 @@ class PortDenied(LinkError):
 
 class PortGone(LinkError):
     """The port vanished: unplugged, or the other end closed."""
+
+
+class LinesBusy(LinkError):
+    """A reset line may not move while any chip of this machine burns, and was waited with for too long.
+
+    Or the other way round: nothing may burn while lines move.
+    """
 
 
 class NoAnswer(LinkError):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from parburn.transport.lock_file import LOCK_ENV
 from tests.loop_watch import watcher, watching
 from tests.provisioning import KEY, PROVISION, mac, script
 
@@ -45,6 +46,14 @@ def _room(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             alone = request.node.get_closest_marker("alone") is not None
             (stay if alone else passing).enter_context(_locked(turnstile, fcntl.LOCK_EX))
             stay.enter_context(_locked(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _lines_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests beside each other, and a line that works on this machine, do not hold each other up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(LOCK_ENV, str(tmp_path_factory.getbasetemp() / "lines.lock"))
         yield
 
 

@@ -29,6 +29,9 @@ MAY_BLOCK = (
     ("parburn/script/inputs.py", ("__init__", "_python_folders", "_imported_before")),
     # Files that the kernel keeps in memory: /dev and /sys. No disk, and no other process, is asked.
     ("parburn/transport/tty.py", ("is_pty", "_sysfs_device", "usb_ids")),
+    # A file of some bytes that stays in memory, and is made once a boot; a name in /proc.
+    ("parburn/transport/lock_file.py", ("is_in_place", "lock_path", "_opened", "_make")),
+    ("parburn/transport/lines_lock.py", ("_name_of",)),
     # The log goes where the caller of the library sends it.
     ("logging/__init__.py", ("emit",)),
     # A terminal that the loop has found readable.

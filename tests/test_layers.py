@@ -169,6 +169,7 @@ OS_OPEN = {
     "ledger/file_location.py",
     "ledger/schema.py",
     "ledger/liveness.py",
+    "transport/lock_file.py",
     "ui/nonblocking_writer.py",
     "ui/report_appending.py",
     "run/traces.py",

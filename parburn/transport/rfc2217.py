@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import serial.rfc2217
 
-from parburn.errors import LinkError, NoAnswer, PortGone
+from parburn.errors import LinesBusy, LinkError, NoAnswer, PortGone
+from parburn.transport.calls_in_lines import OPEN_HOLDS_LINES_S, closed_in_lines, done_in_lines
 from parburn.transport.line_moves import LineMoves
 from parburn.transport.port_thread import PortThread
 from parburn.transport.stream import CallbackStream, LineStep
@@ -25,7 +26,8 @@ from parburn.transport.tcp import host_and_port
 
 _READ_S = 0.05  # how long one blocking read waits
 _OPEN_S = 15.0
-_REQUEST_S = 15.0  # for lines and rate: the client waits 3 s for each answer
+_REQUEST_S = 15.0  # for a rate: the client waits 3 s for each answer
+_MOVES_S = 6.0  # for a sequence of line moves, beside its own time: nobody may burn meanwhile
 _CLOSE_S = 5.0
 
 
@@ -64,11 +66,12 @@ class Rfc2217Stream(CallbackStream):
         self._note_written(len(data), self._loop.time())
 
     async def move_lines(self, steps: Sequence[LineStep]) -> None:
-        """Move both lines; RFC 2217 sets them one after the other.
+        """Move both lines while no chip of this machine burns; RFC 2217 sets them one after the other.
 
         Raises:
             PortGone: the connection is lost.
             NoAnswer: the server did not carry it out in time.
+            LinesBusy: chips burned for too long; no line was moved.
         """
         given_up = threading.Event()
 
@@ -80,11 +83,9 @@ class Rfc2217Stream(CallbackStream):
         def move() -> None:
             self._moves.carry_out(steps, set_each, given_up)
 
-        try:
-            await self._request(move, _REQUEST_S + sum(step[2] for step in steps), "moving its lines")
-        except NoAnswer:
-            given_up.set()
-            raise
+        within_s = _MOVES_S + sum(step[2] for step in steps)
+        moving = done_in_lines(self._worker, move, within_s, holds_s=within_s, given_up=given_up.set)
+        await self._request(moving, within_s, "moving its lines")
 
     async def set_baud(self, baud: int) -> None:
         """Change the remote rate, once what was written has left the line.
@@ -94,13 +95,16 @@ class Rfc2217Stream(CallbackStream):
             NoAnswer: the server did not carry it out in time.
         """
         await self._line_idle()
-        await self._request(lambda: setattr(self._device, "baudrate", baud), _REQUEST_S, "a new rate")
+        setting = self._worker.do(lambda: setattr(self._device, "baudrate", baud), _REQUEST_S)
+        await self._request(setting, _REQUEST_S, "a new rate")
         self.baud = baud
 
-    async def _request(self, call: Callable[[], object], within_s: float, what: str) -> None:
-        """Have the worker do something. Raises PortGone, NoAnswer."""
+    async def _request(self, request: Awaitable[object], within_s: float, what: str) -> None:
+        """Wait for what the worker does. Raises PortGone, NoAnswer; LinesBusy where it did nothing."""
         try:
-            await self._worker.do(call, within_s)
+            await request
+        except LinesBusy:
+            raise
         except TimeoutError as error:
             raise NoAnswer(
                 f"{self.port}: the server did not answer to {what} within {within_s:g} s",
@@ -132,9 +136,13 @@ class Rfc2217Stream(CallbackStream):
         await self._moves.end()
         await self._line_idle()
         self._closing = True
-        with contextlib.suppress(TimeoutError):
-            await self._worker.do(self._shut, _CLOSE_S)
-        self._worker.end()
+        try:
+            with contextlib.suppress(TimeoutError):
+                await closed_in_lines(
+                    self._worker, self._shut, _CLOSE_S, is_gone=lambda: self.lost is not None
+                )
+        finally:
+            self._worker.end()
 
     # --- in threads
 
@@ -163,11 +171,18 @@ async def open_rfc2217(url: str, *, baud: int) -> Rfc2217Stream:
     Raises:
         PortGone: the server cannot be reached, or does not answer.
         UsageError: the address is no host and port.
+        LinesBusy: chips burned for too long, and opening moves lines.
     """
     host_and_port(url)
     worker = PortThread(f"port {url}")
     try:
-        device = await worker.do(lambda: _open_device(url, baud), _OPEN_S, unwanted=_Client.close)
+        device = await done_in_lines(
+            worker,
+            lambda: _open_device(url, baud),
+            _OPEN_S,
+            holds_s=OPEN_HOLDS_LINES_S,
+            unwanted=_Client.close,
+        )
     except BaseException as error:
         worker.end()
         if isinstance(error, TimeoutError):

@@ -6,7 +6,8 @@ some USB-CDC drivers tcdrain never returns), close leaves the closing to us, off
 not set up anew for a timeout.
 
 Whatever may be a request to an adapter (opening, lines, rate, closing) is called in the port's own thread,
-with a deadline. A pty has no adapter, and is spared the crossing.
+with a deadline. A pty has no adapter, and is spared the crossing; but for one that has lines
+(`pty_lines`). What may move a line is called while no chip of this machine burns (`calls_in_lines`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import serial
 import serial_asyncio
 
 from parburn.errors import LinkError, NoAnswer, PortHangs
-from parburn.transport import tty
+from parburn.transport import pty_lines, tty
+from parburn.transport.calls_in_lines import OPEN_HOLDS_LINES_S, closed_in_lines, done_in_lines
 from parburn.transport.line_moves import LineMoves
 from parburn.transport.port_errors import PORT_ERRORS, is_bad_setting, opening_error
 from parburn.transport.port_thread import PortThread
@@ -36,7 +38,8 @@ _READ_BYTES = 4096
 _DRAIN_S = 1.0  # how long closing waits for bytes the driver still holds
 _CLOSE_S = 3.0  # how long closing waits for close() itself
 _OPEN_S = 10.0  # the kernel gives up a request to an adapter after 5 s, and opening takes several
-_REQUEST_S = 10.0  # for lines and rate
+_REQUEST_S = 10.0  # for a rate
+_MOVES_S = 2.0  # for a sequence of line moves, beside its own time: nobody may burn meanwhile
 
 Result = TypeVar("Result")
 
@@ -47,6 +50,7 @@ class _Port(serial.Serial):
     number: int  # the file descriptor
     _set_up_for = 0  # the rate with which the driver was set up last
     latency = tty.Latency()
+    is_pty_with_lines = False
     usb_vid_pid: tuple[int, int] | None = None
     other_lines = 0
     on_write_error: Callable[[OSError], object]
@@ -118,7 +122,7 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         self._reads_paused = False
         self.latency_ms = device.latency.timer_ms
         self.is_pty = tty.is_pty(device.number)
-        self.has_lines = not self.is_pty
+        self.has_lines = not self.is_pty or thread is not None
         self.usb_vid_pid = device.usb_vid_pid
 
     # --- asyncio.Protocol
@@ -163,32 +167,36 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         self._transport.resume_reading()  # does nothing for a transport that closes
 
     async def move_lines(self, steps: Sequence[LineStep]) -> None:
-        """Move both lines, in one step each.
+        """Move both lines, in one step each, while no chip of this machine burns.
 
-        A sequence that was given up at its deadline goes no further, whenever the driver comes back: after
-        the first barrier no line moves. For one that is only not waited for any more see `LineMoves`.
+        A sequence that was given up at its deadline goes no further, whenever the driver comes back: others
+        burn then. For one that is only not waited for any more see `LineMoves`.
 
         Raises:
             PortGone: the port vanished.
             NoAnswer: the adapter does not carry it out.
+            LinesBusy: chips burned for too long; no line was moved.
         """
-        if not self.has_lines:
+        if not self.has_lines or self._thread is None:
             return
         given_up = threading.Event()
 
         def set_both(dtr: bool, rts: bool, _is_over: Callable[[], bool]) -> None:
-            tty.set_lines(self._device.number, dtr, rts, self._device.other_lines)
+            if self.is_pty:
+                pty_lines.set_lines(self._device.number, dtr, rts)
+            else:
+                tty.set_lines(self._device.number, dtr, rts, self._device.other_lines)
 
         def move() -> None:
             self._moves.carry_out(steps, set_both, given_up)
 
+        within_s = _MOVES_S + sum(step[2] for step in steps)
         try:
-            await self._in_driver(move, _REQUEST_S + sum(step[2] for step in steps), "moving its lines")
+            await done_in_lines(self._thread, move, within_s, holds_s=within_s, given_up=given_up.set)
         except PORT_ERRORS as error:
+            if _is_deadline(error):
+                raise _adapter_hangs(self.port, "moving its lines", within_s) from error
             raise self.gone(error) from error
-        except NoAnswer:
-            given_up.set()
-            raise
 
     async def set_baud(self, baud: int) -> None:
         """Change the rate, once what was written has left the line; received bytes stay in the queue.
@@ -216,7 +224,9 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         try:
             return await self._thread.do(call, within_s)
         except TimeoutError as error:
-            raise _adapter_hangs(self.port, what, within_s) from error
+            if _is_deadline(error):
+                raise _adapter_hangs(self.port, what, within_s) from error
+            raise
 
     def discard_input(self) -> None:
         """Throw away received bytes, here and in the driver."""
@@ -242,10 +252,17 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         await asyncio.wait({self._transport_ended}, timeout=_CLOSE_S)
         if self._thread is None:
             _shut(self._device, self.port)
-        else:  # a driver that hangs in close() must hold up neither loop nor exit
+            return
+        try:  # a driver that hangs in close() must hold up neither loop nor exit
             with contextlib.suppress(TimeoutError):
-                await self._thread.do(lambda: _shut(self._device, self.port), _CLOSE_S)
+                await closed_in_lines(
+                    self._thread, lambda: _shut(self._device, self.port), _CLOSE_S, is_gone=self._is_gone
+                )
+        finally:
             self._thread.end()
+
+    def _is_gone(self) -> bool:
+        return self.lost is not None or tty.hung_up(self._device.number)
 
     async def _driver_empty(self) -> None:
         deadline = self._loop.time() + _DRAIN_S
@@ -263,6 +280,7 @@ async def open_tty(port: str, *, baud: int) -> SerialStream:
         PortDenied: we have no rights to open it.
         PortGone: it is not there, or is not a serial port.
         NoAnswer: its adapter does not let itself be opened.
+        LinesBusy: chips burned for too long, and opening moves lines.
         LinkError: the system has no more of what it takes to open it.
     """
     loop = asyncio.get_running_loop()
@@ -270,6 +288,9 @@ async def open_tty(port: str, *, baud: int) -> SerialStream:
     try:
         if tty.is_pty(port):
             device = _open_device(port, baud)
+            if device.is_pty_with_lines:
+                thread = PortThread(f"port {port}")
+                await _raise_lines(thread, device, port)
         else:
             thread = PortThread(f"port {port}")
             device = await _open_in(thread, port, baud)
@@ -284,14 +305,62 @@ async def open_tty(port: str, *, baud: int) -> SerialStream:
 async def _open_in(thread: PortThread, port: str, baud: int) -> _Port:
     """Open the port in its thread. One that opens when nobody waits any more is closed again."""
     try:
-        return await thread.do(
-            lambda: _open_device(port, baud), _OPEN_S, unwanted=lambda late: late.really_close()
+        return await done_in_lines(
+            thread,
+            lambda: _open_device(port, baud),
+            _OPEN_S,
+            holds_s=OPEN_HOLDS_LINES_S,
+            unwanted=_closes_late(port, asyncio.get_running_loop()),
         )
     except BaseException as error:
         thread.end()
-        if isinstance(error, TimeoutError):
+        if _is_deadline(error):
             raise _adapter_hangs(port, "being opened", _OPEN_S) from error
         raise
+
+
+async def _raise_lines(thread: PortThread, device: _Port, port: str) -> None:
+    """Assert both lines of a pty that has them, as Linux does where a serial port is opened."""
+
+    def assert_both() -> None:
+        tty.keep_lines_at_close(device.number)
+        pty_lines.set_lines(device.number, True, True)
+
+    try:
+        await done_in_lines(thread, assert_both, _OPEN_S, holds_s=OPEN_HOLDS_LINES_S)
+    except BaseException:
+        thread.post(device.really_close, lambda error: None)
+        thread.end()
+        raise
+
+
+def _closes_late(port: str, loop: asyncio.AbstractEventLoop) -> Callable[[_Port], None]:
+    """Return what closes, from any thread, a port that opened when nobody waited for it any more."""
+
+    async def close(late: _Port) -> None:
+        thread = PortThread(f"port {port}")
+        try:
+            with contextlib.suppress(TimeoutError, *PORT_ERRORS):
+                await closed_in_lines(
+                    thread, late.really_close, _CLOSE_S, is_gone=lambda: tty.hung_up(late.number)
+                )
+        finally:
+            thread.end()
+
+    def unwanted(late: _Port) -> None:
+        closing = close(late)
+        try:
+            asyncio.run_coroutine_threadsafe(closing, loop)
+        except RuntimeError:  # the loop has ended
+            closing.close()
+            late.really_close()
+
+    return unwanted
+
+
+def _is_deadline(error: BaseException) -> bool:
+    """Whether it is our own deadline. The kernel's ETIMEDOUT is a TimeoutError too, and has a number."""
+    return isinstance(error, TimeoutError) and error.errno is None
 
 
 def _adapter_hangs(port: str, what: str, within_s: float) -> PortHangs:
@@ -309,7 +378,9 @@ def _open_device(port: str, baud: int) -> _Port:
         device = _Port(port, baudrate=baud, exclusive=True, timeout=0, write_timeout=0)
         device.number = device.fileno()
         tty.claim_exclusively(device.number)
-        if not tty.is_pty(device.number):
+        if tty.is_pty(device.number):
+            device.is_pty_with_lines = pty_lines.has_lines(device.number)
+        else:
             _set_up_adapter(device, port)
     except BaseException:
         if device is not None:

@@ -29,7 +29,7 @@ class ByteStream(Protocol):
     baud: int
     lost: PortGone | None  # why, once it is known to be gone
     is_pty: bool
-    has_lines: bool  # whether DTR and RTS reach anything: not on a pty, not over a plain socket
+    has_lines: bool  # whether DTR and RTS reach anything: not on most ptys, not over a plain socket
     fixed_baud: bool  # the rate cannot be set from here
     over_network: bool  # when bytes come says nothing of the line
     usb_vid_pid: tuple[int, int] | None
@@ -47,6 +47,7 @@ class ByteStream(Protocol):
         Raises:
             PortGone: the port vanished.
             NoAnswer: the adapter does not carry it out.
+            LinesBusy: chips of this machine burned for too long; no line was moved.
         """
 
     async def set_baud(self, baud: int) -> None:

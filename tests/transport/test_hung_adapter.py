@@ -62,6 +62,7 @@ class Driver:
 def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     monkeypatch.setattr(serial_module, "_OPEN_S", SHORT_S)
     monkeypatch.setattr(serial_module, "_REQUEST_S", SHORT_S)
+    monkeypatch.setattr(serial_module, "_MOVES_S", SHORT_S)
     monkeypatch.setattr(serial_module, "_CLOSE_S", SHORT_S)
     with monkeypatch.context() as patch:
         driver = Driver(patch)

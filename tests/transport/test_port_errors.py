@@ -81,11 +81,11 @@ def test_a_failed_opening_leaves_no_descriptor(
 
 
 def lines_of(board: PtyBoard, monkeypatch: pytest.MonkeyPatch, failure: Failure) -> None:
-    """Open a board, and set its lines when ioctl fails."""
+    """Open a board, as an adapter, and set its lines when ioctl fails."""
+    monkeypatch.setattr(tty, "is_pty", lambda port: False)
 
     async def run() -> None:
         stream = await open_tty(board.port, baud=115200)
-        stream.has_lines = True
         try:
             fail(monkeypatch, fcntl, "ioctl", failure)
             await stream.move_lines([(True, False, 0.0)])

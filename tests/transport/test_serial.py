@@ -306,10 +306,11 @@ def test_missing_lines_are_no_error_and_a_gone_port_is(
     def ioctl(*_: object) -> bytes:
         raise OSError(number, os.strerror(number))
 
+    monkeypatch.setattr(tty, "is_pty", lambda port: False)
+
     async def run() -> None:
         with pty_board() as board:
             stream = await open_stream(board.port)
-            stream.has_lines = True
             with monkeypatch.context() as patch:
                 patch.setattr(fcntl, "ioctl", ioctl)
                 if raised:
