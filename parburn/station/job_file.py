@@ -1,4 +1,4 @@
-"""A station's job file: TOML to a `StationJob`, each mistake with its line. Opens no port, compiles no script.
+"""A station's job file: TOML to a `StationJob`, each mistake with its line. Opens no port, runs no script.
 
 Paths are relative to the file. A key that is not known is an error: a word that is mistyped must not become a
 default.
@@ -8,33 +8,20 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
-from parburn.chips.registry import chip_names
 from parburn.errors import UsageError
-from parburn.job import (
-    AFTER_MODES,
-    BAUD_RANGE,
-    BEFORE_MODES,
-    LONGEST_NAME,
-    After,
-    Before,
-    Job,
-    TableOption,
-    check_values,
-)
+from parburn.job import After, Before, Job, check_values
 from parburn.nearest import did_you_mean
-from parburn.printable import is_printable, printable
+from parburn.printable import printable
 from parburn.run.checked_job import CheckedJob, check_job
+from parburn.station.job_values import SECTIONS, TOP, Kind
 
 SCHEMA: Final = 1
-WORD_KEYS: Final = ("pass", "retry", "wrong_board", "red_bin", "leave_in", "socket_off", "put_it_back")
-LONGEST_WORD: Final = 60  # characters; the sentence `put_it_back` may have LONGEST_SENTENCE
-LONGEST_SENTENCE: Final = 200
 # Sections that a later version will have: nobody is to believe that they work.
 NOT_YET: Final = (
     "delivery", "deliveries", "sink", "sinks", "hooks", "outbox", "gate", "page", "web", "metrics", "scanner",
@@ -128,7 +115,7 @@ def check_station_job(station: StationJob) -> CheckedJob:
     last = checked.config.last if checked.config.has_records else 0
     if not last:
         raise UsageError(
-            f"{printable(str(station.path))}: the range of indexes has no end, and no config file has records",
+            f"{printable(str(station.path))}: the indexes have no end, and no config file has records",
             hint='Write it as index = "1-1000".',
         )
     if last < job.index_first:
@@ -201,11 +188,11 @@ class _Reader:
             hint = near[:1].upper() + near[1:] if near else f"Known are {', '.join(sorted(known))}."
             raise self.wrong(key, f"{where} is not known", hint)
 
-    def _value(self, data: Mapping[str, Any], key: str, kind: _Kind) -> Any:
+    def _value(self, data: Mapping[str, Any], key: str, kind: Kind) -> Any:
         value = data[key]
         where = f"[{self.section}] {key}" if self.section else key
         try:
-            return kind.read(self, value)
+            return kind.read(self.folder, value)
         except ValueError as error:
             said = str(error)
             raise self.wrong(key, f"{where}: {said}" if said else f"{where} must be {kind.told}") from None
@@ -273,228 +260,6 @@ def _lines_of_keys(text: str) -> dict[tuple[str, str], int]:
         elif key is not None:
             found.setdefault((section, key[1] or key[2] or key[3]), number)
     return found
-
-
-# Kinds of values --------------------------------------------------------------------------------------
-
-
-class _Kind(NamedTuple):
-    """A kind of value: how it is told, and what reads it. A ValueError without a text means: not of it."""
-
-    told: str
-    read: Callable[[_Reader, Any], Any]
-
-
-def _number(lowest: int, highest: int) -> _Kind:
-    def read(_: _Reader, value: Any) -> int:
-        if type(value) is not int or not lowest <= value <= highest:
-            raise ValueError
-        return value
-
-    return _Kind(f"a whole number from {lowest} to {highest}", read)
-
-
-def _measure(lowest: float, highest: float) -> _Kind:
-    def read(_: _Reader, value: Any) -> float:
-        if type(value) not in (int, float) or not lowest <= value <= highest:  # also refuses nan
-            raise ValueError
-        return float(value)
-
-    return _Kind(f"a number from {lowest:g} to {highest:g}", read)
-
-
-def _text(longest: int) -> _Kind:
-    def read(_: _Reader, value: Any) -> str:
-        if not isinstance(value, str) or not value.strip() or len(value) > longest:
-            raise ValueError
-        if not value.isprintable() or not is_printable(value):
-            raise ValueError("it has characters that cannot be shown")
-        return value
-
-    return _Kind(f"a text of at most {longest} characters", read)
-
-
-def _choice(choices: tuple[str, ...]) -> _Kind:
-    def read(_: _Reader, value: Any) -> str:
-        if not isinstance(value, str) or value.replace("_", "-") not in choices:
-            near = did_you_mean(value, choices) if isinstance(value, str) else ""
-            raise ValueError(f"it must be one of {', '.join(choices)}" + (f"; {near}" if near else ""))
-        return value.replace("_", "-")
-
-    return _Kind(f"one of {', '.join(choices)}", read)
-
-
-def _flag(_: _Reader, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
-
-
-def _texts(value: Any, *, empty: bool = True) -> list[str]:
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not all(isinstance(one, str) and one for one in values):
-        raise ValueError
-    if not (values or empty):
-        raise ValueError
-    return values
-
-
-def _path(reader: _Reader, text: str) -> Path:
-    """Return a path, relative to the job file's folder, as it is opened."""
-    if "\0" in text:
-        raise ValueError(f"{text!r} is no path")
-    return reader.folder / Path(text).expanduser()
-
-
-def _file(reader: _Reader, text: str) -> Path:
-    path = _path(reader, text)
-    try:
-        if path.is_dir():
-            raise ValueError(f"{text} is a folder")
-        if not path.exists():
-            raise ValueError(f"there is no file {text} (looked for {path})")
-        with path.open("rb"):
-            return path
-    except OSError as error:
-        raise ValueError(f"{text} cannot be read: {error.strerror or error}") from error
-
-
-def _one_file(reader: _Reader, value: Any) -> Path:
-    if not isinstance(value, str) or not value:
-        raise ValueError
-    return _file(reader, value)
-
-
-def _some_files(*, empty: bool) -> Callable[[_Reader, Any], tuple[Path, ...]]:
-    def read(reader: _Reader, value: Any) -> tuple[Path, ...]:
-        return tuple(_file(reader, one) for one in _texts(value, empty=empty))
-
-    return read
-
-
-def _new_path(reader: _Reader, value: Any) -> Path:
-    if not isinstance(value, str) or not value:
-        raise ValueError
-    if "://" in value:
-        raise ValueError("a ledger is a file on this machine")
-    path = _path(reader, value)
-    if path.is_dir():
-        raise ValueError(f"{value} is a folder")
-    return path
-
-
-def _chips(_: _Reader, value: Any) -> tuple[str, ...]:
-    found = {}
-    for text in _texts(value, empty=False):
-        name = _chip(text)
-        found[name] = None
-    return tuple(found)
-
-
-def _chip(text: str) -> str:
-    plain = {name: name for name in chip_names()}
-    wanted = text.strip().lower().replace("-", "").replace("_", "")
-    if wanted not in plain:
-        near = did_you_mean(wanted, plain)
-        raise ValueError(f"there is no chip {text!r}; {near or 'known are ' + ', '.join(plain)}")
-    return plain[wanted]
-
-
-def _tables(reader: _Reader, value: Any) -> tuple[TableOption, ...]:
-    return tuple(_table(reader, text) for text in _texts(value))
-
-
-def _table(reader: _Reader, text: str) -> TableOption:
-    head, equals, tail = text.partition("=")
-    if not equals or _path(reader, text).exists():  # a file's name may hold '=' itself
-        return TableOption(None, _file(reader, text))
-    return TableOption(_chip(head), _file(reader, tail))
-
-
-def _index(_: _Reader, value: Any) -> tuple[int, int | None]:
-    text = str(value) if type(value) is int else value
-    found = re.fullmatch(r"(\d{1,12})(?:-(\d{1,12}))?", text, re.ASCII) if isinstance(text, str) else None
-    if found is None:
-        raise ValueError
-    first, last = int(found[1]), int(found[2]) if found[2] else None
-    if first < 1:
-        raise ValueError("indexes begin at 1")
-    if last is not None and last < first:
-        raise ValueError("the range ends before it begins")
-    return first, last
-
-
-def _baud(_: _Reader, value: Any) -> int | None:
-    if value == "auto":
-        return None
-    if type(value) is not int or value not in BAUD_RANGE:
-        raise ValueError
-    return value
-
-
-def _records(_: _Reader, value: Any) -> tuple[str, ...]:
-    if isinstance(value, dict):
-        if not all(isinstance(form, str) and form for form in value.values()):
-            raise ValueError
-        return tuple(f"{name}={form}" for name, form in value.items())
-    found = _texts(value)
-    if not all("=" in one for one in found):
-        raise ValueError
-    return tuple(found)
-
-
-def _names(*, joined: bool) -> Callable[[_Reader, Any], tuple[str, ...]]:
-    def read(_: _Reader, value: Any) -> tuple[str, ...]:
-        found = _texts(value)
-        for text in found:
-            if not text.isprintable() or " " in text or "" in text.split("+"):
-                raise ValueError(f"{text!r} names no value")
-            if "+" in text and not joined:
-                raise ValueError(f"{text}: one name each")
-        return tuple(dict.fromkeys(found))
-
-    return read
-
-
-_FILES: Final = 'a list of files, as ["burn.py"]'
-TOP: Final[Mapping[str, _Kind]] = {
-    "schema": _number(1, 1_000_000),
-    "name": _text(LONGEST_NAME),
-    "scripts": _Kind(_FILES, _some_files(empty=False)),
-    "configfiles": _Kind(_FILES, _some_files(empty=True)),
-    "chips": _Kind('a list of chips, as ["esp32c3"]', _chips),
-    "index": _Kind('a range as "1-1000"', _index),
-    "records": _Kind('a list as ["ids.csv=lines"]', _records),
-    "tables": _Kind('a list of tables, as ["esp32c3=fields.csv"]', _tables),
-    "slots": _Kind("the slots file", _one_file),
-    "before": _choice(BEFORE_MODES),
-    "after": _choice(AFTER_MODES),
-    "baud": _Kind(f'a rate from {BAUD_RANGE[0]} to {BAUD_RANGE[-1]}, or "auto"', _baud),
-    "max_burning": _number(1, 1024),
-    "script_timeout": _measure(0.001, 86400.0 * 7),
-    "retries": _number(1, 100),
-    "first_article": _number(0, 1000),
-    "target": _number(1, 1_000_000_000),
-    "rework": _Kind("true or false", _flag),
-    "same": _Kind("a list of names of fields", _names(joined=False)),
-    "unique": _Kind("a list of names of fields", _names(joined=True)),
-}
-SECTIONS: Final[Mapping[str, Mapping[str, _Kind]]] = {
-    "bounds": {
-        "debounce_ms": _number(0, 10_000),
-        "look_ms": _number(10, 10_000),
-        "open_ms": _number(10, 10_000),
-        "replug_s": _measure(0.0, 60.0),
-    },
-    "stop": {
-        "consecutive_failures": _number(0, 1000),
-        "yield_below": _measure(0.0, 100.0),
-        "insertions": _number(0, 1_000_000_000),
-        "same_script_error_on": _number(0, 1000),
-    },
-    "ledger": {"path": _Kind("the ledger's file", _new_path)},
-    "words": {key: _text(LONGEST_SENTENCE if key == "put_it_back" else LONGEST_WORD) for key in WORD_KEYS},
-}
 
 
 def known_keys() -> Iterator[str]:

@@ -13,18 +13,14 @@ of it, bit for bit, locks and purposes included.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection, Iterable, Mapping
-from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from parburn.chips.model import Chip
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.layout import ENDS_ANSWERS, layout_of
 from parburn.efuse.plan import BurnPlan
-from parburn.errors import UsageError
-from parburn.station.shapes import BurnShape, Shape, StepShape, Thing, Value, kept
-
-MOST_VARIANTS: Final = 48
+from parburn.station.shapes import StepShape, Thing, Value, kept
 
 
 class Fixed(NamedTuple):
@@ -110,126 +106,11 @@ class PlanTemplate(NamedTuple):
             faults.append(fault)
         return min(faults, key=lambda one: one[0])[1]
 
-    def admits(self, chip: str, shape: Shape, digest_key: bytes) -> bool:
-        """Tell whether a record that was rehearsed later gives nothing that is not in the template."""
-        return any(_admits(variant, shape, digest_key) for variant in self.chips.get(chip, ()))
-
     def blocks(self, chip: str) -> frozenset[int]:
         """Return the blocks that an image must have to be compared with this template: BLOCK0 is one."""
         variants = self.chips.get(chip, ())
         found = {part.thing.block for v in variants for burn in v.burns for part in burn.parts}
         return frozenset({0, *found})
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as plain values for a file. No key is in it."""
-        return {
-            name: [
-                {
-                    "records": variant.records,
-                    "first": variant.first,
-                    "burns": [_burn_json(burn) for burn in variant.burns],
-                }
-                for variant in variants
-            ]
-            for name, variants in sorted(self.chips.items())
-        }
-
-    def digest(self) -> str:
-        """Return a digest of what may be burned: not of how many records there are."""
-        text = repr(
-            [
-                (name, sorted(repr([_burn_json(burn) for burn in variant.burns]) for variant in variants))
-                for name, variants in sorted(self.chips.items())
-            ]
-        )
-        return sha256(text.encode()).hexdigest()
-
-
-def template_from_json(chips: Mapping[str, Any]) -> PlanTemplate:
-    """Return the template that `as_json` wrote.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is none.
-    """
-    return PlanTemplate(
-        {
-            str(name): tuple(
-                Variant(
-                    tuple(_burn_from(burn) for burn in one["burns"]), int(one["records"]), int(one["first"])
-                )
-                for one in variants
-            )
-            for name, variants in chips.items()
-        }
-    )
-
-
-def template_of(shapes: Mapping[str, Iterable[tuple[int, Shape]]], digest_key: bytes) -> PlanTemplate:
-    """Return the template of what was rehearsed.
-
-    Args:
-        shapes: By kind of chip, index and shape of each record, also those of another chip.
-        digest_key: The ledger's key for digests.
-
-    Raises:
-        UsageError: the records give more different plans than anybody could check.
-    """
-    return PlanTemplate({chip: _variants(chip, found, digest_key) for chip, found in shapes.items()})
-
-
-def _variants(chip: str, shapes: Iterable[tuple[int, Shape]], digest_key: bytes) -> tuple[Variant, ...]:
-    found: dict[tuple[BurnShape, ...], _Tally] = {}
-    for index, shape in shapes:
-        tally = found.get(shape.burns)
-        if tally is None:
-            tally = found[shape.burns] = _Tally(index, list(shape.values))
-            if len(found) > MOST_VARIANTS:
-                raise UsageError(
-                    f"the records give more than {MOST_VARIANTS} different plans on {chip}: nobody can check "
-                    "such a template",
-                    hint="Give the batch's records the same fields, or make several jobs of it.",
-                )
-        tally.add(index, shape.values)
-    return tuple(_variant(burns, tally, digest_key) for burns, tally in sorted(found.items(), key=_order))
-
-
-def _order(item: tuple[tuple[BurnShape, ...], _Tally]) -> tuple[int, int, str]:
-    burns, tally = item
-    return -len(tally.indexes), min(tally.indexes), repr(burns)
-
-
-class _Tally:
-    """What was seen of one shape."""
-
-    def __init__(self, index: int, values: list[Value]) -> None:
-        self.indexes = {index}
-        self.values = values
-        self.differs = [False] * len(values)
-        self.zero = [False] * len(values)
-
-    def add(self, index: int, values: tuple[Value, ...]) -> None:
-        self.indexes.add(index)
-        for n, value in enumerate(values):
-            if value != self.values[n]:
-                self.differs[n] = True
-            if not value:
-                self.zero[n] = True
-
-
-def _variant(burns: tuple[BurnShape, ...], tally: _Tally, digest_key: bytes) -> Variant:
-    values = iter(zip(tally.values, tally.differs, tally.zero, strict=True))
-
-    def holds(thing: Thing) -> Fixed | Free:
-        if thing.pinned is not None:
-            return Fixed(thing.pinned)
-        value, differs, zero = next(values)
-        return Free(zero) if differs else fixed(value, digest_key)
-
-    made = tuple(
-        TemplateBurn(tuple(Part(thing, holds(thing)) for thing in burn.things), burn.steps, burn.forced)
-        for burn in burns
-    )
-    return Variant(made, len(tally.indexes), min(tally.indexes))
 
 
 def fixed(value: Value, digest_key: bytes) -> Fixed:
@@ -237,9 +118,6 @@ def fixed(value: Value, digest_key: bytes) -> Fixed:
     if isinstance(value, int):
         return Fixed(value)
     return Fixed(None, hmac.digest(digest_key, b"armed " + value, "sha256").hex())
-
-
-# A real plan ------------------------------------------------------------------------------------------
 
 
 class _Seen(NamedTuple):
@@ -391,68 +269,3 @@ def _disorder(plan: BurnPlan) -> str | None:
         locked = locked or bool(bits & layout.locks)
         ended = step.ends_link in ENDS_ANSWERS
     return None
-
-
-# Records that come later ------------------------------------------------------------------------------
-
-
-def _admits(variant: Variant, shape: Shape, digest_key: bytes) -> bool:
-    if len(variant.burns) != len(shape.burns):
-        return False
-    values = iter(shape.values)
-    for burn, other in zip(variant.burns, shape.burns, strict=True):
-        if tuple(part.thing for part in burn.parts) != other.things:
-            return False
-        if burn.steps != other.steps or burn.forced != other.forced:
-            return False
-        for thing, holds in burn.parts:
-            if thing.pinned is not None:
-                continue
-            value = next(values)
-            if isinstance(holds, Free):
-                if not value and not holds.may_be_zero:
-                    return False
-            elif fixed(value, digest_key) != holds:
-                return False
-    return True
-
-
-# As plain values --------------------------------------------------------------------------------------
-
-
-def _burn_json(burn: TemplateBurn) -> dict[str, Any]:
-    return {
-        "parts": [_part_json(part) for part in burn.parts],
-        "steps": [[step.label, step.locks, str(step.ends_link)] for step in burn.steps],
-        "forced": list(burn.forced),
-    }
-
-
-def _part_json(part: Part) -> dict[str, Any]:
-    thing, holds = part
-    row: dict[str, Any] = {"name": thing.name, "block": thing.block, "mask": f"{thing.mask:x}"}
-    row["whole"] = thing.whole
-    row["pinned"] = thing.pinned is not None
-    row["secret"] = thing.secret
-    if isinstance(holds, Free):
-        return {**row, "free": True, "may_be_zero": holds.may_be_zero}
-    return {**row, **({"digest": holds.digest} if holds.bits is None else {"bits": f"{holds.bits:x}"})}
-
-
-def _burn_from(row: Mapping[str, Any]) -> TemplateBurn:
-    steps = tuple(StepShape(str(label), bool(locks), str(end)) for label, locks, end in row["steps"])
-    return TemplateBurn(tuple(map(_part_from, row["parts"])), steps, tuple(map(str, row["forced"])))
-
-
-def _part_from(row: Mapping[str, Any]) -> Part:
-    bits = int(row["bits"], 16) if "bits" in row else None
-    if row.get("free"):
-        holds: Fixed | Free = Free(bool(row["may_be_zero"]))
-    else:
-        holds = Fixed(bits, "" if bits is not None else str(row["digest"]))
-    pinned = bits if row["pinned"] else None
-    thing = Thing(
-        str(row["name"]), int(row["block"]), int(row["mask"], 16), bool(row["whole"]), pinned,
-        bool(row["secret"]),
-    )  # fmt: skip
-    return Part(thing, holds)
