@@ -129,7 +129,8 @@ def _rows(units: list[_Unit], at: str) -> dict[str, list[tuple[object, ...]]]:
         f"INSERT INTO units ({columns}) VALUES (?, 1, ?, ?, ?, ?, 'pass', 1, '', ?, ?)": [
             (u.number, u.who["chip"], u.who["mac"], u.who["unique_id"], u.number, at, u.image) for u in units
         ],
-        "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, 1)": [
+        "INSERT INTO attempts (id, unit, plan_digest, image_before, steps, closed)"
+        " VALUES (?, ?, ?, ?, ?, 1)": [
             (u.number, u.number, u.plan, BEFORE, '["BLOCK_USR_DATA", "BLOCK0"]') for u in units
         ],
         "INSERT INTO attempt_steps VALUES (?, ?, 'verified')": [

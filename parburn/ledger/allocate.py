@@ -17,17 +17,21 @@ from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuaranti
 from parburn.ledger import units
 from parburn.ledger.base import UNTOUCHED, Attempt, Inputs, State, UnitIdentity, check_transition
 from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
+from parburn.ledger.begun import BegunUnit, begun_unit
+from parburn.ledger.station_entries import dates_of_armings
+from parburn.ledger.unit_ends import end_run
 from parburn.ledger.unit_life import NO_LIFE, UnitLife, life_of, total_state
 from parburn.ledger.units import Held
 from parburn.ledger.values import is_unknown
 from parburn.ledger.writer import Transaction
 
-_FULL_STEP = 64  # the start of the search is moved when so many more indexes are spent
+_FULL_STEP = 64  # the start of the search is moved when so many more indexes are held
 
 IsAlive = Callable[[int, str], bool]
 
 
 NO_INPUTS: Final[Mapping[str, Inputs]] = MappingProxyType({})
+NO_DATES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Granted(NamedTuple):
@@ -44,6 +48,9 @@ class Granted(NamedTuple):
     values_unknown: bool = False
     put_out_by: str = ""  # why it is quarantined, though it may be the chip that passed
     life: UnitLife = NO_LIFE
+    begun: BegunUnit | None = None  # of a unit that is INCOMPLETE
+    armed_on: Mapping[str, str] = NO_DATES  # when its armings were made, where that is known
+    passed_under: frozenset[str] = frozenset()
 
 
 class Allocation(NamedTuple):
@@ -78,7 +85,7 @@ def end_dead_runs(transaction: Transaction, is_alive: IsAlive) -> list[str]:
     ).fetchall():
         if run == transaction.run or is_alive(run, process):
             continue
-        left = units.end_run(transaction, run, "the process of that run is gone")
+        left = end_run(transaction, run, "the process of that run is gone")
         if left:
             notes.append(
                 f"An earlier run (number {run}) was cut off with {left} boards at work; they can go on."
@@ -339,7 +346,11 @@ def _free(connection: sqlite3.Connection, batch: int, first: int) -> Iterator[in
 
 
 def remember_full(transaction: Transaction, batch: int, first: int) -> None:
-    """Move the start of the search for free indexes behind those that are spent for ever."""
+    """Move the start of the search for free indexes behind those that units hold without a gap.
+
+    One that goes back moves it there again (`unit_ends`). A station claims for one chip at a time: it
+    must not look at all the others each time, only because one in between keeps an index that is not spent.
+    """
     connection = transaction.connection
     full_from, full_to = connection.execute(
         "SELECT full_from, full_to FROM batches WHERE id = ?", (batch,)
@@ -347,10 +358,10 @@ def remember_full(transaction: Transaction, batch: int, first: int) -> None:
     if not full_from <= first <= full_to + 1:
         full_from, full_to = first, first - 1
     end = full_to
-    for index, spent in connection.execute(
-        "SELECT idx, spent FROM units WHERE batch = ? AND idx > ? ORDER BY idx", (batch, full_to)
+    for (index,) in connection.execute(
+        "SELECT idx FROM units WHERE batch = ? AND idx > ? ORDER BY idx", (batch, full_to)
     ):
-        if index != end + 1 or not spent:
+        if index != end + 1:
             break
         end = index
     if end - full_to >= _FULL_STEP:
@@ -362,7 +373,12 @@ def remember_full(transaction: Transaction, batch: int, first: int) -> None:
 # Writing it down ------------------------------------------------------------------------------------
 
 
-def _held(unit: int, batch: Batch, identity: UnitIdentity, index: int, job: str) -> Held:
+def _held(
+    transaction: Transaction, unit: int, batch: Batch, identity: UnitIdentity, index: int, job: str
+) -> Held:
+    """Return the unit for a claim whose entry was written last."""
+    claim = transaction.history.sequence
+    transaction.connection.execute("UPDATE units SET claim = ? WHERE id = ?", (claim, unit))
     return Held(
         id=unit,
         batch=batch.id,
@@ -371,6 +387,7 @@ def _held(unit: int, batch: Batch, identity: UnitIdentity, index: int, job: str)
         records=batch.records(index),
         job=record_job(job, batch, index),
         of=batch,
+        claim=claim,
     )
 
 
@@ -418,7 +435,7 @@ def _grant_new(
         unique_id=identity.unique_id,
     )
     return Granted(
-        _held(number, batch, identity, index, job),
+        _held(transaction, number, batch, identity, index, job),
         known=False,
         state=State.CLAIMED,
         life=NO_LIFE if unit is None else life_of(connection, number, State.CLAIMED),
@@ -442,8 +459,9 @@ def _grant_known(
     transaction.history.append("claimed-again", unit=unit.id, state=state, index=unit.index, **who)
     jobs = connection.execute("SELECT job FROM passes WHERE unit = ?", (unit.id,)).fetchall()
     (image,) = connection.execute("SELECT image_passed FROM units WHERE id = ?", (unit.id,)).fetchone()
+    begun = begun_unit(connection, unit.id) if state is State.INCOMPLETE else None
     return Granted(
-        _held(unit.id, batch, identity, unit.index, job),
+        _held(transaction, unit.id, batch, identity, unit.index, job),
         known=True,
         state=state,
         passed_jobs=frozenset(job for (job,) in jobs),
@@ -453,7 +471,15 @@ def _grant_known(
         values_unknown=is_unknown(connection, unit.id),
         put_out_by=units.why_put_out(connection, unit.id) if state is State.QUARANTINED else "",
         life=life_of(connection, unit.id, unit.state),
+        begun=begun,
+        armed_on=NO_DATES if begun is None else dates_of_armings(connection, begun.armings),
+        passed_under=_passed_under(connection, unit.id),
     )
+
+
+def _passed_under(connection: sqlite3.Connection, unit: int) -> frozenset[str]:
+    rows = connection.execute("SELECT arming FROM pass_armings WHERE unit = ?", (unit,))
+    return frozenset(arming for (arming,) in rows)
 
 
 def _inputs(connection: sqlite3.Connection, unit: int) -> dict[str, Inputs]:

@@ -13,7 +13,7 @@ A *unit* is one chip within one batch. What it went through is written down befo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from enum import Enum
+from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
@@ -54,6 +54,22 @@ class State(Enum):
     QUARANTINED = "quarantined"
 
 
+class Cause(StrEnum):
+    """How the last attempt of a unit ended that left it INCOMPLETE."""
+
+    LINE = "line"  # silence, or bytes that are no answer
+    UNPLUGGED = "unplugged"
+    LEDGER = "ledger"  # it could not be written
+    STOP = "stop"  # the operator's
+    PROCESS_END = "process-end"  # killed, or a power cut
+    OTHER = "other"  # also where it is not known
+    ALLOWED = "allowed"  # whatever it was: somebody has looked at it since, and said why it may go on
+
+
+# After these a begun unit may go on without anybody having looked at it.
+HARMLESS_CAUSES: Final = frozenset(Cause) - {Cause.OTHER}
+
+
 # from -> {to: why}. The words are those of the diagram.
 TRANSITIONS: Mapping[State, Mapping[State, str]] = MappingProxyType(
     {
@@ -61,14 +77,14 @@ TRANSITIONS: Mapping[State, Mapping[State, str]] = MappingProxyType(
         State.CLAIMED: {
             State.PLANNED: "the script asked for burns",
             State.FAILED_CLEAN: "failed before its plan",
-            State.IDENTIFIED: "nothing was asked for, or the run died",
+            State.IDENTIFIED: "nothing was asked for, its board left, or the run died",
         },
         State.PLANNED: {
             State.PLANNED: "the next burn of the script",
             State.BURN_ATTEMPTED: "about to burn",
             State.PASS: "all of it is in the chip already",
             State.FAILED_CLEAN: "refused or not confirmed",
-            State.IDENTIFIED: "the run died",
+            State.IDENTIFIED: "its board left, or the run died",
         },
         State.FAILED_CLEAN: {State.CLAIMED: "is tried again"},
         State.BURN_ATTEMPTED: {
@@ -290,12 +306,14 @@ NO_FILES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType({})
 class RunNote(NamedTuple):
     """What the history says of a run beside its batch: where it was made, by whom, and of which files.
 
-    `files` are digests by the file's name, of scripts, config_files and tables.
+    `files` are digests by the file's name, of scripts, config_files and tables. `arming` is the digest of the
+    arming that a station works under; empty for a run.
     """
 
     station: str = ""
     operator: str = ""
     files: Mapping[str, Mapping[str, str]] = NO_FILES
+    arming: str = ""
 
 
 NO_NOTE: Final = RunNote()
@@ -356,11 +374,26 @@ class Attempt(NamedTuple):
         return tuple(s for s in self.steps if self.done.get(s) not in (State.VERIFIED, State.LOCKED))
 
 
-class Claim(Protocol):
-    """One chip's hold on its index for the time of a run. Every method returns once its entry is on disk.
+class Begun(NamedTuple):
+    """A unit that was begun and is not whole, as it was when it was claimed.
 
-    Each of them raises LedgerUnusable when the entry could not be written, and UnitRefused when the ledger no
-    longer counts the unit to this run.
+    `arming` is what its open attempts were begun under: this run's own only where all of them were; empty: a
+    run that was no station's. `armed_on` is when that was armed (UTC, ISO), empty where nobody knows.
+    `went_on` counts how often it went on by itself.
+    """
+
+    arming: str
+    armed_on: str
+    cause: Cause
+    went_on: int
+
+
+class Claim(Protocol):
+    """One chip's hold on its index until `end`, or until its run ends.
+
+    Every method returns once its entry is on disk. Each of them raises LedgerUnusable when the entry could
+    not be written, and UnitRefused when the ledger no longer counts the unit to this claim: all but `end` do
+    so after `end`.
     """
 
     @property
@@ -525,11 +558,49 @@ class Claim(Protocol):
             LedgerError: a burn of this unit is under way.
         """
 
-    async def incomplete(self, reason: str) -> None:
-        """Write down that something was attempted and not all of it is verified."""
+    async def incomplete(self, reason: str, *, cause: str = "") -> None:
+        """Write down that something was attempted and not all of it is verified.
+
+        Args:
+            reason: Why, for the operator.
+            cause: How it ended, as one of `Cause`; empty where that is none of them.
+        """
 
     async def quarantined(self, reason: str) -> None:
         """Write down that the bits are not what they should be: the unit must not be touched again."""
+
+    @property
+    def begun(self) -> Begun | None:
+        """How this unit was begun and left; None where it was whole or never burned when it was claimed."""
+
+    @property
+    def passed_under(self) -> frozenset[str]:
+        """Digests of the armings under which this unit has passed; those of a run are not among them."""
+
+    async def goes_on(self) -> int:
+        """Count that a begun unit goes on by itself, before anything is burned; return how often it did.
+
+        Raises:
+            UnitRefused: the unit is not INCOMPLETE.
+        """
+
+    async def allowed_to_go_on(self, why: str) -> None:
+        """Write down that somebody lets a begun unit go on: it may do so by itself once more.
+
+        Raises:
+            UnitRefused: the unit is not INCOMPLETE.
+        """
+
+    async def end(self, *, cause: str = "") -> None:
+        """End this claim while its run goes on. A second call does nothing.
+
+        What the end of a run does for all its units: a released index is free from now on, a burn under way
+        is INCOMPLETE, what was never attempted is IDENTIFIED and its index free. Anything else keeps its
+        state, reason and attempts. The same chip can then be claimed again in the same run.
+
+        Args:
+            cause: How a burn ended that is under way, as one of `Cause`.
+        """
 
 
 class Ledger(Protocol):
@@ -588,6 +659,10 @@ class Ledger(Protocol):
         Raises:
             LedgerUnusable: it could not be written.
         """
+
+    @property
+    def arming(self) -> str:
+        """Digest of the arming that this run works under; empty: it is no station's."""
 
     async def aclose(self) -> None:
         """End the run: free the indexes that were released, and wait until all is on disk.

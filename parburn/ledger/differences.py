@@ -26,6 +26,7 @@ _KINDS = {
     "digest": "keyed digests of its values",
     "record": "config records",
     "job": "passed jobs",
+    "arming": "armings it has passed under",
     "inputs": "what its passed jobs read",
     "attempt": "attempts",
     "step": "steps",
@@ -33,7 +34,8 @@ _KINDS = {
 # The parts of a fact of the kind `unit`, behind its number and kind.
 _PARTS = (
     "identity", "identity", "identity", "identity", "state", "index", "whether its index is spent",
-    "whether it is written off", "what it held when it passed",
+    "whether it is written off", "what it held when it passed", "how its last attempt ended",
+    "how often it went on by itself",
 )  # fmt: skip
 
 
@@ -102,7 +104,7 @@ def _told(expected: set[Fact], stored: set[Fact]) -> Iterator[Break]:
         if row is None and unit in made:
             yield Break(0, f"Unit {unit} has a history, but its row is missing.")
             continue
-        blank = (unit, UNIT, "", "", "", "", "", None, False, False, "")
+        blank = (unit, UNIT, "", "", "", "", "", None, False, False, "", "", 0)
         parts = zip(_PARTS, made.get(unit, blank)[2:], (row or blank)[2:], strict=True)
         words = dict.fromkeys(name for name, should, found in parts if should != found)
         words |= dict.fromkeys(said for kind, said in _KINDS.items() if kind in different)
@@ -149,6 +151,7 @@ _FACTS = (
     " WHERE {} AND bound = 1 AND value LIKE 'hmac:%'",
     "SELECT unit, 'record', digest FROM records WHERE {}",
     "SELECT unit, 'job', job FROM passes WHERE {}",
+    "SELECT unit, 'arming', arming FROM pass_armings WHERE {}",
     "SELECT unit, 'step', attempt, label, attempt_steps.state FROM attempts"
     " JOIN attempt_steps ON attempt = attempts.id WHERE {}",
 )
@@ -158,19 +161,22 @@ def _stored(connection: sqlite3.Connection, share: UnitRange) -> set[Fact]:
     """Return the facts that the tables tell of these units."""
     where, values = share.where(), share.values
     facts: set[Fact] = set()
-    for unit, *who, state, index, spent, scrapped, image in connection.execute(
-        "SELECT units.id, name, chip, mac, unique_id, state, idx, spent, scrapped, image_passed FROM units"
+    for unit, *who, state, index, spent, scrapped, image, cause, went_on in connection.execute(
+        "SELECT units.id, name, chip, mac, unique_id, state, idx, spent, scrapped, image_passed,"
+        " cause, went_on FROM units"
         f" LEFT JOIN batches ON batches.id = batch WHERE {share.where('units.id')}",
         values,
     ):
         held = text_digest(image) if image else ""
-        facts.add((unit, UNIT, *who, state, index, bool(spent), bool(scrapped), held))
+        row = (*who, state, index, bool(spent), bool(scrapped), held)
+        facts.add((unit, UNIT, *row, cause, went_on))
     for statement in _FACTS:
         facts.update(connection.execute(statement.format(where), values))
-    for number, unit, plan, image, steps, closed in connection.execute(
-        f"SELECT id, unit, plan_digest, image_before, steps, closed FROM attempts WHERE {where}", values
+    for number, unit, plan, image, steps, arming, closed in connection.execute(
+        f"SELECT id, unit, plan_digest, image_before, steps, arming, closed FROM attempts WHERE {where}",
+        values,
     ):
-        facts.add((unit, "attempt", number, plan, _digest_of(image), _steps(steps), bool(closed)))
+        facts.add((unit, "attempt", number, plan, _digest_of(image), _steps(steps), arming, bool(closed)))
     read: dict[tuple[int, str], list[tuple[str, str]]] = {}
     for unit, job, path, digest in connection.execute(
         f"SELECT unit, job, path, digest FROM pass_inputs WHERE {where} ORDER BY unit, job, path", values

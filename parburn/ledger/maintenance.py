@@ -5,27 +5,25 @@ None of them frees an index, or takes anything from the history.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from parburn.errors import LedgerUnusable, UnitRefused, UsageError
-from parburn.ledger import history, schema
-from parburn.ledger.allocate import end_dead_runs
+from parburn.ledger import schema
 from parburn.ledger.base import State, check_transition
 from parburn.ledger.batches import USED_BEFORE, WITHOUT_CONFIG
+from parburn.ledger.changing import changing
 from parburn.ledger.differences import find_differences, find_strays
 from parburn.ledger.file_location import check_place, leftovers, place_of
 from parburn.ledger.foreign_ledger import read_import, read_other
 from parburn.ledger.history import find_breaks
-from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.rebuilding import refuse_to_trust, trust_hidden
 from parburn.ledger.takeover import take_over
-from parburn.ledger.witness import Witness, read_witness, write_witness
+from parburn.ledger.witness import read_witness
 from parburn.ledger.writer import Transaction
 
 MOST_USED = 1_000_000  # indexes of one import: each is a row; a million takes about half a minute
@@ -65,7 +63,7 @@ def init(path: Path | None, why: str) -> str:
         stale.rename(stale.with_name(stale.name + ".lost"))
     if not schema.make(place, why=why, replaces=replaces):
         raise LedgerUnusable(f"Another parburn has just made a ledger at {place}.", hint="Use that one.")
-    with _changing(place, trusted=False):  # writes the witness
+    with changing(place, trusted=False):  # writes the witness
         pass
     after = (
         " It knows nothing of the indexes that the lost one gave out: see ledger import-used."
@@ -83,7 +81,7 @@ def adopt(path: Path | None, why: str) -> str:
         LedgerUnusable: none is there, or its own history is broken.
     """
     place = _place(path, why)
-    with _changing(place, trusted=False) as transaction:
+    with changing(place, trusted=False) as transaction:
         connection = transaction.connection
         for found in chain(find_breaks(connection), find_differences(connection), find_strays(connection)):
             raise LedgerUnusable(
@@ -142,7 +140,7 @@ def release(
         LedgerUnusable: there is no ledger, or its witness does not know it.
     """
     place = _place(path, why)
-    with _changing(place) as transaction:
+    with changing(place) as transaction:
         if all_of is not None:
             everyone = _known(transaction, None)
             found = [one for one in everyone if one.batch == all_of and _is_quarantined(one)]
@@ -190,7 +188,7 @@ def scrap(path: Path | None, macs: Sequence[str], why: str) -> str:
         LedgerUnusable: there is no ledger, or its witness does not know it.
     """
     place = _place(path, why)
-    with _changing(place) as transaction:
+    with changing(place) as transaction:
         found = _named(transaction, macs)
         _refuse_held(transaction, found)
         for one in found:
@@ -272,10 +270,10 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
     place = _place(path, why)
     other = read_other(file)
     if other is not None:
-        with _changing(place) as transaction:
+        with changing(place) as transaction:
             return take_over(transaction, other, file, why, batch=batch)
     used = _read_used(file)
-    with _changing(place) as transaction:
+    with changing(place) as transaction:
         connection = transaction.connection
         name = batch or _ask_for_batch(connection, file)
         connection.execute("INSERT OR IGNORE INTO batches (name) VALUES (?)", (name,))
@@ -384,53 +382,3 @@ def _place(path: Path | None, why: str) -> Path:
     if not why.strip():
         raise UsageError("A reason is needed.", hint="--why REASON; it stays in the history.")
     return place_of(path)
-
-
-@contextlib.contextmanager
-def _changing(place: Path, *, trusted: bool = True) -> Iterator[Transaction]:
-    """Open one transaction on an existing ledger, then write its witness.
-
-    `trusted`: its witness must know it.
-    """
-    check_place(place)
-    if not place.exists():
-        raise LedgerUnusable(
-            f"There is no ledger at {place}.",
-            hint="Name its file with --ledger, or begin one: parburn ledger init --why TEXT.",
-        )
-    try:
-        with contextlib.closing(schema.connect(place)) as connection:
-            schema.migrate(connection, place)
-            (uuid,) = connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                if trusted:
-                    schema.compare_with_witness(connection, place, read_witness(place), uuid)
-                transaction = _transaction(connection, place)
-                yield transaction
-                transaction.history.flush()
-                connection.execute("COMMIT")
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            write_witness(place, Witness(uuid, transaction.history.sequence, transaction.history.head))
-    except (
-        sqlite3.Error,
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        RecursionError,
-    ) as error:  # the latter: damaged rows
-        raise schema.translate(error, place) from error
-
-
-def _transaction(connection: sqlite3.Connection, place: Path) -> Transaction:
-    at = schema.now()
-    transaction = Transaction(connection, history.History(connection, at=at, run=None), at, None, {})
-    locks = RunLocks(place)
-    try:
-        end_dead_runs(transaction, lambda run, who: locks.is_held(run) or Process.parse(who).is_visible())
-    finally:
-        locks.close()
-    return transaction

@@ -22,13 +22,17 @@ from parburn.ledger.history import Break
 _SPENDS = frozenset({"burn-attempted", "passed", "imported", "rebuilt"})
 _GIVES_AN_INDEX = frozenset({"claimed", "imported", "rebuilt"})
 _FROM_OUTSIDE = frozenset({"imported", "rebuilt"})  # the state is what was found, whatever stood here
-_KEEPS_THE_STATE = frozenset({"scrapped", "values-learned", "value-taken"})
+_KEEPS_THE_STATE = frozenset({"scrapped", "values-learned", "value-taken", "goes-on", "allowed-to-go-on"})
+_FREES_AN_INDEX = frozenset({"run-ended", "claim-ended"})
 # What a unit that was never burned becomes by these; any other keeps its state.
 _IF_UNTOUCHED = {
     "claimed-again": State.CLAIMED,
     "planned": State.PLANNED,
     "failed-clean": State.FAILED_CLEAN,
 }
+
+# Of these an empty cause counts, too; of others only one that is told.
+_TELLS_A_CAUSE = frozenset({"incomplete", "quarantined", "passed"})
 
 Fact = tuple[Any, ...]
 UNIT, BITS = "unit", "bits"  # kinds of facts
@@ -56,6 +60,9 @@ class _Detail(msgspec.Struct):
     inputs: str = ""
     attempts: list[tuple[int, str, str, list[str]]] = []
     scrapped: bool | str = False
+    arming: str = ""
+    cause: str = ""
+    went_on: int | None = None
 
 
 _NOTHING = _Detail()
@@ -66,8 +73,8 @@ class _ReplayedUnit:
     """One unit as the history makes it. Facts that are never taken back go into `facts` at once."""
 
     __slots__ = (
-        "attempts", "bits", "facts", "image", "index", "inputs", "scrapped", "spent", "state", "steps",
-        "unit", "who",
+        "attempts", "bits", "cause", "facts", "image", "index", "inputs", "scrapped", "spent", "state",
+        "steps", "unit", "went_on", "who",
     )  # fmt: skip
 
     def __init__(self, unit: int, facts: set[Fact]) -> None:
@@ -81,8 +88,10 @@ class _ReplayedUnit:
         self.image = ""  # digest of what it held when it passed
         self.bits: dict[int, tuple[str, str]] = {}  # user block -> layout, hex
         self.inputs: dict[str, str] = {}  # job -> digest of what it read
-        # number -> plan, digest of the image, steps, closed
-        self.attempts: dict[int, tuple[str, str, tuple[str, ...], bool]] = {}
+        self.cause = ""
+        self.went_on = 0
+        # number -> plan, digest of the image, steps, arming, closed
+        self.attempts: dict[int, tuple[str, str, tuple[str, ...], str, bool]] = {}
         self.steps: dict[tuple[int, str], str] = {}
 
     def follows(self, event: str, state: str, index: int | None, detail: _Detail) -> str:
@@ -91,13 +100,15 @@ class _ReplayedUnit:
             return ""
         if index != self.index:
             given = event in _GIVES_AN_INDEX and self.index is None
-            freed = event == "run-ended" and index is None and not self.spent
+            freed = event in _FREES_AN_INDEX and index is None and not self.spent
             if not (given or freed):
                 return f"the index {index}, and it had {self.index}"
         if detail.mac is not None and self.who[2] and detail.mac != self.who[2]:
             return f"the MAC {detail.mac}, and it had {self.who[2]}"
         if not _may_become(event, self.state, state):
             return f"the state {state}, and it was {self.state}"
+        if event == "goes-on" and detail.went_on != self.went_on + 1:
+            return f"{detail.went_on} times of going on by itself, and it had {self.went_on}"
         return ""
 
     def apply(self, event: str, state: str, index: int | None, detail: _Detail) -> None:
@@ -107,6 +118,8 @@ class _ReplayedUnit:
             self.spent = True
         if event in ("scrapped", "released", "imported"):
             self.scrapped = event == "scrapped" or bool(detail.scrapped)
+        if event in _TELLS_A_CAUSE or detail.cause:
+            self.cause = detail.cause
         if detail is _NOTHING:
             return
         if event == "step":
@@ -114,10 +127,13 @@ class _ReplayedUnit:
             return
         if detail.mac is not None:
             self.who = (detail.batch, detail.chip, detail.mac, detail.unique_id)
+        if detail.went_on is not None:
+            self.went_on = detail.went_on
         self._bind(detail)
         if event in ("burn-attempted", "imported"):
             if detail.image:
-                self.attempts[detail.attempt] = detail.plan, detail.image, tuple(detail.steps), False
+                made = detail.plan, detail.image, tuple(detail.steps), detail.arming, False
+                self.attempts[detail.attempt] = made
         elif event == "passed":
             self._pass(detail)
         elif event == "rebuilt":
@@ -142,23 +158,26 @@ class _ReplayedUnit:
 
     def _pass(self, detail: _Detail) -> None:
         self.facts.add((self.unit, "job", detail.job))
+        if detail.arming:
+            self.facts.add((self.unit, "arming", detail.arming))
         self.image = detail.image or self.image
         self.inputs.pop(detail.job, None)
         if detail.inputs:
             self.inputs[detail.job] = detail.inputs
-        self.attempts = {number: (*one[:3], True) for number, one in self.attempts.items()}
+        self.attempts = {number: (*one[:4], True) for number, one in self.attempts.items()}
 
     def _rebuild(self, detail: _Detail) -> None:
         if detail.job:
             self.facts.add((self.unit, "job", detail.job))
         self.image = detail.image
         for number, plan, image, steps in detail.attempts:
-            self.attempts[number] = plan, image, tuple(steps), False
+            self.attempts[number] = plan, image, tuple(steps), "", False
 
     def end(self) -> None:
         """Tell the rest of its facts: it has no more entries."""
         unit, add = self.unit, self.facts.add
-        add((unit, UNIT, *self.who, self.state, self.index, self.spent, self.scrapped, self.image))
+        row = (*self.who, self.state, self.index, self.spent, self.scrapped, self.image)
+        add((unit, UNIT, *row, self.cause, self.went_on))
         for block, (layout, bits) in self.bits.items():
             add((unit, BITS, block, layout, bits))
         for job, digest in self.inputs.items():

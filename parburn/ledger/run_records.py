@@ -20,6 +20,7 @@ from parburn.ledger.unit_life import ENDS_A_PLAN, condition, total_state
 UNITS_AT_A_TIME = 500  # fewer than the parameters that a statement may have
 DRY_RUN = "dry run"  # the reason that a dry run leaves
 _FROM_OUTSIDE = ("imported", "rebuilt")
+_ENDS_A_CLAIM = frozenset({"run-ended", "claim-ended"})
 _SAYS_PASS = frozenset({"passed", "nothing-asked", "already-passed"})  # of how a run ended
 _PASSED, _ALREADY = Result.PASS.value, Result.ALREADY_PASS.value
 _FAILED, _REFUSED = Result.FAILED.value, Result.REFUSED.value
@@ -74,7 +75,7 @@ _NOTHING = _Detail()
 # Only these are looked at; others are long, and read for nothing.
 _LOOKED_AT = (
     "CASE WHEN event IN ('planned', 'burn-attempted', 'failed-clean', 'incomplete', 'quarantined',"
-    " 'run-ended', 'value-taken', 'imported', 'rebuilt')"
+    " 'run-ended', 'claim-ended', 'value-taken', 'imported', 'rebuilt')"
     " OR (event IN ('passed', 'nothing-asked', 'values-learned') AND instr(detail, '\"bound_values\"'))"
     " THEN detail ELSE '' END"
 )
@@ -147,7 +148,7 @@ class _History:
         detail = _decode(text) if text else _NOTHING
         if detail.bound_values:
             self.unique = dict(sorted((self.unique | dict(detail.bound_values)).items()))
-        if event == "run-ended" and isinstance(detail.of, int):
+        if event in _ENDS_A_CLAIM and isinstance(detail.of, int):
             run = detail.of
         if run is not None or event in _FROM_OUTSIDE:
             one = self.runs.get(run)
@@ -180,7 +181,7 @@ class _History:
             one.result, one.reason = _PASSED if detail.reason == DRY_RUN else _FAILED, detail.reason
         elif event == "value-taken":
             one.result, one.reason = _REFUSED, detail.reason
-        elif event == "run-ended":
+        elif event in _ENDS_A_CLAIM:
             if not one.result:
                 half = state == State.INCOMPLETE.value and not one.attempted  # since an earlier run
                 one.result, one.reason = _FAILED if half else _ENDS.get(state, _FAILED), detail.why

@@ -26,7 +26,7 @@ MIGRATIONS = (
         ended TEXT
     );
     CREATE INDEX runs_open ON runs (id) WHERE ended IS NULL;
-    -- Every index from full_from to full_to is spent: the search for a free one starts behind.
+    -- Every index from full_from to full_to is held: the search for a free one starts behind.
     CREATE TABLE batches (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, full_from INTEGER NOT NULL DEFAULT 1,
         full_to INTEGER NOT NULL DEFAULT 0
@@ -168,6 +168,20 @@ MIGRATIONS = (
     ALTER TABLE runs ADD COLUMN operator TEXT NOT NULL DEFAULT '';
     -- One unit's life is told from the history in a few seeks.
     CREATE INDEX history_unit ON history (unit) WHERE unit IS NOT NULL;
+    """,
+    """
+    -- Under which arming of a station's job an attempt was begun, and a unit passed; empty or none: by a run.
+    ALTER TABLE attempts ADD COLUMN arming TEXT NOT NULL DEFAULT '';
+    CREATE TABLE pass_armings (
+        unit INTEGER NOT NULL, arming TEXT NOT NULL, PRIMARY KEY (unit, arming)
+    ) WITHOUT ROWID;
+    -- claim: of the claims that a run had on this unit, the one that counts: the number of its entry.
+    -- cause: how the last attempt ended that left it INCOMPLETE. went_on: how often it went on by itself.
+    ALTER TABLE units ADD COLUMN claim INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE units ADD COLUMN cause TEXT NOT NULL DEFAULT '';
+    ALTER TABLE units ADD COLUMN went_on INTEGER NOT NULL DEFAULT 0;
+    -- What is of no unit, such as a station's entries, is found in a few seeks.
+    CREATE INDEX history_of_none ON history (event) WHERE unit IS NULL;
     """,
 )
 VERSION = len(MIGRATIONS)

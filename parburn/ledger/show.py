@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from parburn.ledger.reading import reading
+from parburn.ledger.station_entries import find_halts
 from parburn.ledger.unit_filter import UnitFilter
 from parburn.ledger.units import FAILURES_THAT_SET_ASIDE
 
@@ -140,8 +141,10 @@ def _printable(text: str) -> str:
 
 
 def _totals(connection: sqlite3.Connection, which: UnitFilter, shown: int, units: int) -> Iterator[str]:
-    """Yield what is said of all units: how many there are in which state, and what is set aside."""
+    """Yield what is said of all units: how many there are in which state, what is set aside, halts."""
     yield from _set_aside(connection)
+    for halt in find_halts(connection):
+        yield f"The station of the batch {halt.batch} is halted since {_minute(halt.at)}: {halt.why}"
     if which:
         yield f"{shown} of {units} units are meant."
         return

@@ -17,12 +17,14 @@ from anyio import CancelScope, to_thread
 
 from parburn.errors import LedgerError, LedgerUnusable
 from parburn.events import NO_VALUES
-from parburn.ledger import allocate, schema, units, values
+from parburn.ledger import allocate, begun, schema, station_entries, unit_ends, units, values
 from parburn.ledger.base import (
     NO_NOTE,
     NO_USER_BITS,
     Attempt,
     BatchSpec,
+    Begun,
+    Cause,
     Claim,
     Inputs,
     RunNote,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 
 _NOTED_AT_MOST = 256
 MIGRATION_S = 900.0  # a ledger of millions of units is brought to this version once
+CLAIM_ENDED = "its board left the line, or its work ended"
 WITNESS_EVERY_S = 1.0  # of a run that commits all the time: it may lag behind, never lead
 
 
@@ -97,8 +100,9 @@ class SqliteClaim:
     """One unit held by this run; see `base.Claim` for what its methods promise."""
 
     __slots__ = (
-        "_attempt", "_held", "_inputs", "_ledger", "_life", "_writer", "attempts", "image_passed", "known",
-        "passed_jobs", "put_out_by", "state", "state_before", "unheard_of", "values_unknown",
+        "_attempt", "_held", "_inputs", "_ledger", "_life", "_writer", "attempts", "begun", "image_passed",
+        "known", "passed_jobs", "passed_under", "put_out_by", "state", "state_before", "unheard_of",
+        "values_unknown",
     )  # fmt: skip
 
     def __init__(self, ledger: SqliteLedger, writer: Writer, granted: allocate.Granted) -> None:
@@ -116,6 +120,8 @@ class SqliteClaim:
         self.unheard_of = granted.unheard_of
         self.values_unknown = granted.values_unknown
         self.put_out_by = granted.put_out_by
+        self.passed_under = granted.passed_under
+        self.begun = _begun(granted, ledger.arming)
 
     @property
     def identity(self) -> UnitIdentity:
@@ -170,8 +176,8 @@ class SqliteClaim:
 
     async def burn_attempted(self, attempt: Attempt) -> None:
         """Spend the index for ever; see `Claim.burn_attempted`."""
-        held = self._held
-        self.state, self._attempt = await self._writer.call(lambda t: units.burn_attempted(t, held, attempt))
+        work = partial(units.burn_attempted, unit=self._held, attempt=attempt, arming=self._ledger.arming)
+        self.state, self._attempt = await self._writer.call(work)
 
     def step_done(self, label: str, state: State) -> asyncio.Future[State]:
         """Write down how far a step came; see `Claim.step_done`. The future gives the unit's state."""
@@ -208,6 +214,7 @@ class SqliteClaim:
             inputs=inputs,
             found=found,
             found_values=found_values,
+            arming=self._ledger.arming,
         )
         self.state = await self._writer.call(work)
 
@@ -221,10 +228,13 @@ class SqliteClaim:
         """Bind what was read from the chip; see `Claim.learned`."""
         from parburn.ledger import learning  # here: only a ledger that an older parburn began needs it
 
-        holder = self._held.holder
-        await self._writer.call(
-            lambda t: learning.learn(t, holder, found_values, found, how="read from the chip")
-        )
+        held = self._held
+
+        def work(transaction: Transaction) -> None:
+            units.current(transaction, held)
+            learning.learn(transaction, held.holder, found_values, found, how="read from the chip")
+
+        await self._writer.call(work)
         self.values_unknown = False
 
     async def already_passed(self) -> None:
@@ -244,17 +254,41 @@ class SqliteClaim:
                 f"{units.FAILURES_THAT_SET_ASIDE} chips. It comes back when the script or the record changes."
             )
 
-    async def incomplete(self, reason: str) -> None:
+    async def incomplete(self, reason: str, *, cause: str = "") -> None:
         """Write down that the unit is not whole; see `Claim.incomplete`."""
-        await self._ended_badly(State.INCOMPLETE, reason)
+        await self._ended_badly(State.INCOMPLETE, reason, cause and Cause(cause).value)
 
     async def quarantined(self, reason: str) -> None:
         """Write down a quarantine; see `Claim.quarantined`."""
         await self._ended_badly(State.QUARANTINED, reason)
 
-    async def _ended_badly(self, state: State, reason: str) -> None:
+    async def _ended_badly(self, state: State, reason: str, cause: str = "") -> None:
         held = self._held
-        self.state = await self._writer.call(lambda t: units.ended_badly(t, held, state, reason))
+        self.state = await self._writer.call(lambda t: units.ended_badly(t, held, state, reason, cause))
+
+    async def goes_on(self) -> int:
+        """Count that the unit goes on by itself; see `Claim.goes_on`."""
+        held = self._held
+        return await self._writer.call(lambda t: begun.goes_on(t, held))
+
+    async def allowed_to_go_on(self, why: str) -> None:
+        """Let the unit go on by itself once more; see `Claim.allowed_to_go_on`."""
+        held = self._held
+        await self._writer.call(lambda t: begun.allow_to_go_on(t, held, why))
+
+    async def end(self, *, cause: str = "") -> None:
+        """End this claim while its run goes on; see `Claim.end`."""
+        held, how = self._held, Cause(cause).value if cause else Cause.OTHER.value
+        state = await self._writer.call(lambda t: unit_ends.end_claim(t, held, CLAIM_ENDED, how))
+        self.state = state or self.state
+
+
+def _begun(granted: allocate.Granted, arming: str) -> Begun | None:
+    if granted.begun is None:
+        return None
+    under = granted.begun.as_seen_under(arming)
+    cause = Cause(granted.begun.cause or Cause.OTHER)
+    return Begun(under, granted.armed_on.get(under, ""), cause, granted.begun.went_on)
 
 
 class SqliteLedger:
@@ -271,6 +305,7 @@ class SqliteLedger:
         self._noted: dict[str, None] = {}  # the last ones: what comes at each claim is told once
         self._batch: Batch | None = None
         self._declared: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self.arming = ""  # of the station that works with it
         self._uuid = ""
         self._digest_key = b""
         self._locks: RunLocks | None = None
@@ -416,6 +451,23 @@ class SqliteLedger:
         batch = self._opened
         return await self._writer.call(lambda t: rebuilding.bind_found(t, batch, found, first=first, why=why))
 
+    async def allow_to_go_on(self, identity: UnitIdentity, why: str) -> None:
+        """Let a begun unit of this batch go on by itself once more; see `begun.allow_unit`."""
+        batch = self._opened.name
+        await self._writer.call(lambda t: begun.allow_unit(t, batch, identity, why))
+
+    async def tell_station(self, event: str, **detail: object) -> None:
+        """Write an entry of the station that works with this ledger; see `station_entries.write`."""
+        batch, arming = self._opened.name, self.arming
+        await self._writer.call(
+            lambda t: station_entries.write(t.history, event, **{"batch": batch, "arming": arming, **detail})
+        )
+
+    async def find_halt(self) -> station_entries.Halt | None:
+        """Return the halt of this batch that holds, or None."""
+        batch = self._opened.name
+        return await self._writer.call(lambda t: station_entries.find_halt(t.connection, batch))
+
     async def aclose(self) -> None:
         """End the run; see `Ledger.aclose`. A second call does nothing."""
         if self._closed:
@@ -424,7 +476,7 @@ class SqliteLedger:
         try:
             run = self._writer.run
             if run is not None:
-                await self._writer.call(partial(units.end_run, run=run, why="the run ended"))
+                await self._writer.call(partial(unit_ends.end_run, run=run, why="the run ended"))
         finally:
             await self._abandon()
 
@@ -451,6 +503,7 @@ class SqliteLedger:
             )
             return batch, run, notes, declared
 
+        self.arming = said.arming
         self._writer.patience_s = MIGRATION_S if older else None
         self._batch, self._writer.run, notes, declared = await self._writer.call(work)
         self._writer.patience_s = None

@@ -19,7 +19,7 @@ _HALF: Final = "half burned"
 _FROM_OUTSIDE: Final = ("imported", "rebuilt")  # what the unit was by then already
 _BURNS: Final = ("burn-attempted", "passed")  # what was planned before is in the chip, or may be
 # After these nothing is left of what was only planned, as after any entry of another run.
-ENDS_A_PLAN: Final = ("claimed", "claimed-again", "failed-clean", "run-ended", "value-taken")
+ENDS_A_PLAN: Final = ("claimed", "claimed-again", "failed-clean", "run-ended", "claim-ended", "value-taken")
 _OF_VALUES: Final = (
     "SELECT run, event, CASE event WHEN 'planned' THEN detail ELSE '' END FROM history WHERE unit = ?"
     f" AND event IN ('planned'{', ?' * len((*ENDS_A_PLAN, *_BURNS))}) ORDER BY seq"

@@ -31,8 +31,6 @@ from parburn.ledger.writer import Transaction
 
 FAILURES_THAT_SET_ASIDE = 2  # chips on which the script failed clean with one and the same record
 _REASON_AT_MOST = 1000  # characters
-# Entries of a run after which it was still at work on that unit.
-_SAYS_NO_END: Final = frozenset({"claimed-again", "planned", "recognized", "values-learned"})
 NO_COLUMNS: Final[Mapping[str, str | int]] = MappingProxyType({})
 SPENT: Final[Mapping[str, str | int]] = MappingProxyType({"spent": 1, "going_back": 0})  # the index, for ever
 
@@ -47,6 +45,7 @@ class Held(NamedTuple):
     records: tuple[str, ...]
     job: str  # by which failures of the script are counted
     of: Batch  # what its files say, and what it shares
+    claim: int  # the number of the entry that gave it to this claim
 
     @property
     def holder(self) -> values.Holder:
@@ -58,20 +57,20 @@ def current(transaction: Transaction, unit: Held) -> State:
     """Return the unit's state.
 
     Raises:
-        UnitRefused: this run holds the unit no more.
+        UnitRefused: this claim holds the unit no more.
     """
-    state, run = transaction.connection.execute(
-        "SELECT state, run FROM units WHERE id = ?", (unit.id,)
+    state, run, claim = transaction.connection.execute(
+        "SELECT state, run, claim FROM units WHERE id = ?", (unit.id,)
     ).fetchone()
-    if run != transaction.run:
+    if (run, claim) != (transaction.run, unit.claim):
         raise UnitRefused(
             f"The ledger no longer counts {unit.identity} to this run.",
-            hint="Somebody worked on the ledger meanwhile. Run again.",
+            hint="Its claim has ended, or somebody worked on the ledger meanwhile. Run again.",
         )
     return State(state)
 
 
-def _writeable(reason: str) -> str:
+def writeable(reason: str) -> str:
     """Return text of scripts and systems as text that can be stored, whatever it holds."""
     return reason[:_REASON_AT_MOST].encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -87,7 +86,7 @@ def _move(
     **detail: Any,
 ) -> State:
     """Set the unit's state and other columns of its row, and tell the history."""
-    reason = reason and _writeable(reason)
+    reason = reason and writeable(reason)
     more = "".join(f", {name} = ?" for name in columns)
     transaction.connection.execute(
         f"UPDATE units SET state = ?, reason = ?, changed = ?{more} WHERE id = ?",
@@ -158,8 +157,10 @@ def _set_aside(
     return refusal, why
 
 
-def burn_attempted(transaction: Transaction, unit: Held, attempt: Attempt) -> tuple[State, int]:
-    """Spend the index, bind records and values, store the attempt.
+def burn_attempted(
+    transaction: Transaction, unit: Held, attempt: Attempt, *, arming: str = ""
+) -> tuple[State, int]:
+    """Spend the index, bind records and values, store the attempt with the arming that it is made under.
 
     Returns:
         The unit's state and the attempt's id.
@@ -174,20 +175,21 @@ def burn_attempted(transaction: Transaction, unit: Held, attempt: Attempt) -> tu
     values.refuse_conflicts(transaction, unit.holder)
     _check_records(transaction, unit)
     bound = _bind(transaction, unit)
-    image = ""
+    told: dict[str, str] = {}
     row = connection.execute(
         "SELECT id FROM attempts WHERE unit = ? AND closed = 0 AND plan_digest = ?",
         (unit.id, attempt.plan_digest),
     ).fetchone()
-    if row is not None:  # goes on; its first image stays
+    if row is not None:  # goes on; its first image and arming stay
         number = int(row[0])
     else:
         stored = connection.execute(
-            "INSERT INTO attempts (unit, plan_digest, image_before, steps) VALUES (?, ?, ?, ?)",
-            (unit.id, attempt.plan_digest, attempt.image_before, json.dumps(attempt.steps)),
+            "INSERT INTO attempts (unit, plan_digest, image_before, steps, arming) VALUES (?, ?, ?, ?, ?)",
+            (unit.id, attempt.plan_digest, attempt.image_before, json.dumps(attempt.steps), arming),
         ).lastrowid
         assert stored is not None
-        number, image = stored, text_digest(attempt.image_before)
+        number = stored
+        told = {"arming": arming} if arming else {}
     state = _move(
         transaction,
         unit,
@@ -196,8 +198,9 @@ def burn_attempted(transaction: Transaction, unit: Held, attempt: Attempt) -> tu
         attempt=number,
         plan=attempt.plan_digest,
         steps=attempt.steps,
-        image=image,
+        image="" if row is not None else text_digest(attempt.image_before),
         columns=SPENT,
+        **told,
         **bound,
     )
     return state, number
@@ -257,6 +260,7 @@ def passed(
     *,
     found: UserBits = NO_USER_BITS,
     found_values: Mapping[str, str] = NO_VALUES,
+    arming: str = "",
 ) -> State:
     """Write down that the job is in the chip; return the unit's state.
 
@@ -278,6 +282,9 @@ def passed(
     _check_records(transaction, unit)
     bound = _bind(transaction, unit)
     new = connection.execute("INSERT OR IGNORE INTO passes VALUES (?, ?)", (unit.id, job_digest)).rowcount
+    if arming:
+        connection.execute("INSERT OR IGNORE INTO pass_armings VALUES (?, ?)", (unit.id, arming))
+        bound["arming"] = arming
     connection.execute("UPDATE attempts SET closed = 1 WHERE unit = ? AND closed = 0", (unit.id,))
     if not new:
         connection.execute("DELETE FROM pass_inputs WHERE unit = ? AND job = ?", (unit.id, job_digest))
@@ -286,9 +293,9 @@ def passed(
             "INSERT INTO pass_inputs VALUES (?, ?, ?, ?)", [(unit.id, job_digest, *one) for one in inputs]
         )
         bound["inputs"] = inputs_digest(inputs)
-    columns = SPENT
+    columns: dict[str, str | int] = {**SPENT, "cause": ""}
     if image:
-        columns = {**SPENT, "image_passed": image}
+        columns["image_passed"] = image
         bound["image"] = text_digest(image)
     return _move(transaction, unit, State.PASS, "passed", columns=columns, job=job_digest, **bound)
 
@@ -320,7 +327,7 @@ def failed_clean(
         )
         set_aside = is_set_aside(transaction, unit.batch, unit.index, unit.job)
     if before is State.INCOMPLETE:  # why it is not whole stays its reason
-        told = _writeable(reason)
+        told = writeable(reason)
         transaction.history.append("failed-clean", unit=unit.id, state=before, index=unit.index, reason=told)
         return before, False
     if before is State.PASS:
@@ -354,10 +361,11 @@ def is_set_aside(transaction: Transaction, batch: int, index: int, job: str) -> 
     return bool(chips >= FAILURES_THAT_SET_ASIDE)
 
 
-def ended_badly(transaction: Transaction, unit: Held, state: State, reason: str) -> State:
-    """Make the unit INCOMPLETE or QUARANTINED, with the reason; return its state."""
+def ended_badly(transaction: Transaction, unit: Held, state: State, reason: str, cause: str = "") -> State:
+    """Make the unit INCOMPLETE or QUARANTINED, with the reason and how it came; return its state."""
     check_transition(current(transaction, unit), state)
-    return _move(transaction, unit, state, state.value, reason=reason)
+    told = {"cause": cause} if cause else {}
+    return _move(transaction, unit, state, state.value, reason=reason, columns={"cause": cause}, **told)
 
 
 def why_put_out(connection: sqlite3.Connection, unit: int) -> str:
@@ -396,48 +404,3 @@ def already_passed(transaction: Transaction, unit: Held) -> State:
         raise LedgerError(f"A unit that is {state.value} has not passed already.")
     transaction.history.append("already-passed", unit=unit.id, state=state, index=unit.index)
     return state
-
-
-def _is_open(transaction: Transaction, unit: int) -> bool:
-    """Return whether the unit's last entry does not say how the run that holds it ended for it."""
-    last = next((row[4] for row in reversed(transaction.history.pending) if row[3] == unit), None)
-    if last is None:
-        (last,) = transaction.connection.execute(
-            "SELECT event FROM history WHERE unit = ? ORDER BY seq DESC LIMIT 1", (unit,)
-        ).fetchone() or ("",)
-    return last in _SAYS_NO_END
-
-
-def end_run(transaction: Transaction, run: int, why: str) -> int:
-    """Release all that a run holds, alive or dead; return the number of units that it left unfinished.
-
-    Indexes of untouched units go back, burns under way are INCOMPLETE. Of each unit of which nothing says how
-    the run ended for it, the history says that it ended.
-    """
-    connection, history = transaction.connection, transaction.history
-    left = 0
-    values.forget_planned(connection, "IN (SELECT id FROM units WHERE run = ?)", run)
-    rows = connection.execute(
-        "SELECT id, idx, state, spent, going_back, reason FROM units WHERE run = ?", (run,)
-    ).fetchall()
-    for unit, index, name, spent, going_back, reason_before in rows:
-        before = after = State(name)
-        if before in UNDER_WAY:
-            after, left = State.INCOMPLETE, left + 1
-        elif before in (State.CLAIMED, State.PLANNED):
-            after, going_back, left = State.IDENTIFIED, True, left + 1  # nothing was attempted
-        freed = going_back and not spent
-        if after is not before or freed:
-            index = None if freed else index
-            reason = ", reason = ?" if after is not before else ""
-            connection.execute(
-                f"UPDATE units SET state = ?, idx = ?, changed = ?{reason} WHERE id = ?",
-                (after.value, index, transaction.at, *([why] if reason else []), unit),
-            )
-            history.append("run-ended", unit=unit, state=after, index=index, why=why, of=run)
-        elif _is_open(transaction, unit):
-            told = reason_before if before is State.QUARANTINED and reason_before else why
-            history.append("run-ended", unit=unit, state=before, index=index, why=told, of=run)
-    connection.execute("UPDATE units SET run = NULL, going_back = 0 WHERE run = ?", (run,))
-    connection.execute("UPDATE runs SET ended = ? WHERE id = ?", (transaction.at, run))
-    return left

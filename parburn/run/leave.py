@@ -6,9 +6,20 @@ from contextlib import suppress
 
 from anyio import move_on_after, to_thread
 
-from parburn.errors import LedgerError, ParburnError, ScriptError
+from parburn.errors import (
+    Interrupted,
+    LedgerError,
+    LedgerUnusable,
+    LinkError,
+    ParburnError,
+    PartialBurn,
+    PortGone,
+    ScriptError,
+    causes,
+)
 from parburn.events import Result
 from parburn.hardware.identify import Device
+from parburn.ledger.base import Cause
 from parburn.protocol.trace import Trace
 from parburn.run.baud import ROM_BAUD
 from parburn.run.board_progress import BoardProgress
@@ -18,6 +29,14 @@ from parburn.transport.stream import ByteStream
 
 CLOSE_DEADLINE_S = 2.0
 TRACE_DEADLINE_S = 10.0
+# What a burn ended by, and how the ledger calls that; the first kind that fits. Anything else is OTHER: the
+# chip, the script or the files may be wrong, and somebody should look before it goes on.
+_CAUSES: tuple[tuple[type[ParburnError], Cause], ...] = (
+    (PortGone, Cause.UNPLUGGED),
+    (LinkError, Cause.LINE),
+    (LedgerUnusable, Cause.LEDGER),
+    (Interrupted, Cause.STOP),
+)
 
 
 async def farewell(run: SharedRun, board: BoardProgress, device: Device) -> None:
@@ -69,6 +88,14 @@ async def _write_trace(run: SharedRun, board: BoardProgress, trace: Trace) -> No
     run.note(board.port, f"its trace could not be written: {why}", "warning")
 
 
+def cause_of(error: BaseException | None) -> Cause:
+    """Return how a burn ended, for the ledger. That it broke off is no cause; what it broke off by is."""
+    if error is None:
+        return Cause.OTHER
+    found = next((one for one in causes(error) if not isinstance(one, PartialBurn)), None)
+    return next((cause for kind, cause in _CAUSES if isinstance(found, kind)), Cause.OTHER)
+
+
 async def record(run: SharedRun, board: BoardProgress) -> None:
     """Write the board's end into the ledger. A ledger that fails now is told to the operator, not raised."""
     board.result = board.result_now()
@@ -88,7 +115,7 @@ async def record(run: SharedRun, board: BoardProgress) -> None:
         elif board.result is Result.QUARANTINED:
             await claim.quarantined(reason)
         elif board.result is Result.INCOMPLETE:
-            await claim.incomplete(reason)
+            await claim.incomplete(reason, cause=cause_of(error))
         elif board.result is Result.ALREADY_PASS:
             await claim.already_passed()
         elif not board.result.passed:

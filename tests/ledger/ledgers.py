@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sqlite3
 from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from parburn.errors import LedgerError
-from parburn.ledger.base import Attempt, BatchSpec, Claim, State, UnitIdentity
+from parburn.ledger.base import Attempt, BatchSpec, Claim, RunNote, State, UnitIdentity
 from parburn.ledger.batches import Override
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
 
@@ -50,10 +51,15 @@ def batch(
 
 @asynccontextmanager
 async def opened(
-    path: Path | None, spec: BatchSpec | None = None, *, overrides: Collection[Override | str] = ()
+    path: Path | None,
+    spec: BatchSpec | None = None,
+    *,
+    overrides: Collection[Override | str] = (),
+    arming: str = "",
 ) -> AsyncIterator[SqliteLedger]:
     """A ledger that is made where none is."""
-    ledger = await open_ledger(path, spec or batch(), new_ledger=True, overrides=overrides)
+    note = RunNote(arming=arming)
+    ledger = await open_ledger(path, spec or batch(), new_ledger=True, overrides=overrides, note=note)
     try:
         yield ledger
     finally:
@@ -97,3 +103,13 @@ async def burn_on(path: Path, one: UnitIdentity, spec: BatchSpec | None = None, 
         claim = await claim_of(ledger, one)
         await burn(claim, values=values)
         return claim.index
+
+
+def make_version_8(connection: sqlite3.Connection) -> None:
+    """Take from a ledger what version 9 added."""
+    connection.execute("DROP INDEX history_of_none")
+    connection.execute("DROP TABLE pass_armings")
+    connection.execute("ALTER TABLE attempts DROP COLUMN arming")
+    for column in ("claim", "cause", "went_on"):
+        connection.execute(f"ALTER TABLE units DROP COLUMN {column}")
+    connection.execute("PRAGMA user_version=8")

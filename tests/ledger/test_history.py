@@ -61,7 +61,7 @@ def test_an_untouched_ledger_verifies(path: Path) -> None:
         ("UPDATE units SET mac = 'aa:bb:cc:00:00:09' WHERE idx = 1", "is not what its history says"),
         ("UPDATE units SET spent = 0 WHERE idx = 1", "is not what its history says"),
         ("DELETE FROM units WHERE idx = 1", "its row is missing"),
-        ("INSERT INTO units SELECT 99, batch, chip, 'm', '', 5, state, run, 1, 0, '', '', '', '' "
+        ("INSERT INTO units SELECT 99, batch, chip, 'm', '', 5, state, run, 1, 0, '', '', '', '', 0, '', 0 "
          "FROM units LIMIT 1",
          "is not what its history says"),
         ("DELETE FROM unique_values WHERE value = 'm'", "unique values"),
@@ -69,6 +69,10 @@ def test_an_untouched_ledger_verifies(path: Path) -> None:
         ("DELETE FROM records WHERE unit = 1", "records"),
         ("DELETE FROM passes", "passed jobs"),
         ("UPDATE attempts SET image_before = 'other'", "attempts"),
+        ("UPDATE attempts SET arming = 'other'", "attempts"),
+        ("UPDATE units SET cause = 'stop' WHERE idx = 2", "how its last attempt ended"),
+        ("UPDATE units SET went_on = 1 WHERE idx = 2", "how often it went on by itself"),
+        ("INSERT INTO pass_armings VALUES (1, 'other')", "armings it has passed under"),
         ("UPDATE runs SET station = 'other'", "Run 1 is not what the history says: its station"),
         ("UPDATE runs SET operator = 'Bob' WHERE id = 1", "Run 1 is not what the history says"),
     ],

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from parburn.errors import LedgerError, UnitQuarantined, UnitRefused
-from parburn.ledger.base import Claim, State, UnitIdentity
+from parburn.ledger.base import UNDER_WAY, Claim, State, UnitIdentity
 from parburn.ledger.export import verify
 from parburn.ledger.liveness import Process
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
@@ -37,6 +37,7 @@ class Run:
         self.ledger = ledger
         self.claims: dict[UnitIdentity, Claim] = {}
         self.goes_back: set[UnitIdentity] = set()
+        self.ended: dict[UnitIdentity, Claim] = {}  # claims that ended while the run goes on
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -127,6 +128,41 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             await claim.quarantined("odd bit")
             self.quarantined.add(one)
+
+    @precondition(lambda self: any(run.claims for run in self.runs.values()))
+    @rule(data=st.data(), again=st.booleans())
+    def board_leaves(self, data: st.DataObject, again: bool) -> None:
+        """A station ends one claim; the run and all its other claims go on."""
+        pairs = [(run, one) for run in self.runs.values() for one in run.claims]
+        run, one = data.draw(st.sampled_from(pairs))
+        claim = run.claims.pop(one)
+        untouched = claim.state in (State.CLAIMED, State.PLANNED)
+        under_way = claim.state in UNDER_WAY
+        before = claim.state
+        self.do(claim.end())
+        expected = State.IDENTIFIED if untouched else State.INCOMPLETE if under_way else before
+        assert claim.state is expected
+        if (untouched or one in run.goes_back) and one not in self.spent:
+            self.held.pop(one)
+        run.goes_back.discard(one)
+        run.ended[one] = claim
+        if again:
+            self.do(claim.end())
+
+    @precondition(lambda self: any(run.ended for run in self.runs.values()))
+    @rule(data=st.data(), action=st.sampled_from(["plan", "attempt", "pass", "fail", "incomplete", "end"]))
+    def claim_of_before_does_nothing(self, data: st.DataObject, action: str) -> None:
+        """Whoever has the chip now, a claim that has ended touches it no more."""
+        pairs = [(run, one) for run in self.runs.values() for one in run.ended]
+        run, one = data.draw(st.sampled_from(pairs))
+        claim = run.ended[one]
+        if action == "end":
+            self.do(claim.end())
+            return
+        spent = dict(self.spent)
+        with pytest.raises(UnitRefused):
+            self.do(self._act(run, one, claim, action))
+        assert self.spent == spent
 
     @precondition(lambda self: self.runs)
     @rule(which=RUNS)

@@ -17,7 +17,17 @@ from parburn.ledger.export import verify
 from parburn.ledger.run_records import run_records
 from parburn.ledger.sqlite import open_ledger
 from parburn.ledger.unit_life import condition, life_of, total_state
-from tests.ledger.ledgers import attempt, batch, burn, chip, claim_of, claims_of, opened, run
+from tests.ledger.ledgers import (
+    attempt,
+    batch,
+    burn,
+    chip,
+    claim_of,
+    claims_of,
+    make_version_8,
+    opened,
+    run,
+)
 
 
 @pytest.fixture
@@ -184,6 +194,7 @@ def test_a_ledger_of_before_tells_the_lives_of_its_units(path: Path, monkeypatch
     """It has the history, and is migrated when it is opened."""
     in_run(path, burn)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        make_version_8(connection)
         connection.execute("DROP INDEX history_unit")
         for column in ("station", "operator"):
             connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")

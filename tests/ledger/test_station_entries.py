@@ -1,0 +1,167 @@
+"""What a station writes into the history, of no unit but within the chain. A halt holds until it is ended."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parburn.errors import LedgerError, LedgerUnusable
+from parburn.ledger import schema, station_entries
+from parburn.ledger.export import export, show, verify
+from parburn.ledger.history import History
+from parburn.ledger.run_records import run_records
+from parburn.ledger.station_entries import (
+    ARMED,
+    ENDED,
+    EVENTS,
+    HALTED,
+    RESUMED,
+    STARTED,
+    find_halt,
+    find_halts,
+)
+from parburn.ledger.without_run import halt_of, last_armed, note, note_armed
+
+from .ledgers import batch, burn, burn_on, chip, claim_of, opened, run
+from .test_history import change
+
+NAME = "blue"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "ledger.sqlite3"
+    run(burn_on(path, chip(1), batch(name=NAME)))
+    return path
+
+
+def test_a_station_tells_its_day(path: Path) -> None:
+    note_armed(path, batch=NAME, arming="d1", operator="Eve", station="bench 2", chips=["esp32c3"])
+
+    async def work() -> None:
+        async with opened(path, batch(name=NAME), arming="d1") as ledger:
+            await ledger.tell_station(STARTED, operator="Bob")
+            await burn(await claim_of(ledger, chip(2)))
+            await ledger.tell_station(HALTED, why="a double")
+            halt = await ledger.find_halt()
+            assert halt is not None
+            assert (halt.why, halt.batch, halt.arming) == ("a double", NAME, "d1")
+            await ledger.tell_station(ENDED, passed=1)
+
+    run(work())
+    halt = halt_of(path, NAME)
+    assert halt is not None
+    assert halt.why == "a double"
+    armed = last_armed(path, NAME)
+    assert armed is not None
+    assert (armed.arming, armed.operator, armed.station) == ("d1", "Eve", "bench 2")
+    assert last_armed(path, "red") is None
+    note(path, RESUMED, batch=NAME, why="the file was mended", operator="Eve")
+    assert halt_of(path, NAME) is None
+    assert "verifies" in verify(path)
+    told = [one for one in json.loads(export(path))["history"] if one["event"].startswith("station-")]
+    assert [one["event"] for one in told] == [ARMED, STARTED, HALTED, ENDED, RESUMED]
+    assert all(one["unit"] is None for one in told)
+    assert told[0]["detail"]["chips"] == ["esp32c3"]
+    assert told[1]["detail"] == {"arming": "d1", "batch": NAME, "operator": "Bob"}
+    with closing(sqlite3.connect(path)) as connection:
+        assert len(list(run_records(connection))) == 2  # they are no boards
+
+
+@given(st.lists(st.tuples(st.sampled_from(EVENTS), st.sampled_from(["a", "b"])), max_size=12))
+def test_the_last_halt_holds_until_an_arming_or_a_resume(told: list[tuple[str, str]]) -> None:
+    expected: dict[str, int | None] = {}
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        schema.apply_migrations(connection, 0)
+        history = History(connection, at="now", run=None)
+        for event, name in told:
+            station_entries.write(history, event, batch=name, why=event)
+            if event == HALTED:
+                expected[name] = history.sequence
+            elif event in (ARMED, RESUMED):
+                expected[name] = None
+        history.flush()
+        found = {name: find_halt(connection, name) for name in ("a", "b")}
+        all_found = find_halts(connection)
+    assert {n: h.sequence for n, h in found.items() if h} == {n: s for n, s in expected.items() if s}
+    assert all_found == sorted((h for h in found.values() if h), key=lambda h: -h.sequence)
+
+
+def test_a_halt_that_holds_is_shown(path: Path) -> None:
+    assert "halted" not in show(path)
+    note(path, HALTED, batch=NAME, why="a double \x1b[2J")
+    shown = show(path)
+    assert f"The station of the batch {NAME} is halted since" in shown
+    assert "a double ?[2J" in " ".join(shown.split())
+    note_armed(path, batch=NAME, arming="d2", operator="Eve")
+    assert "halted" not in show(path)
+
+
+def test_odd_texts_are_kept_as_far_as_they_can_be_read(path: Path) -> None:
+    note(path, HALTED, batch=NAME, why="odd \udcff byte", operator="ä\x00" * 2000)
+    halt = halt_of(path, NAME)
+    assert halt is not None
+    assert halt.why == "odd \\udcff byte"
+    assert len(halt.operator) == station_entries.TEXT_AT_MOST
+    assert "verifies" in verify(path)
+    export(path)
+
+
+@pytest.mark.parametrize(
+    ("event", "detail"),
+    [
+        ("station-danced", {"batch": NAME}),
+        ("passed", {"batch": NAME}),
+        (HALTED, {}),
+        (HALTED, {"batch": ""}),
+        (HALTED, {"batch": NAME, "unit": 1}),
+        (HALTED, {"batch": NAME, "state": "pass"}),
+    ],
+)
+def test_what_is_no_entry_of_a_station_is_refused(path: Path, event: str, detail: dict[str, object]) -> None:
+    before = export(path)
+    with pytest.raises(LedgerError):
+        note(path, event, **detail)
+    assert export(path) == before
+
+
+def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(LedgerUnusable, match="no ledger"):
+        note_armed(tmp_path / "none.sqlite3", batch=NAME, arming="d", operator="Eve")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_arming_shows(path: Path) -> None:
+    note_armed(path, batch=NAME, arming="d1", operator="Eve")
+    change(path, "UPDATE history SET detail = replace(detail, 'd1', 'd2') WHERE event = 'station-armed'")
+    with pytest.raises(LedgerUnusable, match="was changed"):
+        verify(path)
+
+
+def test_entries_that_nobody_understands_end_nothing(path: Path) -> None:
+    """As another version may write them; `verify` judges the chain."""
+    note(path, HALTED, batch=NAME, why="a double")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO history SELECT 9999, at, run, unit, 'station-armed', state, idx, '[1', hash"
+            " FROM history ORDER BY seq DESC LIMIT 1"
+        )
+        assert find_halt(connection, NAME) is not None
+
+
+def test_a_halt_is_found_in_a_few_seeks(path: Path) -> None:
+    note(path, HALTED, batch=NAME, why="a double")
+    with closing(sqlite3.connect(path)) as connection:
+        said: list[str] = []
+        connection.set_trace_callback(said.append)
+        find_halt(connection, NAME)
+        connection.set_trace_callback(None)
+        plans = [row[3] for one in said for row in connection.execute(f"EXPLAIN QUERY PLAN {one}").fetchall()]
+    assert any("history_of_none" in plan for plan in plans), plans
+    assert not [plan for plan in plans if plan.startswith("SCAN")], plans
