@@ -19,7 +19,7 @@ from parburn.chips.model import Chip, RegisterWrite
 from parburn.efuse.held_back import NOTHING_HELD, HeldBack, plan_to_the_end
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan
-from parburn.efuse.staging import StagedBurns
+from parburn.efuse.staging import StagedBurns, Wanted
 from parburn.efuse.user_values import Written
 from parburn.errors import ChipError, ParburnError, UsageError
 from parburn.script.bridge import Bridge
@@ -43,11 +43,23 @@ class ComputedBurn(NamedTuple):
     before: EfuseImage
 
 
+class AskedBurn(NamedTuple):
+    """All that one burn of the scripts asked for, also what the chip held already: then its plan lacks it."""
+
+    bits: Mapping[int, int]  # by block
+    wanted: tuple[Wanted, ...]
+    plan: BurnPlan
+
+    def __repr__(self) -> str:  # the bits may be a key's
+        return f"AskedBurn(blocks {sorted(self.bits)})"
+
+
 class Computed(NamedTuple):
     """What scripts ask for on one chip.
 
     `held` is what it holds then, also in blocks that it hides; `want` are the bits asked for by block.
-    `error`: the scripts did not end well, and nothing else counts.
+    `asked` has each burn, also one whose plan is empty. `error`: the scripts did not end well, and nothing
+    else counts.
     """
 
     held: EfuseImage
@@ -55,6 +67,7 @@ class Computed(NamedTuple):
     written: tuple[Written, ...]
     burns: tuple[ComputedBurn, ...]
     error: ParburnError | None = None
+    asked: tuple[AskedBurn, ...] = ()
 
 
 def facts_of_none(
@@ -94,14 +107,18 @@ class _VirtualChip:
     image: EfuseImage
     want: dict[int, int] = field(default_factory=dict)
     burns: list[ComputedBurn] = field(default_factory=list)
+    asked: list[AskedBurn] = field(default_factory=list)
 
     def burned(self, staged: StagedBurns, image: EfuseImage, held: HeldBack = NOTHING_HELD) -> EfuseImage:
         plan = plan_to_the_end(image, staged, held)
         if plan:
             self.burns.append(ComputedBurn(plan, image))
-        for burned in (staged, held.as_staged()):
-            for index, bits in burned.blocks().items():
-                self.want[index] = self.want.get(index, 0) | bits
+        bits = dict(staged.blocks())
+        if held.bits:
+            bits[0] = bits.get(0, 0) | held.bits
+        self.asked.append(AskedBurn(bits, staged.wanted, plan))
+        for index, some in bits.items():
+            self.want[index] = self.want.get(index, 0) | some
         self.image = plan.apply(image)
         return self.image
 
@@ -162,7 +179,7 @@ def compute(scripts: CompiledScripts, order: Order, options: ScriptOptions) -> C
             error = refused
     blocks = {index: order.image.blocks.get(index, 0) | bits for index, bits in chip.want.items()}
     held = order.image.with_blocks(blocks)
-    return Computed(held, chip.want, outcome.written, tuple(chip.burns), error)
+    return Computed(held, chip.want, outcome.written, tuple(chip.burns), error, tuple(chip.asked))
 
 
 async def compute_all(

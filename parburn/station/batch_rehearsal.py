@@ -14,15 +14,17 @@ import signal
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from parburn.efuse.user_values import NOT_SHOWN, Take
 from parburn.errors import UsageError
 from parburn.run.checked_job import CheckedJob
 from parburn.station.rehearsal import RecordFault, Rehearsed, Step, blank_chips, rehearse
+from parburn.station.shapes import Shape
 
 RECORDS_AT_ONCE: Final = 200
 SHOWN_INDEXES: Final = 5
@@ -64,6 +66,7 @@ class BatchRehearsal(NamedTuple):
     first: int
     last: int
     chips: tuple[ChipRehearsal, ...]
+    shapes: Mapping[str, list[tuple[int, Shape]]] = MappingProxyType({})  # by chip, where they were asked for
 
     @property
     def is_good(self) -> bool:
@@ -98,6 +101,8 @@ def rehearse_batch(
     *,
     processes: int | None = None,
     allow_side_effects: bool = False,
+    shapes: bool = False,
+    begin_at: int | None = None,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> BatchRehearsal:
     """Rehearse all records on each of these chips. Call it where no other thread runs and no loop.
@@ -107,6 +112,8 @@ def rehearse_batch(
         chip_names: Kinds of chips, each of which may get any of the records.
         processes: How many work; None: one for each processor that this process may use.
         allow_side_effects: Let scripts write files and the like, three times a record and chip.
+        shapes: Tell also what a plan template is made of.
+        begin_at: Leave out the records below it; None: all of them.
         on_progress: Gets how many of all rehearsals are done, and how many there are.
 
     Raises:
@@ -114,11 +121,12 @@ def rehearse_batch(
         ChipDataError: a custom table does not fit a chip.
     """
     first, last = index_range_of(checked)
+    first = max(first, begin_at or first)
     for name in chip_names:
         blank_chips(checked, name)  # mistakes are told before a process starts
     secret = secrets.token_bytes(32)
     parts = [
-        _Part(name, range(start, min(start + RECORDS_AT_ONCE, last + 1)), secret, allow_side_effects)
+        _Part(name, range(start, min(start + RECORDS_AT_ONCE, last + 1)), secret, allow_side_effects, shapes)
         for name in chip_names
         for start in range(first, last + 1, RECORDS_AT_ONCE)
     ]
@@ -132,7 +140,12 @@ def rehearse_batch(
         done += len(part.indexes)
         if on_progress is not None:
             on_progress(done, total)
-    return BatchRehearsal(first, last, tuple(judged(name, found[name]) for name in chip_names))
+    return BatchRehearsal(
+        first,
+        last,
+        tuple(judged(name, found[name]) for name in chip_names),
+        {name: [(one.number, shape) for one in found[name] for shape in one.shapes] for name in chip_names},
+    )
 
 
 class _Part(NamedTuple):
@@ -142,6 +155,7 @@ class _Part(NamedTuple):
     indexes: range
     secret: bytes
     allow_side_effects: bool
+    shapes: bool
 
 
 Answers = Iterator[tuple[_Part, list[Rehearsed]]]
@@ -171,7 +185,14 @@ def _in_worker(part: _Part) -> list[Rehearsed]:
 def _rehearsed(checked: CheckedJob, part: _Part) -> list[Rehearsed]:
     chips = blank_chips(checked, part.chip)
     return asyncio.run(
-        rehearse(checked, chips, part.indexes, secret=part.secret, allow_side_effects=part.allow_side_effects)
+        rehearse(
+            checked,
+            chips,
+            part.indexes,
+            secret=part.secret,
+            allow_side_effects=part.allow_side_effects,
+            shapes=part.shapes,
+        )
     )
 
 

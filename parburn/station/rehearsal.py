@@ -24,6 +24,7 @@ from parburn.script.computed_burns import Computed, Order, compute_all, facts_of
 from parburn.script.session import ScriptOptions
 from parburn.script.side_effects import SideEffectRefused
 from parburn.sim.factory import factory_mac, make_product
+from parburn.station.shapes import Shape, shape_of
 
 _PLACE: Final = re.compile(r"((?:\S+:\d+: )?)(.*)", re.DOTALL)  # of a line in a script, and what is said
 CHIPS_OF_A_RECORD: Final = 3
@@ -69,6 +70,7 @@ class Rehearsed(NamedTuple):
     steps: tuple[Step, ...] = ()
     values: tuple[GivenValue, ...] = ()
     derived: tuple[str, ...] = ()  # fields that are another chip's own
+    shapes: tuple[Shape, ...] = ()  # where they were asked for: on both chips, once where they are equal
 
 
 class BlankChips(NamedTuple):
@@ -124,6 +126,7 @@ async def rehearse(
     *,
     secret: bytes,
     allow_side_effects: bool = False,
+    shapes: bool = False,
 ) -> list[Rehearsed]:
     """Rehearse records on one kind of chip, in order.
 
@@ -133,11 +136,12 @@ async def rehearse(
         indexes: Which records.
         secret: The key of the values' digests; equal for all that are to be compared.
         allow_side_effects: Let scripts write files and the like, three times a record.
+        shapes: Tell also what a plan template is made of.
 
     Raises:
         UsageError: a script did not end within its time.
     """
-    judge = _Judge(checked, chips, secret)
+    judge = _Judge(checked, chips, secret, shapes=shapes)
 
     def orders() -> Iterator[Order]:
         for index in indexes:
@@ -158,12 +162,13 @@ async def rehearse(
 class _Judge:
     """Takes what was computed, three for each record, and says what it means."""
 
-    def __init__(self, checked: CheckedJob, chips: BlankChips, secret: bytes) -> None:
+    def __init__(self, checked: CheckedJob, chips: BlankChips, secret: bytes, *, shapes: bool) -> None:
         self.found: list[Rehearsed] = []
         self._config = checked.config
         self._chips = chips
         self._chip = chips.one.image.chip
         self._secret = secret
+        self._shapes = shapes
         self._computed: list[Computed] = []
 
     def has_record(self, index: int) -> bool:
@@ -209,8 +214,15 @@ class _Judge:
                     if value.take is not Take.SAME
                 ),
                 self._names_of_difference(first, other),
+                self._shapes_of(first, other) if self._shapes else (),
             )
         )
+
+    def _shapes_of(self, first: Computed, other: Computed) -> tuple[Shape, ...]:
+        one = shape_of(self._chip, first)
+        if [(a.bits, a.wanted) for a in first.asked] == [(a.bits, a.wanted) for a in other.asked]:
+            return (one,)
+        return (one, shape_of(self._chip, other))
 
     def _keep(self, index: int, fault: RecordFault) -> None:
         self.found.append(Rehearsed(self._chip.name, index, fault))
