@@ -19,11 +19,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": {"api", "job"},
     "__main__": {"cli"},
     "cli": {
-        "api", "chips", "fleet", "hardware", "job", "ledger", "nearest", "printable", "recovery", "run",
+        "api", "chips", "fleet", "hardware", "job", "ledger", "natural_order", "nearest", "printable", "recovery", "run",
         "script", "sim", "station", "transport", "ui",
     },
     "api": {"chips", "fleet", "job", "ledger", "run", "sim", "transport"},
-    "station": {"chips", "efuse", "run", "script", "sim"},
+    "station": {
+        "chips", "efuse", "natural_order", "nearest", "printable", "run", "script", "sim", "transport"
+    },
     "recovery": {
         "chips", "config", "efuse", "hardware", "job", "ledger", "run", "script", "transport"
     },
