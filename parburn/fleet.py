@@ -116,6 +116,7 @@ async def _on_purpose(job: Job, begin: Begin | None) -> bool:
 async def _run_all(run: SharedRun, confirm: Confirm) -> tuple[DeviceReport, ...]:
     job = run.job
     slots = await to_thread.run_sync(slots_of, job.ports)  # sysfs is asked
+    slots.update((port, name) for port, name in job.slot_names.items() if port in slots)
     run.slots.update(slots)
     coding.implementation()  # loads it now, while nobody waits on a line
     run.emit(RunStarted("", job.ports, tuple(slots.values()), simulated=job.simulated, dry_run=job.dry_run))

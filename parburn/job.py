@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple, get_args
 
 from parburn.errors import UsageError
@@ -82,6 +83,7 @@ class Job(NamedTuple):
     unique: tuple[str, ...] = ()  # values that are each chip's own; parts of one number joined by +
     new_ledger: bool = False  # a ledger is made where none is: nothing else makes one for real boards
     overrides: frozenset[str] = frozenset()  # refusals of the ledger taken on, as "allow-shared-records"
+    slot_names: Mapping[str, str] = MappingProxyType({})  # of ports whose place has a name of its own
     wait_s: float = 2.5  # the least that boards wait for one that does not come: two ways of reset
 
 

@@ -19,11 +19,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": {"api", "job"},
     "__main__": {"cli"},
     "cli": {
-        "api", "chips", "fleet", "hardware", "job", "ledger", "nearest", "printable", "recovery", "run",
+        "api", "chips", "fleet", "hardware", "job", "ledger", "natural_order", "nearest", "printable", "recovery", "run",
         "script", "sim", "station", "transport", "ui",
     },
     "api": {"chips", "fleet", "job", "ledger", "run", "sim", "transport"},
-    "station": {"chips", "efuse", "nearest", "printable", "run", "script", "sim", "ui"},
+    "station": {
+        "chips", "device", "efuse", "hardware", "job", "ledger", "natural_order", "nearest", "printable",
+        "protocol", "run", "script", "sim", "transport", "ui",
+    },
     "recovery": {
         "chips", "config", "efuse", "hardware", "job", "ledger", "run", "script", "transport"
     },

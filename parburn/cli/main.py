@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from importlib import import_module
 from typing import Final, NoReturn
 
@@ -20,6 +20,7 @@ BAD_OUTPUT = 2
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "ports": ("ports", "ports"),
     "ledger": ("commands", "ledger"),
+    "slots": ("slots", "slots"),
     "check": ("check", "check"),
     "report": ("commands", "report"),
     "completion": ("commands", "completion"),
@@ -91,7 +92,21 @@ def _do(options: argparse.Namespace, words: list[str]) -> int:
     interrupts_are_handled()
     module, name = COMMANDS[options.command]
     command: Callable[[argparse.Namespace], int] = getattr(import_module(f"parburn.cli.{module}"), name)
-    return command(options)
+    with _slots_held(options):
+        return command(options)
+
+
+def _slots_held(options: argparse.Namespace) -> AbstractContextManager[None]:
+    """Hold the slots files whose boards a command opens."""
+    from parburn.cli.slots_ports import slots_held
+
+    opens = options.command != "ports" or options.probe
+    named = [
+        *(getattr(options, "port_names", None) or ()),
+        *(getattr(options, "more_ports", None) or ()),
+        *(getattr(options, "ports", None) or ()),
+    ]
+    return slots_held(named if opens else ())
 
 
 def _complete() -> int:

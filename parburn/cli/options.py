@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from parburn.cli.slots_ports import NamedPorts, named_ports
 from parburn.errors import UsageError
 from parburn.job import LONGEST_NAME, MAX_SIMULATED, Job, TableOption, check_values
 
@@ -34,9 +35,10 @@ def job_from(options: argparse.Namespace, *, simulated_ports: Sequence[str] | No
     """
     check_conflicts(options)
     first, last = options.index
-    ports = _ports(options.ports, options.expect) if simulated_ports is None else tuple(simulated_ports)
+    named = _ports_asked(options.ports, simulated_ports, expect=options.expect)
     job = Job(
-        ports=ports,
+        ports=named.ports,
+        slot_names=named.slots,
         scripts=_files(options.scripts or (), "--scripts"),
         commands=TOKEN_COMMAND if options.token else options.commands,
         config_files=_files(options.configfiles or (), "--configfiles"),
@@ -94,8 +96,10 @@ def rebuild_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] |
         UsageError: an option is wrong, or names a file or port that is not there.
     """
     first, last = options.index
+    named = _ports_asked(options.ports, simulated_ports)
     job = Job(
-        ports=tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports),
+        ports=named.ports,
+        slot_names=named.slots,
         scripts=_files(options.scripts or (), "--scripts"),
         config_files=_files(options.configfiles or (), "--configfiles"),
         index_first=first,
@@ -127,8 +131,10 @@ def compare_job(options: argparse.Namespace, *, simulated_ports: Sequence[str] |
     Raises:
         UsageError: an option is wrong, or names a file or port that is not there.
     """
+    named = _ports_asked(options.ports, simulated_ports)
     job = Job(
-        ports=tuple(simulated_ports) if simulated_ports is not None else _ports(options.ports),
+        ports=named.ports,
+        slot_names=named.slots,
         before=options.before,
         tables=tuple(_table(text) for text in options.extend_efuse_table or ()),
         ledger=options.ledger,
@@ -188,7 +194,15 @@ def simulated_groups(text: str) -> tuple[SimulatedGroup, ...]:
     return tuple(SimulatedGroup(chip, count) for chip, count in counts.items())
 
 
-def _ports(patterns: Iterable[str], expect: int | None = None) -> tuple[str, ...]:
+def _ports_asked(
+    patterns: Iterable[str], simulated_ports: Sequence[str] | None, *, expect: int | None = None
+) -> NamedPorts:
+    if simulated_ports is not None:
+        return NamedPorts(tuple(simulated_ports), {})
+    return _ports(patterns, expect)
+
+
+def _ports(patterns: Iterable[str], expect: int | None) -> NamedPorts:
     """Return the ports that are named.
 
     Ports that are not there are told together. With --expect that many others are enough: each that is not
@@ -197,18 +211,19 @@ def _ports(patterns: Iterable[str], expect: int | None = None) -> tuple[str, ...
     Raises:
         UsageError: ports are not there, or fewer than `expect`.
     """
-    from parburn.transport.ports import expand_ports, told_missing
+    from parburn.transport.ports import told_missing
 
-    ports = expand_ports(tuple(patterns))
+    named = named_ports(patterns)
+    ports = named.ports
     if not ports:
         raise UsageError("--ports matches no port", hint="`parburn ports` lists candidates.")
     missing = [port for port in ports if not port.startswith(REMOTE) and not Path(port).exists()]
     there = len(ports) - len(missing)
     if missing and (expect is None or there < expect):
-        raise told_missing(ports, missing, expect)
+        raise told_missing(ports, missing, expect, called=named.slots)
     if expect is not None and there < expect:
-        raise told_missing(ports, (), expect)
-    return ports
+        raise told_missing(ports, (), expect, called=named.slots)
+    return named
 
 
 def chips_option(text: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from parburn import __version__
+from parburn.cli.slots_options import add_slots
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -132,7 +133,8 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
     boards = parser.add_argument_group("boards")
     ports = add(
         boards, "--ports", "--port", "-p", nargs="+", action="extend", metavar="P",
-        help="serial ports, quoted patterns, socket://host:port or rfc2217://host:port",
+        help="serial ports, quoted patterns, slots:FILE, slots:FILE#A1-A8, socket://host:port or "
+        "rfc2217://host:port",
     )  # fmt: skip
     ports.completer = _complete_ports  # type: ignore[attr-defined]  # argcomplete reads this attribute
     add(
@@ -556,6 +558,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "sim": Command("simulated boards on ptys, to play with"),
     "ports": Command("list the ports that may hold a chip", _add_ports),
     "ledger": Command("show, export and correct the record of what was burned", _add_ledger),
+    "slots": Command("learn, check and show the sockets of a rig, by name", add_slots),
     "check": Command("rehearse a batch on no board: what its scripts would burn", _add_check),
     "report": Command("make a report of what runs did, from the ledger", _add_report),
     "completion": Command("print the completion script of a shell", _add_completion),

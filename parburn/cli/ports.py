@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from parburn.cli.saying import hand_out, say, tell
+from parburn.cli.slots_ports import NamedPorts, named_ports
 from parburn.errors import InternalError, NoAnswer, ParburnError, UsageError
 from parburn.job import Before
 
@@ -48,7 +49,7 @@ def ports(options: argparse.Namespace) -> int:
         _tell_probed(rows)
         probed = [row for row in rows if row["probed"]]
         ports = [row["port"] for row in probed]
-        found = asyncio.run(_probe_all(ports, options.before, debug=bool(getattr(options, "debug", False))))
+        found = asyncio.run(probe_all(ports, options.before, debug=bool(getattr(options, "debug", False))))
         for row, (seen, error) in zip(probed, found, strict=True):
             row.update(seen, error=str(error or ""), hint=error.hint if error else "")
             failed |= error is not None
@@ -131,8 +132,9 @@ def _rows(names: Sequence[str], *, all_there: bool = True) -> list[Row]:
     from parburn.transport.slots import slots_of
 
     known = {info.port: info for info in list_candidates()}
-    named = _expanded(names, all_there) if names else tuple(known)
-    slots, states = slots_of(named), states_of(named)
+    chosen = _expanded(names, all_there) if names else NamedPorts(tuple(known), {})
+    named = chosen.ports
+    slots, states = {**slots_of(named), **chosen.slots}, states_of(named)
     rows = []
     for port in named:
         info, state = known.get(port), states[port]
@@ -150,18 +152,17 @@ def _rows(names: Sequence[str], *, all_there: bool = True) -> list[Row]:
     return rows
 
 
-def _expanded(names: Sequence[str], all_there: bool) -> tuple[str, ...]:
-    from parburn.transport.ports import expand_ports
-
+def _expanded(names: Sequence[str], all_there: bool) -> NamedPorts:
     if all_there:
-        return expand_ports(names)
+        return named_ports(names)
     found: list[str] = []
     for name in names:
         try:
-            found += expand_ports([name])
+            named_ports([name])
         except UsageError:  # nothing matches it now
             continue
-    return expand_ports(found)
+        found.append(name)
+    return named_ports(found)
 
 
 def _as_json(row: Row) -> str:
@@ -195,16 +196,17 @@ def _state_text(row: Row) -> str:
     return ", ".join(part for part in parts if part)
 
 
-async def _probe_all(
+async def probe_all(
     names: Sequence[str], before: Before, *, debug: bool
 ) -> list[tuple[Row, ParburnError | None]]:
+    """Return for each port what its chip says of itself, or why it does not."""
     from parburn.cli import background
 
     with background.told(background.on_stderr, debug=debug):
-        return await asyncio.gather(*(_probed(name, before) for name in names))
+        return await asyncio.gather(*(probed(name, before) for name in names))
 
 
-async def _probed(port: str, before: Before) -> tuple[Row, ParburnError | None]:
+async def probed(port: str, before: Before) -> tuple[Row, ParburnError | None]:
     """Return what the chip says of itself, or why it does not. What goes wrong at a port stays there."""
     from parburn.transport.ports import told_of_reader
 

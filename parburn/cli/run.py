@@ -22,6 +22,7 @@ from parburn.cli.exit_code import INTERRUPTED, RunFlags, exit_code
 from parburn.cli.options import SimulatedGroup, job_from, simulated_groups
 from parburn.cli.report import is_written, report_of
 from parburn.cli.signals import STOP_SIGNALS
+from parburn.cli.slots_ports import slots_held
 from parburn.errors import NotConfirmed, ParburnError
 from parburn.events import DeviceReport, Note, RunFinished, TokenRead
 from parburn.fleet import burn_fleet
@@ -83,6 +84,7 @@ class Asked:
         self.checked: CheckedJob | None = None
         self.report: ReportFile | None = None
         self.ending = Ending()
+        self.held = contextlib.ExitStack()  # slots files
 
     @property
     def shows_only(self) -> bool:
@@ -101,6 +103,7 @@ def asked_by(options: argparse.Namespace) -> Asked:
         if options.sim and not options.ports:
             asked.boards = simulated_groups(options.sim)
             ports = [f"{group.chip}/{number}" for group in asked.boards for number in range(group.boards)]
+        asked.held.enter_context(slots_held(options.ports or ()))
         asked.job = job_from(options, simulated_ports=ports)
         checked = check_job(asked.job)
         asked.report = report_of(checked)
@@ -132,6 +135,7 @@ def run(options: argparse.Namespace, words: Sequence[str]) -> int:
         return _end(view, ending)
     finally:
         view.close()
+        asked.held.close()
 
 
 def _view_of(options: argparse.Namespace, asked: Asked) -> View:

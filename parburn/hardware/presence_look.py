@@ -1,4 +1,4 @@
-"""Asks whether a ROM loader is at the other end of an open port, and whose chip it is. Moves no line."""
+"""Asks whether a ROM loader is at the other end of an open port, and whose chip it is. Moves no line.
 
 One frame goes out, and what comes back within a time is looked at; nothing is raised but that the port is
 gone. It is used between two boards of a station, when nobody else talks on the port.

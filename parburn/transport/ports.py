@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from parburn.errors import GarbledAnswer, NoAnswer, ParburnError, TooFewBoards, UsageError, causes
@@ -86,7 +87,11 @@ def list_candidates() -> tuple[PortInfo, ...]:
 
 
 def told_missing(
-    ports: Sequence[str], missing: Sequence[str], expect: int | None
+    ports: Sequence[str],
+    missing: Sequence[str],
+    expect: int | None,
+    *,
+    called: Mapping[str, str] = MappingProxyType({}),
 ) -> TooFewBoards | UsageError:
     """Return an error that names all ports that are not there, and those that are.
 
@@ -94,12 +99,15 @@ def told_missing(
         ports: The ports that were named.
         missing: Those of them that are not there.
         expect: How many boards there must be; None: as many as were named.
+        called: The slots of ports that were named by them.
     """
-    there = [port for port in ports if port not in missing]
+    there = [called.get(port, port) for port in ports if port not in missing]
     others = [info.port for info in list_candidates() if info.port not in ports and info.may_hold_chip]
     listed = f"There: {', '.join(there) or 'none of those named'}"
     also = f". Also on USB: {', '.join(others)}" if others else ""
-    named = f"there {'is no port' if len(missing) == 1 else 'are no ports'} {', '.join(missing)}"
+    named = _not_there(
+        [port for port in missing if port not in called], [called[port] for port in missing if port in called]
+    )
     if expect is not None:
         gives = f"--expect {expect} boards, but --ports gives {len(there)}"
         return TooFewBoards(
@@ -107,6 +115,15 @@ def told_missing(
         )
     without = f"; --expect {len(there)} burns those that are there" if there else ""
     return UsageError(named, hint=f"{listed}{also}. Plug in what is missing{without}.")
+
+
+def _not_there(ports: Sequence[str], slots: Sequence[str]) -> str:
+    parts = []
+    if ports:
+        parts.append(f"there {'is no port' if len(ports) == 1 else 'are no ports'} {', '.join(ports)}")
+    if slots:
+        parts.append(f"nothing is in {'slot' if len(slots) == 1 else 'slots'} {', '.join(slots)}")
+    return ", and ".join(parts)
 
 
 def holders() -> Mapping[str, str]:

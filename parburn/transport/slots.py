@@ -20,6 +20,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from parburn.natural_order import natural_key
+
 SCHEMES: Final = ("socket://", "rfc2217://")
 _SYSFS: Final = Path("/sys")
 # bus, chain of ports, configuration, interface number: 1-2.3:1.0
@@ -66,11 +68,11 @@ def usb_slot(port: str, *, sysfs: Path = _SYSFS) -> UsbSlot | None:
         root_hub = next((above for above in folders[number:] if _ROOT_HUB.fullmatch(above.name)), None)
         if interface and root_hub:
             return UsbSlot(
-                controller=_controller(root_hub.parent),
+                controller=controller_of(root_hub.parent),
                 bus=_bus(root_hub),
                 chain=interface["chain"],
                 interface=interface["interface"],
-                port=_number(device / "device" / "port_number"),
+                port=_port(device),
             )
     return None
 
@@ -85,8 +87,12 @@ def _sysfs_device(port: str, sysfs: Path) -> Path | None:
     return None
 
 
-def _controller(device: Path) -> str:
-    """Write what leads to a USB controller as udev does: the nearest device of each kind, outermost first."""
+def controller_of(device: Path) -> str:
+    """Write what leads to a USB controller as udev does: the nearest device of each kind, outermost first.
+
+    Args:
+        device: Its folder in sysfs.
+    """
     names: dict[str, str] = {}
     for folder in (device, *device.parents):
         kind = (folder / "subsystem").resolve().name if (folder / "subsystem").is_symlink() else ""
@@ -97,6 +103,16 @@ def _controller(device: Path) -> str:
 
 def _bus(root_hub: Path) -> str:
     return "usbv3" if _text(root_hub / "version").startswith("3") else "usb"
+
+
+def _port(tty: Path) -> int:
+    """Return which of an interface's ports a tty is; of drivers that do not say so, by their order."""
+    told = tty / "device" / "port_number"
+    if told.exists() or tty.parent.name != "tty":
+        return _number(told)
+    with contextlib.suppress(OSError, ValueError):
+        return sorted((one.name for one in tty.parent.iterdir()), key=natural_key).index(tty.name)
+    return 0
 
 
 def _number(file: Path) -> int:

@@ -75,6 +75,36 @@ def other_lines(fd: int) -> int:
     return 0
 
 
+_PRESENCE_LINES = {"cts": termios.TIOCM_CTS, "dsr": termios.TIOCM_DSR, "dcd": termios.TIOCM_CD}
+_EXTPROC = 0o200000  # of c_lflag: on a pty it says that the pty has lines
+_PTY_LINES = {"cts": 1 << 2}  # bits of c_cc[VEOL2]
+
+
+def presence_line(fd: int, line: str) -> bool:
+    """Tell whether an input line is set, by which a fixture says that a board is in it.
+
+    A simulated fixture has CTS alone. A port without such lines has none set.
+
+    Args:
+        fd: The port.
+        line: cts, dsr or dcd.
+
+    Raises:
+        OSError, termios.error: the port is gone.
+    """
+    if is_pty(fd):
+        settings = termios.tcgetattr(fd)
+        bits: bytes = settings[6][termios.VEOL2]
+        return bool(settings[3] & _EXTPROC and bits[0] & _PTY_LINES.get(line, 0))
+    try:
+        found: int = struct.unpack("I", fcntl.ioctl(fd, termios.TIOCMGET, b"\0\0\0\0"))[0]
+    except OSError as error:
+        if error.errno in _NO_SUCH_LINES:
+            return False
+        raise
+    return bool(found & _PRESENCE_LINES[line])
+
+
 def keep_lines_at_close(fd: int) -> None:
     """Clear HUPCL: with it the last close(), also that of a killed process, lets go of DTR and RTS.
 
