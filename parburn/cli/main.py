@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "slots": ("slots", "slots"),
     "check": ("check", "check"),
     "report": ("commands", "report"),
+    "station": ("station", "station"),
     "completion": ("commands", "completion"),
 }
 

@@ -19,7 +19,6 @@ VERBS = frozenset({
 })  # fmt: skip
 SCRIPTS = "execute_scripts"
 PROGRAMS = ("espefuse.py", "espefuse")
-OWN_COMMANDS = ("sim", "ports", "slots", "check", "ledger", "report", "completion")
 FOREIGN_OPTIONS = {
     "--virt": "--sim CHIP:1 burns a simulated board.",
     "--path-efuse-file": "--sim CHIP:1 --ledger PATH keeps a simulated board in PATH.boards.",
@@ -40,6 +39,7 @@ class Mistake(NamedTuple):
 def foreign_words(words: Sequence[str], parser: argparse.ArgumentParser) -> Mistake | None:
     """Return what words of the originals mean here; None where there are none of them."""
     options = options_of(parser)
+    own = own_commands(parser)
     at = 0
     files = False  # these words name files
     while at < len(words):
@@ -54,7 +54,7 @@ def foreign_words(words: Sequence[str], parser: argparse.ArgumentParser) -> Mist
             continue
         if word.startswith("--") and len(word) > 2:
             return Mistake(f"unrecognized arguments: {name}", hint_of(name, long_options(options)))
-        if word in OWN_COMMANDS:
+        if word in own:
             return None
         if not (files and word.endswith(".py")) and _is_program(word) and not os.path.lexists(word):
             return foreign_words([*words[:at], *words[at + 1 :]], parser) or Mistake(
@@ -64,6 +64,12 @@ def foreign_words(words: Sequence[str], parser: argparse.ArgumentParser) -> Mist
             return _said_here(words, at, options)
         at += 1
     return None
+
+
+def own_commands(parser: argparse.ArgumentParser) -> Collection[str]:
+    """Return the commands that have words and options of their own: all but `run`."""
+    found = (action.choices for action in parser._actions if isinstance(action.choices, dict))
+    return [name for choices in found for name in choices if name != "run"]
 
 
 def options_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Action]:

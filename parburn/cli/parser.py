@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from parburn import __version__
 from parburn.cli.slots_options import add_slots
+from parburn.cli.station_options import STATION_HELP, fill_station
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -560,6 +561,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "ledger": Command("show, export and correct the record of what was burned", _add_ledger),
     "slots": Command("learn, check and show the sockets of a rig, by name", add_slots),
     "check": Command("rehearse a batch on no board: what its scripts would burn", _add_check),
+    "station": Command(STATION_HELP, fill_station),
     "report": Command("make a report of what runs did, from the ledger", _add_report),
     "completion": Command("print the completion script of a shell", _add_completion),
 }

@@ -7,10 +7,9 @@ import asyncio
 import contextlib
 import gc
 import shutil
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from parburn.cli import background
 from parburn.cli.exit_code import INTERRUPTED, RunFlags, exit_code
 from parburn.cli.options import SimulatedGroup, job_from, simulated_groups
 from parburn.cli.report import is_written, report_of
-from parburn.cli.signals import STOP_SIGNALS
+from parburn.cli.signals import stop_requested_by_signals
 from parburn.cli.slots_ports import slots_held
 from parburn.errors import NotConfirmed, ParburnError
 from parburn.events import DeviceReport, Note, RunFinished, TokenRead
@@ -212,7 +211,10 @@ async def _burn_and_draw(checked: CheckedJob, view: View, operator: Operator) ->
     drawing = asyncio.ensure_future(view.keep_drawing())
     ending = Ending()
     try:
-        with operator.listening(), background.told(_noted_by(view), debug=checked.job.debug):
+        with (
+            stop_requested_by_signals(operator.request_stop),
+            background.told(_noted_by(view), debug=checked.job.debug),
+        ):
             make_room(len(checked.job.ports))
             _collect_only_what_comes()
             ending.reports = await burn_fleet(
@@ -264,27 +266,6 @@ class Operator:
         self.requests += 1
         self._stopping.set()
         self.stop.request()
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take the stop signals while this context is open.
-
-        SIGHUP only where we were not started to ignore it (nohup).
-        After it they do what they did before.
-        """
-        loop = asyncio.get_running_loop()
-        nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        # Shells start `parburn ... &` with SIGINT ignored; who then sends one means it all the same.
-        taken = [number for number in STOP_SIGNALS if not (nohup and number == signal.SIGHUP)]
-        before = {number: signal.getsignal(number) for number in taken}
-        for number in taken:
-            loop.add_signal_handler(number, self.request_stop)
-        try:
-            yield
-        finally:
-            for number in taken:
-                loop.remove_signal_handler(number)
-                signal.signal(number, before[number])
 
     async def begin_ledger(self) -> None:
         """Ask for the word NEW where there is no ledger yet. Before any port is opened.

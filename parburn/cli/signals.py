@@ -1,10 +1,11 @@
-"""What stops a command from outside. While boards are at work a run listens itself, see `run.Operator`."""
+"""What stops a command from outside: at once, or, while boards are at work, as a wish."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -37,3 +38,24 @@ def stop_signals_interrupt() -> Iterator[None]:
     finally:
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def stop_requested_by_signals(request: Callable[[], object]) -> Iterator[None]:
+    """Within, have each stop signal call `request` on the loop that runs. Then they do what they did before.
+
+    SIGHUP only where we were not started to ignore it (nohup).
+    """
+    loop = asyncio.get_running_loop()
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    # Shells start `parburn ... &` with SIGINT ignored; who then sends one means it all the same.
+    taken = [number for number in STOP_SIGNALS if not (nohup and number == signal.SIGHUP)]
+    before = {number: signal.getsignal(number) for number in taken}
+    for number in taken:
+        loop.add_signal_handler(number, request)
+    try:
+        yield
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)
+            signal.signal(number, before[number])

@@ -23,12 +23,16 @@ def fill_station(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("words", nargs="*", metavar="JOB.toml", help="the job; or: unlock SLOT, resume [SLOT]")
-    add("--sim", default=None, metavar="CHIP:N", help="simulated boards that come and go; without a job it has one")
+    add(
+        "--sim",
+        default=None,
+        metavar="CHIP:N",
+        help="simulated boards that come and go; they bring a job",
+    )
     add("--operator", default="", metavar="NAME", help="who works here, for the record")
     add("--station", default="", metavar="NAME", help="where, for the record (default: this machine's name)")
     add("--plain", action="store_true", help="a line for each change, also on a terminal")
     add("--json", action="store_true", help="JSON lines on stdout")
     add("--job", type=Path, default=None, metavar="JOB.toml", help="of which station, for unlock and resume")
     add("--why", default="", metavar="TEXT", help="the reason, kept in the record; resume needs it")
-    add("--sim-seconds", type=float, default=0.5, metavar="S", help=argparse.SUPPRESS)
     add("--debug", action="store_true", help="tracebacks")

@@ -68,7 +68,8 @@ class PresenceLook:
         if self._lost is not None:
             raise self._lost
         loop = asyncio.get_running_loop()
-        wanted = self._wanted = loop.create_future()
+        wanted: asyncio.Future[bool] = loop.create_future()
+        self._wanted = wanted
         self._stream.write(frame)
         deadline = loop.call_later(within_s, _give_up, wanted)
         try:

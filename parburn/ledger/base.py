@@ -664,6 +664,9 @@ class Ledger(Protocol):
     def arming(self) -> str:
         """Digest of the arming that this run works under; empty: it is no station's."""
 
+    async def tell_station(self, event: str, **detail: object) -> None:
+        """Write an entry of the station that works with this ledger; see `station_entries.write`."""
+
     async def aclose(self) -> None:
         """End the run: free the indexes that were released, and wait until all is on disk.
 

@@ -17,7 +17,16 @@ from anyio import CancelScope, to_thread
 
 from parburn.errors import LedgerError, LedgerUnusable
 from parburn.events import NO_VALUES
-from parburn.ledger import allocate, begun, schema, station_entries, unit_ends, units, values
+from parburn.ledger import (
+    allocate,
+    begun,
+    schema,
+    station_counts,
+    station_entries,
+    unit_ends,
+    units,
+    values,
+)
 from parburn.ledger.base import (
     NO_NOTE,
     NO_USER_BITS,
@@ -467,6 +476,13 @@ class SqliteLedger:
         """Return the halt of this batch that holds, or None."""
         batch = self._opened.name
         return await self._writer.call(lambda t: station_entries.find_halt(t.connection, batch))
+
+    async def station_counts(self, first: int, last: int) -> station_counts.StationCounts:
+        """Count what passed under this run's arming, and what is used of a range of indexes."""
+        batch, arming = self._opened.id, self.arming
+        return await self._writer.call(
+            lambda t: station_counts.count(t.connection, batch, arming, first, last)
+        )
 
     async def aclose(self) -> None:
         """End the run; see `Ledger.aclose`. A second call does nothing."""

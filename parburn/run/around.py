@@ -13,6 +13,7 @@ from anyio import CapacityLimiter
 from parburn.chips.model import Chip
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan
+from parburn.ledger.base import Claim
 from parburn.script.session import ScriptOptions
 from parburn.transport.open import open_stream
 from parburn.transport.stream import ByteStream
@@ -31,9 +32,10 @@ class Ports(Protocol):
 class PlanToApprove(NamedTuple):
     """A plan that was made, before anything of it is written down or burned.
 
-    `burn` counts the burns of the scripts from 1; `last`: the scripts have ended with it. `plan` may be empty.
-    `image` is the chip as the script saw it, with all blocks that the approval asks for. `verified` are blocks
-    that were burned and verified, in this run or by the ledger: what hides them may be taken for them.
+    `burn` counts the burns of the scripts from 1; `last`: the scripts have ended with it. `plan` may be
+    empty. `image` is the chip as the script saw it, with all blocks that the approval asks for. `verified`
+    are blocks that were burned and verified, in this run or by the ledger: what hides one may be taken for
+    it.
     """
 
     port: str
@@ -50,6 +52,9 @@ class Approval(Protocol):
 
     def blocks(self, chip: Chip) -> frozenset[int]:
         """Return the blocks that must have been read of a chip before its plans can be judged."""
+
+    def counts_as_passed(self, claim: Claim) -> bool:
+        """Tell whether a unit that passed another job is left as it is."""
 
     def approve(self, asked: PlanToApprove) -> None:
         """Return where it may be burned.

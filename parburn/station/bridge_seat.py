@@ -1,4 +1,4 @@
-"""A seat whose tty stays: a bridge on the rig, before which chips come and go. They are seen by their answers.
+"""A seat whose tty stays: a bridge on the rig, before which chips come and go, seen by their answers.
 
 Three ways to see one come: it answers a SYNC (a board strapped to download mode; no line moves), a modem line
 of the lid says so, or a reset pulse and a SYNC (a bridge with an auto-reset circuit; only while the seat is
@@ -120,9 +120,8 @@ class BridgeSeat:
         while True:
             if await self._seen(stream, look):
                 await asyncio.sleep(self._debounce_s)
-                if self._by not in ("sync", "reset") or await look.synchronises(ANSWER_S):
-                    if await self._seen(stream, look, again=True):
-                        return
+                if await self._seen(stream, look, again=True):
+                    return
             await asyncio.sleep(PULSE_EVERY_S if self._by == "reset" else self._look_s)
 
     async def _seen(self, stream: ByteStream, look: PresenceLook, *, again: bool = False) -> bool:
@@ -184,4 +183,3 @@ class BridgeSeat:
             seen = tuple(value & mask for value, mask in zip(values, masks, strict=False))
             return seen == device.identity.values[: len(values)]
         return True if answer is Answer.SOMETHING else None
-

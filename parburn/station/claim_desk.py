@@ -36,7 +36,7 @@ class ClaimDesk:
         Raises:
             ParburnError: it gets none, and why.
         """
-        place = asyncio.get_running_loop().create_future()
+        place: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()
         self._places.append((slot, identity, place))
         if self._round is None:
             self._round = asyncio.ensure_future(self._give_out())

@@ -15,13 +15,14 @@ from parburn.device import burn_device
 from parburn.errors import InternalError, ParburnError
 from parburn.events import DeviceReport, Event, Identified, Result, StepChanged
 from parburn.hardware.identify import Device
-from parburn.ledger.base import Begun, Claim, UnitIdentity
+from parburn.job import Before
+from parburn.ledger.base import HARMLESS_CAUSES, Begun, Claim, UnitIdentity
 from parburn.run.board_progress import BoardProgress
 from parburn.run.leave import cause_of
 from parburn.run.shared import SharedRun
 from parburn.station.claim_desk import give_back
 from parburn.station.presence import Seated
-from parburn.station.shared import GOES_ON_BY_ITSELF, StationRun
+from parburn.station.shared import StationRun
 
 
 class Ended(NamedTuple):
@@ -39,24 +40,31 @@ class Watcher:
     """Is told what an insertion does. The socket shows it; nothing here can change what is done."""
 
     def identified(self, found: Identified) -> None:
-        """Its chip answered and is known."""
+        """Take that its chip answered and is known."""
 
     def holds(self, why: str) -> None:
-        """It must wait before it begins."""
+        """Take that it must wait before it begins, and why."""
 
     def begins(self, index: int | None) -> None:
-        """It has its index, and its script begins."""
+        """Take that it has its index, and its script begins."""
 
     def step(self, text: str) -> None:
-        """It does something else now."""
+        """Take what it does now."""
 
 
 class Insertion:
     """One board in one socket."""
 
     def __init__(
-        self, around: StationRun, slot: str, port: str, watcher: Watcher, *, expected: UnitIdentity | None,
+        self,
+        around: StationRun,
+        slot: str,
+        port: str,
+        watcher: Watcher,
+        *,
+        expected: UnitIdentity | None,
         reset_of: UnitIdentity | None,
+        before: Before | None,
     ) -> None:
         """Make it; `live` does all.
 
@@ -66,6 +74,7 @@ class Insertion:
             port: The tty to be opened.
             watcher: Is told what happens.
             expected: The chip that left this socket in mid burn and was not finished: another one waits.
+            before: How its loader is reached in this socket; None: as the job says.
             reset_of: The chip that we reset here a moment ago: if it is that one, it is not reset again.
         """
         self._around = around
@@ -74,10 +83,14 @@ class Insertion:
         self._seated: Seated | None = None
         self._claim: Claim | None = None
         self._expected, self._reset_of = expected, reset_of
-        checked = around.checked_for(port)
         self._run = SharedRun(
-            checked, emit=self._emit, ledger=around.ledger, stop=around.stop, around=around.around_of(self.refusal)
+            around.checked_for(port, before),
+            emit=self._emit,
+            ledger=around.ledger,
+            stop=around.stop,
+            around=around.around_of(self.refusal),
         )
+        around.know_job(self._run.digest)
         self._run.slots[port] = slot
 
     def refusal(self) -> ParburnError | None:
@@ -108,7 +121,7 @@ class Insertion:
         self._run.tell_ledger_notes()
         if self._seated is not None and board.watch.error is not None:
             self._seated.node_is_gone = True
-        goes_on = report.result is Result.INCOMPLETE and cause_of(board.error) in GOES_ON_BY_ITSELF
+        goes_on = report.result is Result.INCOMPLETE and cause_of(board.error) in HARMLESS_CAUSES
         return Ended(report, board.error, self._seated, board.device, board.unread, goes_on)
 
     @property

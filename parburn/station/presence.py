@@ -66,6 +66,4 @@ class Presence:
 
 
 def _double(identity: UnitIdentity, here: str, there: str) -> IdentityUnclear:
-    return IdentityUnclear(
-        f"the chip {identity.mac} answers in {here} and in {there}", hint=DOUBLE_HINT
-    )
+    return IdentityUnclear(f"the chip {identity.mac} answers in {here} and in {there}", hint=DOUBLE_HINT)

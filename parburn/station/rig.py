@@ -7,16 +7,19 @@ given to who shows it. A halt lets no board begin; it is in the ledger before it
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 from anyio import CancelScope, create_task_group
 
 from parburn.errors import LedgerError
 from parburn.events import DeviceReport, Note, Result
 from parburn.events import Event as RunEvent
+from parburn.ledger.station_entries import HALTED, RESUMED
+from parburn.run.checked_job import station_of
 from parburn.station.arrivals import ArrivalSource
 from parburn.station.job_file import StopRules
 from parburn.station.picture import SocketPicture, StationPicture
@@ -26,37 +29,16 @@ from parburn.station.socket import Socket
 from parburn.station.states import SocketState
 from parburn.station.statistics import Statistics
 from parburn.station.verdicts import Verdict
+from parburn.station.view import StationView, Totals
+from parburn.station.words import Word
 
-DRAW_S: Final = 0.25  # at most so often the picture is made
+TICK_S: Final = 1.0  # so often the seconds of boards at work are shown anew
 YIELD_OF: Final = 200  # boards, of which the station's yield is told
+YIELD_FROM: Final = 50  # with fewer it is no reason for an amber mark
 DRAIN_S: Final = 120.0  # burns that have begun come to their end within this time
-IDLE = (SocketState.EMPTY, SocketState.VERDICT, SocketState.LOCKED)
-
-
-class Shows(Protocol):
-    """Who shows a station: tiles, lines, JSON."""
-
-    def update(self, picture: StationPicture) -> None:
-        """Take how all is now."""
-
-    def report(self, slot: str, report: DeviceReport) -> None:
-        """Take how a board ended."""
-
-    def note(self, slot: str, text: str, level: str) -> None:
-        """Take a sentence."""
-
-    def halted(self, why: str) -> None:
-        """Learn that no board begins any more; empty: that they begin again."""
-
-
-class Totals(NamedTuple):
-    """What a station did from its start to its end."""
-
-    insertions: int
-    passed: int
-    passed_before: int
-    failed: int
-    halt: str
+SCRIPT: Final = "script"  # the kind of failure that halts only when it comes again
+CLEAN: Final = (Result.FAILED, Result.REFUSED, Result.STOPPED)  # nothing was burned
+IDLE: Final = (SocketState.EMPTY, SocketState.VERDICT, SocketState.LOCKED)
 
 
 class Station:
@@ -66,13 +48,13 @@ class Station:
         self,
         around: StationRun,
         *,
-        shows: Shows,
+        shows: StationView,
         rules: StopRules,
         statistics: Statistics,
         replug_s: float,
         target: int | None,
         indexes_left: int | None,
-        name: str,
+        draws_every_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make a station without sockets; see `add`."""
@@ -88,8 +70,12 @@ class Station:
         self._counts: Counter[Result] = Counter()
         self._lately: deque[bool] = deque(maxlen=YIELD_OF)
         self._script_errors: Counter[str] = Counter()
+        self._low: set[str] = set()  # sockets whose yield is under the others'
         self._amber: dict[str, str] = {}
-        self._target, self._indexes_left, self._name = target, indexes_left, name
+        self._target, self._indexes_left = target, indexes_left
+        self._draws_every_s = draws_every_s
+        self._failures: Counter[str] = Counter()
+        self._started = clock()
         self._halting: set[asyncio.Task[None]] = set()
 
     def add(self, slot: str, make_seat: Callable[[Callable[[Sitting], object]], Seat]) -> Seat:
@@ -104,7 +90,7 @@ class Station:
 
     # Its day --------------------------------------------------------------------------------------------
 
-    async def run(self, source: ArrivalSource | None, plugs: Mapping[str, PlugSeat]) -> Totals:
+    async def run(self, source: ArrivalSource | None, plugs: Mapping[str, PlugSeat]) -> None:
         """Serve all sockets until the stop is asked for; then let what burns come to its end.
 
         Args:
@@ -134,8 +120,8 @@ class Station:
             if self._halting:
                 await asyncio.wait(self._halting)
             await self._around.ports.aclose()
-        self._shows.update(self._picture())
-        return self.totals()
+        self._shows.update(self.picture())
+        self._shows.draw(force=True)
 
     async def _drain(self, sockets: Sequence[asyncio.Task[None]]) -> None:
         """Let boards at work come to their end; what only waits is ended at once."""
@@ -145,43 +131,46 @@ class Station:
             for one, task in zip(self._sockets.values(), sockets, strict=True)
         ):
             self._changed.clear()
-            self._shows.update(self._picture())
+            self._shows.update(self.picture())
+            self._shows.draw()
             await asyncio.wait({asyncio.ensure_future(self._changed.wait())}, timeout=1.0)
         for task in sockets:
             task.cancel()
         await asyncio.wait(sockets)
 
-    def totals(self) -> Totals:
-        """Return what was done so far."""
+    def totals(self, *, exit: int = 0) -> Totals:
+        """Return what was done so far; `exit` is the command's exit code."""
         counts = self._counts
         passed, before = counts[Result.PASS], counts[Result.ALREADY_PASS]
-        total = counts.total()
-        return Totals(total, passed, before, total - passed - before, self._around.gate.halt)
+        seconds = self._clock() - self._started
+        return Totals(counts.total(), passed, before, dict(self._failures), seconds, exit)
 
     async def _draw(self) -> None:
-        """Give the picture to who shows it, when something changed or a second has passed for a board."""
+        """Give the picture to who shows it: at each change, and each second for boards at work."""
         while True:
-            self._shows.update(self._picture())
             self._changed.clear()
+            self._shows.update(self.picture())
+            self._shows.draw()
             at_work = any(one.picture.state not in IDLE for one in self._sockets.values())
             try:
-                async with asyncio.timeout(1.0 if at_work else None):
+                async with asyncio.timeout(TICK_S if at_work else None):
                     await self._changed.wait()
             except TimeoutError:
                 continue
-            await asyncio.sleep(DRAW_S)
+            await asyncio.sleep(self._draws_every_s)
 
-    def _picture(self) -> StationPicture:
-        now, low = self._clock(), self._statistics.low_yield(tuple(self._sockets))
+    def picture(self) -> StationPicture:
+        """Return how all is now."""
+        now, low = self._clock(), self._low
         pictures = []
-        for slot, one in self._sockets.items():
+        for slot, one in self._sockets.items():  # what has not changed stays the same value
             picture = one.picture
             if picture.state not in IDLE:
                 picture = picture._replace(seconds=now - one.began)
-            pictures.append(picture._replace(amber=slot in low))
+            pictures.append(picture._replace(amber=True) if slot in low else picture)
         lately = self._lately
         return StationPicture(
-            station=self._name,
+            station=station_of(self._around.job),
             operator=self._around.job.operator,
             job=self._around.arming.name,
             batch=self._around.ledger.batch,
@@ -201,34 +190,55 @@ class Station:
         """See `socket.Rules`."""
         self._changed.set()
 
-    def ended(self, slot: str, report: DeviceReport, verdict: Verdict, seconds: float) -> None:
+    def ended(self, slot: str, report: DeviceReport, verdict: Verdict, seconds: float) -> Verdict:
         """See `socket.Rules`."""
         self._counts[report.result] += 1
         if report.result is not Result.ALREADY_PASS:
             self._lately.append(report.result is Result.PASS)
         if report.result is Result.PASS and self._indexes_left:
             self._indexes_left -= 1
-        self._statistics.count(slot, verdict.failure_kind, seconds, passed=report.result.passed)
+        again = report.result is Result.ALREADY_PASS  # says nothing of the socket
+        passed, retries = report.result.passed, report.retries
+        kind = verdict.failure_kind
+        self._statistics.count(slot, kind, seconds, passed, retries=retries, of_yield=not again)
+        self._low = self._statistics.low_yield(self._sockets)
         self._shows.report(slot, report)
+        if verdict.failure_kind:
+            self._failures[verdict.failure_kind] += 1
+        if verdict.halts and verdict.failure_kind == SCRIPT and not self._is_same_script_error(verdict):
+            word = Word.RETRY if report.result in CLEAN else verdict.word
+            verdict = verdict._replace(word=word, halts=False)
         if verdict.halts:
             self.halt(slot, verdict.sentence)
-        self._look_at_rules(slot, report)
+        self._look_at_rules()
+        return verdict
 
-    def _look_at_rules(self, slot: str, report: DeviceReport) -> None:
-        if report.error_kind.startswith("Script"):
-            place = report.error.splitlines()[-1] if report.error else ""
-            self._script_errors[place] += 1
-            if self._script_errors[place] >= self._rules.same_script_error_on:
-                self.halt(slot, f"the script failed in the same way on {self._script_errors[place]} boards")
+    def _is_same_script_error(self, verdict: Verdict) -> bool:
+        """Tell whether the script has failed so on so many boards that the job is at fault, and no record."""
+        sentence = re.sub(r"\d+", "N", verdict.sentence)
+        self._script_errors[sentence] += 1
+        return self._script_errors[sentence] >= max(1, self._rules.same_script_error_on)
+
+    def _look_at_rules(self) -> None:
         rules, lately = self._rules, self._lately
-        if rules.yield_below is not None and len(lately) >= min(50, YIELD_OF):
+        if rules.yield_below and len(lately) >= YIELD_FROM:
             percent = 100 * sum(lately) / len(lately)
             self.amber("yield", f"the yield is {percent:.0f} %" if percent < rules.yield_below else "")
-        total = self._counts.total()
-        if rules.insertions is not None and total >= rules.insertions:
-            self.amber("insertions", f"{total} insertions: see to the contacts")
+        worn = [
+            slot
+            for slot in self._sockets
+            if self._statistics.picture(slot).insertions >= rules.insertions > 0
+        ]
+        few = ", ".join(worn[:3]) + (f" and {len(worn) - 3} more" if len(worn) > 3 else "")
+        self.amber(
+            "insertions", f"{few}: {rules.insertions} insertions or more, see to the contacts" if worn else ""
+        )
         if self._target is not None and self._counts[Result.PASS] >= self._target:
             self.amber("target", f"the target of {self._target} is reached")
+
+    def dim(self, slot: str, *, silent: bool) -> None:
+        """Show that the board in a socket did not answer at the last look, or that it does."""
+        self._sockets[slot].dim(silent)
 
     def amber(self, kind: str, sentence: str) -> None:
         """Show a sentence that somebody should see to; an empty one takes it away."""
@@ -246,8 +256,8 @@ class Station:
             return
         why = f"{slot}: {why}" if slot else why
         self._around.gate.close(why)
-        self._shows.halted(why)
-        self._write("station-halted", why)
+        self._shows.halt(why)
+        self._write(HALTED, why)
 
     def _write(self, event: str, why: str, who: str = "") -> None:
         async def write() -> None:
@@ -274,8 +284,8 @@ class Station:
             return "the station is not halted"
         self._script_errors.clear()
         self._around.gate.open()
-        self._shows.halted("")
-        self._write("station-resumed", why, who)
+        self._shows.resumed(why)
+        self._write(RESUMED, why, who)
         return "the station goes on"
 
     # What insertions tell -------------------------------------------------------------------------------

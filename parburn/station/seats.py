@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from anyio import Event, move_on_after
 
 from parburn.hardware.identify import Device
+from parburn.job import Before
 from parburn.station.arrivals import Node
 
 
@@ -36,6 +37,8 @@ class Look(NamedTuple):
 
 class Seat(Protocol):
     """A place for one board."""
+
+    before: Before | None  # how its loader is reached; None: as the job says
 
     async def arrival(self) -> Sitting:
         """Wait until something is there that is there to stay, and return it."""
@@ -63,6 +66,7 @@ class PlugSeat:
             debounce_s: What stays for so long is there.
             on_loss: Is told at once what is gone.
         """
+        self.before: Before | None = None
         self._debounce_s = debounce_s
         self._on_loss = on_loss
         self._node: Node | None = None
@@ -122,5 +126,3 @@ class PlugSeat:
     def _tell(self) -> None:
         self._changed.set()
         self._changed = Event()
-
-

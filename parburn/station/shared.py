@@ -1,4 +1,4 @@
-"""What all insertions of a station share: one ledger, one armed job, one stop, who sits where. Opens no port."""
+"""What the insertions of a station share: ledger, armed job, stop, who sits where. Opens no port."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from anyio import CapacityLimiter, Event
 from parburn.chips.model import Chip
 from parburn.errors import BegunElsewhere, LedgerError, NeedsResume, ParburnError, PlanNotArmed
 from parburn.events import Event as RunEvent
-from parburn.ledger.base import Begun, Claim, Ledger, UnitIdentity
+from parburn.job import Before
+from parburn.ledger.base import HARMLESS_CAUSES, Begun, Claim, Ledger, State, UnitIdentity
 from parburn.run.around import Around, PlanToApprove
 from parburn.run.checked_job import CheckedJob
 from parburn.run.shared import options_for
@@ -22,7 +23,6 @@ from parburn.station.gate import Gate
 from parburn.station.kept_ports import KeptPorts
 from parburn.station.presence import Presence
 
-GOES_ON_BY_ITSELF = frozenset({"line", "unplugged", "ledger", "stop", "process-end"})
 ONCE = 1  # in the life of a unit, it goes on by itself
 
 
@@ -37,7 +37,15 @@ class StationRun:
     """Made once the ledger is open; handed to every insertion."""
 
     def __init__(
-        self, checked: CheckedJob, ledger: Ledger, arming: Arming, *, stop: StopRequest, emit: Tells, gate: Gate
+        self,
+        checked: CheckedJob,
+        ledger: Ledger,
+        arming: Arming,
+        *,
+        stop: StopRequest,
+        emit: Tells,
+        gate: Gate,
+        rework: bool,
     ) -> None:
         """Take what was checked and armed.
 
@@ -48,6 +56,7 @@ class StationRun:
             stop: The wish to end.
             emit: Gets what all insertions tell.
             gate: Who may begin.
+            rework: A unit that passed under another arming goes through this one.
         """
         self.job = checked.job
         self.ledger = ledger
@@ -55,6 +64,7 @@ class StationRun:
         self.stop = stop
         self.emit = emit
         self.gate = gate
+        self._rework = rework
         self.presence = Presence()
         self.ports = KeptPorts()
         self.desk = ClaimDesk(self._claim_all)
@@ -65,14 +75,20 @@ class StationRun:
         self._missing: dict[UnitIdentity, Event] = {}  # left in mid burn, and not back yet
         self._resumed: dict[UnitIdentity, str] = {}  # may go on once more, and why
 
-    def checked_for(self, port: str) -> CheckedJob:
-        """Return the job for one board: it shares no key with another one."""
+    def checked_for(self, port: str, before: Before | None = None) -> CheckedJob:
+        """Return the job for one board: it shares no key with another one.
+
+        Args:
+            port: Its tty.
+            before: How its loader is reached in this socket; None: as the job says.
+        """
         keys = KeyMask(shows_keys=self.job.show_sensitive_info)
-        return self._checked._replace(job=self.job._replace(ports=(port,)), keys=keys)
+        job = self.job._replace(ports=(port,), before=before or self.job.before)
+        return self._checked._replace(job=job, keys=keys)
 
     def around_of(self, refusal: Callable[[], ParburnError | None]) -> Around:
         """Return what a run of one board gets; `refusal` says why nothing more of it may be begun."""
-        approval = _Approval(self.arming, self.ledger.keyed_digest_key(), refusal)
+        approval = _Approval(self.arming, self.ledger.keyed_digest_key(), refusal, rework=self._rework)
         return Around(self._options, self._burning, self.ports, approval)
 
     def know_job(self, digest: str) -> None:
@@ -89,20 +105,20 @@ class StationRun:
     def may_go_on(self, identity: UnitIdentity, begun: Begun) -> bool:
         """Tell whether a unit that was begun may go on without an engineer's word."""
         same_arming = begun.arming == self.arming.digest
-        by_itself = begun.went_on < ONCE and begun.cause in GOES_ON_BY_ITSELF
+        by_itself = begun.went_on < ONCE and begun.cause in HARMLESS_CAUSES
         return same_arming and (by_itself or identity in self._resumed)
 
     def why_not_on(self, identity: UnitIdentity, slot: str, begun: Begun) -> ParburnError:
         """Return why it may not, and what to do."""
         if begun.arming != self.arming.digest:
-            day = f" on {begun.armed_on}" if begun.armed_on else ""
+            day = f" on {begun.armed_on[:16].replace('T', ' ')}" if begun.armed_on else ""
             how = f"under the job armed{day}" if begun.arming else "by a run that was no station's"
             what = "arm that one to finish it" if begun.arming else "finish it with that run's command"
             return BegunElsewhere(
                 f"{identity} was begun {how}; nothing of it was changed",
                 hint=f"An engineer: {what}.",
             )
-        why = "went on by itself once before" if begun.went_on else f"ended by another cause ({begun.cause})"
+        why = "went on by itself once before" if begun.went_on else "it was not the line that broke it off"
         return NeedsResume(
             f"{identity} was begun, is not whole, and {why}",
             hint=f"An engineer looks at it, then: parburn station resume {slot} --why REASON.",
@@ -142,7 +158,11 @@ class StationRun:
 class _Approval:
     """Lets a plan pass that fits what was armed."""
 
-    def __init__(self, arming: Arming, key: bytes, refusal: Callable[[], ParburnError | None]) -> None:
+    def __init__(
+        self, arming: Arming, key: bytes, refusal: Callable[[], ParburnError | None], *, rework: bool
+    ) -> None:
+        self._arming = arming.digest
+        self._rework = rework
         self._template = arming.template
         self._key = key
         self._refusal = refusal
@@ -150,6 +170,11 @@ class _Approval:
     def blocks(self, chip: Chip) -> frozenset[int]:
         """See `run.around.Approval`."""
         return self._template.blocks(chip.name)
+
+    def counts_as_passed(self, claim: Claim) -> bool:
+        """See `run.around.Approval`."""
+        other = self._arming not in claim.passed_under
+        return claim.state is State.PASS and other and not self._rework and not claim.attempts
 
     def approve(self, asked: PlanToApprove) -> None:
         """See `run.around.Approval`."""

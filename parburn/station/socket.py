@@ -35,8 +35,8 @@ class Rules(Protocol):
     def changed(self, picture: SocketPicture) -> None:
         """Take a socket's new picture."""
 
-    def ended(self, slot: str, report: DeviceReport, verdict: Verdict, seconds: float) -> None:
-        """Take how a board ended: for counts, rules and reports."""
+    def ended(self, slot: str, report: DeviceReport, verdict: Verdict, seconds: float) -> Verdict:
+        """Take how a board ended, for counts, rules and reports; return the verdict that is shown."""
 
 
 class Socket(Watcher):
@@ -129,7 +129,13 @@ class Socket(Watcher):
     async def _insert(self, sitting: Sitting, *, reset_of: UnitIdentity | None = None) -> Ended:
         self._sitting = sitting
         insertion = self._insertion = Insertion(
-            self._around, self.slot, sitting.port, self, expected=self._missing, reset_of=reset_of
+            self._around,
+            self.slot,
+            sitting.port,
+            self,
+            expected=self._missing,
+            reset_of=reset_of,
+            before=self._seat.before,
         )
         try:
             return await insertion.live()
@@ -139,7 +145,7 @@ class Socket(Watcher):
     # What comes of it -----------------------------------------------------------------------------------
 
     def _pulled_before_anything(self, sitting: Sitting, ended: Ended) -> bool:
-        """Tell whether it was taken out before anything was done with it: that is no verdict, and no fault."""
+        """Tell whether it was taken out before anything was done: that is no verdict, and no fault."""
         if self._seat.is_there(sitting) or self.picture.state is SocketState.BURNING:
             return False
         return ended.report.result in (Result.NO_ANSWER, Result.FAILED, Result.STOPPED)
@@ -147,7 +153,7 @@ class Socket(Watcher):
     def _judge(self, sitting: Sitting, ended: Ended) -> bool:
         """Show the verdict, and tell the station; return whether the socket is locked by it."""
         report, seconds = ended.report, self._clock() - self.began
-        verdict = verdict_of(report, ended.error)
+        verdict = self._rules.ended(self.slot, report, verdict_of(report, ended.error), seconds)
         identity = ended.seated.identity if ended.seated is not None else None
         self._needs = identity if isinstance(ended.error, NeedsResume) else None
         if identity is not None and identity == self._missing:
@@ -167,7 +173,6 @@ class Socket(Watcher):
             hollow=verdict.hollow,
         )
         self._failures = self._failures + 1 if verdict.of_socket else 0
-        self._rules.ended(self.slot, report, verdict, seconds)
         if self._failures < self._rules.failures_that_lock:
             return False
         self._to(
@@ -183,7 +188,7 @@ class Socket(Watcher):
         return Look(ended.device, hears=passed_untouched and not ended.unread, retry=retry)
 
     async def _back_from_reset(self, ended: Ended) -> Sitting | None:
-        """Return the stay of a board that left because we reset it, once it is back; None: it was taken out."""
+        """Return the stay of a board that left as we reset it, once it is back; None: it was taken out."""
         if not ended.report.result.passed or self._around.job.after == "no-reset":
             return None
         return await self._seat.arrival_within(self._rules.replug_s)
@@ -268,6 +273,11 @@ class Socket(Watcher):
         """See `Watcher`."""
         if self.picture.state in AT_WORK or self.picture.state is SocketState.DETECTING:
             self._show(self.picture._replace(detail=text))
+
+    def dim(self, silent: bool) -> None:
+        """Show whether the board was silent at the last look."""
+        if self.picture.dimmed is not silent:
+            self._show(self.picture._replace(dimmed=silent))
 
     def _to(self, state: SocketState, **shown: object) -> None:
         if state is not self.picture.state:

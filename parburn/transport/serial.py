@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import serial
 import serial_asyncio
 
-from parburn.errors import LinkError, NoAnswer, PortHangs
+from parburn.errors import LinkError, PortHangs
 from parburn.transport import pty_lines, tty
 from parburn.transport.calls_in_lines import OPEN_HOLDS_LINES_S, closed_in_lines, done_in_lines
 from parburn.transport.line_moves import LineMoves
@@ -196,6 +196,15 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         except PORT_ERRORS as error:
             if _is_deadline(error):
                 raise _adapter_hangs(self.port, "moving its lines", within_s) from error
+            raise self.gone(error) from error
+
+    async def input_line(self, line: str) -> bool:
+        """Tell whether an input line is set; see `ByteStream.input_line`."""
+        try:
+            return await self._in_driver(
+                lambda: tty.presence_line(self._device.number, line), _REQUEST_S, "its input lines"
+            )
+        except PORT_ERRORS as error:
             raise self.gone(error) from error
 
     async def set_baud(self, baud: int) -> None:

@@ -50,6 +50,14 @@ class ByteStream(Protocol):
             LinesBusy: chips of this machine burned for too long; no line was moved.
         """
 
+    async def input_line(self, line: str) -> bool:
+        """Tell whether an input line (cts, dsr, dcd) is set; False where the port has none.
+
+        Raises:
+            PortGone: the port vanished.
+            NoAnswer: the adapter does not say.
+        """
+
     async def set_baud(self, baud: int) -> None:
         """Change the rate of the port, once what was written has left the line.
 
@@ -96,6 +104,10 @@ class CallbackStream:
             on_data(data)
         if self.lost is not None:
             on_lost(self.lost)
+
+    async def input_line(self, line: str) -> bool:
+        """Return False: it has none."""
+        return False
 
     def pause_reads(self, seconds: float) -> None:
         """Do nothing: the driver does not collect for us."""

@@ -1,0 +1,177 @@
+"""`parburn station`: from a job file to sockets at work, until it is stopped. Decides nothing of boards."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from parburn.cli import background
+from parburn.cli.saying import say
+from parburn.cli.signals import stop_requested_by_signals
+from parburn.cli.station_options import WORDS
+from parburn.errors import NoStation, UsageError
+from parburn.run.stop import StopRequest
+from parburn.scratch import Scratch
+from parburn.station.arming import make_ledger
+from parburn.station.command_client import send_resume, send_unlock
+from parburn.station.command_place import user_name
+from parburn.station.json_lines import StationJson
+from parburn.station.next_start import write_for_next_start
+from parburn.station.opening import Opened, open_job, open_simulated
+from parburn.station.picture import StationPicture
+from parburn.station.plain_lines import StationPlain
+from parburn.station.running import Beside, Outside, run_station, written_path
+from parburn.station.slot_lock import held_slots
+from parburn.station.view import StationView, shows_tiles
+from parburn.station.words import Words
+from parburn.transport.descriptors import make_room
+from parburn.ui.nonblocking_writer import NonblockingWriter
+
+GOOD: Final = 0
+EXAMPLE: Final = "station.toml"
+FRAME_SECONDS: Final = 0.25
+STOP_NOTES: Final = (
+    "stopping: no board begins any more, burns that have begun are finished; once more stops between blocks",
+    "stopping between two blocks",
+)
+
+
+def station(options: argparse.Namespace) -> int:
+    """Do what `parburn station` asks for; return the exit code.
+
+    Raises:
+        ParburnError: it cannot start, or the station that is told does not do it.
+    """
+    words = options.words
+    if words[:1] and words[0] in WORDS:
+        return _engineer(options, words)
+    if len(words) > 1:
+        raise UsageError(f"a station has one job, and here are {len(words)}", hint="parburn station JOB.toml")
+    if options.sim:
+        return _simulated(options, Path(words[0]) if words else _example())
+    if not words:
+        raise UsageError("no job is named", hint="parburn station JOB.toml, or try it: --sim esp32c3:8")
+    path = Path(words[0])
+    opened = open_job(path, operator=options.operator, name=options.station)
+    assert opened.station.slots is not None, "open_job refuses a job without slots"
+    with held_slots(opened.station.slots):
+        return _run(options, opened, commands=path)
+
+
+def _engineer(options: argparse.Namespace, words: list[str]) -> int:
+    """Pass an engineer's word on to the station; for one that does not run, keep it for its next start."""
+    if words[0] == "unlock":
+        if len(words) != 2:
+            raise UsageError("which socket is to be unlocked?", hint="parburn station unlock A1")
+        say(send_unlock(words[1], job=options.job) + "\n")
+        return GOOD
+    if len(words) > 2:
+        raise UsageError("one socket at a time is resumed", hint="parburn station resume A1 --why REASON")
+    slot = words[1] if len(words) == 2 else None
+    if not options.why.strip():
+        raise UsageError("resume needs a reason, which is kept", hint="--why REASON")
+    try:
+        say(send_resume(slot, options.why, job=options.job) + "\n")
+    except NoStation:
+        if options.job is None or slot is not None:
+            raise
+        write_for_next_start(written_path(options.job), slot, options.why, user_name(os.getuid()))
+        say("no station of this job runs: it is kept for the next start\n")
+    return GOOD
+
+
+def _example() -> Path:
+    """Return the job that simulated boards get where none is named.
+
+    Raises:
+        UsageError: parburn was installed without its examples.
+    """
+    root = Path(__file__).resolve().parents[2]
+    for path in (root / "examples" / EXAMPLE, Path("examples", EXAMPLE)):
+        if path.is_file():
+            return path
+    raise UsageError("the examples are not installed here", hint="parburn station JOB.toml --sim CHIP:N")
+
+
+# Simulated boards -----------------------------------------------------------------------------------
+
+
+def _simulated(options: argparse.Namespace, path: Path) -> int:
+    from parburn.cli.options import simulated_groups
+    from parburn.sim.control_client import ControlledRig
+    from parburn.station.simulated_hand import SimulatedHand
+
+    groups = simulated_groups(options.sim)
+    chips = list(dict.fromkeys(group.chip for group in groups))
+    text = ",".join(f"{group.chip}:{group.boards}" for group in groups)
+    scratch = Scratch("station-")
+    try:
+        ledger = scratch.path / "ledger.sqlite3"
+        make_ledger(ledger, "simulated")
+        with ControlledRig(text, lines=True) as rig:
+            opened = open_simulated(path, chips=chips, ports=rig.ports, ledger=ledger)
+
+            def beside(picture: Callable[[], StationPicture]) -> Awaitable[object]:
+                return SimulatedHand(rig, picture, seed=0).work()
+
+            return _run(options, opened, beside=beside)
+    finally:
+        scratch.remove()
+
+
+# Running --------------------------------------------------------------------------------------------
+
+
+def _run(
+    options: argparse.Namespace,
+    opened: Opened,
+    *,
+    commands: Path | None = None,
+    beside: Beside | None = None,
+) -> int:
+    writer = NonblockingWriter(sys.stdout)
+    words = Words.of(opened.station.words)
+    tiles = shows_tiles(sys.stdout) and not (options.plain or options.json)
+    view = _view(writer, words, tiles=tiles, json=options.json)
+    try:
+        make_room(len(opened.slots))
+        draws_every_s = FRAME_SECONDS if tiles else 0.0
+        stop = StopRequest()
+        outside = Outside(view, stop, draws_every_s=draws_every_s, commands=commands, beside=beside)
+        asyncio.run(_until_stopped(opened, outside, debug=options.debug))
+    finally:
+        view.close()
+        writer.close()
+    return GOOD
+
+
+async def _until_stopped(opened: Opened, outside: Outside, *, debug: bool) -> None:
+    requests = 0
+
+    def request() -> None:
+        nonlocal requests
+        outside.view.note("", STOP_NOTES[min(requests, 1)], "warning")
+        requests += 1
+        outside.stop.request()
+
+    def noted(text: str) -> None:
+        outside.view.note("", text, "warning")
+
+    with stop_requested_by_signals(request), background.told(noted, debug=debug):
+        station = await run_station(opened, outside)
+        outside.view.ended(station.totals())
+
+
+def _view(writer: NonblockingWriter, words: Words, *, tiles: bool, json: bool) -> StationView:
+    if json:
+        return StationJson(writer)
+    if not tiles:
+        return StationPlain(writer, words=words)
+    from parburn.station.tiles import TilesView
+
+    return TilesView(writer, words=words)

@@ -1,0 +1,204 @@
+"""One station from its open ledger to its end: seats, sources, words of engineers, what is written down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from anyio import CancelScope, to_thread
+
+from parburn import coding
+from parburn.errors import LedgerError, NotDone
+from parburn.ledger.sqlite import SqliteLedger, open_ledger
+from parburn.ledger.station_entries import ENDED, STARTED
+from parburn.run.checked_job import station_of
+from parburn.run.stop import StopRequest
+from parburn.station.arrival_sources import arrival_source
+from parburn.station.bridge_seat import BridgeSeat
+from parburn.station.command_socket import CommandSocket
+from parburn.station.gate import Gate
+from parburn.station.next_start import take_for_next_start
+from parburn.station.opening import Opened
+from parburn.station.picture import StationPicture
+from parburn.station.rig import Station
+from parburn.station.seats import PlugSeat, Seat, Sitting
+from parburn.station.shared import StationRun
+from parburn.station.slots_file import Slot
+from parburn.station.statistics import Statistics, place_beside
+from parburn.station.view import StationFacts, StationView
+
+NOT_HALTED = ""
+
+
+Beside = Callable[[Callable[[], StationPicture]], Awaitable[object]]
+
+
+class Outside(NamedTuple):
+    """What a station has beside its job: who shows it, who stops it, where its sockets' statistics are."""
+
+    view: StationView
+    stop: StopRequest
+    draws_every_s: float = 0.0
+    commands: Path | None = None  # the job file by which engineers' commands find it; None: none come
+    group: str = ""  # that of the engineers
+    beside: Beside | None = None  # who plays with simulated boards, and sees the picture
+
+
+async def run_station(opened: Opened, outside: Outside) -> Station:
+    """Run a station until its stop is asked for; return it, for what it has done.
+
+    Raises:
+        LedgerError: the ledger cannot be used; no port was opened.
+        UsageError: its ttys cannot be watched, or another station of this job runs.
+    """
+    job = opened.checked.job
+    coding.implementation()  # loads it now, while nobody waits on a line
+    ledger = await open_ledger(job.ledger, opened.checked.batch, overrides=job.overrides, note=opened.note)
+    statistics = await Statistics.open(place_beside(Path(ledger.place)))
+    try:
+        return await _Running(opened, outside, ledger, statistics).run()
+    finally:
+        with CancelScope(shield=True):
+            await statistics.aclose()
+            await ledger.aclose()
+
+
+class _Running:
+    """The parts of a station, put together."""
+
+    def __init__(
+        self, opened: Opened, outside: Outside, ledger: SqliteLedger, statistics: Statistics
+    ) -> None:
+        self._opened, self._outside = opened, outside
+        self._ledger, self._statistics = ledger, statistics
+
+    async def run(self) -> Station:
+        """Put it together, and let it run."""
+        opened, outside, ledger = self._opened, self._outside, self._ledger
+        job, arming, rules = opened.checked.job, opened.arming, opened.station
+        counts = await ledger.station_counts(arming.first, arming.last)
+        halt = await ledger.find_halt()
+        first_articles = max(0, rules.first_article - counts.passed_under)
+        gate = Gate(first_articles=first_articles, halt=NOT_HALTED if halt is None else halt.why)
+        tells: list[Station] = []
+        around = StationRun(
+            opened.checked,
+            ledger,
+            arming,
+            stop=outside.stop,
+            emit=lambda slot, event: tells[0].take(slot, event),
+            gate=gate,
+            rework=rules.rework,
+        )
+        station = Station(
+            around,
+            shows=outside.view,
+            rules=rules.stop,
+            statistics=self._statistics,
+            replug_s=rules.bounds.replug_s,
+            target=rules.target,
+            indexes_left=arming.last - arming.first + 1 - counts.used,
+            draws_every_s=outside.draws_every_s,
+        )
+        tells.append(station)
+        plugs = self._seats(station, around)
+        for sentence in opened.amber:
+            station.amber(sentence, sentence)
+        outside.view.started(self._facts())
+        for note in ledger.take_notes():
+            outside.view.note("", note)
+        await ledger.tell_station(STARTED, operator=job.operator, station=station_of(job))
+        await self._take_written(station)
+        watched = [slot for slot in opened.slots if slot.name in plugs]
+        source = arrival_source(watched) if watched else None
+        commands = await self._commands(station)
+        beside = None
+        if outside.beside is not None:
+            beside = asyncio.ensure_future(outside.beside(station.picture))
+        try:
+            await station.run(source, plugs)
+        finally:
+            with CancelScope(shield=True):
+                if beside is not None:
+                    beside.cancel()
+                    await asyncio.wait({beside})
+                if commands is not None:
+                    await commands.close()
+                with suppress(LedgerError):
+                    await ledger.tell_station(ENDED, operator=job.operator, station=station_of(job))
+        return station
+
+    def _seats(self, station: Station, around: StationRun) -> dict[str, PlugSeat]:
+        """Add a socket for each slot; return the seats that an arrival source tells of."""
+        bounds, plugs = self._opened.station.bounds, {}
+        for slot in self._opened.slots:
+            if slot.kind == "plug":
+
+                def plug(lost: Callable[[Sitting], object]) -> PlugSeat:
+                    return PlugSeat(debounce_s=bounds.debounce_s, on_loss=lost)
+
+                seat = station.add(slot.name, plug)
+                assert isinstance(seat, PlugSeat)
+                plugs[slot.name] = seat
+            else:
+                station.add(slot.name, partial(self._bridge, station, around, slot))
+        return plugs
+
+    def _bridge(
+        self, station: Station, around: StationRun, slot: Slot, lost: Callable[[Sitting], object]
+    ) -> Seat:
+        bounds = self._opened.station.bounds
+        return BridgeSeat(
+            slot.place,
+            around.ports,
+            by=slot.presence or "sync",
+            look_s=bounds.look_s,
+            debounce_s=bounds.debounce_s,
+            on_silence=lambda silent: station.dim(slot.name, silent=silent),
+        )
+
+    def _facts(self) -> StationFacts:
+        ledger, job = self._ledger, self._opened.checked.job
+        return StationFacts(
+            station=station_of(job),
+            operator=job.operator,
+            job=self._opened.arming.name,
+            batch=ledger.batch,
+            ledger=ledger.place,
+            ledger_uuid=ledger.uuid,
+            run=ledger.run,
+            sockets=tuple(slot.name for slot in self._opened.slots),
+            simulated=job.simulated,
+        )
+
+    async def _take_written(self, station: Station) -> None:
+        """Do what engineers have said while no station ran."""
+        job = self._outside.commands
+        if job is None:
+            return
+        try:
+            written = await to_thread.run_sync(take_for_next_start, written_path(job))
+        except NotDone as error:
+            self._outside.view.note("", f"{error}: {error.hint}", "warning")
+            return
+        for one in written:
+            said = station.resume(one.slot, one.why, one.who) if one.slot is None else ""
+            if said:
+                self._outside.view.note("", f"{one.who} said at {one.at[:16]}: resume: {said}")
+
+    async def _commands(self, station: Station) -> CommandSocket | None:
+        job = self._outside.commands
+        if job is None:
+            return None
+        commands = CommandSocket(job, unlock=station.unlock, resume=station.resume, group=self._outside.group)
+        await commands.open()
+        return commands
+
+
+def written_path(job: Path) -> Path:
+    """Return where an engineer's word for the next start of a job's station is kept."""
+    return job.with_suffix(".resume")
