@@ -169,6 +169,7 @@ OPENING_CALLS = {
 # Files of the ledger, a report, a trace, folders, and the hole that closed output goes to: no devices.
 OS_OPEN = {
     "script/pipes.py",
+    "ledger/backup.py",
     "ledger/file_location.py",
     "ledger/schema.py",
     "ledger/liveness.py",

@@ -49,6 +49,10 @@ def ledger(options: argparse.Namespace) -> int:
             return put_out(export_text(path, options.format), options.output, ledger=path)
         case "verify":
             text = verify(path)
+        case "backup":
+            from parburn.ledger.backup import backup
+
+            text = backup(path, options.file, overwrite=options.overwrite)
         case "init":
             text = maintenance.init(path, why=options.why)
         case "adopt":

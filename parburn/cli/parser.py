@@ -358,8 +358,11 @@ def _add_ledger(parser: Parser) -> None:
     verify.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="with --ports: one JSON object a line"
     )
+    backup = action("backup", "Copy the ledger to a file, while runs and stations go on.")
+    backup.add_argument("file", type=Path, metavar="FILE", help="where the copy will be")
+    backup.add_argument("--overwrite", action="store_true", help="replace an older backup in that place")
     because(action("init", "Begin a new, empty ledger."))
-    because(action("adopt", "Accept a ledger that is older, moved or foreign."))
+    because(action("adopt", "Accept a ledger that is older, moved, foreign, or a backup."))
     release = action("release", "Let units be tried again with their own indexes.")
     release.add_argument("mac", nargs="*", metavar="MAC")
     release.add_argument(

@@ -10,6 +10,7 @@ from pathlib import Path
 from parburn.errors import LedgerUnusable
 from parburn.ledger import schema
 from parburn.ledger.allocate import end_dead_runs
+from parburn.ledger.backup_mark import refuse_backup
 from parburn.ledger.file_location import check_place
 from parburn.ledger.history import History
 from parburn.ledger.liveness import Process, RunLocks
@@ -31,6 +32,8 @@ def changing(place: Path, *, trusted: bool = True) -> Iterator[Transaction]:
         )
     try:
         with contextlib.closing(schema.connect(place)) as connection:
+            if trusted:
+                refuse_backup(connection, place)  # before anything in it is changed
             schema.migrate(connection, place)
             (uuid,) = connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()
             connection.execute("BEGIN IMMEDIATE")

@@ -14,6 +14,7 @@ from typing import NamedTuple, NoReturn
 
 from parburn.errors import LedgerUnusable, UnitRefused, UsageError
 from parburn.ledger import schema
+from parburn.ledger.backup_mark import read_mark, remove_mark
 from parburn.ledger.base import State, check_transition
 from parburn.ledger.batches import USED_BEFORE, WITHOUT_CONFIG
 from parburn.ledger.changing import changing
@@ -74,7 +75,7 @@ def init(path: Path | None, why: str) -> str:
 
 
 def adopt(path: Path | None, why: str) -> str:
-    """Accept a ledger that its witness does not know: older, foreign, or without a witness.
+    """Accept a ledger that its witness does not know: older, foreign, a backup, or without a witness.
 
     Raises:
         UsageError: no reason is given.
@@ -92,7 +93,10 @@ def adopt(path: Path | None, why: str) -> str:
             witness = f"{before.uuid}, {before.sequence} entries" if before else "none"
         except LedgerUnusable:
             witness = "damaged"
-        transaction.history.append("adopted", why=why, witness=witness)
+        mark = read_mark(connection)
+        backup = f"{mark.uuid}, {mark.sequence} entries, {mark.at}" if mark else ""
+        remove_mark(connection)
+        transaction.history.append("adopted", why=why, witness=witness, backup=backup)
     return (
         f"The ledger {place} was adopted; its witness was: {witness}. "
         "Indexes that were given out after this copy was made are not known to it: see ledger import-used.\n"

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from parburn.errors import LedgerUnusable
+from parburn.ledger.backup_mark import refuse_backup
 from parburn.ledger.file_location import sync_folder
 from parburn.ledger.history import History
 from parburn.ledger.witness import Witness, check_witness, read_witness
@@ -394,10 +395,11 @@ def make(path: Path, *, why: str, replaces: str = "") -> bool:
 def compare_with_witness(
     connection: sqlite3.Connection, path: Path, witness: Witness | None, uuid: str
 ) -> None:
-    """Raise LedgerUnusable when an open ledger is not the one its witness knows, or is older.
+    """Raise LedgerUnusable when an open ledger is a backup, not the one its witness knows, or older.
 
     `witness` was read before the ledger was opened.
     """
+    refuse_backup(connection, path)
     (sequence,) = connection.execute("SELECT coalesce(max(seq), 0) FROM history").fetchone()
     row = None
     if witness is None and sequence > 1:

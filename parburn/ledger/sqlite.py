@@ -27,6 +27,7 @@ from parburn.ledger import (
     units,
     values,
 )
+from parburn.ledger.backup_mark import refuse_backup
 from parburn.ledger.base import (
     NO_NOTE,
     NO_USER_BITS,
@@ -564,6 +565,7 @@ class SqliteLedger:
             self.add_note(f"Others could read the ledger {self.path}: its rights were mended.")
         connection = schema.connect(self.path, durable=self._folder is None)
         try:
+            refuse_backup(connection, self.path)  # before anything in it is changed
             schema.migrate(connection, self.path)
             meta = dict(connection.execute("SELECT name, value FROM meta"))
             self._uuid, self._digest_key = meta["uuid"], meta["digest_key"]

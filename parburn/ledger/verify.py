@@ -19,6 +19,7 @@ import msgspec
 
 from parburn.errors import LedgerUnusable
 from parburn.ledger import schema
+from parburn.ledger.backup_mark import BackupMark, read_mark, when
 from parburn.ledger.differences import find_strays
 from parburn.ledger.file_location import place_of
 from parburn.ledger.learning import doubles_lines, unknown_note
@@ -55,8 +56,18 @@ def verify(path: Path | None, *, processes: int | None = None) -> str:
         found += (one.units for one in in_shares)
         found.append(Found.of(find_strays(connection)))
         unknown, doubles = unknown_note(connection), doubles_lines(connection)
-        found.append(_against_witness(connection, place, witness, uuid))
+        mark = read_mark(connection)
+        if mark is None:
+            found.append(_against_witness(connection, place, witness, uuid))
+        else:
+            found.append(_against_mark(connection, place, mark, uuid, entries))
     _refuse_broken(place, found)
+    if mark is not None:
+        return (
+            f"The backup {place} verifies: {entries} entries, and its units agree. "
+            f"It was made {when(mark)} of the ledger {mark.uuid}. "
+            f"No run uses it before it is adopted.\n{_doubles_text(unknown, doubles)}"
+        )
     return (
         f"The ledger {place} verifies: {entries} entries, its units and its witness agree.\n"
         f"{_doubles_text(unknown, doubles)}"
@@ -83,6 +94,17 @@ def _against_witness(
     except LedgerUnusable as refused:
         return Found(1, [str(refused)])
     return Found(0, [])
+
+
+def _against_mark(
+    connection: sqlite3.Connection, place: Path, mark: BackupMark, uuid: str, entries: int
+) -> Found:
+    """Compare a backup with its mark: it has no witness, and nothing was written into it since."""
+    row = connection.execute("SELECT hash FROM history WHERE seq = ?", (mark.sequence,)).fetchone()
+    known = (mark.uuid, mark.sequence, mark.head)
+    if (uuid, entries, row[0] if row else "") == known:
+        return Found(0, [])
+    return Found(1, [f"The backup {place} is not as it was made: {mark.sequence} entries of {mark.uuid}."])
 
 
 def _doubles_text(unknown: str, doubles: Sequence[str]) -> str:
