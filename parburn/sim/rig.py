@@ -61,7 +61,10 @@ class Rig:
         self._epoll.register(fd, select.EPOLLIN)
 
     def watch(self, fd: int, heed: Callable[[], bool]) -> None:
-        """Call `heed` whenever this descriptor is readable; what it returns tells whether the rig ends."""
+        """Call `heed` whenever this descriptor is readable; what it returns tells whether the rig ends.
+
+        It may be called once more than there is something to read, and must not wait then.
+        """
         self._epoll.register(fd, select.EPOLLIN)
         self._watched[fd] = heed
 
