@@ -70,7 +70,7 @@ def entry() -> NoReturn:
 
 def _dispatch(words: list[str]) -> int:
     if words[:1] == ["sim"]:
-        from parburn.sim.rig import main as sim
+        from parburn.sim.command import main as sim
 
         interrupts_are_handled()
         return sim(words[1:])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import stat
 import sys
@@ -212,6 +213,8 @@ class StandardControl:
         self._rig.unwatch(0)
 
     def _heed(self) -> bool:
+        if not select.select([0], [], [], 0)[0]:
+            return False  # the rig may have been told twice, and a read would wait
         try:
             data = os.read(0, _CHUNK)
             return not data or self._talker.take(data)
@@ -244,6 +247,9 @@ class SocketControl:
         except OSError as error:
             self._listener.close()
             raise UsageError(f"--control {self._path} cannot be made: {error.strerror or error}") from error
+        except UsageError:
+            self._listener.close()
+            raise
         self._listener.setblocking(False)
         self._rig.watch(self._listener.fileno(), self._meet)
         return self

@@ -254,7 +254,7 @@ class ControlledRig:
         errors = (self._folder or Path()) / "errors.txt"
         said = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return NoAnswer(
-            "the simulated sockets ended" + (f": {said[-1]}" if said else ""),
+            "the simulated sockets ended" + (f": {said[0]}" if said else ""),
             hint="Try `parburn sim` by itself to see more.",
         )
 

@@ -310,12 +310,13 @@ class SocketRig(Rig):
     def _empty(self, port: PtyPort) -> None:
         port.board = self._nothing
         port.wake_at = port.comes_back_at = _NEVER
-        port.link = self.places[self.ports.index(port)].link
+        link = self.places[self.ports.index(port)].link
+        if port.master >= 0 and not (self._given.bridges and port.link == link):
+            self._unplug(port)
+        port.link = link
         if isinstance(port, LinePort):
             self._show_presence(port, present=False)
-        if port.master >= 0 and not self._given.bridges:
-            self._unplug(port)
-        elif port.master < 0 and self._given.bridges:
+        if port.master < 0 and self._given.bridges:
             self._plug_in(port)  # a fault had taken it away
 
     def _show_presence(self, port: LinePort, *, present: bool) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from parburn.sim.rig import main
+from parburn.sim.command import main
 from parburn.sim.workshop import chips_of
 from tests.rig import ROOT, Rig, start_rig
 from tests.sim.boards import SYNC, answers, read_reg, write_reg
