@@ -9,11 +9,9 @@ does with its lines after that is the known remainder.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from parburn.errors import LinesBusy
 from parburn.transport.lines_lock import LINES_WAIT_S, Stay, machine_lines
 from parburn.transport.lock_file import Kind
 from parburn.transport.port_thread import PortThread
@@ -76,8 +74,9 @@ async def _patient_stay(is_gone: Callable[[], bool]) -> Stay | None:
     loop = asyncio.get_running_loop()
     until = loop.time() + LINES_WAIT_S
     while loop.time() < until and not is_gone():
-        with contextlib.suppress(LinesBusy):
-            return await machine_lines().enter(Kind.LINES, patient=True, within_s=_LOOK_S)
+        stay = await machine_lines().find_stay(Kind.LINES, patient=True, within_s=_LOOK_S)
+        if stay is not None:
+            return stay
     return None
 
 
