@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import pytest
 
-from parburn.transport.lock_file import LOCK_ENV
 from tests.command import finish, start
 from tests.rig import start_rig
 from tests.transport.lined_board import LinedBoard, lined_boards
@@ -89,7 +88,7 @@ def run_all(folder: Path, provision: Path, ids: Path, locks: Sequence[Path]) -> 
                     "--ports", *(folder / "lined" / f"ttyUSB{k}" for k in mine), "--scripts", provision,
                     "--configfiles", ids,
                     "--do-not-confirm", "--json", "--baud", "115200",
-                    state=folder / f"state{n}", **{LOCK_ENV: str(lock)},
+                    state=folder / f"state{n}", PARBURN_LINES_LOCK=str(lock),
                 )
             )  # fmt: skip
             time.sleep(0.25)
