@@ -175,6 +175,10 @@ class LinesLock:
                 return self._come_in(kind, task)
         return await self._wait(kind, task, patient, within_s)
 
+    def is_inside(self, kind: Kind) -> bool:
+        """Tell whether somebody of this process is inside with this kind."""
+        return bool(self._stays[kind])
+
     @property
     def only_here(self) -> str:
         """A sentence to tell where the lock holds in this process only; empty where it holds for all."""

@@ -15,8 +15,8 @@ from parburn.errors import LinesBusy, NoAnswer
 from parburn.transport import calls_in_lines, tty
 from parburn.transport import serial as serial_module
 from parburn.transport.calls_in_lines import OPEN_HOLDS_LINES_S, closed_in_lines, done_in_lines
-from parburn.transport.lines_lock import machine_lines
-from parburn.transport.lock_file import LOCK_ENV
+from parburn.transport.lines_lock import OVERDUE_S, machine_lines
+from parburn.transport.lock_file import LOCK_ENV, Kind, LockFile
 from parburn.transport.open import open_stream
 from parburn.transport.port_thread import PortThread
 from parburn.transport.reset import HARD_RESET
@@ -151,6 +151,7 @@ def test_a_call_is_not_made_where_others_burn_for_too_long(monkeypatch: pytest.M
 def test_a_port_is_closed_in_any_case_and_once(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = list[float]()
     monkeypatch.setattr(calls_in_lines, "LINES_WAIT_S", 0.6 if way == "too long" else 60.0)
+    monkeypatch.setattr(calls_in_lines, "_LOOK_S", 0.25)
 
     async def run() -> None:
         thread, gone = PortThread("a port"), False
@@ -177,6 +178,30 @@ def test_a_port_is_closed_in_any_case_and_once(way: str, monkeypatch: pytest.Mon
         thread.end()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("burns_in", ["this process", "another"])
+def test_who_closes_is_patient_with_its_own_boards_only(burns_in: str) -> None:
+    async def run(elsewhere: LockFile) -> None:
+        thread = PortThread("a port")
+        stay = await machine_lines().enter(Kind.BURN, within_s=1) if burns_in == "this process" else None
+        if stay is None:
+            elsewhere.go_in(Kind.BURN)
+        closing = asyncio.create_task(closed_in_lines(thread, lambda: None, 5, is_gone=lambda: False))
+        await asyncio.sleep(OVERDUE_S + 0.3)
+        assert elsewhere.has_waited(Kind.LINES) is (burns_in == "another")
+        elsewhere.go_out(Kind.BURN)
+        if stay is not None:
+            stay.leave()
+        async with asyncio.timeout(2):
+            await closing
+        thread.end()
+
+    path = machine_lines().path
+    assert path is not None
+    elsewhere = LockFile(path)
+    asyncio.run(run(elsewhere))
+    elsewhere.close()
 
 
 # --- each way of opening, moving, closing
@@ -352,6 +377,7 @@ def test_a_cancelled_opening_of_a_pty_leaves_no_descriptor() -> None:
         await asyncio.sleep(0.1)
         stream = await open_stream(board.port)
         await stream.aclose()
+        await asyncio.sleep(0.1)
         assert board.states() == [(True, True)]
 
     with lined_board() as board:

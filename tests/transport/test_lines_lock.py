@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -180,6 +182,8 @@ def test_a_patient_one_never_makes_others_wait(lock: LinesLock) -> None:
         async with lock.burning():
             waiting = asyncio.create_task(patient())
             await asyncio.sleep(OVERDUE_S + 0.2)
+            lock._wake(Kind.LINES)  # whatever it is woken by
+            await asyncio.sleep(0.02)
             asked = time.monotonic()
             async with asyncio.timeout(1), asyncio.TaskGroup() as group:
                 group.create_task(burn())
@@ -347,6 +351,39 @@ def test_sigkill_inside_frees(lock: LinesLock, kind: str) -> None:
         asyncio.run(run(process))
 
 
+def test_another_looks_where_the_first_that_waited_is_cancelled(
+    lock: LinesLock, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them looks for all, every few ms, while another process is in the way."""
+    looks = 0
+    attempt = lock._attempt_by_file
+
+    def counted(kind: Kind, all_the_same: bool) -> object:
+        nonlocal looks
+        looks += 1
+        return attempt(kind, all_the_same)
+
+    async def run() -> None:
+        nonlocal looks
+        waiting = [asyncio.create_task(come_and_go(lock, "LINES")) for _ in range(10)]
+        await asyncio.sleep(OVERDUE_S + 0.1)
+        waiting[0].cancel()
+        await asyncio.sleep(0.05)
+        looks = 0
+        await asyncio.sleep(0.5)
+        assert 15 < looks < 150
+        elsewhere.go_out(Kind.BURN)
+        async with asyncio.timeout(0.5):
+            await asyncio.gather(*waiting[1:])
+
+    assert not lock.only_here
+    elsewhere = LockFile(path)
+    elsewhere.go_in(Kind.BURN)
+    monkeypatch.setattr(lock, "_attempt_by_file", counted)
+    asyncio.run(run())
+    elsewhere.close()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_nobody_new_is_let_in_where_another_process_has_waited(lock: LinesLock, kind: str) -> None:
     """The waiter here is heard of there: a relay of two processes ends for it."""
@@ -492,22 +529,25 @@ def test_every_user_may_take_part(lock: LinesLock, path: Path) -> None:
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
-def test_another_user_is_kept_out_by_us(lock: LinesLock, path: Path) -> None:
-    for folder in (path.parent, path.parent.parent, path.parent.parent.parent):
-        folder.chmod(0o755)
-
-    stay = asyncio.run(lock.enter(Kind.BURN, within_s=1))
-    child = os.fork()
-    if not child:
-        code = 2
-        try:
-            os.setuid(65534)
-            code = 0 if LockFile(path).who_is_inside(Kind.BURN) == os.getppid() else 1
-        finally:
-            os._exit(code)
-    assert os.waitpid(child, 0)[1] == 0
-    stay.leave()
+def test_another_user_is_kept_out_by_us() -> None:
+    """In a folder for all, as /run/lock is. Who is not root is another user only to the kernel's eyes."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o1777)
+        path = Path(folder) / "lines.lock"
+        lock = LinesLock(str(path))
+        stay = asyncio.run(lock.enter(Kind.BURN, within_s=1))
+        child = os.fork()
+        if not child:
+            code = 2
+            try:
+                if os.getuid() == 0:
+                    os.setuid(65534)
+                code = 0 if LockFile(path).who_is_inside(Kind.BURN) == os.getppid() else 1
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        stay.leave()
+        lock.close()
 
 
 def a_link(path: Path) -> None:
@@ -524,7 +564,6 @@ SHAPES: dict[str, Callable[[Path], object]] = {
     "a link": a_link,
     "a pipe": a_pipe,
     "a folder": Path.mkdir,
-    "an empty file": Path.touch,
     "another file": lambda path: path.write_text("do not touch\n"),
     "a longer one": lambda path: path.write_bytes(lock_file._MAGIC + bytes(1000)),
 }
@@ -548,6 +587,33 @@ def test_a_file_of_another_shape_is_refused(path: Path, shape: str) -> None:
     assert "this process only" in lock.only_here
     assert lock.path is None
     assert (path.read_bytes() if path.is_file() else b"") == before
+    lock.close()
+
+
+def test_an_empty_file_is_taken(path: Path) -> None:
+    """As who administers the machine makes it, or a full disk."""
+    path.touch()
+    path.chmod(0o666)
+    lock = LinesLock(str(path))
+    for kind in ("LINES", "BURN"):
+        asyncio.run(in_time(lock, kind, 1))
+    assert lock.path == path
+    assert path.read_bytes().startswith(lock_file._MAGIC)
+    assert LinesLock(str(path)).path == path
+    lock.close()
+
+
+def test_a_full_disk_costs_only_the_order(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "pwrite", full)
+    lock = LinesLock(str(path))
+    for kind in ("LINES", "BURN", "LINES"):
+        asyncio.run(in_time(lock, kind, 1))
+    assert lock.path == path
+    assert not path.stat().st_size
     lock.close()
 
 
