@@ -9,11 +9,9 @@ does with its lines after that is the known remainder.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from parburn.errors import LinesBusy
 from parburn.transport.lines_lock import LINES_WAIT_S, Stay, machine_lines
 from parburn.transport.lock_file import Kind
 from parburn.transport.port_thread import PortThread
@@ -21,7 +19,7 @@ from parburn.transport.port_thread import PortThread
 OPEN_HOLDS_LINES_S: Final = 0.3  # an adapter that is well opens within some milliseconds
 CLOSE_HOLDS_LINES_S: Final = 0.3
 
-_LOOK_S: Final = 0.25  # how often a port that waits to be closed is looked at
+_LOOK_S: Final = 1.0  # how often a port that waits to be closed is looked at; longer than OVERDUE_S
 
 Result = TypeVar("Result")
 
@@ -56,28 +54,31 @@ async def done_in_lines(
 async def closed_in_lines(
     thread: PortThread, close: Callable[[], object], within_s: float, *, is_gone: Callable[[], bool]
 ) -> None:
-    """Have a port closed in its thread while no chip of this machine burns; others do not wait for it.
+    """Have a port closed in its thread while no chip of this machine burns.
 
-    It is closed in any case: at once where the port is gone, after LINES_WAIT_S of burning, or when this is
-    cancelled, since then the loop ends. HUPCL is cleared, so what Linux does at closing moves no line.
+    Boards of this process that burn do not wait for it: a run would burn fewer at once. It is closed in any
+    case: at once where the port is gone, after LINES_WAIT_S of burning, or when this is cancelled, since then
+    the loop ends. HUPCL is cleared, so what Linux does at closing moves no line.
 
     Raises:
         TimeoutError: closing took longer than `within_s`.
     """
     try:
-        stay = await _patient_stay(is_gone)
+        stay = await _stay_to_close(is_gone)
     except BaseException:
         thread.post(close, lambda error: None)
         raise
     await _done_inside(stay, thread, close, within_s, CLOSE_HOLDS_LINES_S)
 
 
-async def _patient_stay(is_gone: Callable[[], bool]) -> Stay | None:
-    loop = asyncio.get_running_loop()
+async def _stay_to_close(is_gone: Callable[[], bool]) -> Stay | None:
+    loop, lock = asyncio.get_running_loop(), machine_lines()
     until = loop.time() + LINES_WAIT_S
     while loop.time() < until and not is_gone():
-        with contextlib.suppress(LinesBusy):
-            return await machine_lines().enter(Kind.LINES, patient=True, within_s=_LOOK_S)
+        patient = lock.is_inside(Kind.BURN)
+        stay = await lock.find_stay(Kind.LINES, patient=patient, within_s=_LOOK_S)
+        if stay is not None:
+            return stay
     return None
 
 

@@ -59,6 +59,14 @@ class _Waiter:
         self.free_since: float | None = None  # nobody is inside, and still it is another kind's turn
         self.woken: asyncio.Future[None] = self.loop.create_future()
 
+    async def sleep(self, seconds: float) -> None:
+        """Sleep so long, or until it is woken; it is then as soon at work as one whose future that was."""
+        timer = self.loop.call_later(seconds, self._wake)
+        try:
+            await self.woken
+        finally:
+            timer.cancel()
+
     def wake(self) -> None:
         """End its sleep, from whatever thread."""
         if asyncio._get_running_loop() is self.loop:
@@ -152,6 +160,13 @@ class LinesLock:
             LinesBusy: the other kind was inside, or had its turn, for `within_s` seconds.
             RuntimeError: this task is inside with the other kind, and would wait for itself.
         """
+        stay = await self.find_stay(kind, patient=patient, within_s=within_s)
+        if stay is None:
+            raise self._busy(kind, within_s)
+        return stay
+
+    async def find_stay(self, kind: Kind, *, patient: bool = False, within_s: float) -> Stay | None:
+        """Come in as `enter` does; None where that was not possible in time."""
         task = asyncio.current_task()
         with self._guard:
             if self._holds(task, kind.other):
@@ -159,6 +174,10 @@ class LinesLock:
             if self._holds(task, kind) or self._attempt(kind) == "in":
                 return self._come_in(kind, task)
         return await self._wait(kind, task, patient, within_s)
+
+    def is_inside(self, kind: Kind) -> bool:
+        """Tell whether somebody of this process is inside with this kind."""
+        return bool(self._stays[kind])
 
     @property
     def only_here(self) -> str:
@@ -183,7 +202,9 @@ class LinesLock:
 
     # --- waiting
 
-    async def _wait(self, kind: Kind, task: asyncio.Task[Any] | None, patient: bool, within_s: float) -> Stay:
+    async def _wait(
+        self, kind: Kind, task: asyncio.Task[Any] | None, patient: bool, within_s: float
+    ) -> Stay | None:
         waiter = _Waiter(kind, patient=patient)
         deadline = waiter.since + within_s
         with self._guard:
@@ -199,8 +220,8 @@ class LinesLock:
                         return self._come_in(kind, task)
                     pause_s = self._pause_s(waiter, answer, now)
                 if now >= deadline:
-                    raise self._busy(kind, within_s)
-                await asyncio.wait({waiter.woken}, timeout=min(pause_s, deadline - now))
+                    return None
+                await waiter.sleep(min(pause_s, deadline - now))
         finally:
             with self._guard:
                 self._forget(waiter)
@@ -315,6 +336,8 @@ class LinesLock:
             return
         with self._guard:
             inside = self._stays[stay.kind]
+            if stay not in inside:  # two threads have ended it
+                return
             inside.discard(stay)
             if not inside:
                 self._tell(LockFile.go_out, stay.kind)

@@ -173,8 +173,12 @@ class LockFile:
         return Last(_KINDS[kind & 1], at)
 
     def note_last(self, kind: Kind) -> None:
-        """Write that this kind comes in, after the other. The gate is shut."""
-        os.pwrite(self._fd, struct.pack(_LAST, kind, time.monotonic_ns()), len(_MAGIC))
+        """Write that this kind comes in, after the other. The gate is shut.
+
+        The file is written whole: it may have been made empty. A full disk costs nothing but the order.
+        """
+        with contextlib.suppress(OSError):
+            os.pwrite(self._fd, _MAGIC + struct.pack(_LAST, kind, time.monotonic_ns()), 0)
 
 
 def lock_path(named: str = "") -> Path:
@@ -220,7 +224,9 @@ def _open(path: Path) -> int | None:
 
 def _is_ours(fd: int) -> bool:
     found = os.fstat(fd)
-    return stat.S_ISREG(found.st_mode) and found.st_size <= _WHOLE and os.pread(fd, len(_MAGIC), 0) == _MAGIC
+    if not stat.S_ISREG(found.st_mode) or found.st_size > _WHOLE:
+        return False
+    return found.st_size == 0 or os.pread(fd, len(_MAGIC), 0) == _MAGIC
 
 
 def _make(path: Path) -> None:
@@ -228,7 +234,8 @@ def _make(path: Path) -> None:
     whole = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     fd = os.open(whole, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        os.write(fd, _MAGIC)
+        with contextlib.suppress(OSError):  # of a full disk an empty one is asked
+            os.write(fd, _MAGIC)
         os.fchmod(fd, 0o666)
         with contextlib.suppress(FileExistsError):
             os.link(whole, path, follow_symlinks=False)
