@@ -233,9 +233,10 @@ def _locked(path: Path, job: Path) -> IO[str]:
             f"a station of {job} runs already: process {process}",
             hint="Each job has one station. Use that one, or end it first. Nothing was burned.",
         ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
+    with suppress(OSError):  # a full disk: the lock holds without the number, too
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
     return file
 
 

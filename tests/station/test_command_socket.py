@@ -243,8 +243,9 @@ def test_a_second_station_is_refused_with_the_process_and_a_killed_one_is_replac
         first.kill()
         first.wait(10)
     assert (runtime / "parburn" / socket_name(job)).exists()
-    with pytest.raises(NoStation):
-        send_unlock("A1")
+    for named in (None, job):
+        with pytest.raises(NoStation):
+            send_unlock("A1", job=named)
     assert with_station(job, lambda: send_unlock("A1")) == "A1 is unlocked"
 
 
@@ -329,6 +330,13 @@ def test_no_bytes_do_anything(data: bytes) -> None:
 def test_a_line_too_long_is_refused(runtime: Path, tmp_path: Path) -> None:
     data = b'{"do":"unlock","slot":"' + b"x" * 10_000 + b'"}\n'
     assert not with_station(tmp_path / "job.toml", lambda: raw(runtime, data=data))["done"]
+
+
+def test_a_command_without_its_end_is_not_carried_out(runtime: Path, tmp_path: Path) -> None:
+    data = json.dumps({"do": "unlock", "slot": "A1"}).encode()
+    answer = with_station(tmp_path / "job.toml", lambda: raw(runtime, data=data, end=True))
+    assert not answer["done"]
+    assert with_station(tmp_path / "job.toml", lambda: raw(runtime, data=data + b"\n", end=True))["done"]
 
 
 def test_odd_texts_come_to_the_station_without_escapes(runtime: Path, tmp_path: Path) -> None:
@@ -426,6 +434,14 @@ def test_a_torn_line_and_a_strangers_are_left_out(tmp_path: Path) -> None:
     ]
     path.write_bytes(b"\n".join([*lines, json.dumps(good).encode()[:-1]]))
     assert take_for_next_start(path) == (WrittenResume("A1", "w", "me", "now"),)
+
+
+def test_a_line_after_a_torn_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "resume"
+    path.write_text('{"slot": null, "wh')
+    write_for_next_start(path, "A1", "w", "me")
+    write_for_next_start(path, "A2", "w", "me")
+    assert [one.slot for one in take_for_next_start(path)] == ["A1", "A2"]
 
 
 def test_a_file_that_nobody_reads_has_an_end(tmp_path: Path) -> None:

@@ -113,13 +113,23 @@ def test_a_terminal_too_small_for_slots_shows_one_symbol_a_socket() -> None:
 
 def test_a_value_is_cut_at_its_front_and_a_slot_never() -> None:
     long = SocketPicture(
-        "A-very-long-slot", SocketState.VERDICT, Word.WRONG_BOARD, "serial-0123456789-the-end"
+        "A-very-long-slot", SocketState.VERDICT, Word.WRONG_BOARD, f"serial-{'0123456789' * 5}-the-end"
     )
     picture = EMPTY._replace(sockets=(long,) * 12)
     text = "\n".join(screen(picture, 80, 30))
     assert text.count("A-very-long-slot") == 12
     assert text.count("≠ WRONG BOARD") == 13  # and once in the last line
+    assert text.count("…") == 12
     assert text.count("9-the-end") == 12
+
+
+@pytest.mark.parametrize("height", [70, 44, 30, 22, 13, 9])
+def test_slots_are_whole_in_every_form(height: int) -> None:
+    """From the largest form to a symbol a socket, as the terminal gets lower."""
+    sockets = tuple(SocketPicture(f"rack-{n:02}", SocketState.VERDICT, Word.PASS, "v") for n in range(40))
+    text = "\n".join(screen(EMPTY._replace(sockets=sockets), 80, height))
+    for socket in sockets:
+        assert f"{socket.slot} " in text
 
 
 def test_colour_and_symbol_tell_hollow_dimmed_and_amber() -> None:
@@ -220,10 +230,14 @@ def test_nothing_is_drawn_where_nothing_has_changed() -> None:
     )
     assert view.draw()
     shown(view, terminal)
+    built: list[object] = []
+    lines = view.frame.lines
+    view.frame.lines = lambda *args, **options: built.append(args) or lines(*args, **options)  # type: ignore
     for _ in range(8):
         clock.now += 0.25
         assert not view.draw()
     assert shown(view, terminal) == ""
+    assert not built
 
 
 def test_seconds_tick_once_a_second_and_only_their_line_is_drawn() -> None:
@@ -283,6 +297,12 @@ def test_a_bell_rings_once_for_a_word_that_asks_for_it() -> None:
         view.draw()
     shown(view, terminal)
     assert terminal.bells == 1
+    again = (good._replace(word=Word.RED_BIN), good._replace(slot="A2"))
+    view.update(EMPTY._replace(sockets=(good, SocketPicture("A2", SocketState.EMPTY))))
+    view.update(EMPTY._replace(sockets=again))
+    view.draw()
+    shown(view, terminal)
+    assert terminal.bells == 2
     assert BELL not in ENTER + LEAVE
 
 
