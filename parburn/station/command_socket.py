@@ -272,4 +272,4 @@ def _make_folder(folder: Path, gid: int | None) -> None:
         )
     if gid is not None and folder != SYSTEM_FOLDER:
         os.chown(folder, -1, gid)
-        folder.chmod(0o710)
+        folder.chmod(0o750)

@@ -182,7 +182,7 @@ def test_a_group_is_given_the_socket_and_the_way_to_it(runtime: Path, tmp_path: 
         async with station(tmp_path / "job.toml", group=grp.getgrgid(gid).gr_name, folder=folder) as made:
             assert made.path.stat().st_gid == gid
             assert folder.stat().st_gid == gid
-            assert stat.S_IMODE(folder.stat().st_mode) == 0o710
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o750
 
     asyncio.run(run())
 
@@ -279,6 +279,34 @@ def test_where_the_socket_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert runtime_folder() == own
     monkeypatch.setattr(command_place, "SYSTEM_FOLDER", tmp_path)
     assert runtime_folder() == runtime_folder(group=True) == tmp_path
+
+
+def test_an_engineer_finds_a_station_of_another_user_that_was_given_to_his_group(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_place, "TEMPORARY", runtime)
+    monkeypatch.setattr(command_place, "SYSTEM_FOLDER", runtime / "none")
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    folder = runtime / f"parburn-{os.getuid()}"
+    gid = os.getgid()
+
+    def asked() -> str:
+        os_getuid = os.getuid
+        monkeypatch.setattr(os, "getuid", lambda: os_getuid() + 1)
+        try:
+            assert folders_to_look_in()[-1] == folder
+            return send_unlock("A1")
+        finally:
+            monkeypatch.setattr(os, "getuid", os_getuid)
+
+    job = tmp_path / "job.toml"
+    assert with_station(job, asked, group=grp.getgrgid(gid).gr_name) == "A1 is unlocked"
+    folder.chmod(0o700)  # not given to anybody
+    with pytest.raises(AssertionError):
+        with_station(job, asked)
+    folder.rename(runtime / f"parburn-{os.getuid() + 7}")  # a name that is not its owner's
+    with pytest.raises(AssertionError):
+        with_station(job, asked, folder=runtime / f"parburn-{os.getuid() + 7}")
 
 
 # What strangers say -----------------------------------------------------------------------------------
