@@ -47,6 +47,7 @@
     |   |   +-- UnitScrapped         it was written off: nobody is to use it
     |   +-- UnitQuarantined          the record of this unit says: do not touch
     +-- NotConfirmed                 the operator did not confirm
+    |   +-- NotAsArmed               a plan is not what the engineer armed a station for
     +-- Interrupted                  the operator stopped the run
     +-- InternalError                blame: parburn itself, a defect
 """
@@ -273,6 +274,10 @@ class UnitQuarantined(LedgerError):
 
 class NotConfirmed(ParburnError):
     """The operator was asked and did not confirm. Nothing was burned by this command."""
+
+
+class NotAsArmed(NotConfirmed):
+    """A plan is not what the engineer confirmed when he armed the job. Nothing was burned by this command."""
 
 
 class Interrupted(ParburnError):

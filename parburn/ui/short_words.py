@@ -33,6 +33,7 @@ ERROR_WORDS: dict[str, str] = {
     "InternalError": "parburn's error",
     "LedgerUnusable": "ledger fails",
     "LeftOut": "no answer, left out",
+    "NotAsArmed": "not as armed",
     "NotConfirmed": "not confirmed",
     "OutOfIndexes": "no record left",
     "PlanError": "cannot be burned",

@@ -194,6 +194,9 @@ def test_a_job_says_words_and_actions_in_its_operators_language() -> None:
     assert words.text(Word.RETRY) == "RETRY"
     assert words.action(Word.RED_BIN) == "in die rote Kiste"
     assert words.action(Word.PASS) == ACTIONS[Word.PASS]
+    assert words.put_it_back == ENGLISH.put_it_back
+    words = Words.of({"pass_action": "herausnehmen", "put_it_back": "wieder einlegen"})
+    assert (words.action(Word.PASS), words.put_it_back) == ("herausnehmen", "wieder einlegen")
 
 
 @pytest.mark.parametrize(
@@ -203,11 +206,12 @@ def test_a_job_says_words_and_actions_in_its_operators_language() -> None:
         ({"PASS": ""}, "one line of text"),
         ({"PASS": "a\nb"}, "one line of text"),
         ({"PASS": "\x1b[31mPASS"}, "one line of text"),
-        ({"PASS": "a word that is far too long"}, "room for 14"),
-        ({"PASS": "通通通通通通通通"}, "takes 16 cells"),
+        ({"PASS": "a word that is far too long"}, "room for 20"),
+        ({"PASS": "通通通通通通通通通通通"}, "takes 22 cells"),
         ({"PASS": "retry"}, "would both read"),
         ({"PASS": 7}, "one line of text"),
         ({"PASS action": "x" * 41}, "room for 40"),
+        ({"put_it_back": "x" * 201}, "room for 200"),
     ],
 )
 def test_words_that_cannot_stand_on_a_tile_are_refused(said: dict[str, str], told: str) -> None:
