@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import select
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -18,7 +22,7 @@ from rich.console import ConsoleDimensions
 from parburn.station.picture import SocketPicture, StationPicture
 from parburn.station.states import SocketState
 from parburn.station.tile_frame import TileFrame
-from parburn.station.tiles import BELL, ENTER, LEAVE, TilesView
+from parburn.station.tiles import BELL, CLEAR, ENTER, LEAVE, TilesView
 from parburn.station.view import StationView
 from parburn.station.words import Word, Words
 from tests.station.screens import COUNTS, SIZES, screen, slot_name, sockets_of, station_of
@@ -378,6 +382,7 @@ def test_frames_of_128_sockets_are_cheap() -> None:
 
 CHILD = """\
 import sys
+import termios
 from parburn.station.tiles import TilesView
 from parburn.ui.nonblocking_writer import NonblockingWriter
 from tests.station.screens import station_of
@@ -412,3 +417,44 @@ def test_whatever_ends_the_process_the_terminal_is_given_back(end: str) -> None:
     assert ENTER.encode() in text
     assert text.count(LEAVE.encode()) == 1
     assert text.index(LEAVE.encode()) > text.rindex(b"\x1b[24;1H")
+
+
+RESIZED = """\
+import sys, time
+from parburn.station.tiles import TilesView
+from parburn.ui.nonblocking_writer import NonblockingWriter
+from tests.station.screens import station_of
+view = TilesView(NonblockingWriter(sys.stdout))
+view.update(station_of(8))
+for _ in range(200):
+    view.draw()
+    time.sleep(0.05)
+"""
+
+
+def test_a_terminal_that_grows_is_filled() -> None:
+    ours, theirs = pty.openpty()
+    environment = {name: text for name, text in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    try:
+        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        child = subprocess.Popen([sys.executable, "-c", RESIZED], stdin=theirs, stdout=theirs, stderr=theirs,
+                                 cwd=Path(__file__).parents[2],
+                                 env={**environment, "TERM": "xterm"})  # fmt: skip
+        os.close(theirs)
+        with child:
+            read_until(ours, b"\x1b[24;1H")
+            fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+            text = read_until(ours, b"\x1b[40;1H")
+            child.kill()
+    finally:
+        os.close(ours)
+    assert CLEAR.encode() in text
+
+
+def read_until(descriptor: int, mark: bytes) -> bytes:
+    """What comes, up to a mark; a test that waits for ten seconds has failed."""
+    text, until = b"", time.monotonic() + 10
+    while mark not in text:
+        assert select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0], text[-200:]
+        text += os.read(descriptor, 65536)
+    return text
