@@ -50,7 +50,7 @@
     |   |   +-- UnitScrapped         it was written off: nobody is to use it
     |   +-- UnitQuarantined          the record of this unit says: do not touch
     +-- NotConfirmed                 the operator did not confirm
-    |   +-- PlanNotArmed             a station: this burn is not what was armed
+    |   +-- NotAsArmed               a plan is not what the engineer armed a station for
     +-- Interrupted                  the operator stopped the run
     +-- InternalError                blame: parburn itself, a defect
 """
@@ -294,8 +294,8 @@ class NotConfirmed(ParburnError):
     """The operator was asked and did not confirm. Nothing was burned by this command."""
 
 
-class PlanNotArmed(NotConfirmed):
-    """What a board's scripts ask for is not what the station was armed for. Nothing of it was burned."""
+class NotAsArmed(NotConfirmed):
+    """A plan is not what the engineer confirmed when he armed the job. Nothing was burned by this command."""
 
 
 class Interrupted(ParburnError):

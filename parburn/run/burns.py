@@ -477,7 +477,7 @@ class BoardCalls:
         """Have the station judge a plan, also one of nothing; a run asks its operator instead.
 
         Raises:
-            PlanNotArmed: it is not what the station was armed for.
+            NotAsArmed: it is not what the station was armed for.
         """
         around, record = self._run.around, self._claim.image_passed
         if around is not None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 LONGEST_LINE: Final = 4096
 LONGEST_WHY: Final = 500  # characters of a reason
 LONGEST_PATH: Final = 107  # bytes of a Unix socket's path
+TEMPORARY: Final = Path("/tmp")  # never TMPDIR: both ends must mean the same folder
+PREFIX: Final = "parburn-"
 SYSTEM_FOLDER: Final = Path("/run/parburn")  # systemd's RuntimeDirectory=parburn
 
 
@@ -25,7 +29,7 @@ def runtime_folder(*, group: bool = False) -> Path:
         return Path(own, "parburn")
     if os.access(SYSTEM_FOLDER, os.W_OK):
         return SYSTEM_FOLDER
-    return Path("/tmp", f"parburn-{os.getuid()}")
+    return Path(TEMPORARY, f"{PREFIX}{os.getuid()}")
 
 
 def socket_name(job: Path) -> str:
@@ -37,7 +41,23 @@ def folders_to_look_in() -> tuple[Path, ...]:
     """Return where a client looks for stations."""
     own = os.environ.get("XDG_RUNTIME_DIR", "")
     found = [Path(own, "parburn")] if own else []
-    return (*found, SYSTEM_FOLDER, Path("/tmp", f"parburn-{os.getuid()}"))
+    return (*found, SYSTEM_FOLDER, *_folders_of_users())
+
+
+def _folders_of_users() -> Iterator[Path]:
+    """Yield this user's folder, and those that other users have given to a group of his.
+
+    A folder that is not of the user whom it names is a stranger's, and no station's.
+    """
+    yield Path(TEMPORARY, f"{PREFIX}{os.getuid()}")
+    groups = {os.getgid(), *os.getgroups()}
+    for folder in sorted(TEMPORARY.glob(f"{PREFIX}[0-9]*")):
+        uid = folder.name.removeprefix(PREFIX)
+        with suppress(OSError):
+            found = folder.lstat()
+            given = found.st_gid in groups and found.st_mode & 0o050 == 0o050
+            if uid.isdecimal() and int(uid) == found.st_uid != os.getuid() and given:
+                yield folder
 
 
 def user_name(uid: int) -> str:

@@ -21,6 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
+from anyio import to_thread
+
 from parburn.errors import InternalError, ParburnError, UsageError
 from parburn.station.command_place import (
     LONGEST_LINE,
@@ -76,20 +78,32 @@ class CommandSocket:
         Raises:
             UsageError: a station of this job runs, there is no such group, or no socket can be made.
         """
+        listening = await to_thread.run_sync(self._made)
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=LONGEST_LINE)
+        except BaseException:
+            listening.close()
+            await to_thread.run_sync(self._removed)
+            raise
+
+    def _made(self) -> socket.socket:
+        """Make folder, lock and socket; in a thread, since a loop waits for no disk."""
         gid = _gid_of(self._group)
         folder = self._folder or runtime_folder(group=gid is not None)
         try:
-            _made(folder, gid)
+            _make_folder(folder, gid)
             self.path = folder / socket_name(self._job)
             self._lock = _locked(self.path.with_suffix(".lock"), self._job)
-            listening = _bound(self.path, gid)
-            self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=LONGEST_LINE)
+            return _bound(self.path, gid)
         except OSError as error:
-            self._unlock_file()
+            self._unlocked()
             raise UsageError(
                 f"no socket for commands can be made in {folder}: {error.strerror or error}",
                 hint="Mend the rights of that folder, or set XDG_RUNTIME_DIR. Nothing was burned.",
             ) from error
+        except UsageError:
+            self._unlocked()
+            raise
 
     async def close(self) -> None:
         """Listen no more, and remove the socket. A second time it does nothing."""
@@ -97,14 +111,18 @@ class CommandSocket:
         if server is None:
             return
         server.close()
-        self.path.unlink(missing_ok=True)
         for task in self._clients:
             task.cancel()
         if self._clients:
             await asyncio.wait(self._clients, timeout=DO_S)
-        self._unlock_file()
+        await to_thread.run_sync(self._removed)
 
-    def _unlock_file(self) -> None:
+    def _removed(self) -> None:
+        with suppress(OSError):
+            self.path.unlink()
+        self._unlocked()
+
+    def _unlocked(self) -> None:
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.close()  # the file stays: removing it would let two stations hold a lock each
@@ -135,7 +153,7 @@ class CommandSocket:
             return _not_done("nothing was asked in time")
         except ValueError as error:
             return _not_done(f"that is no command of a station: {error}")
-        doing = asyncio.create_task(self._done(asked, _who_asks(writer)))
+        doing = asyncio.create_task(self._done(asked, _uid_of(writer)))
         self._doing.add(
             doing
         )  # it goes on when nobody waits any more: half of a resume is worse than a late one
@@ -143,7 +161,7 @@ class CommandSocket:
         done, _ = await asyncio.wait({doing}, timeout=DO_S)
         return doing.result() if done else _not_done(BUSY)
 
-    async def _done(self, asked: Mapping[str, Any], who: str) -> dict[str, Any]:
+    async def _done(self, asked: Mapping[str, Any], uid: int) -> dict[str, Any]:
         """Do it; return the answer. It never raises: a mistake of ours must not end the station."""
         if asked["do"] == "which":
             return {"done": True, "said": str(self._job)}
@@ -151,6 +169,7 @@ class CommandSocket:
             if asked["do"] == "unlock":
                 said = self._unlock(asked["slot"])
             else:
+                who = await to_thread.run_sync(user_name, uid)  # it may ask a server on the network
                 said = self._resume(asked["slot"], asked["why"], who)
             return {"done": True, "said": said if isinstance(said, str) else await said}
         except ParburnError as error:
@@ -182,12 +201,12 @@ def _parsed(line: bytes) -> dict[str, Any]:
     return {"do": asked["do"], "slot": one_line(slot) if slot else None, "why": why}
 
 
-def _who_asks(writer: asyncio.StreamWriter) -> str:
-    """Return the name of the user at the other end, as the kernel knows it."""
+def _uid_of(writer: asyncio.StreamWriter) -> int:
+    """Return the number of the user at the other end, as the kernel knows it."""
     raw = writer.get_extra_info("socket").getsockopt(
         socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
     )
-    return user_name(struct.unpack("3i", raw)[1])
+    return int(struct.unpack("3i", raw)[1])
 
 
 def _gid_of(group: str) -> int | None:
@@ -214,9 +233,10 @@ def _locked(path: Path, job: Path) -> IO[str]:
             f"a station of {job} runs already: process {process}",
             hint="Each job has one station. Use that one, or end it first. Nothing was burned.",
         ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
+    with suppress(OSError):  # a full disk: the lock holds without the number, too
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
     return file
 
 
@@ -240,7 +260,7 @@ def _bound(path: Path, gid: int | None) -> socket.socket:
     return bound
 
 
-def _made(folder: Path, gid: int | None) -> Path:
+def _make_folder(folder: Path, gid: int | None) -> None:
     """Make the folder; refuse one in which somebody else could put a socket of his own."""
     folder.mkdir(mode=0o700, parents=False, exist_ok=True)
     found = folder.lstat()
@@ -252,5 +272,4 @@ def _made(folder: Path, gid: int | None) -> Path:
         )
     if gid is not None and folder != SYSTEM_FOLDER:
         os.chown(folder, -1, gid)
-        folder.chmod(0o710)
-    return folder
+        folder.chmod(0o750)

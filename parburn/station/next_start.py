@@ -40,6 +40,8 @@ def write_for_next_start(path: Path, slot: str | None, why: str, who: str) -> No
     line = json.dumps({"slot": slot, "why": one_line(why), "who": who, "at": now}) + "\n"
     try:
         with _held(path) as file:
+            if not _ends_a_line(file):
+                line = f"\n{line}"  # a disk was full in the middle of the last one
             if file.tell() + len(line) > LONGEST_FILE:
                 raise NotDone(f"{path} is full of what no station has read", hint="Start the station once.")
             file.write(line)
@@ -83,6 +85,13 @@ def _parsed(lines: list[str]) -> Iterator[WrittenResume]:
             continue
         if (slot is None or isinstance(slot, str)) and all(isinstance(text, str) for text in (why, who, at)):
             yield WrittenResume(slot and one_line(slot), one_line(why), one_line(who), one_line(at))
+
+
+def _ends_a_line(file: IO[str]) -> bool:
+    end = file.tell()
+    if not end:
+        return True
+    return os.pread(file.fileno(), 1, end - 1) == b"\n"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Protocol
 from anyio import CapacityLimiter, Event
 
 from parburn.chips.model import Chip
-from parburn.errors import BegunElsewhere, LedgerError, NeedsResume, ParburnError, PlanNotArmed
+from parburn.errors import BegunElsewhere, LedgerError, NeedsResume, ParburnError, NotAsArmed
 from parburn.events import Event as RunEvent
 from parburn.job import Before
 from parburn.ledger.base import HARMLESS_CAUSES, Begun, Claim, Ledger, State, UnitIdentity
@@ -190,7 +190,7 @@ class _Approval:
             last=asked.last,
         )
         if why:
-            raise PlanNotArmed(
+            raise NotAsArmed(
                 f"this board's burn is not the one that was armed: {why}",
                 hint="The station is halted. An engineer looks at the script and its files, and arms anew.",
             )

@@ -122,6 +122,7 @@ ERRORS: Final[Mapping[type[ParburnError], Row]] = MappingProxyType(
         errors.UnitQuarantined: Row(Word.RED_BIN, "quarantined", "it must not ship"),
         # The rest.
         errors.NotConfirmed: _job("job", "nobody has confirmed this burn"),
+        errors.NotAsArmed: _job("template", "its plan is not what was armed"),
         errors.Interrupted: Row(Word.RETRY, "stopped", "the station was stopped", goes_on=True),
         errors.InternalError: _job("internal", "an error inside parburn"),
     }

@@ -59,8 +59,10 @@ ACTIONS: Final[Mapping[Word, str]] = MappingProxyType(
     }
 )
 
-LONGEST_WORD: Final = 14  # cells: what a small tile has room for
+LONGEST_WORD: Final = 20  # cells: what a small tile has room for
 LONGEST_ACTION: Final = 40
+LONGEST_SENTENCE: Final = 200
+PUT_IT_BACK: Final = "the board you took out is not finished: put it back"
 _ACTION: Final = " action"  # "PASS action" is the key of the action of PASS
 
 
@@ -69,27 +71,33 @@ class Words(NamedTuple):
 
     texts: Mapping[Word, str]
     actions: Mapping[Word, str]
+    put_it_back: str  # of a socket whose board left before its verdict
 
     @classmethod
     def of(cls, said: Mapping[str, str]) -> Words:
         """Return the words of a job's section [words].
 
         Args:
-            said: By the English word (`PASS`, `wrong board`, `RED_BIN`) what stands on the screen for it, and
-                by the word and ` action` (`PASS action`) what is to be done. What is not said stays English.
+            said: By the English word (`pass`, `wrong_board`, `RED BIN`) what stands on the screen for it, by
+                the word and `action` (`pass_action`) what is to be done, and by `put_it_back` the sentence
+                for a board that left too early. What is not said stays English.
 
         Raises:
             UsageError: no such word, a text that cannot be shown or is too long, or two words in one text.
         """
         texts, actions = {word: word.value for word in Word}, dict(ACTIONS)
+        back = PUT_IT_BACK
         for key, text in said.items():
+            if key == "put_it_back":
+                back = _shown(key, text, LONGEST_SENTENCE)
+                continue
             name = " ".join(key.upper().replace("_", " ").replace("-", " ").split())
             is_action = name.endswith(_ACTION.upper())
             word = _word_named(name.removesuffix(_ACTION.upper()), key)
             longest = LONGEST_ACTION if is_action else LONGEST_WORD
             (actions if is_action else texts)[word] = _shown(key, text, longest)
         _refuse_twins(texts)
-        return cls(MappingProxyType(texts), MappingProxyType(actions))
+        return cls(MappingProxyType(texts), MappingProxyType(actions), back)
 
     def text(self, word: Word) -> str:
         """Return what stands on the screen for a word."""

@@ -34,6 +34,7 @@ ERROR_WORDS: dict[str, str] = {
     "LedgerUnusable": "ledger fails",
     "LeftOut": "no answer, left out",
     "LinesBusy": "others burn",
+    "NotAsArmed": "not as armed",
     "NotConfirmed": "not confirmed",
     "OutOfIndexes": "no record left",
     "PlanError": "cannot be burned",
