@@ -23,7 +23,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "script", "sim", "station", "transport", "ui",
     },
     "api": {"chips", "fleet", "job", "ledger", "run", "sim", "transport"},
-    "station": {"chips", "efuse", "run", "script", "sim"},
+    "station": {
+        "chips", "efuse", "job", "ledger", "nearest", "printable", "run", "script", "sim",
+    },
     "recovery": {
         "chips", "config", "efuse", "hardware", "job", "ledger", "run", "script", "transport"
     },

@@ -21,6 +21,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "ports": ("ports", "ports"),
     "ledger": ("commands", "ledger"),
     "check": ("check", "check"),
+    "arm": ("arm", "arm"),
     "report": ("commands", "report"),
     "completion": ("commands", "completion"),
 }

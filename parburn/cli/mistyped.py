@@ -19,7 +19,7 @@ VERBS = frozenset({
 })  # fmt: skip
 SCRIPTS = "execute_scripts"
 PROGRAMS = ("espefuse.py", "espefuse")
-OWN_COMMANDS = ("sim", "ports", "check", "ledger", "report", "completion")
+OWN_COMMANDS = ("sim", "ports", "check", "arm", "ledger", "report", "completion")
 FOREIGN_OPTIONS = {
     "--virt": "--sim CHIP:1 burns a simulated board.",
     "--path-efuse-file": "--sim CHIP:1 --ledger PATH keeps a simulated board in PATH.boards.",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from parburn import __version__
+from parburn.cli.arm_options import add_arm
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -455,7 +456,8 @@ def _add_check(parser: Parser) -> None:
     )
     _add_what_was_burned(parser, needed=False)
     add = parser.add_argument
-    add("--chip", required=True, metavar="CHIP[,CHIP...]", help="which chips will get the records")
+    add("job", nargs="?", type=Path, metavar="JOB.toml", help="a station's job file, instead of the options")
+    add("--chip", default=None, metavar="CHIP[,CHIP...]", help="which chips will get the records")
     add("--commands", default=None, metavar="TEXT", help="commands instead of a script, as for a run")
     add("--jobs", type=_count, default=None, metavar="N", help="processes (default: one a processor)")
     add("--json", action="store_true", help="print JSON lines")
@@ -557,6 +559,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "ports": Command("list the ports that may hold a chip", _add_ports),
     "ledger": Command("show, export and correct the record of what was burned", _add_ledger),
     "check": Command("rehearse a batch on no board: what its scripts would burn", _add_check),
+    "arm": Command("rehearse a station's job and arm it: a station burns nothing else", add_arm),
     "report": Command("make a report of what runs did, from the ledger", _add_report),
     "completion": Command("print the completion script of a shell", _add_completion),
 }
