@@ -143,17 +143,18 @@ def _confirmed(word: str, otherwise: str) -> None:
     Raises:
         NotConfirmed: it did not come.
     """
-    if not asyncio.run(_ask(word)):
+    out = NonblockingWriter(sys.stderr)
+    try:
+        typed = asyncio.run(_typed(word, out))
+    finally:
+        out.close()
+    if not typed:
         raise NotConfirmed(otherwise)
 
 
-async def _ask(word: str) -> bool:
-    out = NonblockingWriter(sys.stderr)
-    try:
-        stopped = asyncio.Event()
-        return await ask_for(word, QUESTIONS[word], out, sys.stdin.fileno(), stopped, discard=discard_typed)
-    finally:
-        out.close()
+async def _typed(word: str, out: NonblockingWriter) -> bool:
+    never = asyncio.Event()
+    return await ask_for(word, QUESTIONS[word], out, sys.stdin.fileno(), never, discard=discard_typed)
 
 
 def _keep(station: StationJob, armed: Arming, ledger: LedgerFacts, operator: str, *, why: str = "") -> None:
