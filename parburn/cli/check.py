@@ -13,7 +13,8 @@ from parburn.chips.registry import chip_named
 from parburn.cli.options import chips_option, rebuild_job
 from parburn.cli.saying import hand_out, say
 from parburn.errors import UsageError
-from parburn.run.checked_job import check_job
+from parburn.job import Job
+from parburn.run.checked_job import CheckedJob, check_job
 from parburn.station.batch_rehearsal import (
     BatchRehearsal,
     ChipRehearsal,
@@ -25,6 +26,19 @@ from parburn.station.batch_rehearsal import (
 
 GOOD = 0
 FAULTS = 2
+# Options that a job file stands for, by their name in the namespace.
+IN_THE_JOB_FILE = {
+    "chip": "--chip",
+    "scripts": "--scripts",
+    "commands": "--commands",
+    "configfiles": "--configfiles",
+    "records": "--records",
+    "extend_efuse_table": "--extend-efuse-table",
+    "batch": "--batch",
+    "same": "--same",
+    "unique": "--unique",
+    "ledger": "--ledger",
+}
 KINDS = {
     "record": "no record",
     "script": "the script fails",
@@ -41,11 +55,8 @@ def check(options: argparse.Namespace) -> int:
     Raises:
         ParburnError: the options or files forbid it. Nothing was opened, burned or written.
     """
-    names = _chips(options.chip)
-    checked = check_job(rebuild_job(options, simulated_ports=())._replace(commands=options.commands))
-    if not checked.scripts.scripts:
-        raise UsageError("nothing is to be rehearsed", hint="Name the scripts: --scripts S, or --commands.")
-    with _progress() as on_progress:
+    checked, names = _of_options(options) if options.job is None else _of_job_file(options)
+    with progress() as on_progress:
         found = rehearse_batch(
             checked,
             names,
@@ -58,6 +69,40 @@ def check(options: argparse.Namespace) -> int:
     else:
         say(check_text(found))
     return GOOD if found.is_good else FAULTS
+
+
+def _of_options(options: argparse.Namespace) -> tuple[CheckedJob, tuple[str, ...]]:
+    if options.chip is None:
+        raise UsageError(
+            "which chips get the records is not said",
+            hint="Give --chip CHIP[,CHIP...], or a station's job file: parburn check JOB.toml.",
+        )
+    names = _chips(options.chip)
+    checked = check_job(rebuild_job(options, simulated_ports=())._replace(commands=options.commands))
+    if not checked.scripts.scripts:
+        raise UsageError("nothing is to be rehearsed", hint="Name the scripts: --scripts S, or --commands.")
+    return checked, names
+
+
+def _of_job_file(options: argparse.Namespace) -> tuple[CheckedJob, tuple[str, ...]]:
+    """Return what a station's job file says; nothing of it is set otherwise by an option."""
+    from parburn.station.armed_inputs import refuse_unfinished  # here: the options of a run need no job file
+    from parburn.station.job_file import check_station_job, load_job_file
+
+    given = [option for name, option in IN_THE_JOB_FILE.items() if getattr(options, name, None)]
+    if options.index != (1, None):
+        given.append("--index")
+    if options.script_timeout != Job(()).script_timeout_s:
+        given.append("--script-timeout")
+    if given:
+        raise UsageError(
+            f"a job file and {', '.join(given)} do not go together: the file says it",
+            hint="With a job file only --jobs, --json and --allow-side-effects are taken.",
+        )
+    station = load_job_file(options.job)
+    checked = check_station_job(station)
+    refuse_unfinished(checked)
+    return checked, station.chips
 
 
 def _chips(text: str) -> tuple[str, ...]:
@@ -73,7 +118,7 @@ def _chips(text: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], object] | None]:
+def progress() -> Iterator[Callable[[int, int], object] | None]:
     """Show on a terminal how far it is."""
     if not sys.stderr.isatty():
         yield None

@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "ledger": ("commands", "ledger"),
     "slots": ("slots", "slots"),
     "check": ("check", "check"),
+    "arm": ("arm", "arm"),
     "report": ("commands", "report"),
     "station": ("station", "station"),
     "completion": ("commands", "completion"),

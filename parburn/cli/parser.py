@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from parburn import __version__
+from parburn.cli.arm_options import add_arm
 from parburn.cli.slots_options import add_slots
 from parburn.cli.station_options import STATION_HELP, fill_station
 
@@ -461,7 +462,8 @@ def _add_check(parser: Parser) -> None:
     )
     _add_what_was_burned(parser, needed=False)
     add = parser.add_argument
-    add("--chip", required=True, metavar="CHIP[,CHIP...]", help="which chips will get the records")
+    add("job", nargs="?", type=Path, metavar="JOB.toml", help="a station's job file, instead of the options")
+    add("--chip", default=None, metavar="CHIP[,CHIP...]", help="which chips will get the records")
     add("--commands", default=None, metavar="TEXT", help="commands instead of a script, as for a run")
     add("--jobs", type=_count, default=None, metavar="N", help="processes (default: one a processor)")
     add("--json", action="store_true", help="print JSON lines")
@@ -565,6 +567,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "slots": Command("learn, check and show the sockets of a rig, by name", add_slots),
     "check": Command("rehearse a batch on no board: what its scripts would burn", _add_check),
     "station": Command(STATION_HELP, fill_station),
+    "arm": Command("rehearse a station's job and arm it: a station burns nothing else", add_arm),
     "report": Command("make a report of what runs did, from the ledger", _add_report),
     "completion": Command("print the completion script of a shell", _add_completion),
 }

@@ -12,13 +12,14 @@ import secrets
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from parburn.errors import UsageError
 from parburn.ledger.file_location import sync_folder
 from parburn.printable import printable
 from parburn.run.checked_job import CheckedJob
-from parburn.station.armed_inputs import ArmedInputs
+from parburn.station.armed_inputs import ArmedInputs, digests_in
 from parburn.station.template import PlanTemplate
 from parburn.station.template_rows import template_digest, template_from, template_rows
 
@@ -30,7 +31,11 @@ _NONE_OF_OURS: Final = (KeyError, TypeError, ValueError, AttributeError, IndexEr
 
 
 class Arming(NamedTuple):
-    """A job as it was armed. `digest` tells armings apart by what they burn; `at` is UTC, ISO 8601."""
+    """A job as it was armed. `digest` tells armings apart by what they burn; `at` is UTC, ISO 8601.
+
+    `values` are digests of what its units must not share, by name: those of records that come later must be
+    others.
+    """
 
     name: str
     digest: str
@@ -39,6 +44,7 @@ class Arming(NamedTuple):
     station: str
     inputs: ArmedInputs
     template: PlanTemplate
+    values: Mapping[str, frozenset[str]] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return f"Arming({self.name!r}, {self.digest[:12]}, {self.at})"
@@ -169,6 +175,7 @@ def write_armed(path: Path, arming: Arming) -> None:
         **{name: getattr(arming, name) for name in _SAID},
         "inputs": {**inputs._asdict(), "files": dict(inputs.files), "shared": dict(inputs.shared)},
         "template": template_rows(arming.template),
+        "values": {name: "".join(sorted(some)) for name, some in arming.values.items()},
     }
     data["check"] = _check_of(data)
     text = json.dumps(data, indent=1) + "\n"
@@ -230,6 +237,7 @@ def read_armed(path: Path) -> Arming:
             raise UsageError(f"{shown} was changed since it was written", hint=again)
         inputs = ArmedInputs(**data["inputs"])
         said = {name: str(data[name]) for name in _SAID}
-        return Arming(inputs=inputs, template=template_from(data["template"]), **said)
+        values = {name: frozenset(digests_in(text)) for name, text in data["values"].items()}
+        return Arming(inputs=inputs, template=template_from(data["template"]), values=values, **said)
     except _NONE_OF_OURS as error:
         raise UsageError(f"{shown} is damaged: it is no arming", hint=again) from error

@@ -15,7 +15,7 @@ from parburn.printable import printable
 from parburn.run.checked_job import CheckedJob
 from parburn.station.job_file import StationJob
 
-RECORD_CHARS: Final = 16  # of a record's digest, in hex
+RECORD_CHARS: Final = 16  # of a digest, in hex
 
 
 class LedgerFacts(NamedTuple):
@@ -70,8 +70,8 @@ def inputs_of(station: StationJob, checked: CheckedJob, ledger: LedgerFacts) -> 
     for kind, found in (("script", checked.scripts.digests), ("table", checked.tables.digests)):
         files |= {f"{kind} {_relative(name, station.path.parent)}": one for name, one in found.items()}
     config = checked.config
-    records = "".join(_record(config.entries(index), ledger.key) for index in range(first, last + 1))
-    shared = {name: _record(digest, ledger.key) for name, digest in config.shared.items()}
+    records = "".join(short_digest(config.entries(n).encode(), ledger.key) for n in range(first, last + 1))
+    shared = {name: short_digest(digest.encode(), ledger.key) for name, digest in config.shared.items()}
     return ArmedInputs(
         ledger.uuid, __version__, files, shared, first, last, records if config.has_records else ""
     )
@@ -92,8 +92,14 @@ def refuse_unfinished(checked: CheckedJob) -> None:
             )
 
 
-def _record(entries: str, key: bytes) -> str:
-    return hmac.digest(key, b"record " + entries.encode(), "sha256").hex()[:RECORD_CHARS]
+def short_digest(data: bytes, key: bytes) -> str:
+    """Return a digest under the ledger's key, of RECORD_CHARS."""
+    return hmac.digest(key, b"record " + data, "sha256").hex()[:RECORD_CHARS]
+
+
+def digests_in(text: str) -> list[str]:
+    """Return digests that were written one behind the other."""
+    return [text[at : at + RECORD_CHARS] for at in range(0, len(text), RECORD_CHARS)]
 
 
 def _relative(name: str, folder: Path) -> str:

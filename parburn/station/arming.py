@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from parburn.errors import UsageError
 from parburn.ledger import maintenance
 from parburn.ledger.reading import reading
 from parburn.run.checked_job import CheckedJob, station_of
 from parburn.station.armed import Arming, arming_digest, compare, extends
-from parburn.station.armed_inputs import LedgerFacts, inputs_of, refuse_unfinished
+from parburn.station.armed_inputs import LedgerFacts, inputs_of, refuse_unfinished, short_digest
 from parburn.station.batch_rehearsal import BatchRehearsal, rehearse_batch
 from parburn.station.job_file import StationJob, check_station_job
 from parburn.station.template_making import admits, template_of
 
 OnProgress = Callable[[int, int], object]
+VALUES: Final = b"values of a batch that is to be armed"  # keyed again by the ledger before they are kept
 
 
 class Prepared(NamedTuple):
@@ -59,6 +60,7 @@ def prepare(
         processes=processes,
         allow_side_effects=allow_side_effects,
         shapes=True,
+        secret=VALUES,
         begin_at=begin_at,
         on_progress=on_progress,
     )
@@ -101,7 +103,20 @@ def arm(prepared: Prepared, ledger: LedgerFacts, *, operator: str) -> Arming:
         station_of(checked.job),
         inputs_of(prepared.station, checked, ledger),
         template,
+        {name: frozenset(some) for name, some in _values(prepared.found, ledger).items()},
     )
+
+
+def _values(found: BatchRehearsal, ledger: LedgerFacts) -> dict[str, dict[str, int]]:
+    """Return digests of what units must not share, by name, with the index that gives each.
+
+    What all units have is none of it.
+    """
+    return {
+        name: {short_digest(digest, ledger.key): index for digest, index in some.items()}
+        for name, some in found.values.items()
+        if len(some) > 1 or found.first == found.last
+    }
 
 
 def extended(arming: Arming, prepared: Prepared, ledger: LedgerFacts) -> Arming:
@@ -124,7 +139,17 @@ def extended(arming: Arming, prepared: Prepared, ledger: LedgerFacts) -> Arming:
                     f"the record of index {index} burns otherwise than what was armed {arming.when}",
                     hint="Arm the job anew: parburn arm without --extend shows what all records burn.",
                 )
-    return arming._replace(inputs=inputs)
+    values = dict(arming.values)
+    for name, some in _values(prepared.found, ledger).items():
+        before = values.get(name, frozenset())
+        again = [index for digest, index in some.items() if digest in before]
+        if again:
+            raise UsageError(
+                f"the record of index {min(again)} gives a value of {name} that a record before it gives",
+                hint="Mend the files: no two units may carry it. Nothing was armed.",
+            )
+        values[name] = before | frozenset(some)
+    return arming._replace(inputs=inputs, values=values)
 
 
 def refuse_changed(arming: Arming, differences: list[str]) -> None:

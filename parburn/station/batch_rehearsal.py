@@ -67,6 +67,7 @@ class BatchRehearsal(NamedTuple):
     last: int
     chips: tuple[ChipRehearsal, ...]
     shapes: Mapping[str, list[tuple[int, Shape]]] = MappingProxyType({})  # by chip, where they were asked for
+    values: Mapping[str, Mapping[bytes, int]] = MappingProxyType({})  # digests by name, with an index
 
     @property
     def is_good(self) -> bool:
@@ -102,6 +103,7 @@ def rehearse_batch(
     processes: int | None = None,
     allow_side_effects: bool = False,
     shapes: bool = False,
+    secret: bytes | None = None,
     begin_at: int | None = None,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> BatchRehearsal:
@@ -113,6 +115,7 @@ def rehearse_batch(
         processes: How many work; None: one for each processor that this process may use.
         allow_side_effects: Let scripts write files and the like, three times a record and chip.
         shapes: Tell also what a plan template is made of.
+        secret: The key of the values' digests; None: one that nobody knows.
         begin_at: Leave out the records below it; None: all of them.
         on_progress: Gets how many of all rehearsals are done, and how many there are.
 
@@ -124,7 +127,7 @@ def rehearse_batch(
     first = max(first, begin_at or first)
     for name in chip_names:
         blank_chips(checked, name)  # mistakes are told before a process starts
-    secret = secrets.token_bytes(32)
+    secret = secret or secrets.token_bytes(32)
     parts = [
         _Part(name, range(start, min(start + RECORDS_AT_ONCE, last + 1)), secret, allow_side_effects, shapes)
         for name in chip_names
@@ -145,6 +148,7 @@ def rehearse_batch(
         last,
         tuple(judged(name, found[name]) for name in chip_names),
         {name: [(one.number, shape) for one in found[name] for shape in one.shapes] for name in chip_names},
+        _given(one for name in chip_names for one in found[name]),
     )
 
 
@@ -222,6 +226,15 @@ def _side_by_side(checked: CheckedJob, parts: Sequence[_Part], processes: int) -
             raise UsageError("a script has ended the process that ran it", hint="Mend the script.") from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _given(found: Iterable[Rehearsed]) -> dict[str, dict[bytes, int]]:
+    """Return the digests of all values that units must not share, by name, with the index that gives each."""
+    given: dict[str, dict[bytes, int]] = defaultdict(dict)
+    for one in found:
+        for value in one.values:
+            given[value.name].setdefault(value.digest, one.number)
+    return dict(given)
 
 
 # What it means --------------------------------------------------------------------------------------

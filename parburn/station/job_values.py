@@ -202,7 +202,7 @@ TOP: Final[Mapping[str, Kind]] = {
     "configfiles": Kind(_FILES, _some_files(empty=True)),
     "chips": Kind('a list of chips, as ["esp32c3"]', _chips),
     "index": Kind('a range as "1-1000"', _index),
-    "records": Kind('a list as ["ids.csv=lines"]', _records),
+    "records": Kind('a list as ["ids.csv=row"]', _records),
     "tables": Kind('a list of tables, as ["esp32c3=fields.csv"]', _tables),
     "slots": Kind("the slots file", _one_file),
     "before": _choice(BEFORE_MODES),

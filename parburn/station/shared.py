@@ -8,7 +8,7 @@ from typing import Protocol
 from anyio import CapacityLimiter, Event
 
 from parburn.chips.model import Chip
-from parburn.errors import BegunElsewhere, LedgerError, NeedsResume, ParburnError, NotAsArmed
+from parburn.errors import BegunElsewhere, LedgerError, NeedsResume, NotAsArmed, ParburnError
 from parburn.events import Event as RunEvent
 from parburn.job import Before
 from parburn.ledger.base import HARMLESS_CAUSES, Begun, Claim, Ledger, State, UnitIdentity
