@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import re
 import select
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -32,10 +31,10 @@ from parburn.station.slots_checking import (
 from parburn.station.slots_file import MOST_SLOTS, Slot, SlotsFile, check_name, read_slots
 from parburn.station.slots_learning import InputEnded, Learner
 from parburn.station.slots_writing import write_slots
+from parburn.ui.prompt import lines_into
 
 GOOD: Final = 0
 SOME_NOT: Final = 1
-_LONGEST_LINE: Final = 4096
 NOTHING_WRITTEN: Final = "nothing was written"
 
 
@@ -111,7 +110,7 @@ async def _learned(
             probe=mac_of,
             say=lambda text: tell(f"{text}\n"),
         )
-        with _lines_into(answers):
+        with lines_into(answers, sys.stdin.fileno()):
             return await learner.learn(there), learner.learned
 
 
@@ -155,34 +154,6 @@ def _check_input() -> None:
     raise UsageError(
         "there is no terminal to ask on", hint="Start it on a terminal, or give lines on its input."
     )
-
-
-@contextmanager
-def _lines_into(answers: asyncio.Queue[str | None]) -> Iterator[None]:
-    """Put each line that is typed into the queue, and None at the end of input, for the time of a block."""
-    loop = asyncio.get_running_loop()
-    fd = sys.stdin.fileno()
-    rest = bytearray()
-
-    def take() -> None:
-        try:
-            data = os.read(fd, 1024)
-        except OSError:
-            data = b""
-        rest.extend(data)
-        *lines, last = rest.split(b"\n")
-        rest[:] = last[-_LONGEST_LINE:]
-        for line in lines:
-            answers.put_nowait(line.decode(errors="replace"))
-        if not data:
-            loop.remove_reader(fd)
-            answers.put_nowait(None)
-
-    loop.add_reader(fd, take)
-    try:
-        yield
-    finally:
-        loop.remove_reader(fd)
 
 
 # check, show ----------------------------------------------------------------------------------------

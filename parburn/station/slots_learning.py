@@ -152,7 +152,7 @@ class Learner:
                 self._say(f"that was the socket of {holders[came[0].place]}: put the board into {name}")
             return None
         if len(fresh) == 1:
-            self._say(f"{name} is {fresh[0].place} ({fresh[0].path})")
+            self._say(f"{name} is {_named(fresh[0])}")
             return old._replace(place=fresh[0].place)
         self._say(f"{len(fresh)} ports came together: asking who is behind each")
         # One after the other: a chip with two ways to it is reset by each.
@@ -162,7 +162,7 @@ class Learner:
             self._say(f"{judged}; then put a board into {name} again")
             return None
         first, *more = judged
-        self._say(f"{name} is {first.place} ({first.path}); of the same board: {_listed(more)}")
+        self._say(f"{name} is {_named(first)}; of the same board: {_listed(more)}")
         return old._replace(place=first.place, also=tuple(one.place for one in more))
 
     async def _settled(self) -> None:
@@ -202,3 +202,7 @@ def one_board(asked: Sequence[Came]) -> tuple[Came, ...] | str:
 
 def _listed(nodes: Sequence[Came]) -> str:
     return ", ".join(one.path for one in nodes)
+
+
+def _named(one: Came) -> str:
+    return one.path if one.place == one.path else f"{one.place} ({one.path})"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 from parburn.ui.nonblocking_writer import NonblockingWriter
@@ -65,6 +66,39 @@ async def read_line(
         loop.remove_reader(fd)
         typed.cancel()
         stop.cancel()
+
+
+@contextmanager
+def lines_into(lines: asyncio.Queue[str | None], fd: int, *, limit: int = 4096) -> Iterator[None]:
+    """Put each line that is typed into a queue, and None at the end of input, for the time of a block.
+
+    Args:
+        lines: Gets them.
+        fd: A terminal or a pipe.
+        limit: Bytes of a line; of a longer one its end.
+    """
+    loop = asyncio.get_running_loop()
+    rest = bytearray()
+
+    def take() -> None:
+        try:
+            data = os.read(fd, 1024)
+        except OSError:
+            data = b""
+        rest.extend(data)
+        *whole, begun = rest.split(b"\n")
+        rest[:] = begun[-limit:]
+        for line in whole:
+            lines.put_nowait(line.decode("utf-8", "replace"))
+        if not data:
+            loop.remove_reader(fd)
+            lines.put_nowait(None)
+
+    loop.add_reader(fd, take)
+    try:
+        yield
+    finally:
+        loop.remove_reader(fd)
 
 
 async def ask_for(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 
@@ -31,6 +32,7 @@ class Sockets:
             Path(self.path(number)).unlink()
             for descriptor in self._open.pop(number):
                 os.close(descriptor)
+        time.sleep(0.02)  # pts numbers are given out again; times of change have the kernel's tick
 
     def close(self) -> None:
         """Take all out."""

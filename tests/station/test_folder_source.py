@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -89,7 +88,6 @@ async def _swapped(sockets: Sockets, swap: Callable[[], None], *words: str) -> N
 def test_a_swap_between_two_looks_is_a_leaving_and_an_arrival(sockets: Sockets) -> None:
     def swap() -> None:
         sockets.remove(0)
-        time.sleep(0.02)  # pts numbers are given out again; their time of change has the kernel's tick
         sockets.insert(0)
 
     asyncio.run(_swapped(sockets, swap, "-A1", "+A1"))

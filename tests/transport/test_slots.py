@@ -201,3 +201,10 @@ def test_a_port_number_that_makes_no_sense(sysfs: Sysfs, text: str) -> None:
     tty = sysfs.tty(sysfs.controller(PC), "2", "1.0", "ttyUSB0", number=0)
     (tty / "device" / "port_number").write_text(text)
     assert sysfs.slot(tty) == f"{USB}:2:1.0"
+
+
+def test_ports_of_a_driver_that_does_not_number_them_are_told_apart(sysfs: Sysfs) -> None:
+    """Several ttys in one interface, without a port number (some drivers of vendors)."""
+    bus = sysfs.controller(PC)
+    ttys = [sysfs.tty(bus, "2", "1.0", f"ttyCH9344USB{n}") for n in (9, 10, 11)]
+    assert [sysfs.slot(tty) for tty in ttys] == [f"{USB}:2:1.0", f"{USB}:2:1.0-port1", f"{USB}:2:1.0-port2"]
