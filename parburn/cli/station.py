@@ -18,23 +18,21 @@ from parburn.errors import NoStation, UsageError
 from parburn.run.stop import StopRequest
 from parburn.scratch import Scratch
 from parburn.station.arming import make_ledger
+from parburn.station.choose_view import LOOK_S, view_for
 from parburn.station.command_client import send_resume, send_unlock
 from parburn.station.command_place import user_name
-from parburn.station.json_lines import StationJson
 from parburn.station.next_start import write_for_next_start
 from parburn.station.opening import Opened, open_job, open_simulated
 from parburn.station.picture import StationPicture
-from parburn.station.plain_lines import StationPlain
 from parburn.station.running import Beside, Outside, run_station, written_path
 from parburn.station.slot_lock import held_slots
-from parburn.station.view import StationView, shows_tiles
+from parburn.station.view import shows_tiles
 from parburn.station.words import Words
 from parburn.transport.descriptors import make_room
 from parburn.ui.nonblocking_writer import NonblockingWriter
 
 GOOD: Final = 0
 EXAMPLE: Final = "station.toml"
-FRAME_SECONDS: Final = 0.25
 STOP_NOTES: Final = (
     "stopping: no board begins any more, burns that have begun are finished; once more stops between blocks",
     "stopping between two blocks",
@@ -136,13 +134,12 @@ def _run(
 ) -> int:
     writer = NonblockingWriter(sys.stdout)
     words = Words.of(opened.station.words)
-    tiles = shows_tiles(sys.stdout) and not (options.plain or options.json)
-    view = _view(writer, words, tiles=tiles, json=options.json)
+    view = view_for(sys.stdout, writer, json=options.json, plain=options.plain, words=words)
+    is_drawn = shows_tiles(sys.stdout) and not (options.plain or options.json)
     try:
         make_room(len(opened.slots))
-        draws_every_s = FRAME_SECONDS if tiles else 0.0
-        stop = StopRequest()
-        outside = Outside(view, stop, draws_every_s=draws_every_s, commands=commands, beside=beside)
+        draws_every_s = LOOK_S if is_drawn else 0.0
+        outside = Outside(view, StopRequest(), draws_every_s, commands=commands, beside=beside)
         asyncio.run(_until_stopped(opened, outside, debug=options.debug))
     finally:
         view.close()
@@ -165,13 +162,3 @@ async def _until_stopped(opened: Opened, outside: Outside, *, debug: bool) -> No
     with stop_requested_by_signals(request), background.told(noted, debug=debug):
         station = await run_station(opened, outside)
         outside.view.ended(station.totals())
-
-
-def _view(writer: NonblockingWriter, words: Words, *, tiles: bool, json: bool) -> StationView:
-    if json:
-        return StationJson(writer)
-    if not tiles:
-        return StationPlain(writer, words=words)
-    from parburn.station.tiles import TilesView
-
-    return TilesView(writer, words=words)

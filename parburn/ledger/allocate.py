@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, UnitQuarantined, UnitRefused, UnitScrapped
+from parburn.errors import (
+    BatchRefused,
+    BegunElsewhere,
+    LedgerError,
+    OutOfIndexes,
+    UnitQuarantined,
+    UnitRefused,
+    UnitScrapped,
+)
 from parburn.ledger import units
 from parburn.ledger.base import UNTOUCHED, Attempt, Inputs, State, UnitIdentity, check_transition
 from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
@@ -209,7 +217,7 @@ def _refusal(
                 f"{identity} is held by {who} already.", hint="Wait until that has ended, then run again."
             )
         if elsewhere and unit.state not in UNTOUCHED and unit.state is not State.PASS:
-            return UnitRefused(
+            return BegunElsewhere(
                 f"{identity} was begun as index {unit.index}{elsewhere} and is not whole.",
                 hint=f"It can be continued with that identity only: --batch {unit.batch_name} and its files.",
             )

@@ -15,10 +15,11 @@ from typing import Final
 
 from anyio import CancelScope, create_task_group
 
-from parburn.errors import LedgerError
+from parburn.errors import LedgerError, NotDone
 from parburn.events import DeviceReport, Note, Result
 from parburn.events import Event as RunEvent
 from parburn.ledger.station_entries import HALTED, RESUMED
+from parburn.nearest import did_you_mean
 from parburn.run.checked_job import station_of
 from parburn.station.arrivals import ArrivalSource
 from parburn.station.job_file import StopRules
@@ -271,22 +272,26 @@ class Station:
         task.add_done_callback(self._halting.discard)
 
     def unlock(self, slot: str) -> str:
-        """Unlock a socket; return what was done, or why nothing was."""
-        one = self._sockets.get(slot)
-        return f"there is no socket {slot}" if one is None else one.unlock()
+        """Unlock a socket; return what was done. Raises NotDone: why not."""
+        return self._socket(slot).unlock()
 
     def resume(self, slot: str | None, why: str, who: str) -> str:
-        """End a halt, or let the board in a socket go on; return what was done, or why nothing was."""
+        """End a halt, or let the board in a socket go on; return what was done. Raises NotDone: why not."""
         if slot is not None:
-            one = self._sockets.get(slot)
-            return f"there is no socket {slot}" if one is None else one.resume(f"{why} ({who})")
+            return self._socket(slot).resume(f"{why} ({who})")
         if not self._around.gate.halt:
-            return "the station is not halted"
+            raise NotDone("the station is not halted")
         self._script_errors.clear()
         self._around.gate.open()
         self._shows.resumed(why)
         self._write(RESUMED, why, who)
         return "the station goes on"
+
+    def _socket(self, slot: str) -> Socket:
+        one = self._sockets.get(slot)
+        if one is None:
+            raise NotDone(f"there is no socket {slot}", hint=did_you_mean(slot, self._sockets))
+        return one
 
     # What insertions tell -------------------------------------------------------------------------------
 

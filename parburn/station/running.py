@@ -186,9 +186,11 @@ class _Running:
             self._outside.view.note("", f"{error}: {error.hint}", "warning")
             return
         for one in written:
-            said = station.resume(one.slot, one.why, one.who) if one.slot is None else ""
-            if said:
-                self._outside.view.note("", f"{one.who} said at {one.at[:16]}: resume: {said}")
+            try:
+                said = station.resume(one.slot, one.why, one.who)
+            except NotDone as error:
+                said = str(error)
+            self._outside.view.note("", f"{one.who} said at {one.at[:16]}: resume ({one.why}): {said}")
 
     async def _commands(self, station: Station) -> CommandSocket | None:
         job = self._outside.commands

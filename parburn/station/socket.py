@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from anyio import Event, create_task_group
 
-from parburn.errors import NeedsResume, PortGone
+from parburn.errors import NeedsResume, NotDone, PortGone
 from parburn.events import DeviceReport, Identified, Result
 from parburn.ledger.base import UnitIdentity
 from parburn.station.insertion import Ended, Insertion, Watcher, put_back
@@ -220,7 +220,7 @@ class Socket(Watcher):
     # An engineer's word ---------------------------------------------------------------------------------
 
     def unlock(self) -> str:
-        """Unlock it, or give up a board that is waited for; return what was done, or why nothing was."""
+        """Unlock it, or give up a board that is waited for; return what was done. Raises NotDone: why not."""
         if self.picture.state is SocketState.LOCKED:
             self._failures = 0
             self._unlocked.set()
@@ -234,12 +234,13 @@ class Socket(Watcher):
         if self.picture.state is SocketState.VERDICT and self._sitting is not None:
             self._seat.end(self._sitting)
             return f"{self.slot} looks again what is in it"
-        return f"{self.slot} is not locked: it is {self.picture.state.value}"
+        raise NotDone(f"{self.slot} is not locked: it is {self.picture.state.value}")
 
     def resume(self, why: str) -> str:
-        """Let the unit in it go on once more; return what was done, or why nothing was."""
+        """Let the unit in it go on once more; return what was done. Raises NotDone: why not."""
         if self._needs is None or self._sitting is None:
-            return f"nothing in {self.slot} waits to be resumed: it is {self.picture.state.value}"
+            state = self.picture.state.value
+            raise NotDone(f"nothing in {self.slot} waits to be resumed: it is {state}")
         self._around.allow(self._needs, why)
         self._seat.end(self._sitting)
         return f"the board in {self.slot} goes on"

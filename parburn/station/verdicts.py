@@ -81,6 +81,7 @@ ERRORS: Final[Mapping[type[ParburnError], Row]] = MappingProxyType(
         errors.PortBusy: Row(Word.SOCKET_OFF, "port", "another program holds its port", goes_on=True),
         errors.PortDenied: Row(Word.SOCKET_OFF, "port", "no rights to its port", goes_on=True),
         errors.PortHangs: Row(Word.SOCKET_OFF, "port", "its adapter hangs", goes_on=True),
+        errors.LinesBusy: Row(Word.RETRY, "lines", "other boards burned for too long", goes_on=True),
         errors.PortGone: _socket("vanished", "the board went away"),
         errors.NoAnswer: _socket("no-answer", "the board does not answer"),
         errors.LeftOut: _socket("no-answer", "the board came too late"),
@@ -118,6 +119,8 @@ ERRORS: Final[Mapping[type[ParburnError], Row]] = MappingProxyType(
         errors.BatchRefused: _job("job", "the files are not of this batch"),
         errors.RecordsUndeclared: _job("job", "the records are not declared"),
         errors.UnitRefused: Row(Word.WRONG_BOARD, "other-unit", "a board of another job"),
+        errors.BegunElsewhere: Row(Word.RED_BIN, "other-unit", "half burned by another job"),
+        errors.NeedsResume: Row(Word.LEAVE_IN, "resume", "begun: an engineer lets it go on"),
         errors.UnitScrapped: Row(Word.RED_BIN, "scrapped", "it was written off"),
         errors.UnitQuarantined: Row(Word.RED_BIN, "quarantined", "it must not ship"),
         # The rest.

@@ -169,7 +169,9 @@ def test_a_look_at_a_socket_is_at_most_two_system_calls(
 
 NODES = st.builds(Node, st.sampled_from(["/dev/a", "/dev/b", "/dev/c"]), st.tuples(st.integers(0, 2)))
 LOOK = st.dictionaries(st.sampled_from(["A1", "A2", "A3"]), NODES)
-STEP = st.one_of(LOOK, st.tuples(st.sampled_from(["A1", "A2", "A3"]), NODES), st.sampled_from(["/dev/a", "/dev/b"]))
+STEP = st.one_of(
+    LOOK, st.tuples(st.sampled_from(["A1", "A2", "A3"]), NODES), st.sampled_from(["/dev/a", "/dev/b"])
+)
 
 
 @given(steps=st.lists(STEP))

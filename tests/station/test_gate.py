@@ -108,7 +108,10 @@ def test_who_is_let_in_and_cancelled_in_the_same_moment_does_not_keep_the_gate()
     asyncio.run(run())
 
 
-@given(st.lists(st.sampled_from(["enter", "pass", "fail", "cancel", "halt", "open"]), max_size=40), st.integers(0, 2))
+@given(
+    st.lists(st.sampled_from(["enter", "pass", "fail", "cancel", "halt", "open"]), max_size=40),
+    st.integers(0, 2),
+)
 def test_never_two_at_work_before_the_articles_have_passed_and_nobody_waits_at_an_open_gate(
     steps: list[str], articles: int
 ) -> None:

@@ -89,10 +89,10 @@ def test_a_report_without_an_error_has_a_word(result: Result) -> None:
 
 WORDS = {
     Word.RETRY: "PortGone NoAnswer LeftOut GarbledAnswer StagingMismatch Interrupted BoardSwapped "
-    "ReadOtherwise CommandRefused",
+    "ReadOtherwise CommandRefused LinesBusy",
     Word.WRONG_BOARD: "WrongChip UnitRefused EfuseError PlanError",
     Word.RED_BIN: "ChipError SecureDownload ControllerStuck IdentityUnclear BurnError VerifyFailed "
-    "PartialBurn UnitScrapped UnitQuarantined",
+    "PartialBurn UnitScrapped UnitQuarantined BegunElsewhere",
     Word.SOCKET_OFF: "LinkError PortBusy PortDenied PortHangs",
 }
 
@@ -103,9 +103,15 @@ def test_which_word_an_error_has(word: Word, names: str) -> None:
         assert judged(getattr(errors, name)).word is word, name
 
 
+def test_a_unit_that_waits_for_an_engineer_stays_in_and_halts_nobody_else() -> None:
+    verdict = judged(errors.NeedsResume)
+    assert verdict.word is Word.LEAVE_IN
+    assert not verdict.halts
+
+
 def test_all_others_are_the_jobs_or_the_stations_fault_and_halt() -> None:
     listed = set(" ".join(WORDS.values()).split())
-    for kind in classes():
+    for kind in set(classes()) - {errors.NeedsResume}:
         assert (kind.__name__ not in listed) == judged(kind).halts == (judged(kind).word is Word.LEAVE_IN), (
             kind
         )

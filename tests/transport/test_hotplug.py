@@ -36,13 +36,17 @@ RECORDED = (
 def message(*texts: str, magic: int = 0xFEEDCAFE, prefix: bytes = b"libudev\0", head: int = 40) -> bytes:
     body = b"".join(text.encode() + b"\0" for text in texts)
     return (
-        struct.pack("=8s4sIIIIIII", prefix, magic.to_bytes(4, "big"), head, head, len(body), 1, 2, 0, 0)[:head]
+        struct.pack("=8s4sIIIIIII", prefix, magic.to_bytes(4, "big"), head, head, len(body), 1, 2, 0, 0)[
+            :head
+        ]
         + body
     )
 
 
 def changed(**names: str) -> list[str]:
-    return [f"{name}={names.get(name, value)}" for name, _, value in (text.partition("=") for text in RECORDED)]
+    return [
+        f"{name}={names.get(name, value)}" for name, _, value in (text.partition("=") for text in RECORDED)
+    ]
 
 
 def test_a_recorded_message() -> None:
