@@ -197,8 +197,11 @@ def test_data_and_status_come_apart_however_they_are_mixed() -> None:
             assert line.answers_sync()
             values = [(n * 0x01010101) & 0xFFFFFFFF for n in range(64)]
             for n, value in enumerate(values):
-                os.write(line.fd, write_reg((SCRATCH + 4 * (n % 8), value)))
+                frame = write_reg((SCRATCH + 4 * (n % 8), value))
+                os.write(line.fd, frame[:20])
                 line.move(DTR | RTS if n % 2 else DTR)
+                time.sleep(0.005 * (n % 3))  # sometimes the first part is read before the second is there
+                os.write(line.fd, frame[20:])
                 termios.tcflush(line.fd, termios.TCIFLUSH)
             time.sleep(0.2)
             os.read(line.fd, 65536)
