@@ -564,12 +564,19 @@ def a_pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
+def a_file(path: Path, content: bytes, mode: int = 0o666) -> None:
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
 SHAPES: dict[str, Callable[[Path], object]] = {
     "a link": a_link,
     "a pipe": a_pipe,
     "a folder": Path.mkdir,
-    "another file": lambda path: path.write_text("do not touch\n"),
-    "a longer one": lambda path: path.write_bytes(lock_file._MAGIC + bytes(1000)),
+    "another file": lambda path: a_file(path, b"do not touch\n"),
+    "a longer one": lambda path: a_file(path, lock_file._MAGIC + bytes(1000)),
+    "one that not all may write": lambda path: a_file(path, lock_file._MAGIC, 0o644),
+    "an empty one of somebody": lambda path: a_file(path, b"", 0o644),
 }
 
 
