@@ -556,7 +556,7 @@ def test_another_user_is_kept_out_by_us() -> None:
 
 def a_link(path: Path) -> None:
     target = path.with_name("target")
-    target.write_bytes(lock_file._MAGIC)
+    a_file(target, lock_file._MAGIC)
     path.symlink_to(target)
 
 
