@@ -41,7 +41,7 @@ POLL_S: Final = 0.005  # while another process is in the way
 LINES_WAIT_S: Final = 40.0  # less than a board has to be identified
 BURN_WAIT_S: Final = 120.0
 
-_SPARE_POLL_S: Final = 0.25  # of those who rely on another waiter to look
+_SPARE_POLL_S: Final = 1.0  # of those who rely on another waiter to look
 _STALE_S: Final = 1.0  # nobody inside, and who has waited long does not come: its process is stopped
 
 _Answer = Literal["in", "busy", "busy elsewhere", "not its turn"]

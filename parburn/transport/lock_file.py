@@ -29,6 +29,7 @@ _LAST: Final = "<Bq"  # which kind came in last, and when: CLOCK_MONOTONIC, ns
 _WHOLE: Final = len(_MAGIC) + struct.calcsize(_LAST)
 _FLOCK: Final = "hhqqi0q"  # struct flock: type, whence, start, length, pid (native layout and padding)
 _REGION: Final = 1 << 23  # bytes; numbers of processes end at 1 << 22
+_RIGHTS: Final = 0o666
 _NOT_HERE: Final = (FileNotFoundError, NotADirectoryError)
 
 
@@ -223,8 +224,10 @@ def _open(path: Path) -> int | None:
 
 
 def _is_ours(fd: int) -> bool:
+    """Whether it is such a file, which all may write: then nothing is lost by what root writes into it."""
     found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode) or found.st_size > _WHOLE:
+    for_all = found.st_mode & _RIGHTS == _RIGHTS
+    if not stat.S_ISREG(found.st_mode) or not for_all or found.st_size > _WHOLE:
         return False
     return found.st_size == 0 or os.pread(fd, len(_MAGIC), 0) == _MAGIC
 
@@ -236,7 +239,7 @@ def _make(path: Path) -> None:
     try:
         with contextlib.suppress(OSError):  # of a full disk an empty one is asked
             os.write(fd, _MAGIC)
-        os.fchmod(fd, 0o666)
+        os.fchmod(fd, _RIGHTS)
         with contextlib.suppress(FileExistsError):
             os.link(whole, path, follow_symlinks=False)
     finally:

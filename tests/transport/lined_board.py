@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -65,9 +66,11 @@ class LinedBoard:
     def states(self) -> list[tuple[bool, bool]]:
         return [(move.dtr, move.rts) for move in self.moves]
 
-    def settings(self) -> list[object]:
-        found: list[object] = termios.tcgetattr(self.master)
-        return found
+    async def noted(self, moves: int) -> None:
+        """Wait until the board has noted so many moves: what changes twice in between is seen once."""
+        async with asyncio.timeout(5):
+            while len(self.moves) < moves:  # noqa: ASYNC110  # a thread notes them
+                await asyncio.sleep(0.002)
 
     def vanish(self) -> None:
         """Close our end: unplugged."""

@@ -377,7 +377,7 @@ def test_a_cancelled_opening_of_a_pty_leaves_no_descriptor() -> None:
         await asyncio.sleep(0.1)
         stream = await open_stream(board.port)
         await stream.aclose()
-        await asyncio.sleep(0.1)
+        await board.noted(1)
         assert board.states() == [(True, True)]
 
     with lined_board() as board:

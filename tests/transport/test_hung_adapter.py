@@ -140,7 +140,8 @@ def test_a_sequence_that_nobody_waits_for_ends_as_it_should(driver: Driver) -> N
         driver.port = board.port
         stream = await open_stream(board.port)
         moving = asyncio.ensure_future(stream.move_lines([(False, True, 0.1), (False, False, 0.0)]))
-        await asyncio.sleep(0.02)
+        while not driver.set_lines():  # noqa: ASYNC110  # a thread moves them
+            await asyncio.sleep(0.002)
         moving.cancel()
         await stream.aclose()
         assert driver.set_lines() == 2

@@ -385,14 +385,16 @@ def test_another_looks_where_the_first_that_waited_is_cancelled(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nobody_new_is_let_in_where_another_process_has_waited(lock: LinesLock, kind: str) -> None:
-    """The waiter here is heard of there: a relay of two processes ends for it."""
+def test_nobody_new_is_let_in_where_another_process_has_waited(
+    lock: LinesLock, path: Path, kind: str
+) -> None:
+    """The waiter there is heard of here: a relay of two processes ends for it."""
 
-    async def run() -> float:
+    async def run() -> None:
         async with door(lock, kind):
             process = started("hold", other(kind))
-            await asyncio.sleep(1.2)  # it has started, and waits
-            asked = time.monotonic()
+            while not elsewhere.has_waited(Kind[other(kind)]):  # noqa: ASYNC110  # another process
+                await asyncio.sleep(0.02)
             late = asyncio.create_task(come_and_go(lock, kind))
             await asyncio.sleep(0.2)
             assert not late.done()  # this kind is inside, and still nobody new comes in
@@ -403,9 +405,11 @@ def test_nobody_new_is_let_in_where_another_process_has_waited(lock: LinesLock, 
         process.kill()
         process.communicate()
         await asyncio.wait_for(late, 3)
-        return time.monotonic() - asked
 
-    assert asyncio.run(run()) < 3
+    assert not lock.only_here
+    elsewhere = LockFile(path)
+    asyncio.run(run())
+    elsewhere.close()
 
 
 def test_a_stopped_process_that_waits_takes_no_turn(lock: LinesLock, path: Path) -> None:
@@ -552,7 +556,7 @@ def test_another_user_is_kept_out_by_us() -> None:
 
 def a_link(path: Path) -> None:
     target = path.with_name("target")
-    target.write_bytes(lock_file._MAGIC)
+    a_file(target, lock_file._MAGIC)
     path.symlink_to(target)
 
 
@@ -560,12 +564,19 @@ def a_pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
+def a_file(path: Path, content: bytes, mode: int = 0o666) -> None:
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
 SHAPES: dict[str, Callable[[Path], object]] = {
     "a link": a_link,
     "a pipe": a_pipe,
     "a folder": Path.mkdir,
-    "another file": lambda path: path.write_text("do not touch\n"),
-    "a longer one": lambda path: path.write_bytes(lock_file._MAGIC + bytes(1000)),
+    "another file": lambda path: a_file(path, b"do not touch\n"),
+    "a longer one": lambda path: a_file(path, lock_file._MAGIC + bytes(1000)),
+    "one that not all may write": lambda path: a_file(path, lock_file._MAGIC, 0o644),
+    "an empty one of somebody": lambda path: a_file(path, b"", 0o644),
 }
 
 

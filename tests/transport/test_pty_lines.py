@@ -45,7 +45,7 @@ def test_opening_asserts_both_and_closing_leaves_them() -> None:
 def test_each_state_reaches_the_other_end_in_its_time() -> None:
     async def run(board: LinedBoard) -> None:
         stream = await open_stream(board.port)
-        await asyncio.sleep(0.1)  # two changes at one moment are seen as one
+        await board.noted(1)  # two changes at one moment are seen as one
         await stream.move_lines([(False, True, 0.1), (True, False, 0.05), (False, False, 0.02)])
         await stream.aclose()
 
@@ -68,7 +68,9 @@ def test_a_reset_finds_the_loader_and_without_one_nobody_answers() -> None:
         loader = await RomLoader.connect(stream, before="default-reset")
         assert await loader.read_regs([0x1000]) == [7]
         await apply_reset(stream, "hard-reset")
-        assert not board.loads
+        async with asyncio.timeout(5):
+            while board.loads:  # noqa: ASYNC110  # a thread
+                await asyncio.sleep(0.002)
         await loader.aclose()
 
     with lined_board(rom.feed) as board:
@@ -81,6 +83,7 @@ def test_settings_of_pyserial_keep_the_lines() -> None:
 
     async def run(board: LinedBoard) -> None:
         stream = await open_stream(board.port)
+        await board.noted(1)
         await stream.move_lines([(True, False, 0)])
         for baud in (921600, 123456, 115200):
             await stream.set_baud(baud)
@@ -158,7 +161,7 @@ def test_a_second_opening_is_refused_and_moves_nothing() -> None:
 
     with lined_board() as board:
         asyncio.run(run(board))
-        assert board.lines == (False, False)
+        until(lambda: board.lines == (False, False))
 
 
 def test_a_board_that_goes() -> None:
