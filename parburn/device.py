@@ -68,7 +68,7 @@ async def _live(run: SharedRun, board: BoardProgress) -> None:
         with run.stragglers.waited_for(board.port):
             device = await connected(run, board, stream)
         run.stragglers.came()
-        run.emit(StepChanged(board.port, "waiting", "for the other boards"))
+        run.emit(StepChanged(board.port, "waiting", run.waits_for))
         claim = await run.claims.arrive(board.port, device)  # barrier: all ports are identified
         board.claim = claim
         board.passed_before = claim.state is State.PASS

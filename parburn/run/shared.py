@@ -125,6 +125,11 @@ class SharedRun:
         """Return the limiter of boards that may be in the commit phase at once (`--max-burning`)."""
         return self._burning
 
+    @property
+    def waits_for(self) -> str:
+        """What an identified board waits for."""
+        return "for the other boards" if self.around is None else "for its index"
+
     def lost(self, board: BoardProgress, error: ParburnError) -> None:
         """Take out a board whose port is gone; unless burned it counts no more for --expect."""
         if not board.attempted:

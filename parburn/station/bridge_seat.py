@@ -13,6 +13,7 @@ engineer, ends the stay; or the same chip's, if it was without power and is to b
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final, Literal
 
@@ -110,7 +111,7 @@ class BridgeSeat:
 
     def _sits(self) -> Sitting:
         self._number += 1
-        self._sitting = Sitting(self._port, self._number)
+        self._sitting = Sitting(self._port, self._number, time.monotonic())
         return self._sitting
 
     # To see one come ------------------------------------------------------------------------------------

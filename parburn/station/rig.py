@@ -56,7 +56,6 @@ class Station:
         target: int | None,
         indexes_left: int | None,
         draws_every_s: float,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make a station without sockets; see `add`."""
         self.failures_that_lock = rules.consecutive_failures
@@ -65,7 +64,6 @@ class Station:
         self._shows = shows
         self._rules = rules
         self._statistics = statistics
-        self._clock = clock
         self._sockets: dict[str, Socket] = {}
         self._changed = asyncio.Event()
         self._counts: Counter[Result] = Counter()
@@ -76,7 +74,7 @@ class Station:
         self._target, self._indexes_left = target, indexes_left
         self._draws_every_s = draws_every_s
         self._failures: Counter[str] = Counter()
-        self._started = clock()
+        self._started = time.monotonic()
         self._halting: set[asyncio.Task[None]] = set()
 
     def add(self, slot: str, make_seat: Callable[[Callable[[Sitting], object]], Seat]) -> Seat:
@@ -86,7 +84,7 @@ class Station:
             self._sockets[slot].lost(sitting)
 
         seat = make_seat(lost)
-        self._sockets[slot] = Socket(slot, seat, self._around, self, clock=self._clock)
+        self._sockets[slot] = Socket(slot, seat, self._around, self)
         return seat
 
     # Its day --------------------------------------------------------------------------------------------
@@ -126,8 +124,8 @@ class Station:
 
     async def _drain(self, sockets: Sequence[asyncio.Task[None]]) -> None:
         """Let boards at work come to their end; what only waits is ended at once."""
-        deadline = self._clock() + DRAIN_S
-        while self._clock() < deadline and any(
+        deadline = time.monotonic() + DRAIN_S
+        while time.monotonic() < deadline and any(
             one.picture.state not in IDLE and not task.done()
             for one, task in zip(self._sockets.values(), sockets, strict=True)
         ):
@@ -143,7 +141,7 @@ class Station:
         """Return what was done so far; `exit` is the command's exit code."""
         counts = self._counts
         passed, before = counts[Result.PASS], counts[Result.ALREADY_PASS]
-        seconds = self._clock() - self._started
+        seconds = time.monotonic() - self._started
         return Totals(counts.total(), passed, before, dict(self._failures), seconds, exit)
 
     async def _draw(self) -> None:
@@ -162,7 +160,7 @@ class Station:
 
     def picture(self) -> StationPicture:
         """Return how all is now."""
-        now, low = self._clock(), self._low
+        now, low = time.monotonic(), self._low
         pictures = []
         for slot, one in self._sockets.items():  # what has not changed stays the same value
             picture = one.picture

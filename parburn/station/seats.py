@@ -5,6 +5,7 @@ A seat knows nothing of verdicts, and a socket nothing of nodes. Moves no line.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -16,10 +17,11 @@ from parburn.station.arrivals import Node
 
 
 class Sitting(NamedTuple):
-    """One stay of something in a seat: its tty, and a number that no other stay has."""
+    """One stay of something in a seat: its tty, a number that no other stay has, and since when."""
 
     port: str
     number: int
+    since: float  # monotonic seconds
 
 
 class Look(NamedTuple):
@@ -77,7 +79,7 @@ class PlugSeat:
     def came(self, node: Node) -> None:
         """Note that a tty is there."""
         self._number += 1
-        self._node, self._sitting = node, Sitting(node.path, self._number)
+        self._node, self._sitting = node, Sitting(node.path, self._number, time.monotonic())
         self._tell()
 
     def went(self, node: Node) -> None:

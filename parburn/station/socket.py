@@ -6,7 +6,6 @@ Nothing that goes wrong with one board ends it: a word comes out of each, and th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from anyio import Event, create_task_group
@@ -48,17 +47,14 @@ class Socket(Watcher):
         seat: Seat,
         around: StationRun,
         rules: Rules,
-        *,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make an empty socket; `serve` lets it work."""
         self.slot = slot
         self.picture = SocketPicture(slot, SocketState.EMPTY)
-        self.began = 0.0  # by the clock, when its board came
+        self.began = 0.0  # when its board came, in monotonic seconds
         self._seat = seat
         self._around = around
         self._rules = rules
-        self._clock = clock
         self._insertion: Insertion | None = None
         self._sitting: Sitting | None = None
         self._missing: UnitIdentity | None = None  # left this socket in mid burn
@@ -76,7 +72,7 @@ class Socket(Watcher):
                 await self._unlocked.wait()
                 self._to(SocketState.EMPTY)
             sitting = await self._arrival()
-            self.began = self._clock()
+            self.began = sitting.since
             self._to(SocketState.DETECTING)
             await self._one_board(sitting)
 
@@ -152,7 +148,7 @@ class Socket(Watcher):
 
     def _judge(self, sitting: Sitting, ended: Ended) -> bool:
         """Show the verdict, and tell the station; return whether the socket is locked by it."""
-        report, seconds = ended.report, self._clock() - self.began
+        report, seconds = ended.report, time.monotonic() - self.began
         verdict = self._rules.ended(self.slot, report, verdict_of(report, ended.error), seconds)
         identity = ended.seated.identity if ended.seated is not None else None
         self._needs = identity if isinstance(ended.error, NeedsResume) else None
