@@ -179,6 +179,7 @@ OS_OPEN = {
     "run/traces.py",
     "cli/streams.py",
     "scratch.py",
+    "station/armed.py",
 }
 
 
