@@ -79,7 +79,9 @@ def places(file: Path) -> dict[str, str]:
 
 
 def slots_of(file: Path, rig: Rig, *names: str) -> None:
-    write_slots(SlotsFile(file, tuple(Slot(name, port) for name, port in zip(names, rig.ports, strict=False))))
+    write_slots(
+        SlotsFile(file, tuple(Slot(name, port) for name, port in zip(names, rig.ports, strict=False)))
+    )
 
 
 # --- learn
@@ -287,9 +289,7 @@ def test_slots_stand_in_table_report_and_json(
     with start_rig("esp32c3", 4, tmp_path) as rig:
         slots_of(file, rig, "B2", "A10", "A9", "C1")
         report = tmp_path / "report.jsonl"
-        done = burn(
-            file, "#A9-B2", "--json", "--report", report, provision=provision, ids=ids, state=state
-        )
+        done = burn(file, "#A9-B2", "--json", "--report", report, provision=provision, ids=ids, state=state)
         assert done.exit == 0, said(done)
         begun = next(event for event in done.events if "slots" in event)
         assert begun["slots"] == ["A9", "A10", "B2"]
@@ -364,9 +364,7 @@ def test_a_slots_file_in_use_is_refused(file: Path, tmp_path: Path, state: Path,
             assert parburn("slots", "check", file, state=state).exit == 0
 
 
-def test_a_run_holds_its_slots_file_to_its_end(
-    file: Path, tmp_path: Path, state: Path, ids: Path
-) -> None:
+def test_a_run_holds_its_slots_file_to_its_end(file: Path, tmp_path: Path, state: Path, ids: Path) -> None:
     slow = tmp_path / "slow.py"
     slow.write_text(f"import time\nopen('{tmp_path / 'here'}', 'w').close()\ntime.sleep(30)\n")
     with start_rig("esp32c3", 2, tmp_path) as rig:
