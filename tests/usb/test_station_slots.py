@@ -29,8 +29,11 @@ asyncio.run(source.run(told("+"), told("-")))
 
 def learn(bench: Bench, *words: str) -> Running:
     """`slots learn`, with a pipe as its input that says nothing."""
-    command = f"sleep 600 | {sys.executable} -m parburn slots learn {FILE} {' '.join(words)}"
-    return bench.machine.start({"shell": command}, folder=bench.work_in_guest)
+    pipe = f"/run/{bench.work.name}.pipe"
+    command = f"exec {sys.executable} -m parburn slots learn {FILE} {' '.join(words)} <&3"
+    return bench.machine.start(
+        {"shell": f"mkfifo {pipe}; exec 3<>{pipe}; {command}"}, folder=bench.work_in_guest
+    )
 
 
 def watch(bench: Bench) -> Running:
@@ -99,14 +102,13 @@ def test_a_station_sees_boards_come_and_go_and_no_trigger_moves_them(bench: Benc
     watches = watch(bench)
     watches.until("UdevSource")
     watches.until(f"+A2 {second}")
-    bench.machine.shell("udevadm trigger --subsystem-match=tty --action=change; udevadm settle")
-    bench.machine.shell("udevadm trigger --subsystem-match=tty --action=add; udevadm settle")
+    bench.machine.shell("udevadm trigger --subsystem-match=tty --sysname-match='ttyUSB*'; udevadm settle")
     bench.pull("2")
     watches.until(f"-A1 {first}")
     bench.plug("5", rig.ports[0], UsbSerialJtag("84:F7:03:00:00:01"))
-    watches.until("+A3 /dev/ttyACM")
+    watches.until("+A3 /dev/ttyACM0\n")
     bench.plug("2", rig.ports[0])
-    watches.until("+A1 ")
+    watches.until("+A3 /dev/ttyACM0\n+A1 ")
     signs = re.findall(r"^[+-]A\d", watches.output, re.MULTILINE)
     assert signs == ["+A1", "+A2", "-A1", "+A3", "+A1"]
     bench.machine.shell("pkill -f watch.py")
@@ -120,8 +122,9 @@ def test_a_slots_file_is_held_by_one(bench: Bench) -> None:
     learns = learn(bench, "--add")
     learns.until("A2: put a board into it")
     refused = bench.parburn("slots", "check", FILE)
-    assert refused.code == 2
-    assert "(parburn slots learn)" in refused.output
+    assert refused.code == 2, refused.output + bench.machine.shell("cat /proc/locks")
+    told = refused.output + bench.machine.shell(f"cat /proc/locks; ls -ia {bench.work_in_guest}")
+    assert "(parburn slots learn)" in told, told
     bench.machine.shell("pkill -KILL -f 'parburn slots learn'")
     learns.end()
     assert bench.parburn("slots", "check", FILE).code == 0
