@@ -32,13 +32,27 @@ def learn(bench: Bench, *words: str) -> Running:
     pipe = f"/run/{bench.work.name}.pipe"
     command = f"exec {sys.executable} -m parburn slots learn {FILE} {' '.join(words)} <&3"
     return bench.machine.start(
-        {"shell": f"mkfifo {pipe}; exec 3<>{pipe}; {command}"}, folder=bench.work_in_guest
+        {"shell": f"echo process $$; mkfifo {pipe}; exec 3<>{pipe}; {command}"}, folder=bench.work_in_guest
     )
 
 
 def watch(bench: Bench) -> Running:
     program = bench.file("watch.py", WATCH)
-    return bench.machine.start({"shell": f"{sys.executable} {program}"}, folder=bench.work_in_guest)
+    return bench.machine.start(
+        {"shell": f"echo process $$; exec {sys.executable} {program}"}, folder=bench.work_in_guest
+    )
+
+
+def process_of(running: Running) -> str:
+    """Its process in the guest."""
+    found = re.search(r"^process (\d+)$", running.output, re.MULTILINE)
+    assert found, running.output
+    return found[1]
+
+
+def kill(bench: Bench, running: Running) -> None:
+    bench.machine.shell(f"kill -KILL {process_of(running)}")
+    running.end()
 
 
 def slots(bench: Bench) -> dict[str, str]:
@@ -111,8 +125,7 @@ def test_a_station_sees_boards_come_and_go_and_no_trigger_moves_them(bench: Benc
     watches.until("+A3 /dev/ttyACM0\n+A1 ")
     signs = re.findall(r"^[+-]A\d", watches.output, re.MULTILINE)
     assert signs == ["+A1", "+A2", "-A1", "+A3", "+A1"]
-    bench.machine.shell("pkill -f watch.py")
-    watches.end()
+    kill(bench, watches)
 
 
 def test_a_slots_file_is_held_by_one(bench: Bench) -> None:
@@ -122,9 +135,7 @@ def test_a_slots_file_is_held_by_one(bench: Bench) -> None:
     learns = learn(bench, "--add")
     learns.until("A2: put a board into it")
     refused = bench.parburn("slots", "check", FILE)
-    assert refused.code == 2, refused.output + bench.machine.shell("cat /proc/locks")
-    told = refused.output + bench.machine.shell(f"cat /proc/locks; ls -ia {bench.work_in_guest}")
-    assert "(parburn slots learn)" in told, told
-    bench.machine.shell("pkill -KILL -f 'parburn slots learn'")
-    learns.end()
+    assert refused.code == 2, refused.output
+    assert f"process {process_of(learns)} (parburn slots learn)" in refused.output
+    kill(bench, learns)
     assert bench.parburn("slots", "check", FILE).code == 0
