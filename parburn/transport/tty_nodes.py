@@ -24,7 +24,9 @@ Key = tuple[object, ...]
 _DEV: Final = "/dev"
 _SYS_CHAR: Final = "/sys/dev/char"
 _LISTED_FROM: Final = 8  # sockets in a folder
-_SERIAL: Final = re.compile(r"tty(?!S\d|AMA\d)[A-Za-z]+\d+")  # no consoles (tty0), no ports of the machine
+_SERIAL: Final = re.compile(
+    r"tty(?!S\d|AMA\d)[A-Za-z][A-Za-z0-9]*\d"
+)  # no consoles (tty0), no ports of the machine
 
 
 class FoundTty(NamedTuple):
