@@ -76,6 +76,7 @@ def test_a_board_pulled_in_mid_burn_is_asked_back_and_goes_on_by_itself(
         rig.insert(0)  # another one: it waits
         station.state("A1", "hold")
         rig.remove(0)
+        assert "put it back" in station.verdict("A1", "LEAVE IN")["detail"]
         rig.insert(0, board.name)
         assert station.verdict("A1", "PASS")["mac"] == board.mac
         assert station.stop() == 0
