@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from parburn.cli import background
+from parburn.cli.job_folder import go_to_folder_of
 from parburn.cli.saying import say
 from parburn.cli.signals import stop_requested_by_signals
 from parburn.cli.station_options import WORDS
@@ -54,7 +55,7 @@ def station(options: argparse.Namespace) -> int:
         return _simulated(options, Path(words[0]) if words else _example())
     if not words:
         raise UsageError("no job is named", hint="parburn station JOB.toml, or try it: --sim esp32c3:8")
-    path = Path(words[0])
+    path = go_to_folder_of(Path(words[0]))
     opened = open_job(path, operator=options.operator, name=options.station)
     assert opened.station.slots is not None, "open_job refuses a job without slots"
     with held_slots(opened.station.slots):
@@ -112,7 +113,7 @@ def _simulated(options: argparse.Namespace, path: Path) -> int:
         ledger = scratch.path / "ledger.sqlite3"
         make_ledger(ledger, "simulated")
         with ControlledRig(text, lines=True) as rig:
-            opened = open_simulated(path, chips=chips, ports=rig.ports, ledger=ledger)
+            opened = open_simulated(go_to_folder_of(path), chips=chips, ports=rig.ports, ledger=ledger)
 
             def beside(picture: Callable[[], StationPicture]) -> Awaitable[object]:
                 return SimulatedHand(rig, picture, seed=0).work()

@@ -30,6 +30,7 @@ from parburn.station.shared import StationRun
 from parburn.station.slots_file import Slot
 from parburn.station.statistics import Statistics, place_beside
 from parburn.station.view import StationFacts, StationView
+from parburn.transport.lines_lock import machine_lines
 
 NOT_HALTED = ""
 
@@ -93,6 +94,7 @@ class _Running:
             emit=lambda slot, event: tells[0].take(slot, event),
             gate=gate,
             rework=rules.rework,
+            open_s=rules.bounds.open_s,
         )
         station = Station(
             around,
@@ -108,6 +110,8 @@ class _Running:
         plugs = self._seats(station, around)
         for sentence in opened.amber:
             station.amber(sentence, sentence)
+        if alone := machine_lines().only_here:
+            station.amber("lines", alone)
         outside.view.started(self._facts())
         for note in ledger.take_notes():
             outside.view.note("", note)

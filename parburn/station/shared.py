@@ -46,6 +46,7 @@ class StationRun:
         emit: Tells,
         gate: Gate,
         rework: bool,
+        open_s: float,
     ) -> None:
         """Take what was checked and armed.
 
@@ -57,6 +58,7 @@ class StationRun:
             emit: Gets what all insertions tell.
             gate: Who may begin.
             rework: A unit that passed under another arming goes through this one.
+            open_s: Seconds that an adapter has to be opened.
         """
         self.job = checked.job
         self.ledger = ledger
@@ -66,7 +68,7 @@ class StationRun:
         self.gate = gate
         self._rework = rework
         self.presence = Presence()
-        self.ports = KeptPorts()
+        self.ports = KeptPorts(open_s=open_s)
         self.desk = ClaimDesk(self._claim_all)
         self._checked = checked._replace(config=checked.config.read_as(ledger.forms))
         self._options = options_for(self._checked, self._checked.config, ledger)._replace(inputs_end=True)
