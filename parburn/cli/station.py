@@ -17,7 +17,6 @@ from parburn.cli.signals import stop_requested_by_signals
 from parburn.cli.station_options import WORDS
 from parburn.errors import NoStation, UsageError
 from parburn.run.stop import StopRequest
-from parburn.scratch import Scratch
 from parburn.station.arming import make_ledger
 from parburn.station.choose_view import LOOK_S, view_for
 from parburn.station.command_client import send_resume, send_unlock
@@ -108,19 +107,15 @@ def _simulated(options: argparse.Namespace, path: Path) -> int:
     groups = simulated_groups(options.sim)
     chips = list(dict.fromkeys(group.chip for group in groups))
     text = ",".join(f"{group.chip}:{group.boards}" for group in groups)
-    scratch = Scratch("station-")
-    try:
-        ledger = scratch.path / "ledger.sqlite3"
+    with ControlledRig(text, lines=True) as rig:
+        ledger = Path(rig.ports[0]).with_name("ledger.sqlite3")  # goes with the rig
         make_ledger(ledger, "simulated")
-        with ControlledRig(text, lines=True) as rig:
-            opened = open_simulated(go_to_folder_of(path), chips=chips, ports=rig.ports, ledger=ledger)
+        opened = open_simulated(go_to_folder_of(path), chips=chips, ports=rig.ports, ledger=ledger)
 
-            def beside(picture: Callable[[], StationPicture]) -> Awaitable[object]:
-                return SimulatedHand(rig, picture, seed=0).work()
+        def beside(picture: Callable[[], StationPicture]) -> Awaitable[object]:
+            return SimulatedHand(rig, picture, seed=0).work()
 
-            return _run(options, opened, beside=beside)
-    finally:
-        scratch.remove()
+        return _run(options, opened, beside=beside)
 
 
 # Running --------------------------------------------------------------------------------------------
