@@ -102,7 +102,7 @@ def _example() -> Path:
 def _simulated(options: argparse.Namespace, path: Path) -> int:
     from parburn.cli.options import simulated_groups
     from parburn.sim.control_client import ControlledRig
-    from parburn.station.simulated_hand import SimulatedHand
+    from parburn.station.simulated_hand import play_operator
 
     groups = simulated_groups(options.sim)
     chips = list(dict.fromkeys(group.chip for group in groups))
@@ -113,7 +113,7 @@ def _simulated(options: argparse.Namespace, path: Path) -> int:
         opened = open_simulated(go_to_folder_of(path), chips=chips, ports=rig.ports, ledger=ledger)
 
         def beside(picture: Callable[[], StationPicture]) -> Awaitable[object]:
-            return SimulatedHand(rig, picture, seed=0).work()
+            return play_operator(rig, picture, seed=0)
 
         return _run(options, opened, beside=beside)
 
