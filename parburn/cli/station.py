@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -140,6 +141,8 @@ def _run(
         make_room(len(opened.slots))
         draws_every_s = LOOK_S if is_drawn else 0.0
         outside = Outside(view, StopRequest(), draws_every_s, commands=commands, beside=beside)
+        gc.freeze()  # what is loaded by now stays: nobody looks through it at each collection
+        gc.enable()
         asyncio.run(_until_stopped(opened, outside, debug=options.debug))
     finally:
         view.close()

@@ -40,8 +40,8 @@ class Theme:
     """How often what happens. Shares are of the insertions, but for kills: one in so many insertions."""
 
     kinds: tuple[tuple[str, float], ...] = (
-        ("new", 70), ("shelf", 12), ("passed", 3), ("wrong", 2), ("dead", 1), ("faulty", 8), ("clone", 1.5),
-        ("twin", 1), ("odd", 0.4),
+        ("new", 75), ("shelf", 14), ("passed", 3), ("wrong", 2), ("dead", 1), ("faulty", 0.8), ("clone", 1.5),
+        ("twin", 1), ("odd", 0.3),
     )  # fmt: skip
     early: float = 0.16  # boards that are taken out, swapped or moved before their verdict
     after: tuple[tuple[str, float], ...] = (("remove", 85), ("swap", 9), ("replug", 3), ("move", 3))
@@ -368,7 +368,8 @@ class Hand:
     def _move(self, place: Place, what: str, now: float) -> None:
         """Take the board out, or swap it, or put it elsewhere."""
         free = [one for one in self.places if not one.board]
-        if what == "move" and not free:
+        two_nodes = sum(one.board == place.board for one in self.places) > 1
+        if two_nodes or (what == "move" and not free):
             what = "remove"
         try:
             if what == "swap":
@@ -414,9 +415,6 @@ class Hand:
 
     def _swap(self, place: Place, now: float) -> None:
         known = self.checker.boards.get(place.board)
-        if sum(one.board == place.board for one in self.places) > 1:  # a twin: both nodes go
-            self._take_out(place, now)
-            return
         wrong = self.rng.random() < 0.05
         chip = self.rng.choice(OTHER_CHIPS) if wrong else CHIP
         came = self.rig.swap(place.number, chip=chip)
