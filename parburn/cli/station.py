@@ -141,13 +141,19 @@ def _run(
         make_room(len(opened.slots))
         draws_every_s = LOOK_S if is_drawn else 0.0
         outside = Outside(view, StopRequest(), draws_every_s, commands=commands, beside=beside)
-        gc.freeze()  # what is loaded by now stays: nobody looks through it at each collection
-        gc.enable()
+        _collect_only_what_comes()
         asyncio.run(_until_stopped(opened, outside, debug=options.debug))
     finally:
         view.close()
         writer.close()
     return GOOD
+
+
+def _collect_only_what_comes() -> None:
+    """Give the garbage collector back where our entry point has taken it away: a station runs for days."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 async def _until_stopped(opened: Opened, outside: Outside, *, debug: bool) -> None:

@@ -17,6 +17,7 @@ from parburn.sim.control_client import ControlledRig
 from tests.soak.station.checker import Checker
 from tests.soak.station.hand import Hand, Theme, tell
 from tests.soak.station.job import CHIP, Job, draw
+from tests.soak.station.off import OFF, THEMES
 from tests.soak.station.samples import slopes
 
 
@@ -26,7 +27,7 @@ def soak(
     """Play one soak in a folder of its own; return what came of it."""
     began = time.monotonic()
     folder = keep or Path(tempfile.mkdtemp(prefix=f"soak-station-{seed}-"))
-    theme = theme or Theme()
+    theme = theme or (THEMES[off] if off else Theme())
     try:
         rng = random.Random(seed)
         drawn = draw(rng, after=theme.job_after)
@@ -72,6 +73,18 @@ def soak(
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def every_row(insertions: int, seed: int, sockets: int) -> int:
+    """Switch off each row for itself. 0 when the soak has seen each."""
+    found = {}
+    for row in OFF:
+        one = soak(insertions, seed, sockets=sockets, off=row)
+        found[row] = {name: one[name] for name in ("found after", "insertions", "seconds", "first violations")}
+        tell(f"{row}: {json.dumps(found[row])}")
+    unseen = [row for row, one in found.items() if one["found after"] is None]
+    sys.stdout.write(json.dumps({"seed": seed, "rows": found, "not seen": unseen}) + "\n")
+    return 1 if unseen else 0
+
+
 def main() -> int:
     """Run the soak. 0 when nothing was violated."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak.station", description=__doc__)
@@ -82,6 +95,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="keep all files in this folder")
     given = parser.parse_args()
     keep = given.keep.resolve() if given.keep else None
+    if given.off == "all":
+        return every_row(given.insertions, given.seed, given.sockets)
     found = soak(given.insertions, given.seed, sockets=given.sockets, off=given.off, keep=keep)
     sys.stdout.write(json.dumps(found) + "\n")
     return 1 if found["violations"] else 0

@@ -28,6 +28,7 @@ from tests.soak.station.samples import Sample, sample
 NO_VERDICT_S = 45.0  # whatever is the matter, a board that sits has a word by then
 STALE_S = 8.0  # by then a socket shows nothing any more of the board that was in it before
 SAMPLE_EVERY_S = 1.0
+WITNESS_EVERY_S = 2.0
 GONE_S = 10.0  # by then a board that sits is seen, unless a fault has taken its port away
 LOOK_S = 0.02
 NOT_DRAWN = ("swap", "crystal")  # they need another bench
@@ -120,7 +121,7 @@ class Hand:
         self._next_kill = self._next_stop = 0
         self._may_die = True
         self._halted_at: float | None = None
-        self._sampled_at = 0.0
+        self._sampled_at = self._witnessed_at = 0.0
         self._odd = 0
         self._log = (job.folder / "log.txt").open("w")
         self.kinds = [kind for kind, _ in theme.kinds]
@@ -187,6 +188,9 @@ class Hand:
             elif put_in and now >= place.due:
                 self._empty(place, now)
         self._note(list(self.checker.two_at_work(now)))
+        if now - self._witnessed_at > WITNESS_EVERY_S:
+            self._witnessed_at = now
+            self._witness()
         if self._halted_at is not None and now >= self._halted_at:
             self._resume()
 
@@ -304,10 +308,12 @@ class Hand:
         """No line may have moved while any chip burned, nor any port been closed but by a kill."""
         seen = self.rig.witness(with_first=True)
         self.played.counts["line moves"] = seen.moves
-        if seen.during_burns:
+        if seen.during_burns and not self.played.counts["moves during burns"]:
             self._note([f"{seen.during_burns} line moves while a chip burned: {seen.first[:2]}"])
+        self.played.counts["moves during burns"] = seen.during_burns
         if seen.closes_during_burns > self._closes_of_kills:
             more = seen.closes_during_burns - self._closes_of_kills
+            self._closes_of_kills = seen.closes_during_burns
             closes = [one for one in seen.first if one["what"] == "close"]
             self._note([f"{more} ports that are there were closed while a chip burned: {closes[:2]}"])
 
