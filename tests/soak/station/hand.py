@@ -146,9 +146,10 @@ class Hand:
                     rate = played.insertions / (told - began)
                     self.tell(f"{played.insertions} insertions, {rate:.1f} a second, {dict(played.counts)}")
             until = time.monotonic() + NO_VERDICT_S
-            while any(place.board for place in self.places) and time.monotonic() < until:
+            while any(p.board for p in self.places) and time.monotonic() < until and not self._is_enough():
                 self._turn(put_in=False)
-            self._stop()
+            if not self._is_enough():
+                self._stop()
             self._witness()
             self._note(bad_lines(self.job.folder / "errors.txt"))
         finally:

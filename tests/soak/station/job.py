@@ -49,6 +49,7 @@ class Drawn(NamedTuple):
     after: str
     first_article: int
     debounce_ms: int
+    look_ms: int
 
 
 def owner_of(index: int) -> int:
@@ -65,6 +66,7 @@ def draw(rng: random.Random, *, after: str = "") -> Drawn:
         after or ("hard-reset" if rng.random() < 0.15 else "no-reset"),
         rng.choice((0, 1, 1, 2)),
         rng.choice((10, 20, 50)),
+        rng.choice((20, 50, 100)),
     )
 
 
@@ -90,7 +92,7 @@ class Job:
             'schema = 1\nname = "lamp"\nscripts = ["one.py"]\nconfigfiles = ["ids.json"]\n'
             f'chips = ["{CHIP}"]\nslots = "rig.slots.toml"\nafter = "{drawn.after}"\n'
             f"first_article = {drawn.first_article}\n"
-            f"[bounds]\ndebounce_ms = {drawn.debounce_ms}\nlook_ms = 20\nreplug_s = 1.0\n"
+            f"[bounds]\ndebounce_ms = {drawn.debounce_ms}\nlook_ms = {drawn.look_ms}\nreplug_s = 1.0\n"
             "[stop]\nsame_script_error_on = 3\n"
             '[ledger]\npath = "ledger.sqlite3"\n'
         )
