@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -136,11 +137,19 @@ def _run(
         make_room(len(opened.slots))
         draws_every_s = LOOK_S if is_drawn else 0.0
         outside = Outside(view, StopRequest(), draws_every_s, commands=commands, beside=beside)
+        _collect_only_what_comes()
         asyncio.run(_until_stopped(opened, outside, debug=options.debug))
     finally:
         view.close()
         writer.close()
     return GOOD
+
+
+def _collect_only_what_comes() -> None:
+    """Give the garbage collector back where our entry point has taken it away: a station runs for days."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 async def _until_stopped(opened: Opened, outside: Outside, *, debug: bool) -> None:

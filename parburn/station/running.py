@@ -118,7 +118,8 @@ class _Running:
         await ledger.tell_station(STARTED, operator=job.operator, station=station_of(job))
         await self._take_written(station)
         watched = [slot for slot in opened.slots if slot.name in plugs]
-        source = await to_thread.run_sync(arrival_source, watched) if watched else None
+        find_source = partial(arrival_source, watched, period_s=opened.station.bounds.look_s)
+        source = await to_thread.run_sync(find_source) if watched else None
         commands = await self._commands(station)
         beside = None
         if outside.beside is not None:
