@@ -77,7 +77,7 @@ def _engineer(options: argparse.Namespace, words: list[str]) -> int:
     try:
         say(send_resume(slot, options.why, job=options.job) + "\n")
     except NoStation:
-        if options.job is None or slot is not None:
+        if options.job is None:
             raise
         write_for_next_start(written_path(options.job), slot, options.why, user_name(os.getuid()))
         say("no station of this job runs: it is kept for the next start\n")

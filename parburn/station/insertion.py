@@ -187,7 +187,7 @@ class Insertion:
     async def _goes_on(self, claim: Claim, begun: Begun) -> None:
         """Let a unit that was begun go on, or raise why not; its record is then what it was."""
         around, identity = self._around, claim.identity
-        if not around.may_go_on(identity, begun):
+        if not around.may_go_on(identity, self._slot, begun):
             await self._unchanged(claim)
             raise around.why_not_on(identity, self._slot, begun)
         why = around.taken_up(identity)

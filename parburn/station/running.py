@@ -19,6 +19,7 @@ from parburn.run.checked_job import station_of
 from parburn.run.stop import StopRequest
 from parburn.station.arrival_sources import arrival_source
 from parburn.station.bridge_seat import BridgeSeat
+from parburn.station.changed_files import watch_files
 from parburn.station.command_socket import CommandSocket
 from parburn.station.gate import Gate
 from parburn.station.machine import boards_of_a_shift, clock_is_synchronised, watch_machine
@@ -148,6 +149,7 @@ class _Running:
         yield Service().keep_telling(station.picture)
         if not self._opened.checked.job.simulated:  # its ledger is thrown away
             yield watch_machine(station.amber, ledger=Path(self._ledger.place), to_come=to_come)
+            yield watch_files(station.amber, self._opened.files)
         if self._outside.beside is not None:
             yield self._outside.beside(station.picture)
 
@@ -206,7 +208,10 @@ class _Running:
             return
         for one in written:
             try:
-                said = station.resume(one.slot, one.why, one.who)
+                if one.slot is None:
+                    said = station.resume(None, one.why, one.who)
+                else:
+                    said = station.resume_later(one.slot, one.why, one.who)
             except NotDone as error:
                 said = str(error)
             self._outside.view.note("", f"{one.who} said at {one.at[:16]}: resume ({one.why}): {said}")

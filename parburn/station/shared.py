@@ -75,6 +75,7 @@ class StationRun:
         self._burning = CapacityLimiter(checked.job.max_burning or 10_000)
         self._job_digest = ""
         self._missing: dict[UnitIdentity, Event] = {}  # left in mid burn, and not back yet
+        self._said_before: dict[str, str] = {}  # by slot: what was said while no station ran
         self._resumed: dict[UnitIdentity, str] = {}  # may go on once more, and why
 
     def checked_for(self, port: str, before: Before | None = None) -> CheckedJob:
@@ -104,8 +105,10 @@ class StationRun:
 
     # Boards that were begun -----------------------------------------------------------------------------
 
-    def may_go_on(self, identity: UnitIdentity, begun: Begun) -> bool:
-        """Tell whether a unit that was begun may go on without an engineer's word."""
+    def may_go_on(self, identity: UnitIdentity, slot: str, begun: Begun) -> bool:
+        """Tell whether a unit that was begun may go on: by itself, or on an engineer's word."""
+        if slot in self._said_before:
+            self._resumed.setdefault(identity, self._said_before.pop(slot))
         same_arming = begun.arming == self.arming.digest
         by_itself = begun.went_on < ONCE and begun.cause in HARMLESS_CAUSES
         return same_arming and (by_itself or identity in self._resumed)
@@ -129,6 +132,10 @@ class StationRun:
     def allow(self, identity: UnitIdentity, why: str) -> None:
         """Let a unit that was begun go on once more, on an engineer's word."""
         self._resumed[identity] = why
+
+    def allow_next(self, slot: str, why: str) -> None:
+        """Let the begun unit go on once more that is found in a socket next."""
+        self._said_before[slot] = why
 
     def taken_up(self, identity: UnitIdentity) -> str:
         """Return an engineer's word that is now used, or empty."""

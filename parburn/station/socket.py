@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from anyio import Event, create_task_group, move_on_after
 
-from parburn.errors import NeedsResume, NotDone, PortGone
+from parburn.errors import InternalError, NeedsResume, NotDone, PortGone
 from parburn.events import DeviceReport, Identified, Result
 from parburn.ledger.base import UnitIdentity
 from parburn.station.insertion import Ended, Insertion, Watcher, put_back
@@ -34,6 +34,9 @@ class Rules(Protocol):
 
     def changed(self, picture: SocketPicture) -> None:
         """Take a socket's new picture."""
+
+    def defect(self, slot: str, error: Exception) -> None:
+        """Take an error of ours."""
 
     def ended(self, slot: str, report: DeviceReport, verdict: Verdict, seconds: float) -> Verdict:
         """Take how a board ended, for counts, rules and reports; return the verdict that is shown."""
@@ -75,7 +78,11 @@ class Socket(Watcher):
             sitting = await self._arrival()
             self.began = sitting.since
             self._to(SocketState.DETECTING)
-            await self._one_board(sitting)
+            try:
+                await self._one_board(sitting)
+            except Exception as error:  # a defect of ours must not take the other sockets down
+                self._rules.defect(self.slot, error)
+                self._to(SocketState.LOCKED, word=Word.SOCKET_OFF, detail=str(InternalError(error)))
 
     async def _arrival(self) -> Sitting:
         """Wait for a board; meanwhile one that left in mid burn may come back in another socket."""
