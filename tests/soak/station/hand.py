@@ -340,7 +340,7 @@ class Hand:
             if board is None or not any("vanishes" in one for one in board.faults):
                 self._note([f"{place.board} in {place.slot} was not seen for {GONE_S:g} s"])
             self._decide(place, now, 0.1)
-        elif state == "locked" and fresh:
+        elif state == "locked":
             self._decide(place, now, 0.3)
         elif state == "hold" and now - place.since > 3 and self.rng.random() < 0.02:
             self._decide(place, now, 0.1)
