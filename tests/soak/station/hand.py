@@ -565,31 +565,30 @@ class Hand:
         names = Counter(one.board for one in self.places if one.board)
         return [one for one in self.places if one.board and names[one.board] == 1]
 
+    def _really_in(self, place: Place) -> Board:
+        """The board in a socket: a fault may have swapped the one that was put in."""
+        place.board = self.rig.boards()[f"ttyUSB{place.number}"]["board"]  # type: ignore[index]  # it is full
+        return self._known(place.board)
+
     def _put_clone(self, place: Place, now: float) -> None:
         sitting = self._sitting()
         if not sitting:
             return
         first = self.rng.choice(sitting)
+        original = self._really_in(first)
         came = self.rig.clone(first.number, place.number)
-        original = self.checker.boards.get(first.board)
-        if original is not None and original.mac != came.mac:  # a fault has swapped it
-            original = None
-        board = self.checker.meet(Board(came.name, came.mac, original.chip if original else CHIP, clone=True))
-        if original is not None:
-            original.clone = True
-        else:
-            self.checker.by_mac[board.chip, board.mac].append(Board("?", board.mac, board.chip))
+        self.checker.meet(Board(came.name, came.mac, original.chip, clone=True))
+        original.clone = True
         self.played.counts["clones"] += 1
         self._sits(place, came.name, now)
 
     def _put_twin(self, place: Place, now: float) -> None:
-        sitting = [one for one in self._sitting() if one.board in self.checker.boards]
+        sitting = self._sitting()
         if not sitting:
             return
         first = self.rng.choice(sitting)
+        self._really_in(first)
         came = self.rig.twin(first.number, place.number)
-        if came.name != first.board:  # a fault has swapped it
-            first.board = self._known(came.name).name
         self.played.counts["twins"] += 1
         self._sits(place, came.name, now)
         place.early = first.early = ""
