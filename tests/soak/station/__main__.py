@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -94,6 +95,7 @@ def main() -> int:
     parser.add_argument("--off", default="", help="switch that row off: the soak must fail; all: each of them")
     parser.add_argument("--keep", type=Path, help="keep all files in this folder")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the station goes, too
     keep = given.keep.resolve() if given.keep else None
     if given.off == "all":
         return every_row(given.insertions, given.seed, given.sockets)

@@ -216,9 +216,12 @@ class Checker:
 
     def report(self, event: dict[str, object]) -> Iterator[str]:
         """A board has ended: a PASS must be one, now and in its memory."""
-        if event.get("result") not in ("pass", "already pass", "already-pass"):
-            return
         mac, index = str(event.get("mac")), event.get("index")
+        others = [slot for slot in self._work_at.get(mac, ()) if slot != event["slot"]]
+        if event.get("result") == "quarantined" and others:
+            yield f"{event['slot']} put {mac} into quarantine, which is at work or PASS in {others[0]}"
+        if event.get("result") not in ("pass", "already-pass"):
+            return
         boards = self.by_mac.get((CHIP, mac), [])
         for board in boards:
             made = read_board(self.files / f"{board.name}.json").product
