@@ -35,7 +35,7 @@ from parburn.ui.nonblocking_writer import NonblockingWriter
 GOOD: Final = 0
 EXAMPLE: Final = "station.toml"
 STOP_NOTES: Final = (
-    "stopping: no board begins any more, burns that have begun are finished; once more stops between blocks",
+    "stopping: no board begins any more, those that were begun are finished; once more stops between blocks",
     "stopping between two blocks",
 )
 
@@ -136,7 +136,8 @@ def _run(
     try:
         make_room(len(opened.slots))
         draws_every_s = LOOK_S if is_drawn else 0.0
-        outside = Outside(view, StopRequest(), draws_every_s, commands=commands, beside=beside)
+        stop = StopRequest(begun_ends_whole=True)
+        outside = Outside(view, stop, draws_every_s, commands=commands, beside=beside)
         _collect_only_what_comes()
         asyncio.run(_until_stopped(opened, outside, debug=options.debug))
     finally:
