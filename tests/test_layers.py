@@ -19,8 +19,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": {"api", "job"},
     "__main__": {"cli"},
     "cli": {
-        "api", "chips", "fleet", "hardware", "job", "ledger", "natural_order", "nearest", "printable", "recovery", "run",
-        "script", "sim", "station", "transport", "ui",
+        "api", "chips", "fleet", "hardware", "job", "ledger", "natural_order", "nearest", "printable",
+        "recovery", "run", "script", "sim", "station", "transport", "ui",
     },
     "api": {"chips", "fleet", "job", "ledger", "run", "sim", "transport"},
     "station": {
@@ -178,6 +178,7 @@ OS_OPEN = {
     "ui/report_appending.py",
     "run/traces.py",
     "cli/streams.py",
+    "station/slots_writing.py",
     "scratch.py",
 }
 

@@ -56,6 +56,11 @@ def add_slots(parser: argparse.ArgumentParser) -> None:
 
 
 def _before(add: Callable[..., argparse.Action]) -> None:
-    from parburn.cli.parser import BEFORE_MODES  # here: it imports us
+    from parburn.job import BEFORE_MODES  # here: only these commands need it
 
-    add("--before", choices=BEFORE_MODES, default=argparse.SUPPRESS, help="how to reach the ROM loader")
+    add("--before", type=_dashed, choices=BEFORE_MODES, default=argparse.SUPPRESS,
+        help="how to reach the ROM loader")  # fmt: skip
+
+
+def _dashed(text: str) -> str:
+    return text.replace("_", "-")  # as everywhere: esptool 4.x wrote default_reset

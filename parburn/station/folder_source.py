@@ -14,7 +14,7 @@ from typing import Final
 from parburn.station.arrivals import Node, OnArrival, OnLeaving
 from parburn.station.seen_nodes import SeenNodes, tell
 from parburn.station.slots_file import Slot
-from parburn.transport.tty_nodes import FoundTty, is_path, tty_at, ttys_in, usb_ttys
+from parburn.transport.tty_nodes import FoundTty, is_path, ttys_at, ttys_in, usb_ttys
 
 PERIOD_S: Final = 0.2
 
@@ -33,6 +33,7 @@ class FolderSource:
             period_s: From the end of one look to the next, in seconds.
         """
         self._by_path = {slot.place: slot.name for slot in slots or () if is_path(slot.place)}
+        self._paths = [*self._by_path]
         self._on_usb = {slot.place: slot.name for slot in slots or () if not is_path(slot.place)}
         self._order = None if slots is None else [slot.name for slot in slots]
         self._folder = folder
@@ -56,7 +57,8 @@ class FolderSource:
         """Return the nodes that are in slots now. It asks the kernel: in a thread, where a loop runs."""
         if self._order is None:
             return {place: Node(one.path, one.key) for place, one in self._all_there().items()}
-        found = {name: tty_at(path) for path, name in self._by_path.items()}
+        by_path = ttys_at(self._paths)
+        found = {name: by_path.get(path) for path, name in self._by_path.items()}
         if self._on_usb:
             self._usb = usb_ttys(self._usb.values())
             found.update((name, self._usb.get(place)) for place, name in self._on_usb.items())

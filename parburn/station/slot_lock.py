@@ -2,7 +2,8 @@
 
 Two locks are taken (flock, which the kernel frees however the process ends): on the file itself, for whoever
 may not write its folder; and on a file beside it, which stays the same when an editor or `slots learn` puts a
-new file in the old one's place. Who holds them is found in /proc/locks.
+new file in the old one's place. Who holds them is found in /proc/locks, or in the file beside, where the
+holder has written its number.
 """
 
 from __future__ import annotations
@@ -64,14 +65,31 @@ def _locked(file: Path, path: Path, *, made: bool = False) -> IO[bytes] | None:
         try:
             fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = holder_of(found)
+            holder = holder_of(found) or _noted(file, made=made)
             found.close()
             if not isinstance(error, BlockingIOError):
                 return None  # a file system without locks
             raise _held(path, holder) from error
         if _is_there(found, file):
+            if made:
+                _note(found)
             return found
         found.close()  # somebody has put another one in its place
+    return None
+
+
+def _note(found: IO[bytes]) -> None:
+    """Write who holds it into the lock file: not every file system shows its locks in /proc."""
+    with suppress(OSError):  # opened to be read only, or the disk is full
+        found.truncate(0)
+        found.write(str(os.getpid()).encode())
+        found.flush()
+
+
+def _noted(file: Path, *, made: bool) -> int | None:
+    with suppress(OSError, ValueError):
+        process = int(file.read_bytes()) if made else 0
+        return process if process > 0 and Path(f"/proc/{process}").exists() else None
     return None
 
 

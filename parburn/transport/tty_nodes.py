@@ -14,7 +14,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,7 +23,10 @@ from parburn.transport.slots import SCHEMES, usb_slot
 Key = tuple[object, ...]
 _DEV: Final = "/dev"
 _SYS_CHAR: Final = "/sys/dev/char"
-_SERIAL: Final = re.compile(r"tty(?!S\d|AMA\d)[A-Za-z]+\d+")  # no consoles (tty0), no ports of the machine
+_LISTED_FROM: Final = 8  # sockets in a folder
+_SERIAL: Final = re.compile(
+    r"tty(?!S\d|AMA\d)[A-Za-z][A-Za-z0-9]*\d"
+)  # no consoles (tty0), no ports of the machine
 
 
 class FoundTty(NamedTuple):
@@ -111,13 +114,38 @@ def tty_at(path: str) -> FoundTty | None:
     """
     if path.startswith(SCHEMES):
         return FoundTty(path, path, ())
-    with contextlib.suppress(OSError, ValueError):
+    try:
         link = os.lstat(path)
         found = os.stat(path) if stat.S_ISLNK(link.st_mode) else link  # noqa: PTH116  # many times a second
-        if stat.S_ISCHR(found.st_mode):
-            own = (link.st_ino, link.st_ctime_ns) if link is not found else ()
-            return FoundTty(path, path, (found.st_rdev, found.st_ino, found.st_ctime_ns, *own))
-    return None
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISCHR(found.st_mode):
+        return None
+    own = (link.st_ino, link.st_ctime_ns) if link is not found else ()
+    return FoundTty(path, path, (found.st_rdev, found.st_ino, found.st_ctime_ns, *own))
+
+
+def ttys_at(paths: Sequence[str]) -> dict[str, FoundTty]:
+    """Return the ttys at these paths that are there. Where many are in one folder it is listed first.
+
+    What is not in the list is not asked for: a rig of empty sockets costs next to nothing.
+    """
+    by_folder: dict[str, list[str]] = {}
+    for path in paths:
+        folder = "" if path.startswith(SCHEMES) else path.rpartition("/")[0]
+        by_folder.setdefault(folder, []).append(path)
+    found: dict[str, FoundTty] = {}
+    for folder, members in by_folder.items():
+        asked = _listed(folder, members) if folder and len(members) >= _LISTED_FROM else members
+        found.update((one.place, one) for one in map(tty_at, asked) if one is not None)
+    return found
+
+
+def _listed(folder: str, paths: Sequence[str]) -> list[str]:
+    with contextlib.suppress(OSError):
+        names = {*os.listdir(folder)}  # noqa: PTH208  # many times a second
+        return [path for path in paths if path.rpartition("/")[2] in names]
+    return []
 
 
 def ttys_in(folder: str) -> dict[str, FoundTty]:

@@ -197,7 +197,7 @@ def test_a_new_file_can_be_read_by_the_users_of_the_station(tmp_path: Path) -> N
     with pytest.raises(UsageError, match="was made meanwhile"):
         write_slots(SlotsFile(path, (Slot("A2", "x"),)), new=True)
     assert [slot.name for slot in read_slots(path).slots] == ["A1"]
-    assert os.listdir(tmp_path) == ["rig.toml"]
+    assert [one.name for one in tmp_path.iterdir()] == ["rig.toml"]
 
 
 def test_a_link_to_a_file_stays_one(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_file_that_cannot_be_written_is_as_it_was(tmp_path: Path, monkeypatch:
     with pytest.raises(UsageError, match="No space left"):
         write_slots(SlotsFile(path, (Slot("A1", "x"),)))
     assert path.read_text() == RIG
-    assert os.listdir(tmp_path) == [path.name]
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
 # --- where they are now

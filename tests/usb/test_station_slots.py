@@ -29,13 +29,30 @@ asyncio.run(source.run(told("+"), told("-")))
 
 def learn(bench: Bench, *words: str) -> Running:
     """`slots learn`, with a pipe as its input that says nothing."""
-    command = f"sleep 600 | {sys.executable} -m parburn slots learn {FILE} {' '.join(words)}"
-    return bench.machine.start({"shell": command}, folder=bench.work_in_guest)
+    pipe = f"/run/{bench.work.name}.pipe"
+    command = f"exec {sys.executable} -m parburn slots learn {FILE} {' '.join(words)} <&3"
+    return bench.machine.start(
+        {"shell": f"echo process $$; mkfifo {pipe}; exec 3<>{pipe}; {command}"}, folder=bench.work_in_guest
+    )
 
 
 def watch(bench: Bench) -> Running:
     program = bench.file("watch.py", WATCH)
-    return bench.machine.start({"shell": f"{sys.executable} {program}"}, folder=bench.work_in_guest)
+    return bench.machine.start(
+        {"shell": f"echo process $$; exec {sys.executable} {program}"}, folder=bench.work_in_guest
+    )
+
+
+def process_of(running: Running) -> str:
+    """Its process in the guest."""
+    found = re.search(r"^process (\d+)$", running.output, re.MULTILINE)
+    assert found, running.output
+    return found[1]
+
+
+def kill(bench: Bench, running: Running) -> None:
+    bench.machine.shell(f"kill -KILL {process_of(running)}")
+    running.end()
 
 
 def slots(bench: Bench) -> dict[str, str]:
@@ -99,18 +116,16 @@ def test_a_station_sees_boards_come_and_go_and_no_trigger_moves_them(bench: Benc
     watches = watch(bench)
     watches.until("UdevSource")
     watches.until(f"+A2 {second}")
-    bench.machine.shell("udevadm trigger --subsystem-match=tty --action=change; udevadm settle")
-    bench.machine.shell("udevadm trigger --subsystem-match=tty --action=add; udevadm settle")
+    bench.machine.shell("udevadm trigger --subsystem-match=tty --sysname-match='ttyUSB*'; udevadm settle")
     bench.pull("2")
     watches.until(f"-A1 {first}")
     bench.plug("5", rig.ports[0], UsbSerialJtag("84:F7:03:00:00:01"))
-    watches.until("+A3 /dev/ttyACM")
+    watches.until("+A3 /dev/ttyACM0\n")
     bench.plug("2", rig.ports[0])
-    watches.until("+A1 ")
+    watches.until("+A3 /dev/ttyACM0\n+A1 ")
     signs = re.findall(r"^[+-]A\d", watches.output, re.MULTILINE)
     assert signs == ["+A1", "+A2", "-A1", "+A3", "+A1"]
-    bench.machine.shell("pkill -f watch.py")
-    watches.end()
+    kill(bench, watches)
 
 
 def test_a_slots_file_is_held_by_one(bench: Bench) -> None:
@@ -120,8 +135,7 @@ def test_a_slots_file_is_held_by_one(bench: Bench) -> None:
     learns = learn(bench, "--add")
     learns.until("A2: put a board into it")
     refused = bench.parburn("slots", "check", FILE)
-    assert refused.code == 2
-    assert "(parburn slots learn)" in refused.output
-    bench.machine.shell("pkill -KILL -f 'parburn slots learn'")
-    learns.end()
+    assert refused.code == 2, refused.output
+    assert f"process {process_of(learns)} (parburn slots learn)" in refused.output
+    kill(bench, learns)
     assert bench.parburn("slots", "check", FILE).code == 0
