@@ -24,8 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "api": {"chips", "fleet", "job", "ledger", "run", "sim", "transport"},
     "station": {
-        "chips", "device", "efuse", "hardware", "job", "ledger", "natural_order", "nearest", "printable",
-        "protocol", "run", "script", "sim", "transport", "ui",
+        "chips", "coding", "device", "efuse", "hardware", "job", "ledger", "natural_order", "nearest",
+        "printable", "run", "script", "sim", "transport", "ui",
     },
     "recovery": {
         "chips", "config", "efuse", "hardware", "job", "ledger", "run", "script", "transport"
@@ -180,6 +180,7 @@ OS_OPEN = {
     "cli/streams.py",
     "station/slots_writing.py",
     "scratch.py",
+    "station/armed.py",
 }
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from parburn.cli.check import FAULTS, GOOD, check_text, progress
+from parburn.cli.job_folder import go_to_folder_of
 from parburn.cli.saying import say, tell
 from parburn.errors import NotConfirmed, UsageError
 from parburn.job import LONGEST_NAME
@@ -44,7 +45,8 @@ def arm(options: argparse.Namespace) -> int:
         ParburnError: the job file or what it names is wrong, or the operator did not confirm.
     """
     operator = _operator(options)
-    station = _with_ledger(load_job_file(options.job), options.ledger)
+    ledger = None if options.ledger is None else options.ledger.absolute()
+    station = _with_ledger(load_job_file(go_to_folder_of(options.job)), ledger)
     if options.extend:
         return _extend(options, station, operator)
     ask = not options.yes_burn

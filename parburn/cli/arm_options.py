@@ -24,7 +24,7 @@ def add_arm(parser: argparse.ArgumentParser) -> None:
     add(
         "--allow-side-effects",
         action="store_true",
-        help="let the scripts write files, open sockets and start processes, three times a record",
+        help="let the scripts write files, open sockets and start processes, two or three times a record",
     )
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from parburn.chips.registry import chip_named
+from parburn.cli.job_folder import go_to_folder_of
 from parburn.cli.options import chips_option, rebuild_job
 from parburn.cli.saying import hand_out, say
 from parburn.errors import UsageError
@@ -99,7 +100,7 @@ def _of_job_file(options: argparse.Namespace) -> tuple[CheckedJob, tuple[str, ..
             f"a job file and {', '.join(given)} do not go together: the file says it",
             hint="With a job file only --jobs, --json and --allow-side-effects are taken.",
         )
-    station = load_job_file(options.job)
+    station = load_job_file(go_to_folder_of(options.job))
     checked = check_station_job(station)
     refuse_unfinished(checked)
     return checked, station.chips

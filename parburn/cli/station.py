@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -11,12 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from parburn.cli import background
+from parburn.cli.job_folder import go_to_folder_of
 from parburn.cli.saying import say
 from parburn.cli.signals import stop_requested_by_signals
 from parburn.cli.station_options import WORDS
 from parburn.errors import NoStation, UsageError
 from parburn.run.stop import StopRequest
-from parburn.scratch import Scratch
 from parburn.station.arming import make_ledger
 from parburn.station.choose_view import LOOK_S, view_for
 from parburn.station.command_client import send_resume, send_unlock
@@ -54,7 +55,7 @@ def station(options: argparse.Namespace) -> int:
         return _simulated(options, Path(words[0]) if words else _example())
     if not words:
         raise UsageError("no job is named", hint="parburn station JOB.toml, or try it: --sim esp32c3:8")
-    path = Path(words[0])
+    path = go_to_folder_of(Path(words[0]))
     opened = open_job(path, operator=options.operator, name=options.station)
     assert opened.station.slots is not None, "open_job refuses a job without slots"
     with held_slots(opened.station.slots):
@@ -76,7 +77,7 @@ def _engineer(options: argparse.Namespace, words: list[str]) -> int:
     try:
         say(send_resume(slot, options.why, job=options.job) + "\n")
     except NoStation:
-        if options.job is None or slot is not None:
+        if options.job is None:
             raise
         write_for_next_start(written_path(options.job), slot, options.why, user_name(os.getuid()))
         say("no station of this job runs: it is kept for the next start\n")
@@ -102,24 +103,20 @@ def _example() -> Path:
 def _simulated(options: argparse.Namespace, path: Path) -> int:
     from parburn.cli.options import simulated_groups
     from parburn.sim.control_client import ControlledRig
-    from parburn.station.simulated_hand import SimulatedHand
+    from parburn.station.simulated_hand import play_operator
 
     groups = simulated_groups(options.sim)
     chips = list(dict.fromkeys(group.chip for group in groups))
     text = ",".join(f"{group.chip}:{group.boards}" for group in groups)
-    scratch = Scratch("station-")
-    try:
-        ledger = scratch.path / "ledger.sqlite3"
+    with ControlledRig(text, lines=True) as rig:
+        ledger = Path(rig.ports[0]).with_name("ledger.sqlite3")  # goes with the rig
         make_ledger(ledger, "simulated")
-        with ControlledRig(text, lines=True) as rig:
-            opened = open_simulated(path, chips=chips, ports=rig.ports, ledger=ledger)
+        opened = open_simulated(go_to_folder_of(path), chips=chips, ports=rig.ports, ledger=ledger)
 
-            def beside(picture: Callable[[], StationPicture]) -> Awaitable[object]:
-                return SimulatedHand(rig, picture, seed=0).work()
+        def beside(picture: Callable[[], StationPicture]) -> Awaitable[object]:
+            return play_operator(rig, picture, seed=0)
 
-            return _run(options, opened, beside=beside)
-    finally:
-        scratch.remove()
+        return _run(options, opened, beside=beside)
 
 
 # Running --------------------------------------------------------------------------------------------
@@ -140,11 +137,19 @@ def _run(
         make_room(len(opened.slots))
         draws_every_s = LOOK_S if is_drawn else 0.0
         outside = Outside(view, StopRequest(), draws_every_s, commands=commands, beside=beside)
+        _collect_only_what_comes()
         asyncio.run(_until_stopped(opened, outside, debug=options.debug))
     finally:
         view.close()
         writer.close()
     return GOOD
+
+
+def _collect_only_what_comes() -> None:
+    """Give the garbage collector back where our entry point has taken it away: a station runs for days."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 async def _until_stopped(opened: Opened, outside: Outside, *, debug: bool) -> None:

@@ -45,7 +45,7 @@ def prepare(
     Args:
         station: The job file.
         processes: How many work; None: one for each processor.
-        allow_side_effects: Let scripts write files and the like, three times a record and chip.
+        allow_side_effects: Let scripts write files and the like, two or three times a record and chip.
         begin_at: Leave out the records below it.
         on_progress: Gets how many of all rehearsals are done, and how many there are.
 

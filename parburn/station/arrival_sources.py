@@ -7,26 +7,30 @@ from collections.abc import Sequence
 from anyio import create_task_group
 
 from parburn.station.arrivals import ArrivalSource, Node, OnArrival, OnLeaving
-from parburn.station.folder_source import FolderSource
+from parburn.station.folder_source import PERIOD_S, FolderSource
 from parburn.station.slots_file import Slot
 from parburn.station.udev_source import UdevSource
 from parburn.transport.hotplug import udev_runs
 from parburn.transport.tty_nodes import is_path
 
 
-def arrival_source(slots: Sequence[Slot], *, udev: bool | None = None) -> ArrivalSource:
+def arrival_source(
+    slots: Sequence[Slot], *, udev: bool | None = None, period_s: float = PERIOD_S
+) -> ArrivalSource:
     """Return what watches these slots: places on USB by udevd where one runs, all others by looking.
 
     Args:
         slots: The station's slots.
         udev: Whether a udevd runs; None: find out.
+        period_s: Between two looks at what udevd does not tell of, in seconds.
     """
     by_udev = udev_runs() if udev is None else udev
     on_usb = [slot for slot in slots if by_udev and not is_path(slot.place)]
     others = [slot for slot in slots if slot not in on_usb]
     if not others:
         return UdevSource(on_usb)
-    return FolderSource(others) if not on_usb else _Both(UdevSource(on_usb), FolderSource(others))
+    folder = FolderSource(others, period_s=period_s)
+    return folder if not on_usb else _Both(UdevSource(on_usb), folder)
 
 
 def every_tty(folder: str | None = None) -> ArrivalSource:

@@ -113,7 +113,7 @@ def rehearse_batch(
         checked: The job; its ports count for nothing.
         chip_names: Kinds of chips, each of which may get any of the records.
         processes: How many work; None: one for each processor that this process may use.
-        allow_side_effects: Let scripts write files and the like, three times a record and chip.
+        allow_side_effects: Let scripts write files and the like, two or three times a record and chip.
         shapes: Tell also what a plan template is made of.
         secret: The key of the values' digests; None: one that nobody knows.
         begin_at: Leave out the records below it; None: all of them.

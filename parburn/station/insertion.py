@@ -12,7 +12,7 @@ from typing import NamedTuple
 from anyio import CancelScope, create_task_group
 
 from parburn.device import burn_device
-from parburn.errors import InternalError, ParburnError
+from parburn.errors import InternalError, ParburnError, PortGone
 from parburn.events import DeviceReport, Event, Identified, Result, StepChanged
 from parburn.hardware.identify import Device
 from parburn.job import Before
@@ -22,7 +22,7 @@ from parburn.run.leave import cause_of
 from parburn.run.shared import SharedRun
 from parburn.station.claim_desk import give_back
 from parburn.station.presence import Seated
-from parburn.station.shared import StationRun
+from parburn.station.shared import ONCE, StationRun
 
 
 class Ended(NamedTuple):
@@ -33,7 +33,10 @@ class Ended(NamedTuple):
     seated: Seated | None
     device: Device | None
     unread: tuple[str, ...]  # ends of the link that were burned
-    goes_on: bool  # it was begun and is not whole, and the cause lets it go on by itself
+    goes_on: bool  # it was begun, is not whole, and may go on by itself
+    identity: UnitIdentity | None  # of the chip
+    tty_lost: bool
+    away: UnitIdentity | None = None  # a chip that was begun here, and is not here any more
 
 
 class Watcher:
@@ -82,6 +85,7 @@ class Insertion:
         self._watcher = watcher
         self._seated: Seated | None = None
         self._claim: Claim | None = None
+        self._went_on = 0  # by itself, in the life of this unit
         self._expected, self._reset_of = expected, reset_of
         self._run = SharedRun(
             around.checked_for(port, before),
@@ -121,8 +125,11 @@ class Insertion:
         self._run.tell_ledger_notes()
         if self._seated is not None and board.watch.error is not None:
             self._seated.node_is_gone = True
-        goes_on = report.result is Result.INCOMPLETE and cause_of(board.error) in HARMLESS_CAUSES
-        return Ended(report, board.error, self._seated, board.device, board.unread, goes_on)
+        harmless = cause_of(board.error) in HARMLESS_CAUSES and self._went_on < ONCE
+        goes_on = report.result is Result.INCOMPLETE and harmless
+        identity = self._seated.identity if self._seated is not None else None
+        lost = board.watch.error is not None or isinstance(board.error, PortGone)
+        return Ended(report, board.error, self._seated, board.device, board.unread, goes_on, identity, lost)
 
     @property
     def _board(self) -> BoardProgress:
@@ -180,13 +187,13 @@ class Insertion:
     async def _goes_on(self, claim: Claim, begun: Begun) -> None:
         """Let a unit that was begun go on, or raise why not; its record is then what it was."""
         around, identity = self._around, claim.identity
-        if not around.may_go_on(identity, begun):
+        if not around.may_go_on(identity, self._slot, begun):
             await self._unchanged(claim)
             raise around.why_not_on(identity, self._slot, begun)
         why = around.taken_up(identity)
         if why:
             await claim.allowed_to_go_on(why)
-        await claim.goes_on()
+        self._went_on = await claim.goes_on()
 
     async def _unchanged(self, claim: Claim) -> None:
         """End a claim of which nothing is used: the unit stays what it was."""

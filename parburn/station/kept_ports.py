@@ -14,7 +14,9 @@ from parburn.transport.stream import ByteStream
 class KeptPorts:
     """Opens ports for runs of one board, and keeps them. Everything here runs on the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, open_s: float) -> None:
+        """Keep none yet. An adapter that does not open within `open_s` seconds is given up."""
+        self._open_s = open_s
         self._kept: dict[str, ByteStream] = {}
         self._in_use: set[str] = set()
 
@@ -25,7 +27,7 @@ class KeptPorts:
             await self.close(port)
             stream = None
         if stream is None:
-            stream = self._kept[port] = await open_stream(port)
+            stream = self._kept[port] = await open_stream(port, within_s=self._open_s)
         self._in_use.add(port)
         return stream
 

@@ -36,6 +36,15 @@ class Opened(NamedTuple):
     amber: tuple[str, ...] = ()
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that an arming is made from, and its own."""
+        station, checked = self.station, self.checked
+        read = (*checked.scripts.digests, *checked.tables.digests)
+        config = (one.path for one in checked.config.files)
+        own = (station.path, armed_path(station.path), *([station.slots] if station.slots else ()))
+        return (*own, *map(Path, read), *config)
+
+    @property
     def note(self) -> RunNote:
         """What the ledger's history says of this station's run."""
         return self.checked.note._replace(arming=self.arming.digest)

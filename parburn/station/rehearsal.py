@@ -1,8 +1,8 @@
 """Rehearsal of one record: what the scripts would burn, on three chips that are none. Opens no port.
 
-Each index is computed three times: on a chip fresh from the factory, on the same chip again, and on one with
-another MAC address and unique id. What differs between the first two is random: nobody can finish such a
-unit after a power cut. What differs between the first and the third was derived from the chip.
+Each index is computed on a chip fresh from the factory, and on one with another MAC address and unique id.
+Only where these two differ a third time, on the first chip again: what differs from its first time is random
+(nobody can finish such a unit after a power cut), and the rest was derived from the chip.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from parburn.sim.factory import factory_mac, make_product
 from parburn.station.shapes import Shape, shape_of
 
 _PLACE: Final = re.compile(r"((?:\S+:\d+: )?)(.*)", re.DOTALL)  # of a line in a script, and what is said
-CHIPS_OF_A_RECORD: Final = 3
 
 
 class Step(NamedTuple):
@@ -135,7 +134,7 @@ async def rehearse(
         chips: What they are rehearsed on.
         indexes: Which records.
         secret: The key of the values' digests; equal for all that are to be compared.
-        allow_side_effects: Let scripts write files and the like, three times a record.
+        allow_side_effects: Let scripts write files and the like, two or three times a record.
         shapes: Tell also what a plan template is made of.
 
     Raises:
@@ -146,8 +145,11 @@ async def rehearse(
     def orders() -> Iterator[Order]:
         for index in indexes:
             if judge.has_record(index):
-                for order in (chips.one, chips.one, chips.other):
+                for order in (chips.one, chips.other):
                     yield order._replace(facts=order.facts._replace(index=index))
+                if judge.wants_it_again():
+                    yield chips.one._replace(facts=chips.one.facts._replace(index=index))
+                judge.judge(index)
 
     await compute_all(
         checked.scripts,
@@ -183,13 +185,22 @@ class _Judge:
         return False
 
     def take(self, order: Order, computed: Computed) -> None:
-        """Take one answer; the third of a record ends it."""
+        """Take one answer; `judge` ends a record."""
         self._computed.append(computed)
-        if len(self._computed) == CHIPS_OF_A_RECORD:
-            first, again, other = self._computed
-            self._computed = []
-            assert order.facts.index is not None
-            self._judge(order.facts.index, first, again, other)
+
+    def wants_it_again(self) -> bool:
+        """Tell whether the two chips were treated otherwise: a script that is the same each time does not."""
+        first, other = self._computed
+        if first.error is not None:
+            return False
+        same_plans = [burn.plan for burn in first.burns] == [burn.plan for burn in other.burns]
+        return other.error is not None or first.want != other.want or not same_plans
+
+    def judge(self, index: int) -> None:
+        """Say what the answers for a record mean: first chip, other chip, and perhaps the first again."""
+        first, other, *more = self._computed
+        self._computed = []
+        self._judge(index, first, more[0] if more else first, other)
 
     def _judge(self, index: int, first: Computed, again: Computed, other: Computed) -> None:
         fault = (

@@ -11,11 +11,12 @@ import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from traceback import format_exception
 from typing import Final
 
 from anyio import CancelScope, create_task_group
 
-from parburn.errors import LedgerError, NotDone
+from parburn.errors import InternalError, LedgerError, NotDone
 from parburn.events import DeviceReport, Note, Result
 from parburn.events import Event as RunEvent
 from parburn.ledger.station_entries import HALTED, RESUMED
@@ -247,6 +248,12 @@ class Station:
             self._amber.pop(kind, None)
         self._changed.set()
 
+    def defect(self, slot: str, error: Exception) -> None:
+        """See `socket.Rules`. Nobody knows what it means for the next board, so none begins."""
+        self.halt(slot, str(InternalError(error)))
+        traceback = "".join(format_exception(error)) if self._around.job.debug else ""
+        self._shows.note(slot, traceback or str(InternalError(error)), "warning")
+
     # Halts, and an engineer's word ----------------------------------------------------------------------
 
     def halt(self, slot: str, why: str) -> None:
@@ -274,7 +281,11 @@ class Station:
         return self._socket(slot).unlock()
 
     def resume(self, slot: str | None, why: str, who: str) -> str:
-        """End a halt, or let the board in a socket go on; return what was done. Raises NotDone: why not."""
+        """End a halt, or let the board in a socket go on; return what was done.
+
+        Raises:
+            NotDone: why not.
+        """
         if slot is not None:
             return self._socket(slot).resume(f"{why} ({who})")
         if not self._around.gate.halt:
@@ -284,6 +295,12 @@ class Station:
         self._shows.resumed(why)
         self._write(RESUMED, why, who)
         return "the station goes on"
+
+    def resume_later(self, slot: str, why: str, who: str) -> str:
+        """Let the unit go on that will be found in a socket, as was said before the station began."""
+        self._socket(slot)
+        self._around.allow_next(slot, f"{why} ({who})")
+        return f"the board that is found in {slot} may go on"
 
     def _socket(self, slot: str) -> Socket:
         one = self._sockets.get(slot)

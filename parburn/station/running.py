@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,17 +19,21 @@ from parburn.run.checked_job import station_of
 from parburn.run.stop import StopRequest
 from parburn.station.arrival_sources import arrival_source
 from parburn.station.bridge_seat import BridgeSeat
+from parburn.station.changed_files import watch_files
 from parburn.station.command_socket import CommandSocket
 from parburn.station.gate import Gate
+from parburn.station.machine import boards_of_a_shift, clock_is_synchronised, watch_machine
 from parburn.station.next_start import take_for_next_start
 from parburn.station.opening import Opened
 from parburn.station.picture import StationPicture
 from parburn.station.rig import Station
 from parburn.station.seats import PlugSeat, Seat, Sitting
+from parburn.station.service import Service
 from parburn.station.shared import StationRun
 from parburn.station.slots_file import Slot
 from parburn.station.statistics import Statistics, place_beside
 from parburn.station.view import StationFacts, StationView
+from parburn.transport.lines_lock import machine_lines
 
 NOT_HALTED = ""
 
@@ -93,6 +97,7 @@ class _Running:
             emit=lambda slot, event: tells[0].take(slot, event),
             gate=gate,
             rework=rules.rework,
+            open_s=rules.bounds.open_s,
         )
         station = Station(
             around,
@@ -108,29 +113,45 @@ class _Running:
         plugs = self._seats(station, around)
         for sentence in opened.amber:
             station.amber(sentence, sentence)
+        if alone := machine_lines().only_here:
+            station.amber("lines", alone)
         outside.view.started(self._facts())
         for note in ledger.take_notes():
             outside.view.note("", note)
-        await ledger.tell_station(STARTED, operator=job.operator, station=station_of(job))
+        clock = "" if clock_is_synchronised() is not False else "not synchronised"
+        await ledger.tell_station(STARTED, operator=job.operator, station=station_of(job), clock=clock)
         await self._take_written(station)
         watched = [slot for slot in opened.slots if slot.name in plugs]
-        source = await to_thread.run_sync(arrival_source, watched) if watched else None
+        find_source = partial(arrival_source, watched, period_s=opened.station.bounds.look_s)
+        source = await to_thread.run_sync(find_source) if watched else None
         commands = await self._commands(station)
-        beside = None
-        if outside.beside is not None:
-            beside = asyncio.ensure_future(outside.beside(station.picture))
+        beside = {asyncio.ensure_future(one) for one in self._beside(station)}
         try:
             await station.run(source, plugs)
         finally:
             with CancelScope(shield=True):
-                if beside is not None:
-                    beside.cancel()
-                    await asyncio.wait({beside})
+                for task in beside:
+                    task.cancel()
+                await asyncio.wait(beside)
                 if commands is not None:
                     await commands.close()
                 with suppress(LedgerError):
                     await ledger.tell_station(ENDED, operator=job.operator, station=station_of(job))
         return station
+
+    def _beside(self, station: Station) -> Iterator[Awaitable[object]]:
+        """Yield what goes on beside the sockets for as long as they are served."""
+
+        def to_come() -> int:
+            done = station.totals()
+            return boards_of_a_shift(done.boards, done.seconds, station.picture().indexes_left)
+
+        yield Service().keep_telling(station.picture)
+        if not self._opened.checked.job.simulated:  # its ledger is thrown away
+            yield watch_machine(station.amber, ledger=Path(self._ledger.place), to_come=to_come)
+            yield watch_files(station.amber, self._opened.files)
+        if self._outside.beside is not None:
+            yield self._outside.beside(station.picture)
 
     def _seats(self, station: Station, around: StationRun) -> dict[str, PlugSeat]:
         """Add a socket for each slot; return the seats that an arrival source tells of."""
@@ -187,7 +208,10 @@ class _Running:
             return
         for one in written:
             try:
-                said = station.resume(one.slot, one.why, one.who)
+                if one.slot is None:
+                    said = station.resume(None, one.why, one.who)
+                else:
+                    said = station.resume_later(one.slot, one.why, one.who)
             except NotDone as error:
                 said = str(error)
             self._outside.view.note("", f"{one.who} said at {one.at[:16]}: resume ({one.why}): {said}")

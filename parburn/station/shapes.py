@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from parburn.chips.model import Chip
+from parburn.efuse.key_blocks import may_hold_key
 from parburn.efuse.layout import layout_of
 from parburn.efuse.staging import Wanted
 from parburn.efuse.user_values import Kind, Written
@@ -138,7 +139,8 @@ def _thing(chip: Chip, name: str, block: int, mask: int, bits: int, keys: set[in
     if mask.bit_count() == 1 or (block == 0 and (not whole or mask & _never_free(chip))):
         return Thing(name, block, mask, whole, bits)
     row = chip.blocks[block]
-    secret = bool(block) and (row.for_keys or bool(row.rd_dis) or block in keys)
+    hideable = bool(row.rd_dis) and not row.for_keys
+    secret = bool(block) and (may_hold_key(chip, row) or hideable or block in keys)
     return Thing(name, block, mask, whole, None, secret)
 
 

@@ -46,6 +46,7 @@ class StationRun:
         emit: Tells,
         gate: Gate,
         rework: bool,
+        open_s: float,
     ) -> None:
         """Take what was checked and armed.
 
@@ -57,6 +58,7 @@ class StationRun:
             emit: Gets what all insertions tell.
             gate: Who may begin.
             rework: A unit that passed under another arming goes through this one.
+            open_s: Seconds that an adapter has to be opened.
         """
         self.job = checked.job
         self.ledger = ledger
@@ -66,13 +68,14 @@ class StationRun:
         self.gate = gate
         self._rework = rework
         self.presence = Presence()
-        self.ports = KeptPorts()
+        self.ports = KeptPorts(open_s=open_s)
         self.desk = ClaimDesk(self._claim_all)
         self._checked = checked._replace(config=checked.config.read_as(ledger.forms))
         self._options = options_for(self._checked, self._checked.config, ledger)._replace(inputs_end=True)
         self._burning = CapacityLimiter(checked.job.max_burning or 10_000)
         self._job_digest = ""
         self._missing: dict[UnitIdentity, Event] = {}  # left in mid burn, and not back yet
+        self._said_before: dict[str, str] = {}  # by slot: what was said while no station ran
         self._resumed: dict[UnitIdentity, str] = {}  # may go on once more, and why
 
     def checked_for(self, port: str, before: Before | None = None) -> CheckedJob:
@@ -102,8 +105,10 @@ class StationRun:
 
     # Boards that were begun -----------------------------------------------------------------------------
 
-    def may_go_on(self, identity: UnitIdentity, begun: Begun) -> bool:
-        """Tell whether a unit that was begun may go on without an engineer's word."""
+    def may_go_on(self, identity: UnitIdentity, slot: str, begun: Begun) -> bool:
+        """Tell whether a unit that was begun may go on: by itself, or on an engineer's word."""
+        if slot in self._said_before:
+            self._resumed.setdefault(identity, self._said_before.pop(slot))
         same_arming = begun.arming == self.arming.digest
         by_itself = begun.went_on < ONCE and begun.cause in HARMLESS_CAUSES
         return same_arming and (by_itself or identity in self._resumed)
@@ -127,6 +132,10 @@ class StationRun:
     def allow(self, identity: UnitIdentity, why: str) -> None:
         """Let a unit that was begun go on once more, on an engineer's word."""
         self._resumed[identity] = why
+
+    def allow_next(self, slot: str, why: str) -> None:
+        """Let the begun unit go on once more that is found in a socket next."""
+        self._said_before[slot] = why
 
     def taken_up(self, identity: UnitIdentity) -> str:
         """Return an engineer's word that is now used, or empty."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from typing import Final, Protocol
 
-from anyio import Event, create_task_group
+from anyio import Event, create_task_group, move_on_after
 
-from parburn.errors import NeedsResume, NotDone, PortGone
+from parburn.errors import InternalError, NeedsResume, NotDone, PortGone
 from parburn.events import DeviceReport, Identified, Result
 from parburn.ledger.base import UnitIdentity
 from parburn.station.insertion import Ended, Insertion, Watcher, put_back
@@ -22,6 +22,7 @@ from parburn.station.verdicts import Verdict, verdict_of
 from parburn.station.words import Word
 
 AGAIN: Final = "it goes on once more by itself"
+SEEN_S: Final = 0.8  # by then a seat has seen that a tty is gone, whoever has seen it first
 AT_WORK: Final = (SocketState.READY, SocketState.HOLD, SocketState.BURNING)
 
 
@@ -33,6 +34,9 @@ class Rules(Protocol):
 
     def changed(self, picture: SocketPicture) -> None:
         """Take a socket's new picture."""
+
+    def defect(self, slot: str, error: Exception) -> None:
+        """Take an error of ours."""
 
     def ended(self, slot: str, report: DeviceReport, verdict: Verdict, seconds: float) -> Verdict:
         """Take how a board ended, for counts, rules and reports; return the verdict that is shown."""
@@ -74,7 +78,11 @@ class Socket(Watcher):
             sitting = await self._arrival()
             self.began = sitting.since
             self._to(SocketState.DETECTING)
-            await self._one_board(sitting)
+            try:
+                await self._one_board(sitting)
+            except Exception as error:  # a defect of ours must not take the other sockets down
+                self._rules.defect(self.slot, error)
+                self._to(SocketState.LOCKED, word=Word.SOCKET_OFF, detail=str(InternalError(error)))
 
     async def _arrival(self) -> Sitting:
         """Wait for a board; meanwhile one that left in mid burn may come back in another socket."""
@@ -115,12 +123,25 @@ class Socket(Watcher):
     async def _until_ended(self, sitting: Sitting) -> Ended:
         """Let the board be burned; once more where it was begun here, is there, and may go on by itself."""
         ended = await self._insert(sitting)
-        if ended.goes_on and self._seat.is_there(sitting) and not self._around.stop.level:
-            self._to(SocketState.VERDICT, word=Word.LEAVE_IN, detail=AGAIN)
-            self._leave_presence(ended)
-            self._to(SocketState.DETECTING, word=Word.LEAVE_IN, detail=AGAIN)
-            ended = await self._insert(sitting)
-        return ended
+        await self._seen_to_leave(sitting, ended)
+        if not ended.goes_on or not self._seat.is_there(sitting) or self._around.stop.level:
+            return ended
+        self._to(SocketState.VERDICT, word=Word.LEAVE_IN, detail=AGAIN)
+        self._leave_presence(ended)
+        self._to(SocketState.DETECTING, word=Word.LEAVE_IN, detail=AGAIN)
+        again = await self._insert(sitting)
+        await self._seen_to_leave(sitting, again)
+        if again.seated is None:  # nobody was found any more: the unit is as the first burn left it
+            return ended._replace(seated=None, away=ended.identity)
+        if again.identity != ended.identity:
+            again = again._replace(away=ended.identity)
+        return again
+
+    async def _seen_to_leave(self, sitting: Sitting, ended: Ended) -> None:
+        """Wait a moment for the seat to see what the port has told already: that the tty is gone."""
+        if ended.tty_lost:
+            with move_on_after(SEEN_S):
+                await self._seat.removal(sitting, self._look(ended))
 
     async def _insert(self, sitting: Sitting, *, reset_of: UnitIdentity | None = None) -> Ended:
         self._sitting = sitting
@@ -149,14 +170,16 @@ class Socket(Watcher):
     def _judge(self, sitting: Sitting, ended: Ended) -> bool:
         """Show the verdict, and tell the station; return whether the socket is locked by it."""
         report, seconds = ended.report, time.monotonic() - self.began
-        verdict = self._rules.ended(self.slot, report, verdict_of(report, ended.error), seconds)
-        identity = ended.seated.identity if ended.seated is not None else None
+        judged = verdict_of(report, ended.error, may_go_on=ended.goes_on)
+        verdict = self._rules.ended(self.slot, report, judged, seconds)
+        identity = ended.identity
         self._needs = identity if isinstance(ended.error, NeedsResume) else None
         if identity is not None and identity == self._missing:
             self._missing = None
-        if ended.goes_on and identity is not None and not self._seat.is_there(sitting):
-            self._missing = identity
-            self._around.left(identity)
+        away = identity if ended.goes_on and not self._seat.is_there(sitting) else ended.away
+        if away is not None:
+            self._missing = away
+            self._around.left(away)
         shown = next(iter(report.unique_values.values()), "")
         self._to(
             SocketState.VERDICT,
@@ -191,10 +214,9 @@ class Socket(Watcher):
 
     async def _read_again(self, sitting: Sitting, before: Ended) -> Ended:
         """Read who came back after a reset of ours: the same board keeps its verdict, another one is new."""
-        identity = before.seated.identity if before.seated is not None else None
         self._to(SocketState.DETECTING)
-        ended = await self._insert(sitting, reset_of=identity)
-        same = ended.seated is not None and ended.seated.identity == identity and ended.report.result.passed
+        ended = await self._insert(sitting, reset_of=before.identity)
+        same = ended.identity == before.identity and ended.report.result.passed
         return ended._replace(report=before.report) if same else ended
 
     async def _leave(self, sitting: Sitting, ended: Ended) -> None:

@@ -38,7 +38,25 @@ def _variants(chip: str, shapes: Iterable[tuple[int, Shape]], digest_key: bytes)
                     hint="Give the batch's records the same fields, or make several jobs of it.",
                 )
         tally.add(index, shape.values)
-    return tuple(_variant(burns, tally, digest_key) for burns, tally in sorted(found.items(), key=_order))
+    free = _free_things(found)
+    return tuple(
+        _variant(burns, tally, free, digest_key) for burns, tally in sorted(found.items(), key=_order)
+    )
+
+
+def _free_things(found: Mapping[tuple[BurnShape, ...], _Tally]) -> set[Thing]:
+    """Return the things that differ between records, also where these are of different variants."""
+    free: set[Thing] = set()
+    known: dict[tuple[int, Thing], Value] = {}
+    for burns, tally in found.items():
+        values = iter(zip(tally.values, tally.differs, strict=True))
+        for number, burn in enumerate(burns):
+            for thing in burn.things:
+                if thing.pinned is None:
+                    value, differs = next(values)
+                    if differs or known.setdefault((number, thing), value) != value:
+                        free.add(thing)
+    return free
 
 
 def _order(item: tuple[tuple[BurnShape, ...], _Tally]) -> tuple[int, int, str]:
@@ -64,14 +82,14 @@ class _Tally:
                 self.zero[n] = True
 
 
-def _variant(burns: tuple[BurnShape, ...], tally: _Tally, digest_key: bytes) -> Variant:
-    values = iter(zip(tally.values, tally.differs, tally.zero, strict=True))
+def _variant(burns: tuple[BurnShape, ...], tally: _Tally, free: set[Thing], digest_key: bytes) -> Variant:
+    values = iter(zip(tally.values, tally.zero, strict=True))
 
     def holds(thing: Thing) -> Fixed | Free:
         if thing.pinned is not None:
             return Fixed(thing.pinned)
-        value, differs, zero = next(values)
-        return Free(zero) if differs else fixed(value, digest_key)
+        value, zero = next(values)
+        return Free(zero) if thing in free else fixed(value, digest_key)
 
     made = tuple(
         TemplateBurn(tuple(Part(thing, holds(thing)) for thing in burn.things), burn.steps, burn.forced)

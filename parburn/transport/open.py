@@ -5,11 +5,12 @@ from __future__ import annotations
 from parburn.transport.stream import ByteStream
 
 
-async def open_stream(port: str, *, baud: int = 115200) -> ByteStream:
+async def open_stream(port: str, *, baud: int = 115200, within_s: float | None = None) -> ByteStream:
     """Open a tty, pty, `socket://host:port` or `rfc2217://host:port`, locked where that means something.
 
     Args:
         baud: bits per second. A plain socket does not set it: the bridge has its own rate.
+        within_s: seconds that an adapter has to be opened; None: as long as one that works may take.
 
     Raises:
         PortBusy: another program holds the port.
@@ -27,4 +28,4 @@ async def open_stream(port: str, *, baud: int = 115200) -> ByteStream:
         return await open_rfc2217(port, baud=baud)
     from parburn.transport.serial import open_tty
 
-    return await open_tty(port, baud=baud)
+    return await open_tty(port, baud=baud, within_s=within_s)

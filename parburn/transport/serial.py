@@ -281,8 +281,13 @@ class SerialStream(CallbackStream, asyncio.Protocol):
             await asyncio.sleep(0.005)
 
 
-async def open_tty(port: str, *, baud: int) -> SerialStream:
+async def open_tty(port: str, *, baud: int, within_s: float | None = None) -> SerialStream:
     """Open a serial port or pty: raw mode, locked, low latency where the OS allows.
+
+    Args:
+        port: Its path.
+        baud: Bits per second.
+        within_s: Seconds that its adapter has for it, None: _OPEN_S; one that opens later is closed again.
 
     Raises:
         PortBusy: another program holds the port.
@@ -302,7 +307,7 @@ async def open_tty(port: str, *, baud: int) -> SerialStream:
                 await _raise_lines(thread, device, port)
         else:
             thread = PortThread(f"port {port}")
-            device = await _open_in(thread, port, baud)
+            device = await _open_in(thread, port, baud, within_s or _OPEN_S)
     except PORT_ERRORS as error:  # who holds it is looked for in all of /proc
         raise await loop.run_in_executor(None, opening_error, port, error) from error
     stream = SerialStream(port, device, thread)
@@ -311,20 +316,20 @@ async def open_tty(port: str, *, baud: int) -> SerialStream:
     return stream
 
 
-async def _open_in(thread: PortThread, port: str, baud: int) -> _Port:
+async def _open_in(thread: PortThread, port: str, baud: int, within_s: float) -> _Port:
     """Open the port in its thread. One that opens when nobody waits any more is closed again."""
     try:
         return await done_in_lines(
             thread,
             lambda: _open_device(port, baud),
-            _OPEN_S,
+            within_s,
             holds_s=OPEN_HOLDS_LINES_S,
             unwanted=_closes_late(port, asyncio.get_running_loop()),
         )
     except BaseException as error:
         thread.end()
         if _is_deadline(error):
-            raise _adapter_hangs(port, "being opened", _OPEN_S) from error
+            raise _adapter_hangs(port, "being opened", within_s) from error
         raise
 
 

@@ -54,6 +54,7 @@ def test_a_backup_is_the_ledger_of_that_moment(path: Path) -> None:
     assert "The backup" in verify(to)
     assert "verifies" in verify(to)
     assert to.stat().st_mode & 0o777 == 0o600
+    assert to.read_bytes()[18:20] == b"\1\1"  # no WAL: one file, also where it is only read
     assert "is a backup" not in verify(path)  # the ledger itself has no mark
     run(burn_on(path, chip(3)))
 
@@ -202,7 +203,9 @@ def test_a_ledger_of_before_is_copied_as_it_is(path: Path, tmp_path: Path) -> No
     assert "verifies" in verify(to)
     with pytest.raises(LedgerUnusable, match="is a backup"):
         run(open_ledger(to, batch()))
-    for one in (path, to):  # the refused run did not bring it to this version
+    with pytest.raises(LedgerUnusable, match="is a backup"):
+        note_armed(to, batch="b", arming="a", operator="Eve")
+    for one in (path, to):  # who was refused did not bring it to this version
         with closing(sqlite3.connect(one)) as connection:
             assert connection.execute("PRAGMA user_version").fetchone() == (8,)
     maintenance.adopt(to, why="test")

@@ -27,7 +27,8 @@ from .ledgers import attempt, batch, chip
 
 T = TypeVar("T")
 CHIPS = 6
-RUNS = st.integers(0, 1)
+RUNS = 2  # at once
+NUMBERS = st.lists(st.integers(0, CHIPS - 1), unique=True, min_size=1, max_size=CHIPS)
 
 
 class Run:
@@ -59,17 +60,18 @@ class LedgerMachine(RuleBasedStateMachine):
     def holder(self, one: UnitIdentity) -> Run | None:
         return next((run for run in self.runs.values() if one in run.claims), None)
 
-    @rule(which=RUNS)
-    def start(self, which: int) -> None:
-        if which not in self.runs:
-            self.runs[which] = Run(self.do(open_ledger(self.path, batch(), new_ledger=True)))
+    @precondition(lambda self: len(self.runs) < RUNS)
+    @rule()
+    def start(self) -> None:
+        which = next(number for number in range(RUNS) if number not in self.runs)
+        self.runs[which] = Run(self.do(open_ledger(self.path, batch(), new_ledger=True)))
 
     @precondition(lambda self: self.runs)
-    @rule(which=RUNS, numbers=st.lists(st.integers(0, CHIPS - 1), unique=True, max_size=CHIPS))
-    def claim(self, which: int, numbers: list[int]) -> None:
-        run = self.runs.get(which)
-        if run is None:
-            return
+    @rule(
+        data=st.data(), numbers=st.lists(st.integers(0, CHIPS - 1), unique=True, min_size=1, max_size=CHIPS)
+    )
+    def claim(self, data: st.DataObject, numbers: list[int]) -> None:
+        run = self.runs[data.draw(st.sampled_from(sorted(self.runs)))]
         chips = [chip(number) for number in numbers]
         outcomes = self.do(run.ledger.claim_all(chips, first=1, last=None, job_digest="job"))
         for one, outcome in zip(chips, outcomes, strict=True):
@@ -103,6 +105,17 @@ class LedgerMachine(RuleBasedStateMachine):
         }.get(claim.state, [])
         if can:
             self.do(self._act(run, one, claim, data.draw(st.sampled_from(can))))
+
+    @precondition(lambda self: any(run.claims for run in self.runs.values()))
+    @rule(data=st.data(), steps=st.integers(0, 1))
+    def board_burns(self, data: st.DataObject, steps: int) -> None:
+        """Some steps at once, or hardly any board would come so far."""
+        pairs = [(run, one) for run in self.runs.values() for one, claim in run.claims.items()]
+        run, one = data.draw(st.sampled_from(pairs))
+        claim = run.claims[one]
+        if claim.state is State.CLAIMED and one not in run.goes_back:
+            for action in ("plan", "attempt", *["step"] * steps):
+                self.do(self._act(run, one, claim, action))
 
     async def _act(self, run: Run, one: UnitIdentity, claim: Claim, action: str) -> None:
         if action == "plan":
@@ -164,21 +177,16 @@ class LedgerMachine(RuleBasedStateMachine):
             self.do(self._act(run, one, claim, action))
         assert self.spent == spent
 
-    @precondition(lambda self: self.runs)
-    @rule(which=RUNS)
-    def end(self, which: int) -> None:
-        run = self.runs.pop(which, None)
-        if run is not None:
-            self.do(run.ledger.aclose())
-            self._forget(run)
+    def has_worked(self) -> list[int]:
+        """Runs that have something to end: of others nothing is learned."""
+        return [number for number, run in sorted(self.runs.items()) if run.claims or run.ended]
 
-    @precondition(lambda self: self.runs)
-    @rule(which=RUNS)
-    def crash(self, which: int) -> None:
-        run = self.runs.pop(which, None)
-        if run is not None:
-            self.do(run.ledger._abandon())  # without its last word
-            self._forget(run)
+    @precondition(lambda self: self.has_worked())
+    @rule(data=st.data(), crashes=st.booleans())
+    def end(self, data: st.DataObject, crashes: bool) -> None:
+        run = self.runs.pop(data.draw(st.sampled_from(self.has_worked())))
+        self.do(run.ledger._abandon() if crashes else run.ledger.aclose())  # a crash: without its last word
+        self._forget(run)
 
     def _forget(self, run: Run) -> None:
         for one, claim in run.claims.items():
@@ -204,7 +212,7 @@ class LedgerMachine(RuleBasedStateMachine):
 TestLedgerMachine = LedgerMachine.TestCase
 TestLedgerMachine.settings = settings(
     max_examples=25,
-    stateful_step_count=20,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from parburn.errors import LedgerError
-from parburn.ledger.base import State
+from parburn.ledger.base import Begun, Cause, State
 from parburn.ledger.export import export, verify
 from parburn.ledger.liveness import Process, RunLocks
 
-from .ledgers import burn_on, chip, claims_of, opened, run
+from .ledgers import burn, burn_on, chip, claims_of, opened, run
 
 BOARDS = 3
 
@@ -79,6 +79,41 @@ def test_what_was_not_attempted_goes_to_the_next_chips(tmp_path: Path) -> None:
             return [claim.index for claim in claims if not isinstance(claim, LedgerError)]
 
     assert run(work()) == [1, 2, 3]
+
+
+def test_a_station_of_96_boards_that_is_killed_goes_on(tmp_path: Path) -> None:
+    """Every unit that was under way was begun under its arming and ended with the process; none is lost."""
+    path, boards, arming = tmp_path / "ledger.sqlite3", 96, "a" * 64
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.ledger.a_station", str(path), arming, str(boards)],
+        stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "all at work\n"
+    before = units(path)
+    process.kill()
+    said_by(process)
+
+    async def again() -> None:
+        async with opened(path, arming=arming) as ledger:
+            assert any("cut off with 96 boards" in note for note in ledger.notes)
+            for number in range(boards):
+                (claim,) = await claims_of(ledger, [chip(number)])
+                assert not isinstance(claim, LedgerError)
+                if number % 3:
+                    assert claim.begun == Begun(arming, "", Cause.PROCESS_END, 0)
+                    assert claim.index == before[claim.identity.mac]["index"]
+                    assert await claim.goes_on() == 1
+                else:
+                    assert (claim.begun, claim.known) == (None, False)
+                await burn(claim, values={"CUSTOM_MAC": claim.identity.mac})
+                await claim.end()
+
+    run(again())
+    after = units(path)
+    assert {unit["state"] for unit in after.values()} == {"pass"}
+    assert sorted(unit["index"] for unit in after.values()) == list(range(1, boards + 1))  # type: ignore[type-var]
+    assert "verifies" in verify(path)
 
 
 def test_two_processes_at_once(tmp_path: Path) -> None:

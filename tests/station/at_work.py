@@ -19,7 +19,8 @@ from tests.command import COMMAND, environment
 Said = dict[str, Any]
 
 SCRIPT = """\
-espefuse(esp, efuses, args, 'burn_custom_mac 02:aa:cd:00:{:02x}:{:02x}'.format(args.index >> 8, args.index & 255))
+mac = '02:aa:cd:00:{:02x}:{:02x}'.format(args.index >> 8, args.index & 255)
+espefuse(esp, efuses, args, 'burn_custom_mac ' + mac)
 espefuse(esp, efuses, args, 'burn_efuse DIS_DIRECT_BOOT 1')
 """
 WAIT_S = 40.0
@@ -78,7 +79,7 @@ class StationProcess:
         """Wait until a socket is in this state."""
 
         def wanted(one: Said) -> bool:
-            return one["event"] == "socket" and one["slot"] == slot and one["state"] == state
+            return bool(one["event"] == "socket" and one["slot"] == slot and one["state"] == state)
 
         return self.until(wanted, f"{slot} {state}", within_s)
 
@@ -118,11 +119,12 @@ def make_job(
     lines = [f'A{number} = "{port}"' for number, port in enumerate(rig.ports, start=1)]
     (folder / "rig.slots.toml").write_text("\n".join(["[slots]", *lines]) + "\n")
     job = folder / f"{name}.toml"
+    indexes = "" if "index" in more else 'index = "1-200"'
     top = more if "[" not in more else more[: more.index("[")]
     sections = more[len(top) :]
     job.write_text(
         f'schema = 1\nname = "{name}"\nscripts = ["burn.py"]\nchips = ["esp32c3"]\n'
-        f'slots = "rig.slots.toml"\n{"" if "index" in top else "index = " + chr(34) + "1-200" + chr(34)}\n{top}'
+        f'slots = "rig.slots.toml"\n{indexes}\n{top}'
         f'[ledger]\npath = "ledger.sqlite3"\n{sections}'
     )
     return job

@@ -166,7 +166,7 @@ def test_side_effects_are_allowed_where_they_are_asked_for(office: Office) -> No
     log = office.folder / "log.txt"
     text = FIRST + f"open({str(log)!r}, 'a').write('x')\n"
     assert office.check(text, "--index", "1-4", "--allow-side-effects").exit == 0
-    assert log.read_text() == "x" * 12
+    assert log.read_text() == "x" * 8  # twice a record: no two of these differ
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -148,6 +149,21 @@ def test_which_source_watches_what(udev: bool, kinds: str) -> None:
     assert type(arrival_source([usb, path], udev=udev)).__name__ == kinds
     assert type(arrival_source([path], udev=udev)).__name__ == "FolderSource"
     assert type(arrival_source([usb], udev=udev)).__name__ == ("UdevSource" if udev else "FolderSource")
+
+
+async def _seconds_until_seen(sockets: Sockets, period_s: float) -> float:
+    async with watched(arrival_source(slots_at(sockets, 1), udev=False, period_s=period_s)) as told:
+        await asyncio.sleep(0.05)  # its first look is over
+        sockets.insert(0)
+        begun = time.monotonic()
+        await told.until("+A1")
+        return time.monotonic() - begun
+
+
+def test_it_looks_as_often_as_it_is_told(sockets: Sockets) -> None:
+    assert asyncio.run(_seconds_until_seen(sockets, 0.6)) > 0.3
+    sockets.remove(0)
+    assert asyncio.run(_seconds_until_seen(sockets, 0.01)) < 0.3
 
 
 # --- what it costs

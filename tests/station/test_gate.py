@@ -1,4 +1,4 @@
-"""Who may begin: one alone until the first article has passed, nobody while halted; in order, and nobody lost."""
+"""Who may begin: one alone until the first article has passed, nobody while halted; in order, all of them."""
 
 from __future__ import annotations
 
@@ -103,7 +103,8 @@ def test_who_is_let_in_and_cancelled_in_the_same_moment_does_not_keep_the_gate()
         gate.ended("A", passed=False)  # lets B in
         b.task.cancel()
         await settle()
-        assert c.inside and not b.inside
+        assert c.inside
+        assert not b.inside
 
     asyncio.run(run())
 

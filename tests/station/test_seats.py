@@ -1,4 +1,4 @@
-"""A seat whose tty comes and goes: what stays is there, what bounces is not, a swap is a leaving and an arrival."""
+"""A seat whose tty comes and goes: what stays is there, what bounces is not, a swap is two events."""
 
 from __future__ import annotations
 

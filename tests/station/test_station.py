@@ -68,13 +68,15 @@ def test_a_board_pulled_in_mid_burn_is_asked_back_and_goes_on_by_itself(
     job = make_job(tmp_path, rig, more="first_article = 0\n")
     assert arm(job).returncode == 0
     with running(job) as station:
-        rig.fault(0, "the port vanishes after 5000 bytes")
+        rig.fault(0, "the port vanishes after 2100 bytes")
         board = rig.insert(0)
         left = station.verdict("A1")
         assert "put it back" in left["detail"]
+        rig.remove(0)  # its tty is gone already
         rig.insert(0)  # another one: it waits
         station.state("A1", "hold")
         rig.remove(0)
+        assert "put it back" in station.verdict("A1", "LEAVE IN")["detail"]
         rig.insert(0, board.name)
         assert station.verdict("A1", "PASS")["mac"] == board.mac
         assert station.stop() == 0

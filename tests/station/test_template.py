@@ -6,11 +6,10 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from parburn.efuse.image import EfuseImage
@@ -110,7 +109,6 @@ LOCK = "espefuse(esp, efuses, args, 'write_protect_efuse DIS_DOWNLOAD_ICACHE')\n
 DATA = "espefuse(esp, efuses, args, 'burn_bit BLOCK_KEY3 1 2 %d' % (args.index + 8))\n"
 SECURE = "espefuse(esp, efuses, args, 'burn_efuse ENABLE_SECURITY_DOWNLOAD 1')\n"
 BURN = "efuses.burn_all()\n"
-START = "import io\nefuses.batch_mode_cnt += 1\n"
 LINES = (MAC, KEY, OWN_KEY, ICACHE, COUNTER, PADS, LOCK, DATA, SECURE)
 
 scripts = st.permutations(LINES).flatmap(
@@ -160,7 +158,12 @@ def free_bits(template: PlanTemplate, chip: str, block: int) -> int:
     return bits
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to make a failure smaller takes minutes
+)
 @given(scripts, st.data())
 def test_what_rehearsal_makes_fits_and_each_mutation_does_not(
     drawn: tuple[list[str], int, list[int]], data: st.DataObject
@@ -310,6 +313,10 @@ def test_a_record_with_one_more_field_is_a_variant_of_its_own() -> None:
     job = armed(MAC + "if args.index == 3:\n    " + ICACHE)
     variants = job.template.chips["esp32c3"]
     assert [(one.records, one.first) for one in variants] == [(2, 1), (1, 3)]
+    (mac,) = [part for part in variants[1].burns[0].parts if part.thing.name == "CUSTOM_MAC"]
+    assert mac.holds == Free(
+        may_be_zero=False
+    )  # it differs between records, if not between those of one plan
     assert job.refusals(3) == []
     (burn,) = job.computed(3).burns
     icache = burn.before.field_named("DIS_USB_JTAG").mask
@@ -343,15 +350,10 @@ def test_a_job_is_armed_for_its_chips_only() -> None:
     assert "not armed for ESP32-S2" in (job.refusal(1, BurnPlan(other.chip), other) or "")
 
 
-CLASSIC = "espefuse(esp, efuses, args, 'burn_custom_mac aa:cd:ef:00:00:%02x' % args.index)\n"
-CLASSIC += "espefuse(esp, efuses, args, 'burn_key flash_encryption ' + KEYFILE)\n"
-
-
 @pytest.mark.parametrize("scheme", [0, 1])
-def test_the_coding_scheme_of_a_chip_is_its_own(tmp_path: Path, scheme: int) -> None:
+def test_the_coding_scheme_of_a_chip_is_its_own(scheme: int) -> None:
     """ESP32 comes with or without 3/4 coding: the same fields stand in the same places."""
-    text = CLASSIC.splitlines(keepends=True)[0]
-    job = armed(text + "espefuse(esp, efuses, args, 'burn_efuse JTAG_DISABLE')\n", chip="esp32")
+    job = armed(MAC + "espefuse(esp, efuses, args, 'burn_efuse JTAG_DISABLE')\n", chip="esp32")
     f = blank_chips(job.checked, "esp32").one.image.field_named("CODING_SCHEME")
     held = {0: scheme << (f.start or 0)}
     assert job.refusals(2, held) == []
