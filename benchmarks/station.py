@@ -2,8 +2,8 @@
 
 128 sockets of simulated boards that share the machine with the station. On the paced line their wire is that
 of 115200 baud and USB frames of 1 ms, and each reset holds the lines for 0.15 s, as a real one does. `p50_s`
-and `p99_s` are from the simulator's answer that a board is in to the `at` of the station's line with its verdict,
-`p50_read_s` and `p99_read_s` to when this process had read that line.
+and `p99_s` are from the simulator's answer that a board is in to the `at` of the station's line with its
+verdict, `p50_read_s` and `p99_read_s` to when this process had read that line.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from benchmarks.common import (
     parburn,
     peers,
     progress,
-)
-from benchmarks.common import (
 )
 from benchmarks.station_line import (
     CHIP,
@@ -159,10 +157,8 @@ def idle(given: argparse.Namespace, place: Path, job: Path, *, bridges: bool) ->
     """Empty sockets: per cent of one core, and system calls a look and socket, by strace where it can be."""
     what, look_s = ("idle, SYNC on bridges", 0.3) if bridges else ("idle, folder", 0.2)
     seconds = QUICK_IDLE_S if given.quick else IDLE_S
-    with (
-        SimulatedSockets(place, given.sockets, paced=True, bridges=bridges) as rig,
-        station(job, rig) as at_work,
-    ):
+    rig = SimulatedSockets(place, given.sockets, paced=True, bridges=bridges)
+    with rig, station(job, rig) as at_work:
         time.sleep(2.0 if given.quick else 4.0)  # ports of bridges are opened one after the other
         pid = at_work.process.pid
         before, began = cost_of(pid), time.monotonic()
