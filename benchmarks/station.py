@@ -1,9 +1,9 @@
 """The station: seconds from plug to verdict, boards an hour, and what it costs while nobody comes.
 
-128 sockets of simulated boards that share the machine with the station. On the paced line their wire is that of
-115200 baud and USB frames of 1 ms, and each reset holds the lines for 0.15 s, as a real one does. `p50_s` and
-`p99_s` are from the simulator's answer that a board is in to the `at` of the station's line with its verdict,
-`p50_read_s` and `p99_read_s` to when this process had read that line.
+128 sockets of simulated boards that share the machine with the station. On the paced line their wire is that
+of 115200 baud and USB frames of 1 ms, and each reset holds the lines for 0.15 s, as a real one does. `p50_s`
+and `p99_s` are from the simulator's answer that a board is in to the `at` of the station's line with its
+verdict, `p50_read_s` and `p99_read_s` to when this process had read that line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from benchmarks.common import (
     Row,
     Running,
     arguments,
-    environment as plain_environment,
     finish,
     folder,
     parburn,
@@ -47,14 +46,14 @@ PAUSE_S = 0.4  # a socket stays empty so long
 DEAD = 0.05  # of the boards answer nothing
 IDLE_S, QUICK_IDLE_S = 10.0, 2.0
 TRACED_S = 4.0  # system calls are counted for so long
-LOOK = "/calls_per_look"
 
 
 def paced(given: argparse.Namespace, place: Path, job: Path) -> list[Row]:
     """Rates, dead boards, the lock off, and a board alone, on the line of 115200 baud."""
     seconds = given.seconds
     rows: list[Row] = []
-    with SimulatedSockets(place, given.sockets + 1, paced=True) as rig:  # the last one is no station's
+    rig = SimulatedSockets(place, given.sockets + 1, paced=True)  # the last one is no station's
+    with rig:
         with station(job, rig) as at_work:
             at_work.warm_up()
             rows.append(alone(given, at_work, rig, place))
@@ -124,19 +123,20 @@ def run_words(port: str, place: Path, number: int) -> list[str]:
     ledger = place / "runs" / f"{number}.sqlite3"
     ledger.parent.mkdir(exist_ok=True)
     new = [] if ledger.exists() else ["--new-ledger"]
-    words = ["--ports", port, "--scripts", place / "burn.py", "--do-not-confirm", "--json", "--index", "1-50000"]
-    return [str(word) for word in parburn(*words, *new, "--ledger", ledger)]
+    words = ["--ports", port, "--scripts", place / "burn.py", "--index", "1-50000", "--ledger", ledger, *new]
+    return [str(word) for word in parburn(*words, "--do-not-confirm", "--json")]
 
 
 def seconds_in(said: str) -> float:
     """The seconds of the board in what `run --json` wrote; 0 where it did not pass."""
     found = re.search(r'"event": ?"result".*"seconds": ?([0-9.]+)', said)
-    return float(found[1]) if found and '"PASS"' in said else 0.0
+    return float(found[1]) if found else 0.0
 
 
 def sustained(given: argparse.Namespace, place: Path, job: Path) -> Row:
     """As many boards as can be served, with a line that is not paced."""
-    with SimulatedSockets(place, given.sockets, paced=False) as rig, station(job, rig) as at_work:
+    rig = SimulatedSockets(place, given.sockets, paced=False)
+    with rig, station(job, rig) as at_work:
         at_work.warm_up()
         served = at_work.served(rate=1000.0, seconds=given.seconds, pause_s=0.0)
     per_hour = round(served.done / served.seconds * 3600)
@@ -157,7 +157,8 @@ def idle(given: argparse.Namespace, place: Path, job: Path, *, bridges: bool) ->
     """Empty sockets: per cent of one core, and system calls a look and socket, by strace where it can be."""
     what, look_s = ("idle, SYNC on bridges", 0.3) if bridges else ("idle, folder", 0.2)
     seconds = QUICK_IDLE_S if given.quick else IDLE_S
-    with SimulatedSockets(place, given.sockets, paced=True, bridges=bridges) as rig, station(job, rig) as at_work:
+    rig = SimulatedSockets(place, given.sockets, paced=True, bridges=bridges)
+    with rig, station(job, rig) as at_work:
         time.sleep(2.0 if given.quick else 4.0)  # ports of bridges are opened one after the other
         pid = at_work.process.pid
         before, began = cost_of(pid), time.monotonic()
@@ -197,7 +198,9 @@ def calls_a_second(pid: int, seconds: float) -> float | None:
 # Today's way ----------------------------------------------------------------------------------------
 
 
-def in_loops(given: argparse.Namespace, what: str, tool: str, loops: int, one: Callable[[int, int], bool]) -> Row:
+def in_loops(
+    given: argparse.Namespace, what: str, tool: str, loops: int, one: Callable[[int, int], bool]
+) -> Row:
     """Loops that each serve one port: put in, run, take out. `one` gets the socket and a number."""
     began, ends = time.monotonic(), time.monotonic() + given.seconds
     took: list[float] = []
@@ -246,7 +249,7 @@ def loops_of_runs(given: argparse.Namespace, place: Path, loops: int) -> Row:
 
 
 def loops_of_espefuse(given: argparse.Namespace, place: Path, loops: int, tool: str, python: Path) -> Row:
-    """espefuse in a loop at each port; it resets no board, for its ports have no lines."""
+    """Espefuse in a loop at each port; it resets no board, for its ports have no lines."""
     from benchmarks.fleet import espefuse_words
     from parburn.sim.control_client import ControlledRig
 
@@ -256,7 +259,7 @@ def loops_of_espefuse(given: argparse.Namespace, place: Path, loops: int, tool: 
         def one(socket: int, number: int) -> bool:
             rig.insert(socket)
             words = espefuse_words(tool, python, Path(rig.ports[socket]), number % 256, place)
-            cost = Running(words, env=plain_environment()).finish()
+            cost = Running(words).finish()
             rig.remove(socket, forget=True)
             return cost.ok
 

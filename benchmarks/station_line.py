@@ -1,7 +1,7 @@
-"""A station at work for a benchmark: its process and cost, its sockets, and when each board came and was done.
+"""A station at work for a benchmark: its process and cost, its sockets, when boards came and were done.
 
-The boards' times are of this machine's clock. A board comes when the simulator has answered that it is in; its
-verdict is there when the station wrote it (`at` of the JSON line) and when this process had read it.
+The boards' times are of this machine's clock. A board comes when the simulator has answered that it is in;
+its verdict is there when the station wrote it (`at` of the JSON line) and when this process had read it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ LATENCY_MS = 1
 PACED = ("--baud-limit", str(BAUD), "--usb-latency-ms", str(LATENCY_MS))
 KEY = bytes(range(1, 33))
 SCRIPT = """\
-espefuse(esp, efuses, args, "burn_custom_mac 02:00:00:00:{:02x}:{:02x}".format(args.index >> 8, args.index & 255))
+mac = "02:00:00:00:{:02x}:{:02x}".format(args.index >> 8, args.index & 255)
+espefuse(esp, efuses, args, "burn_custom_mac " + mac)
 espefuse(esp, efuses, args, "burn_key BLOCK_KEY0 key.bin XTS_AES_128_KEY")
 espefuse(esp, efuses, args, "burn_efuse DIS_DIRECT_BOOT 1")
 """
@@ -300,7 +301,7 @@ class CostNow(NamedTuple):
 
 
 def cost_of(pid: int) -> CostNow:
-    """CPU to the nanosecond, of all threads that live, and memory; the kernel's ticks are too coarse for idling."""
+    """CPU of all threads that live, to the nanosecond (ticks are too coarse for idling), and memory."""
     cpu_ns = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):  # it has ended meanwhile

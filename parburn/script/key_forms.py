@@ -234,11 +234,15 @@ class KeyForms:
             self._hex_numbers,
         )  # fmt: skip
 
+        self._orders: set[bytes] = set()  # that are looked for: a chip holds some keys turned round
         self._has_plain = False  # a piece of a key that may stand in an ordinary text as it is
 
     def add(self, key: bytes) -> None:
         """Look for a key from now on; its pieces that have too few different bytes are not looked for."""
         for order in orders_of(key):
+            if order in self._orders:
+                continue
+            self._orders.add(order)
             pieces = range(len(order) - PIECE + 1)
             starts = [at for at in pieces if len({*order[at : at + PIECE]}) >= FEWEST]
             if starts:

@@ -23,6 +23,8 @@ MASK = "??"
 BEFORE = WIDEST  # characters that were said before a text and may be a part of a key in it
 LONGEST_KEY = 128  # bytes; what is longer is no key, but may be a text that holds one
 LONGEST_TEXT = 1024  # bytes of a file that may be a key in digits
+KEPT = 8  # sets of keys, of which the forms are kept
+Key = bytes | tuple[int, ...]  # its bytes, or the numbers of its bits
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.+?)-----END", re.DOTALL)
 _SEPARATORS = re.compile(r"[\s:,_-]|\\x")
 _HEX_RUN = re.compile(r"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[\s:,_-]*){16,}[0-9a-fA-F]?")
@@ -50,14 +52,44 @@ class Masked(str):
         return masked
 
 
+class KeptForms:
+    """The forms of keys that many boards have alike, made once. Any thread may call it.
+
+    It keeps those of the last KEPT masks that met other keys, and forgets a board's own key after so many.
+    """
+
+    def __init__(self) -> None:
+        self._by_keys: dict[tuple[Key, ...], KeyForms] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:  # without the keys
+        return f"KeptForms({len(self._by_keys)})"
+
+    def of(self, keys: Iterable[Key]) -> KeyForms:
+        """Return the forms of these keys, to be looked into only: other masks have them, too."""
+        wanted = tuple(keys)
+        with self._lock:
+            forms = self._by_keys.pop(wanted, None) or forms_of(wanted)
+            self._by_keys[wanted] = forms
+            while len(self._by_keys) > KEPT:
+                del self._by_keys[next(iter(self._by_keys))]
+        return forms
+
+
 class KeyMask:
     """The keys of one run. Any thread may call it."""
 
-    def __init__(self, *, shows_keys: bool = False) -> None:
-        """Make a mask that knows no key; one that `shows_keys` leaves all texts as they are."""
+    def __init__(self, *, shows_keys: bool = False, kept: KeptForms | None = None) -> None:
+        """Make a mask that knows no key; one that `shows_keys` leaves all texts as they are.
+
+        Args:
+            shows_keys: No text is changed.
+            kept: Where forms are kept for masks that meet the same keys; they share nothing else.
+        """
         self._shows_keys = shows_keys
-        self._met: dict[bytes | tuple[int, ...], None] = {}
-        self._waiting: list[bytes | tuple[int, ...]] = []
+        self._kept = kept
+        self._met: dict[Key, None] = {}
+        self._waiting: list[Key] = []
         self._forms: KeyForms | None = None  # made for the first text that is looked at
         self._lock = threading.Lock()
 
@@ -66,7 +98,7 @@ class KeyMask:
 
     # Keys -------------------------------------------------------------------------------------------
 
-    def give(self, *keys: bytes | tuple[int, ...]) -> None:
+    def give(self, *keys: Key) -> None:
         """Take in key bytes, or the numbers of a key's bits."""
         for key in keys:
             if len(key) >= PIECE and key not in self._met and not self._shows_keys:
@@ -112,14 +144,12 @@ class KeyMask:
 
     def _all_forms(self) -> KeyForms:
         """Return the forms of all keys that are known by now. Called with the lock."""
-        forms = self._forms = self._forms or KeyForms()
-        for key in self._waiting:
-            if isinstance(key, bytes):
-                forms.add(key)
-            else:
-                forms.add_numbers(key)
+        if self._kept is not None and (self._waiting or self._forms is None):
+            self._forms = self._kept.of(self._met)
+        else:
+            self._forms = forms_of(self._waiting, self._forms)
         self._waiting.clear()
-        return forms
+        return self._forms
 
     def mask_output(self, pieces: Sequence[str]) -> str:
         """Return what a board has put out, without the keys that have become known since."""
@@ -145,6 +175,17 @@ class KeyMask:
             if isinstance(error, ScriptError):
                 error.traceback_text = self.mask(error.traceback_text)
         return error
+
+
+def forms_of(keys: Iterable[Key], known: KeyForms | None = None) -> KeyForms:
+    """Return the forms of these keys and of those that are known, in the same object."""
+    forms = known or KeyForms()
+    for key in keys:
+        if isinstance(key, bytes):
+            forms.add(key)
+        else:
+            forms.add_numbers(key)
+    return forms
 
 
 def keys_in_content(content: bytes) -> list[bytes]:

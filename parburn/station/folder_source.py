@@ -1,12 +1,14 @@
-"""Tells which ttys come to slots and leave them, by looking five times a second. Opens and closes no port.
+"""Tells which ttys come to slots and leave them, by looking where they are. Opens and closes no port.
 
 It is for ttys of which udevd says nothing: simulated boards, fixed UARTs, and machines (containers) where no
-udevd runs. A look at a socket is two system calls at most, and all looks of one round are made in a thread.
+udevd runs. It looks five times a second, and at once when the kernel tells that a name has come or gone. A
+look at a socket is two system calls at most, and all looks of one round are made in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -14,7 +16,9 @@ from typing import Final
 from parburn.station.arrivals import Node, OnArrival, OnLeaving
 from parburn.station.seen_nodes import SeenNodes, tell
 from parburn.station.slots_file import Slot
-from parburn.transport.tty_nodes import FoundTty, is_path, ttys_at, ttys_in, usb_ttys
+from parburn.transport.folder_changes import FolderChanges
+from parburn.transport.slots import SCHEMES
+from parburn.transport.tty_nodes import DEV, FoundTty, is_path, ttys_at, ttys_in, usb_ttys
 
 PERIOD_S: Final = 0.2
 
@@ -30,7 +34,7 @@ class FolderSource:
         Args:
             slots: Those with a place on USB are found in /dev. None: all ttys in `folder`, else on USB.
             folder: Where names are as those of serial ports.
-            period_s: From the end of one look to the next, in seconds.
+            period_s: From the end of one look to the next, in seconds, where nothing is heard of a change.
         """
         self._by_path = {slot.place: slot.name for slot in slots or () if is_path(slot.place)}
         self._paths = [*self._by_path]
@@ -45,13 +49,21 @@ class FolderSource:
         loop = asyncio.get_running_loop()
         seen = SeenNodes()
         thread = ThreadPoolExecutor(1, "parburn-folder")
+        changes = FolderChanges(self._folders())
         try:
             while True:
                 found = await loop.run_in_executor(thread, self.look)
                 tell(seen.all_now(found), on_arrival, on_leaving)
-                await asyncio.sleep(self._period_s)
+                await changes.wait(self._period_s)
         finally:
+            changes.close()
             thread.shutdown(wait=False, cancel_futures=True)
+
+    def _folders(self) -> set[str]:
+        folders = {os.path.dirname(path) for path in self._paths if not path.startswith(SCHEMES)}  # noqa: PTH120
+        if self._on_usb or self._order is None:
+            folders.add(self._folder or DEV)
+        return folders
 
     def look(self) -> dict[str, Node]:
         """Return the nodes that are in slots now. It asks the kernel: in a thread, where a loop runs."""

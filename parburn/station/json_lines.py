@@ -18,6 +18,7 @@ from parburn.ui.json_lines import as_text, result_object
 from parburn.ui.nonblocking_writer import NonblockingWriter
 
 SCHEMA = 1
+_SECONDS = SocketPicture._fields.index("seconds")
 
 
 def utc_now() -> str:
@@ -46,7 +47,7 @@ class StationJson:
         """Write `socket` for each that has changed."""
         for socket in picture.sockets:
             told = self._told.get(socket.slot)
-            if told is socket or (told is not None and told == socket._replace(seconds=told.seconds)):
+            if told is socket or (told is not None and _but_seconds(told) == _but_seconds(socket)):
                 continue
             if self._write(socket_object(socket)):
                 self._told[socket.slot] = socket
@@ -90,6 +91,10 @@ class StationJson:
         written = self._lines.line(as_text(value))
         self._first = self._first and not written
         return written
+
+
+def _but_seconds(socket: SocketPicture) -> tuple[object, ...]:
+    return socket[:_SECONDS] + socket[_SECONDS + 1 :]
 
 
 def socket_object(socket: SocketPicture) -> dict[str, Any]:

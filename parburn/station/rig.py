@@ -224,11 +224,9 @@ class Station:
         if rules.yield_below and len(lately) >= YIELD_FROM:
             percent = 100 * sum(lately) / len(lately)
             self.amber("yield", f"the yield is {percent:.0f} %" if percent < rules.yield_below else "")
-        worn = [
-            slot
-            for slot in self._sockets
-            if self._statistics.picture(slot).insertions >= rules.insertions > 0
-        ]
+        many = rules.insertions
+        counted = {slot: self._statistics.picture(slot).insertions for slot in self._sockets if many > 0}
+        worn = [slot for slot, insertions in counted.items() if insertions >= many]
         few = ", ".join(worn[:3]) + (f" and {len(worn) - 3} more" if len(worn) > 3 else "")
         self.amber(
             "insertions", f"{few}: {rules.insertions} insertions or more, see to the contacts" if worn else ""

@@ -16,7 +16,7 @@ from parburn.run.around import Around, PlanToApprove
 from parburn.run.checked_job import CheckedJob
 from parburn.run.shared import options_for
 from parburn.run.stop import StopRequest
-from parburn.script.key_mask import KeyMask
+from parburn.script.key_mask import KeptForms, KeyMask
 from parburn.station.armed import Arming
 from parburn.station.claim_desk import ClaimDesk
 from parburn.station.gate import Gate
@@ -73,6 +73,7 @@ class StationRun:
         self._checked = checked._replace(config=checked.config.read_as(ledger.forms))
         self._options = options_for(self._checked, self._checked.config, ledger)._replace(inputs_end=True)
         self._burning = CapacityLimiter(checked.job.max_burning or 10_000)
+        self._key_forms = KeptForms()
         self._job_digest = ""
         self._missing: dict[UnitIdentity, Event] = {}  # left in mid burn, and not back yet
         self._said_before: dict[str, str] = {}  # by slot: what was said while no station ran
@@ -85,7 +86,7 @@ class StationRun:
             port: Its tty.
             before: How its loader is reached in this socket; None: as the job says.
         """
-        keys = KeyMask(shows_keys=self.job.show_sensitive_info)
+        keys = KeyMask(shows_keys=self.job.show_sensitive_info, kept=self._key_forms)
         job = self.job._replace(ports=(port,), before=before or self.job.before)
         return self._checked._replace(job=job, keys=keys)
 

@@ -13,6 +13,7 @@ import sqlite3
 import statistics
 import threading
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -226,6 +227,7 @@ class Statistics:
             return changed
 
 
+@lru_cache(4096)  # asked for each socket at each verdict
 def _short(text: str) -> str:
     return text[:TEXT_AT_MOST].encode("utf-8", "backslashreplace").decode("utf-8")
 

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from parburn.transport.slots import SCHEMES, usb_slot
 
 Key = tuple[object, ...]
-_DEV: Final = "/dev"
+DEV: Final = "/dev"
 _SYS_CHAR: Final = "/sys/dev/char"
 _LISTED_FROM: Final = 8  # sockets in a folder
 _SERIAL: Final = re.compile(
@@ -63,7 +63,7 @@ def usb_ttys(known: Iterable[FoundTty] = ()) -> dict[str, FoundTty]:
     """
     before = {one.path: one for one in known}
     found: dict[str, FoundTty] = {}
-    for path in _serial_names(_DEV):
+    for path in _serial_names(DEV):
         old = before.get(path)
         one = old if old is not None and _is_still(old) else usb_tty(path)
         if one is not None:

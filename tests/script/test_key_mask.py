@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from parburn.errors import UsageError
 from parburn.script.key_forms import FEWEST, PIECE, KeyForms, orders_of
-from parburn.script.key_mask import MASK, KeyMask, Shown, keys_in_content, keys_in_word
+from parburn.script.key_mask import KEPT, MASK, KeptForms, KeyMask, Shown, keys_in_content, keys_in_word
 from parburn.script.output import BoardOutput, Printed
 from tests.command_line.test_secrets import marked, traces_of
 
@@ -241,3 +241,45 @@ def test_a_long_text_takes_no_longer_than_printing_it() -> None:
         started = time.thread_time()
         assert len(forms.spans(text + more)) == found
         assert time.thread_time() - started < 2.0  # some 0.1 on a machine of its own
+
+
+# --- forms that are kept for masks that meet the same keys
+
+
+@given(st.lists(st.lists(KEYS, min_size=1, max_size=3), min_size=1, max_size=4))
+@settings(max_examples=30)
+def test_a_mask_with_kept_forms_masks_its_own_keys_and_no_others(boards: list[list[bytes]]) -> None:
+    kept = KeptForms()
+    everything = " ".join(key.hex() for keys in boards for key in keys)
+    for keys in [*boards, *boards]:
+        alone, sharing = KeyMask(), KeyMask(kept=kept)
+        for key in keys:  # one after the other: forms of some of them must not be taken for those of all
+            alone.give(key)
+            sharing.give(key)
+            assert sharing.mask(everything) == alone.mask(everything)
+
+
+def test_forms_of_a_key_that_all_boards_have_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[bytes] = []
+    add = KeyForms.add
+
+    def counted(forms: KeyForms, key: bytes) -> None:
+        made.append(key)
+        add(forms, key)
+
+    monkeypatch.setattr(KeyForms, "add", counted)
+    kept, key = KeptForms(), bytes(range(32))
+    for _ in range(5):
+        mask = KeyMask(kept=kept)
+        mask.give(key)
+        assert mask.mask(key.hex()) == MASK
+    assert made == [key]
+
+
+def test_few_forms_are_kept_and_those_used_last() -> None:
+    kept = KeptForms()
+    shared = kept.of([bytes(range(32))])
+    for number in range(3 * KEPT):
+        kept.of([bytes([number] * 4 + list(range(28)))])
+        assert kept.of([bytes(range(32))]) is shared
+    assert repr(kept) == f"KeptForms({KEPT})"

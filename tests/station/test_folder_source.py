@@ -18,6 +18,7 @@ from parburn.station.arrivals import ArrivalSource, Node
 from parburn.station.folder_source import FolderSource
 from parburn.station.seen_nodes import SeenNodes
 from parburn.station.slots_file import Slot
+from parburn.transport import folder_changes
 from tests.station.sockets import Sockets
 
 PERIOD_S = 0.02
@@ -160,10 +161,32 @@ async def _seconds_until_seen(sockets: Sockets, period_s: float) -> float:
         return time.monotonic() - begun
 
 
-def test_it_looks_as_often_as_it_is_told(sockets: Sockets) -> None:
+def test_it_looks_as_often_as_it_is_told(sockets: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_changes, "_inotify", lambda: None)
     assert asyncio.run(_seconds_until_seen(sockets, 0.6)) > 0.3
     sockets.remove(0)
     assert asyncio.run(_seconds_until_seen(sockets, 0.01)) < 0.3
+
+
+def test_it_looks_at_once_when_a_name_comes(sockets: Sockets) -> None:
+    assert asyncio.run(_seconds_until_seen(sockets, 5.0)) < 1.0
+
+
+async def _in_a_folder_made_later(folder: Path) -> None:
+    sockets = Sockets(folder / "first")
+    slots = slots_at(sockets, 1)
+    sockets.folder.rmdir()
+    async with watched(FolderSource(slots, period_s=0.1)) as told:
+        await asyncio.sleep(0.3)
+        sockets.folder.mkdir()
+        sockets.insert(0)
+        await told.until("+A1")
+        sockets.remove(0)
+        await told.until("+A1", "-A1")
+
+
+def test_a_folder_may_be_made_later(tmp_path: Path) -> None:
+    asyncio.run(_in_a_folder_made_later(tmp_path))
 
 
 # --- what it costs
