@@ -28,7 +28,6 @@ from parburn.station.picture import StationPicture
 from parburn.station.running import Beside, Outside, run_station, written_path
 from parburn.station.slot_lock import held_slots
 from parburn.station.view import shows_tiles
-from parburn.station.words import Words
 from parburn.transport.descriptors import make_room
 from parburn.ui.nonblocking_writer import NonblockingWriter
 
@@ -130,8 +129,10 @@ def _run(
     beside: Beside | None = None,
 ) -> int:
     writer = NonblockingWriter(sys.stdout)
-    words = Words.of(opened.station.words)
-    view = view_for(sys.stdout, writer, json=options.json, plain=options.plain, words=words)
+    job = opened.station
+    view = view_for(
+        sys.stdout, writer, json=options.json, plain=options.plain, words=job.words, bells=job.bells
+    )
     is_drawn = shows_tiles(sys.stdout) and not (options.plain or options.json)
     try:
         make_room(len(opened.slots))
