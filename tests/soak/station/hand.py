@@ -191,6 +191,7 @@ class Hand:
         if now - self._witnessed_at > WITNESS_EVERY_S:
             self._witnessed_at = now
             self._witness()
+            self._note(list(self.checker.ledger.went_on()))
         if self._halted_at is not None and now >= self._halted_at:
             self._resume()
 
