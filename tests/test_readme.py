@@ -6,7 +6,9 @@ import argparse
 import os
 import pty
 import re
+import select
 import shlex
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from parburn.cli.parser import build_parser
-from tests.command import COMMAND, environment, parburn
+from tests.command import COMMAND, environment, parburn, start
 from tests.rig import start_rig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,12 +32,13 @@ def commands() -> list[str]:
 
 def test_the_readme_has_the_blocks_that_are_run() -> None:
     found = commands()
-    assert len(found) == 6
+    assert len(found) == 7
     assert "--sim " in found[0]
     assert "pytest" in found[1]
     assert found[2] == "parburn ports --probe"
     assert "--dry-run" in found[3]
-    assert "import-used" in found[5]
+    assert found[5].startswith("parburn station --sim ")
+    assert "import-used" in found[6]
 
 
 def test_the_figures_are_those_that_were_saved() -> None:
@@ -70,6 +73,24 @@ def test_dry_run_and_burn_on_real_ports(tmp_path: Path, monkeypatch: pytest.Monk
         assert all(rig.programs(n) for n in range(2))
 
 
+def test_the_station_fills_burns_passes_and_empties_until_ctrl_c(tmp_path: Path) -> None:
+    """As a program reads it: a board passes in each of its eight sockets."""
+    words = shlex.split(commands()[5])[1:]
+    process = start(*words, "--json", state=tmp_path, as_typed=True)
+    assert process.stdout is not None
+    passed: set[str] = set()
+    deadline, seen = time.monotonic() + DEADLINE_S, b""
+    while len(passed) < 8 and time.monotonic() < deadline:
+        if select.select([process.stdout], [], [], 1.0)[0]:
+            seen += os.read(process.stdout.fileno(), 65536)
+            passed = set(re.findall(r'"slot": ?"(A\d)", "state": ?"verdict", "word": ?"PASS"', seen.decode()))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(DEADLINE_S) == 0
+    _, errors = process.communicate()
+    assert len(passed) == 8, seen[-2000:]
+    assert errors == ""
+
+
 def test_a_second_pc_takes_over_what_the_first_has_burned(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     job = ("--scripts", ROOT / "examples/08_mac.py", "--configfiles", ROOT / "examples/mac_addresses.json")
@@ -84,7 +105,7 @@ def test_a_second_pc_takes_over_what_the_first_has_burned(tmp_path: Path) -> Non
         assert "parburn ledger init --why" in early.stderr
         path = f"{Path(str(COMMAND)).parent}{os.pathsep}{os.environ['PATH']}"
         subprocess.run(
-            ["bash", "-ec", commands()[5]], cwd=tmp_path, env=environment(second, PATH=path), check=True
+            ["bash", "-ec", commands()[6]], cwd=tmp_path, env=environment(second, PATH=path), check=True
         )
         outcome = parburn("--ports", *rig.ports[1:], *words, state=second)
         assert outcome.words == ["already-pass", "pass"]

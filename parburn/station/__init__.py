@@ -1,1 +1,1 @@
-"""What a station needs beside a run: today the rehearsal of a whole batch before a board is touched."""
+"""Sockets of a rig, all day: an armed job, boards that come and go, a word for each. Burns nothing itself."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from anyio import sleep
+from anyio import CancelScope, sleep, to_thread
 
 from parburn.sim.control_client import ControlledRig
 from parburn.sim.hand import Hand
@@ -31,7 +31,9 @@ async def play_operator(rig: ControlledRig, picture: Callable[[], StationPicture
     """
     rng = random.Random(seed)
     read_at: dict[int, float] = {}
-    with Hand(rig, rate=min(MOST_A_SECOND, len(rig.ports) / ROUND_S), seed=seed) as hand:
+    hand = Hand(rig, rate=min(MOST_A_SECOND, len(rig.ports) / ROUND_S), seed=seed)
+    await to_thread.run_sync(hand.__enter__)  # it asks the simulator, which may be slow
+    try:
         while hand.failure is None:
             for number, socket in enumerate(picture().sockets):
                 if socket.state is not SocketState.VERDICT or socket.word is None:
@@ -41,3 +43,6 @@ async def play_operator(rig: ControlledRig, picture: Callable[[], StationPicture
                     read_at[number] = float("inf")
             await sleep(LOOK_S)
         raise hand.failure
+    finally:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(hand.__exit__, None, None, None)

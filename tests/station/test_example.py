@@ -74,9 +74,10 @@ def test_it_burns_simulated_boards_until_it_is_stopped(tmp_path: Path) -> None:
     finally:
         station.process.kill()
         station.process.wait(10)
-    assert [one["index"] for one in passed] == [*range(1, BOARDS + 1)]
+    assert len({one["index"] for one in passed}) == BOARDS
     for one in passed:
         assert one["values"] == {
+            "DIS_DIRECT_BOOT": "1",
             "CUSTOM_MAC": "02:00:5e:00:00:{:02x}".format(one["index"]),
             "SERIAL": str(26480000 + one["index"]),
         }
