@@ -201,4 +201,5 @@ class Floor:
 
     def custom_mac(self, board: str) -> int:
         """The custom MAC that a board holds."""
-        return read_board(self.rig.file_of(board)).product.memory.field_bits("CUSTOM_MAC")
+        bits = read_board(self.rig.file_of(board)).product.memory.field_bits("CUSTOM_MAC")
+        return int.from_bytes(bits.to_bytes(6, "little"), "big")

@@ -54,7 +54,9 @@ class StationMachine(RuleBasedStateMachine):
 
     def _free(self, number: int) -> int | None:
         """This socket, or the next one that is empty."""
-        return next((n % SOCKETS for n in range(number, number + SOCKETS) if n % SOCKETS not in self.sits), None)
+        return next(
+            (n % SOCKETS for n in range(number, number + SOCKETS) if n % SOCKETS not in self.sits), None
+        )
 
     def _full(self, number: int) -> int | None:
         return next((n % SOCKETS for n in range(number, number + SOCKETS) if n % SOCKETS in self.sits), None)
