@@ -27,6 +27,7 @@ from parburn.station.picture import SocketPicture, StationPicture
 from parburn.station.rig import Station
 from parburn.station.running import Outside, run_station
 from parburn.station.shared import StationRun
+from parburn.station.slots_file import Presence
 from parburn.station.states import SocketState
 from parburn.station.view import StationFacts, Totals
 from tests.station.jobs import SCRIPT, JobFolder
@@ -77,7 +78,9 @@ class Kept:
 class Floor:
     """A rig, and a station on it that may be stopped and started."""
 
-    def __init__(self, rig: ControlledRig, folder: Path, *, first_article: int = 0) -> None:
+    def __init__(
+        self, rig: ControlledRig, folder: Path, *, first_article: int = 0, presence: Presence = ""
+    ) -> None:
         self.rig, self.folder = rig, folder
         folder.mkdir()
         self.job = JobFolder(folder, count=60, script=SCRIPT)
@@ -86,6 +89,9 @@ class Floor:
         self.ledger = folder / "ledger.sqlite3"
         make_ledger(self.ledger, "test")
         self.opened = open_simulated(self.job.path, chips=["esp32c3"], ports=rig.ports, ledger=self.ledger)
+        if presence:
+            slots = (slot._replace(kind="bridge", presence=presence) for slot in self.opened.slots)
+            self.opened = self.opened._replace(slots=tuple(slots))
         self.loop = asyncio.new_event_loop()
         self.view = Kept()
         self.start()
