@@ -105,7 +105,11 @@ class Floor:
         class SeenStation(Station):
             def __init__(self, around: StationRun, **more: Any) -> None:
                 super().__init__(around, **more)
-                made.extend((self, around))
+                self.around = around
+
+            async def run(self, source: Any, plugs: Any) -> None:
+                made.extend((self, self.around))
+                await super().run(source, plugs)
 
         self.stop_request = StopRequest()
         with pytest.MonkeyPatch.context() as patch:

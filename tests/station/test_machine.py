@@ -160,9 +160,11 @@ class StationMachine(RuleBasedStateMachine):
     def ledger_away(self, seconds: float) -> None:
         other = sqlite3.connect(self.floor.ledger, isolation_level=None, timeout=20)
         other.execute("BEGIN IMMEDIATE")
-        self.floor.let(seconds)
-        other.execute("ROLLBACK")
-        other.close()
+        try:
+            self.floor.let(seconds)
+        finally:
+            other.execute("ROLLBACK")
+            other.close()
 
     @rule()
     def restart(self) -> None:

@@ -389,7 +389,8 @@ class Hand:
                 place.asked = now
                 self._unlock(place)
         elif (state == "empty" or not fresh) and now - self._since(place) > GONE_S:
-            if board is None or not any("vanishes" in one for one in board.faults):
+            silent = not self.hears_removal and board is not None and (board.dead or bool(board.faults))
+            if board is None or not (silent or any("vanishes" in one for one in board.faults)):
                 said = dumped(picture)
                 self._note([f"{place.board} in {place.slot} was not seen for {GONE_S:g} s: {said}"])
             self._decide(place, now, 0.1)
