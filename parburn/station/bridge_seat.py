@@ -59,6 +59,7 @@ class BridgeSeat:
             on_silence: Is told whether the board was silent at the last look.
         """
         self.before: Before | None = "no-reset" if by == "sync" else None
+        self.tty_stays = True
         self._port, self._ports = port, ports
         self._by = by
         self._look_s, self._debounce_s = look_s, debounce_s

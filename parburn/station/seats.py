@@ -41,6 +41,7 @@ class Seat(Protocol):
     """A place for one board."""
 
     before: Before | None  # how its loader is reached; None: as the job says
+    tty_stays: bool  # when its board goes
 
     async def arrival(self) -> Sitting:
         """Wait until something is there that is there to stay, and return it."""
@@ -69,6 +70,7 @@ class PlugSeat:
             on_loss: Is told at once what is gone.
         """
         self.before: Before | None = None
+        self.tty_stays = False
         self._debounce_s = debounce_s
         self._on_loss = on_loss
         self._node: Node | None = None

@@ -221,7 +221,7 @@ class Socket(Watcher):
 
     async def _leave(self, sitting: Sitting, ended: Ended) -> None:
         self._leave_presence(ended)
-        if not self._seat.is_there(sitting):
+        if not (self._seat.tty_stays or self._seat.is_there(sitting)):
             await self._around.ports.close(sitting.port)
 
     def _leave_presence(self, ended: Ended) -> None:
