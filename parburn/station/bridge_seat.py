@@ -72,6 +72,11 @@ class BridgeSeat:
         """See `Seat`."""
         return self._sitting == sitting
 
+    def left(self, sitting: Sitting) -> None:
+        """See `Seat`."""
+        if self._sitting == sitting:
+            self._sitting = None
+
     def end(self, sitting: Sitting) -> None:
         """See `Seat`."""
         if self._sitting == sitting:
@@ -98,6 +103,8 @@ class BridgeSeat:
 
     async def removal(self, sitting: Sitting, look: Look) -> None:
         """See `Seat`."""
+        if self._sitting != sitting:
+            return
         self._ended = Event()
         try:
             async with asyncio.TaskGroup() as tasks:

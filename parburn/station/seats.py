@@ -55,6 +55,9 @@ class Seat(Protocol):
     async def arrival_within(self, seconds: float) -> Sitting | None:
         """Return what arrives within so many seconds; None where nothing does."""
 
+    def left(self, sitting: Sitting) -> None:
+        """Take it for gone where the tty cannot tell: its insertion has seen that it is."""
+
     def end(self, sitting: Sitting) -> None:
         """Take it for gone: an engineer says so."""
 
@@ -91,6 +94,9 @@ class PlugSeat:
             self._node = self._sitting = None
             self._tell()
             self._on_loss(gone)
+
+    def left(self, sitting: Sitting) -> None:
+        """Do nothing: the tty tells."""
 
     def end(self, sitting: Sitting) -> None:
         """Let what sits here count as new."""
