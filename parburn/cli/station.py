@@ -28,14 +28,13 @@ from parburn.station.picture import StationPicture
 from parburn.station.running import Beside, Outside, run_station, written_path
 from parburn.station.slot_lock import held_slots
 from parburn.station.view import shows_tiles
-from parburn.station.words import Words
 from parburn.transport.descriptors import make_room
 from parburn.ui.nonblocking_writer import NonblockingWriter
 
 GOOD: Final = 0
 EXAMPLE: Final = "station.toml"
 STOP_NOTES: Final = (
-    "stopping: no board begins any more, burns that have begun are finished; once more stops between blocks",
+    "stopping: no board begins any more, those that were begun are finished; once more stops between blocks",
     "stopping between two blocks",
 )
 
@@ -130,13 +129,16 @@ def _run(
     beside: Beside | None = None,
 ) -> int:
     writer = NonblockingWriter(sys.stdout)
-    words = Words.of(opened.station.words)
-    view = view_for(sys.stdout, writer, json=options.json, plain=options.plain, words=words)
+    job = opened.station
+    view = view_for(
+        sys.stdout, writer, json=options.json, plain=options.plain, words=job.words, bells=job.bells
+    )
     is_drawn = shows_tiles(sys.stdout) and not (options.plain or options.json)
     try:
         make_room(len(opened.slots))
         draws_every_s = LOOK_S if is_drawn else 0.0
-        outside = Outside(view, StopRequest(), draws_every_s, commands=commands, beside=beside)
+        stop = StopRequest(begun_ends_whole=True)
+        outside = Outside(view, stop, draws_every_s, commands=commands, beside=beside)
         _collect_only_what_comes()
         asyncio.run(_until_stopped(opened, outside, debug=options.debug))
     finally:

@@ -549,7 +549,7 @@ class BoardCalls:
             with board.watch.there():
                 await turn.acquire()
         try:
-            run.stop.check()
+            run.stop.check(begun=board.attempted)
             run.emit(StepChanged(board.port, "burning"))
             with CancelScope() as scope:  # shielded from the first program command until the record is made
                 hooks = journal.hooks(self._device.identity)

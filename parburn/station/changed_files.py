@@ -1,4 +1,4 @@
-"""Whether the files of a job are still what the station read at its start. Reads none: it asks for their dates.
+"""Whether the files of a job are still what the station read at its start. It asks for their dates only.
 
 A station goes on with what it holds in memory; its next start compares contents, and refuses until the job is
 armed again. So whoever edits a file is told at once what will come of it.

@@ -172,7 +172,7 @@ class Insertion:
         if identity == self._reset_of:
             self._run.job = self._run.job._replace(after="no-reset")
         if self._expected is not None and self._expected != identity:
-            self._watcher.holds(put_back(slot))
+            self._watcher.holds(around.put_back(slot))
             await around.until_back(self._expected)
         await around.gate.enter(slot, on_hold=self._watcher.holds)
         claim = self._claim = await around.desk.claim(slot, identity)
@@ -206,11 +206,6 @@ class Insertion:
         elif isinstance(event, StepChanged):
             self._watcher.step(event.detail or event.step)
         self._around.emit(self._slot, event)
-
-
-def put_back(slot: str) -> str:
-    """Return what is said of a board that left its socket in mid burn."""
-    return f"{slot}: the board you took out is not finished: put it back"
 
 
 def identity_of(device: Device) -> UnitIdentity:

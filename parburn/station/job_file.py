@@ -11,7 +11,6 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
 from parburn.errors import UsageError
@@ -20,6 +19,7 @@ from parburn.nearest import did_you_mean
 from parburn.printable import printable
 from parburn.run.checked_job import CheckedJob, check_job
 from parburn.station.job_values import SECTIONS, TOP, Kind
+from parburn.station.words import ENGLISH, Word, Words
 
 SCHEMA: Final = 1
 # Sections that a later version will have: nobody is to believe that they work.
@@ -66,7 +66,8 @@ class StationJob(NamedTuple):
     first_article: int = 1  # so many boards burn alone after an arming
     target: int | None = None  # boards that are wanted, for the head of the screen
     rework: bool = False  # a unit that passed under another arming goes through this one
-    words: Mapping[str, str] = MappingProxyType({})  # by WORD_KEYS; those that are missing stay English
+    words: Words = ENGLISH
+    bells: tuple[Word, ...] = ()  # that ring the terminal's bell
     digest: str = ""
 
 
@@ -238,7 +239,8 @@ class _Reader:
             first_article=found.get("first_article", 1),
             target=found.get("target"),
             rework=found.get("rework", False),
-            words=MappingProxyType(parts["words"]),
+            words=Words.of(parts["words"]),
+            bells=tuple(Word(key.upper().replace("_", " ")) for key in found.get("bells", ())),
             digest=digest,
         )
 

@@ -13,6 +13,7 @@ from parburn.nearest import did_you_mean
 from parburn.printable import is_printable
 
 WORD_KEYS: Final = ("pass", "retry", "wrong_board", "red_bin", "leave_in", "socket_off", "put_it_back")
+BELL_KEYS: Final = WORD_KEYS[:-1]
 LONGEST_WORD: Final = 60  # characters; the sentence `put_it_back` may have LONGEST_SENTENCE
 LONGEST_SENTENCE: Final = 200
 
@@ -194,6 +195,15 @@ def _names(*, joined: bool) -> Callable[[Path, Any], tuple[str, ...]]:
     return read
 
 
+def _bells(_: Path, value: Any) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(_texts(value)))
+    for text in found:
+        if text not in BELL_KEYS:
+            near = did_you_mean(text, BELL_KEYS)
+            raise ValueError(f"{text!r} is no word; {near or 'known are ' + ', '.join(BELL_KEYS)}")
+    return found
+
+
 _FILES: Final = 'a list of files, as ["burn.py"]'
 TOP: Final[Mapping[str, Kind]] = {
     "schema": _number(1, 1_000_000),
@@ -214,6 +224,7 @@ TOP: Final[Mapping[str, Kind]] = {
     "first_article": _number(0, 1000),
     "target": _number(1, 1_000_000_000),
     "rework": Kind("true or false", _flag),
+    "bells": Kind('a list of words that ring the bell, as ["red_bin"]', _bells),
     "same": Kind("a list of names of fields", _names(joined=False)),
     "unique": Kind("a list of names of fields", _names(joined=True)),
 }

@@ -98,6 +98,7 @@ class _Running:
             gate=gate,
             rework=rules.rework,
             open_s=rules.bounds.open_s,
+            put_it_back=rules.words.put_it_back,
         )
         station = Station(
             around,

@@ -47,6 +47,7 @@ class StationRun:
         gate: Gate,
         rework: bool,
         open_s: float,
+        put_it_back: str,
     ) -> None:
         """Take what was checked and armed.
 
@@ -59,6 +60,7 @@ class StationRun:
             gate: Who may begin.
             rework: A unit that passed under another arming goes through this one.
             open_s: Seconds that an adapter has to be opened.
+            put_it_back: The sentence for a board that left in mid burn, in the operator's language.
         """
         self.job = checked.job
         self.ledger = ledger
@@ -66,6 +68,7 @@ class StationRun:
         self.stop = stop
         self.emit = emit
         self.gate = gate
+        self._put_it_back = put_it_back
         self._rework = rework
         self.presence = Presence()
         self.ports = KeptPorts(open_s=open_s)
@@ -143,6 +146,10 @@ class StationRun:
         return self._resumed.pop(identity, "")
 
     # Boards that left in mid burn -----------------------------------------------------------------------
+
+    def put_back(self, slot: str) -> str:
+        """Return what is said of a board that left its socket in mid burn."""
+        return f"{slot}: {self._put_it_back}"
 
     def left(self, identity: UnitIdentity) -> None:
         """Remember a board that was taken out before its verdict; it waits to be put back anywhere."""

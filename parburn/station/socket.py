@@ -13,7 +13,7 @@ from anyio import Event, create_task_group, move_on_after
 from parburn.errors import InternalError, NeedsResume, NotDone, PortGone
 from parburn.events import DeviceReport, Identified, Result
 from parburn.ledger.base import UnitIdentity
-from parburn.station.insertion import Ended, Insertion, Watcher, put_back
+from parburn.station.insertion import Ended, Insertion, Watcher
 from parburn.station.picture import SocketPicture
 from parburn.station.seats import Look, Seat, Sitting
 from parburn.station.shared import StationRun
@@ -186,7 +186,7 @@ class Socket(Watcher):
             word=verdict.word,
             value=shown,
             seconds=seconds,
-            detail=put_back(self.slot) if self._missing is not None else verdict.sentence,
+            detail=self._around.put_back(self.slot) if self._missing is not None else verdict.sentence,
             index=report.index,
             mac=report.mac,
             hollow=verdict.hollow,
@@ -233,7 +233,7 @@ class Socket(Watcher):
         if self._missing is None:
             self._to(SocketState.EMPTY)
         elif self.picture.state is not SocketState.VERDICT:
-            self._to(SocketState.VERDICT, word=Word.LEAVE_IN, detail=put_back(self.slot))
+            self._to(SocketState.VERDICT, word=Word.LEAVE_IN, detail=self._around.put_back(self.slot))
 
     # An engineer's word ---------------------------------------------------------------------------------
 

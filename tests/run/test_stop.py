@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 
 import anyio
+import pytest
 from anyio import CancelScope
 
+from parburn.errors import Interrupted
 from parburn.run.stop import StopRequest
 
 
@@ -30,5 +32,24 @@ def test_a_request_cancels_those_at_work_and_those_that_come_later() -> None:
         stop.cancels(second)
         assert first.cancel_called
         assert second.cancel_called
+
+    anyio.run(boards)
+
+
+def test_in_a_station_the_first_request_lets_boards_end_that_were_begun() -> None:
+    async def boards() -> None:
+        stop = StopRequest(begun_ends_whole=True)
+        begun, fresh = CancelScope(), CancelScope()
+        stop.cancels(begun, is_begun=lambda: True)
+        stop.cancels(fresh)
+        stop.request()
+        stop.check(begun=True)
+        with pytest.raises(Interrupted):
+            stop.check(begun=False)
+        assert (fresh.cancel_called, begun.cancel_called) == (True, False)
+        stop.request()
+        with pytest.raises(Interrupted):
+            stop.check(begun=True)
+        assert (fresh.cancel_called, begun.cancel_called) == (True, True)
 
     anyio.run(boards)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import queue
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from parburn.sim.control_client import ControlledRig
 from tests.command import COMMAND, environment
@@ -83,6 +84,27 @@ class StationProcess:
 
         return self.until(wanted, f"{slot} {state}", within_s)
 
+    def verdicts(self, count: int, within_s: float = WAIT_S) -> dict[str, Said]:
+        """Wait until so many sockets have a verdict; return the first of each."""
+        found: dict[str, Said] = {}
+
+        def wanted(one: Said) -> bool:
+            if one["event"] == "socket" and one["state"] in ("verdict", "locked"):
+                found.setdefault(one["slot"], one)
+            return len(found) >= count
+
+        self.until(wanted, f"{count} verdicts", within_s)
+        return found
+
+    def states(self) -> set[str]:
+        """Return all states that sockets were in, as far as they were waited for."""
+        return {one["state"] for one in self.said if one["event"] == "socket"}
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self.process.kill()
+        self.close()
+
     def stop(self, number: int = signal.SIGINT) -> int:
         """End it by a signal; return its exit code."""
         if self.process.poll() is None:
@@ -111,6 +133,47 @@ def running(job: Path, *words: str) -> Iterator[StationProcess]:
         station.close()
 
 
+class Unit(NamedTuple):
+    """What the ledger says of one board."""
+
+    number: int | None  # its index
+    state: str
+    attempts: int
+    changed: str
+
+
+def units(folder: Path) -> dict[str, Unit]:
+    """Read the ledger of a job's folder, from outside: by MAC, what is known of each board."""
+    place = f"file:{folder / 'ledger.sqlite3'}?mode=ro"
+    attempts = "(SELECT count(*) FROM attempts WHERE unit = units.id)"
+    with closing(sqlite3.connect(place, uri=True, timeout=20)) as ledger:
+        rows = ledger.execute(f"SELECT mac, idx, state, {attempts}, changed FROM units")
+        return {mac: Unit(*told) for mac, *told in rows}
+
+
+def until_units(folder: Path, count: int, *states: str, within_s: float = WAIT_S) -> dict[str, Unit]:
+    """Wait until so many boards are in one of these states of the ledger; return all."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = units(folder)
+        if sum(one.state in states for one in found.values()) >= count:
+            return found
+        assert time.monotonic() < deadline, f"{count} units {states}: {found}"
+        time.sleep(0.05)
+
+
+def bits_of(rig: ControlledRig, board: str) -> dict[str, str]:
+    """Return the true bits of a board of a rig, block by block."""
+    return {
+        name: block["bits"] for name, block in json.loads(rig.file_of(board).read_text())["blocks"].items()
+    }
+
+
+def boards_in(rig: ControlledRig) -> dict[str, str]:
+    """Return by MAC the name of each board that is in a socket."""
+    return {one["mac"]: one["board"] for one in rig.boards().values() if one is not None}
+
+
 def make_job(
     folder: Path, rig: ControlledRig, *, script: str = SCRIPT, more: str = "", name: str = "job"
 ) -> Path:
@@ -120,7 +183,7 @@ def make_job(
     (folder / "rig.slots.toml").write_text("\n".join(["[slots]", *lines]) + "\n")
     job = folder / f"{name}.toml"
     indexes = "" if "index" in more else 'index = "1-200"'
-    top = more if "[" not in more else more[: more.index("[")]
+    top = more[: f"\n{more}".index("\n[")] if "\n[" in f"\n{more}" else more
     sections = more[len(top) :]
     job.write_text(
         f'schema = 1\nname = "{name}"\nscripts = ["burn.py"]\nchips = ["esp32c3"]\n'

@@ -19,6 +19,7 @@ from parburn.station.job_file import (
     known_keys,
     load_job_file,
 )
+from parburn.station.words import ENGLISH, Word
 from tests.station.jobs import JobFolder
 
 
@@ -40,7 +41,8 @@ def test_the_smallest_job(folder: JobFolder) -> None:
     assert (job.name, job.chips, job.slots) == ("lamp", ("esp32c3",), None)
     assert job.ledger == folder.ledger
     assert (job.bounds, job.stop) == (Bounds(), StopRules())
-    assert (job.first_article, job.target, job.rework, dict(job.words)) == (1, None, False, {})
+    assert (job.first_article, job.target, job.rework, job.words) == (1, None, False, ENGLISH)
+    assert job.bells == ()
     assert job.job == Job(
         ports=(),
         scripts=(folder.folder / "burn.py",),
@@ -92,6 +94,7 @@ put_it_back = "Diese Platine ist nicht fertig: wieder einsetzen"
         first_article="0",
         target="500",
         rework="true",
+        bells='["red_bin", "leave_in"]',
         same='["WEEK"]',
         unique='["A+B"]',
     )
@@ -100,7 +103,8 @@ put_it_back = "Diese Platine ist nicht fertig: wieder einsetzen"
     assert job.stop == StopRules(5, 92.5, 40000, 2)
     assert (job.retries, job.first_article, job.target, job.rework) == (3, 0, 500, True)
     assert job.slots == folder.folder / "rig.slots.toml"
-    assert job.words["leave_in"] == "DRIN LASSEN"
+    assert job.words.text(Word.LEAVE_IN) == "DRIN LASSEN"
+    assert job.bells == (Word.RED_BIN, Word.LEAVE_IN)
     plain = job.job
     assert (plain.chip, plain.index_first, plain.index_last) == ("esp32c3,esp32s3", 2, 4)
     assert plain.tables == (TableOption("esp32c3", folder.folder / "fields.csv"),)
@@ -137,6 +141,8 @@ put_it_back = "Diese Platine ist nicht fertig: wieder einsetzen"
         ("retries", "1.5", "retries must be a whole number"),
         ("first_article", "true", "first_article must be a whole number"),
         ("rework", "1", "rework must be true or false"),
+        ("bells", '["red_bon"]', "did you mean red_bin?"),
+        ("bells", '["put_it_back"]', "is no word"),
         ("target", "-1", "target must be a whole number"),
         ("script_timeout", "0", "script_timeout must be a number"),
         ("script_timeout", "nan", "script_timeout must be a number"),

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -92,12 +93,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sockets", type=int, default=16)
     parser.add_argument("--off", default="", help="switch that row off: the soak must fail; all: each of them")
+    parser.add_argument("--theme", default="", choices=("", *THEMES), help="press on that row, all being on")
     parser.add_argument("--keep", type=Path, help="keep all files in this folder")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the station goes, too
     keep = given.keep.resolve() if given.keep else None
     if given.off == "all":
         return every_row(given.insertions, given.seed, given.sockets)
-    found = soak(given.insertions, given.seed, sockets=given.sockets, off=given.off, keep=keep)
+    found = soak(given.insertions, given.seed, sockets=given.sockets, off=given.off, keep=keep,
+        theme=THEMES.get(given.theme),
+    )  # fmt: skip
     sys.stdout.write(json.dumps(found) + "\n")
     return 1 if found["violations"] else 0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +56,8 @@ class LedgerView:
 
     def __init__(self, path: Path) -> None:
         self._open = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)
+        self._seen = 0  # of the history
+        self._went_on: Counter[int] = Counter()
 
     def unit(self, chip: str, mac: str) -> Unit | None:
         """The unit of a chip."""
@@ -65,18 +67,18 @@ class LedgerView:
         return Unit(row[0], row[1], row[2], bool(row[3]), row[4]) if row else None
 
     def went_on(self) -> Iterator[str]:
-        """Units that went on by themselves more often than they may."""
-        counts: dict[int, list[str]] = defaultdict(list)
+        """Units that went on by themselves more often than they may, since the last time that was asked."""
         rows = self._open.execute(
-            "SELECT unit, event, detail FROM history WHERE unit IS NOT NULL ORDER BY seq"
+            "SELECT seq, unit, event, detail FROM history WHERE seq > ? AND unit IS NOT NULL ORDER BY seq",
+            (self._seen,),
         )
-        for unit, event, detail in rows:
+        for self._seen, unit, event, detail in rows:
             if event == "goes-on":
-                counts[unit].append(event)
-                if len(counts[unit]) > 1:
-                    yield f"unit {unit} went on by itself {len(counts[unit])} times: {detail}"
-            elif event in ("allowed", "allowed-to-go-on", "may-go-on", "pass"):
-                counts[unit].clear()
+                self._went_on[unit] += 1
+                if self._went_on[unit] > 1:
+                    yield f"unit {unit} went on by itself {self._went_on[unit]} times: {detail}"
+            elif event == "allowed-to-go-on":
+                self._went_on[unit] = 0
 
     def counts(self) -> dict[str, int]:
         """How many units are in which state."""
@@ -216,9 +218,12 @@ class Checker:
 
     def report(self, event: dict[str, object]) -> Iterator[str]:
         """A board has ended: a PASS must be one, now and in its memory."""
-        if event.get("result") not in ("pass", "already pass", "already-pass"):
-            return
         mac, index = str(event.get("mac")), event.get("index")
+        others = [slot for slot in self._work_at.get(mac, ()) if slot != event["slot"]]
+        if event.get("result") == "quarantined" and others:
+            yield f"{event['slot']} put {mac} into quarantine, which is at work or PASS in {others[0]}"
+        if event.get("result") not in ("pass", "already-pass"):
+            return
         boards = self.by_mac.get((CHIP, mac), [])
         for board in boards:
             made = read_board(self.files / f"{board.name}.json").product

@@ -155,7 +155,6 @@ class Hand:
         finally:
             if self.station is not None:
                 self.station.close()
-            self._log.close()
         played.seconds = time.monotonic() - began
         return played
 
@@ -192,6 +191,7 @@ class Hand:
         if now - self._witnessed_at > WITNESS_EVERY_S:
             self._witnessed_at = now
             self._witness()
+            self._note(list(self.checker.ledger.went_on()))
         if self._halted_at is not None and now >= self._halted_at:
             self._resume()
 
@@ -280,6 +280,8 @@ class Hand:
             self.checker.shown(event, now)
         elif kind == "report":
             counts[f"result {event['result']}"] += 1
+            if event["mac"] and (event["chip"], event["mac"]) not in self.checker.by_mac:
+                self._meet_strangers()
             self._note(list(self.checker.report(event)))
             if "error inside parburn" in str(event["error"]):
                 self._note([dumped(event)])
@@ -294,6 +296,11 @@ class Hand:
             self._halted_at = now + 0.3  # it may have begun halted
         elif kind == "left-out":
             counts["left out"] += 1
+
+    def _meet_strangers(self) -> None:
+        """Learn of boards that faults have swapped in."""
+        for path in self.checker.files.glob("new*.json"):
+            self._known(path.stem)
 
     def _resume(self) -> None:
         self._halted_at = None
@@ -336,21 +343,26 @@ class Hand:
             same = board is not None and mac == board.mac
             if same or not mac or now - place.since > STALE_S:
                 self._verdict(place, board, now, same=same)
-        elif state == "empty" and now - max(place.since, self.station.began if self.station else 0) > GONE_S:
+        elif (state == "empty" or not fresh) and now - self._since(place) > GONE_S:
             if board is None or not any("vanishes" in one for one in board.faults):
-                self._note([f"{place.board} in {place.slot} was not seen for {GONE_S:g} s"])
+                said = dumped(picture)
+                self._note([f"{place.board} in {place.slot} was not seen for {GONE_S:g} s: {said}"])
             self._decide(place, now, 0.1)
-        elif state == "locked" and fresh:
+        elif state == "locked":
             self._decide(place, now, 0.3)
         elif state == "hold" and now - place.since > 3 and self.rng.random() < 0.02:
             self._decide(place, now, 0.1)
         elif state == "verdict" and place.waits_for_board and now - place.since > 2:
             self._decide(place, now, 0.5)
-        elif now - max(place.since, self.station.began if self.station else 0) > NO_VERDICT_S:
+        elif now - self._since(place) > NO_VERDICT_S:
             board_said = f"{place.board} in {place.slot}"
             if state != "hold":
                 self._note([f"{board_said} has no verdict after {NO_VERDICT_S:g} s: {dumped(picture)}"])
             self._decide(place, now, 0.1)
+
+    def _since(self, place: Place) -> float:
+        """Since when a board sits in a socket of a station that runs."""
+        return max(place.since, self.station.began if self.station is not None else 0.0)
 
     def _verdict(self, place: Place, board: Board | None, now: float, *, same: bool) -> None:
         """A word is read: is it the right one for the board that sits there?"""
@@ -565,31 +577,30 @@ class Hand:
         names = Counter(one.board for one in self.places if one.board)
         return [one for one in self.places if one.board and names[one.board] == 1]
 
+    def _really_in(self, place: Place) -> Board:
+        """The board in a socket: a fault may have swapped the one that was put in."""
+        place.board = self.rig.boards()[f"ttyUSB{place.number}"]["board"]  # type: ignore[index]  # it is full
+        return self._known(place.board)
+
     def _put_clone(self, place: Place, now: float) -> None:
         sitting = self._sitting()
         if not sitting:
             return
         first = self.rng.choice(sitting)
+        original = self._really_in(first)
         came = self.rig.clone(first.number, place.number)
-        original = self.checker.boards.get(first.board)
-        if original is not None and original.mac != came.mac:  # a fault has swapped it
-            original = None
-        board = self.checker.meet(Board(came.name, came.mac, original.chip if original else CHIP, clone=True))
-        if original is not None:
-            original.clone = True
-        else:
-            self.checker.by_mac[board.chip, board.mac].append(Board("?", board.mac, board.chip))
+        self.checker.meet(Board(came.name, came.mac, original.chip, clone=True))
+        original.clone = True
         self.played.counts["clones"] += 1
         self._sits(place, came.name, now)
 
     def _put_twin(self, place: Place, now: float) -> None:
-        sitting = [one for one in self._sitting() if one.board in self.checker.boards]
+        sitting = self._sitting()
         if not sitting:
             return
         first = self.rng.choice(sitting)
+        self._really_in(first)
         came = self.rig.twin(first.number, place.number)
-        if came.name != first.board:  # a fault has swapped it
-            first.board = self._known(came.name).name
         self.played.counts["twins"] += 1
         self._sits(place, came.name, now)
         place.early = first.early = ""
