@@ -165,7 +165,8 @@ class Insertion:
     async def _admit(self) -> None:
         """Decide at the barriers of this run, which has one board."""
         run, port = self._run, self._port
-        brought = await run.claims.complete()
+        with self._around.desk.coming():
+            brought = await run.claims.complete()
         device = brought.get(port)
         outcome: Claim | ParburnError | None = None
         if device is not None:
