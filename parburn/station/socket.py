@@ -29,7 +29,7 @@ AT_WORK: Final = (SocketState.READY, SocketState.HOLD, SocketState.BURNING)
 class Rules(Protocol):
     """What a socket asks of its station, and tells it."""
 
-    failures_that_lock: int  # so many failures of its own kind in a row lock a socket
+    failures_that_lock: int  # so many failures of its own kind in a row lock a socket; 0: none do
     replug_s: float  # a board that we reset is back within so many seconds
 
     def changed(self, picture: SocketPicture) -> None:
@@ -196,7 +196,8 @@ class Socket(Watcher):
             hollow=verdict.hollow,
         )
         self._failures = self._failures + 1 if verdict.of_socket else 0
-        if self._failures < self._rules.failures_that_lock:
+        locks_at = self._rules.failures_that_lock
+        if not locks_at or self._failures < locks_at:
             return False
         self._to(
             SocketState.LOCKED,
