@@ -217,7 +217,8 @@ class Station:
         """Tell whether the script has failed so on so many boards that the job is at fault, and no record."""
         sentence = re.sub(r"\d+", "N", verdict.sentence)
         self._script_errors[sentence] += 1
-        return self._script_errors[sentence] >= max(1, self._rules.same_script_error_on)
+        halts_at = self._rules.same_script_error_on
+        return bool(halts_at) and self._script_errors[sentence] >= halts_at
 
     def _look_at_rules(self) -> None:
         rules, lately = self._rules, self._lately

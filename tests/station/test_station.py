@@ -133,3 +133,22 @@ def test_a_script_that_burns_otherwise_than_armed_halts_until_somebody_says_why(
         assert said.returncode == 0, said.stderr
         station.verdict("A2", "LEAVE IN")
         assert station.stop() == 0
+
+
+def test_rules_that_are_turned_off_lock_no_socket_and_halt_nothing(
+    tmp_path: Path, rig: ControlledRig
+) -> None:
+    script = SCRIPT + "if not args.rehearsal: raise ValueError('a record of the line')\n"
+    rules = "[stop]\nconsecutive_failures = 0\nsame_script_error_on = 0\n"
+    job = make_job(tmp_path, rig, script=script, more=f"first_article = 0\nretries = 1\n{rules}")
+    assert arm(job).returncode == 0
+    with running(job) as station:
+        for _ in range(3):
+            rig.insert(0)
+            assert station.verdict("A1", "RETRY")["state"] == "verdict"
+            rig.remove(0)
+            station.state("A1", "empty")
+        rig.dead(1)
+        assert station.verdict("A2", "RETRY")["state"] == "verdict"
+        assert station.stop() == 0
+    assert not any(one["event"] == "halt" for one in station.said)
