@@ -47,6 +47,7 @@ def changing(place: Path, *, trusted: bool = True) -> Iterator[Transaction]:
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
+            (uuid,) = connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()  # now
             write_witness(place, Witness(uuid, transaction.history.sequence, transaction.history.head))
     except (
         sqlite3.Error,

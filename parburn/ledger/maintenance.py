@@ -6,11 +6,12 @@ None of them frees an index, or takes anything from the history.
 from __future__ import annotations
 
 import re
+import secrets
 import sqlite3
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from parburn.errors import LedgerUnusable, UnitRefused, UsageError
 from parburn.ledger import schema
@@ -95,11 +96,18 @@ def adopt(path: Path | None, why: str) -> str:
             witness = "damaged"
         mark = read_mark(connection)
         backup = f"{mark.uuid}, {mark.sequence} entries, {mark.at}" if mark else ""
+        renamed: dict[str, Any] = {}
+        if (
+            mark is not None
+        ):  # the ledger that it was made of may be at work elsewhere: this is another one now
+            renamed = {"uuid": secrets.token_hex(16)}
+            connection.execute("UPDATE meta SET value = ? WHERE name = 'uuid'", (renamed["uuid"],))
         remove_mark(connection)
-        transaction.history.append("adopted", why=why, witness=witness, backup=backup)
+        transaction.history.append("adopted", why=why, witness=witness, backup=backup, **renamed)
+    anew = " Stations that were armed with it must be armed anew." if mark is not None else ""
     return (
-        f"The ledger {place} was adopted; its witness was: {witness}. "
-        "Indexes that were given out after this copy was made are not known to it: see ledger import-used.\n"
+        f"The ledger {place} was adopted; its witness was: {witness}. Indexes that were given out after this "
+        f"copy was made are not known to it: see ledger import-used.{anew}\n"
     )
 
 

@@ -102,11 +102,20 @@ def test_nobody_burns_with_a_backup(path: Path, tmp_path: Path, beside: str) -> 
     assert "verifies" in verify(ledger)
     assert ledger.read_bytes()[100:] == content[100:]
 
-    assert "was adopted" in maintenance.adopt(ledger, why="the disk broke")
+    before = uuid_of(ledger)
+    told = maintenance.adopt(ledger, why="the disk broke")
+    assert "was adopted" in told
+    assert "armed anew" in told
+    assert uuid_of(ledger) != before, "the ledger that it was made of may be at work on another PC"
     assert "entries, its units and its witness agree" in verify(ledger)
     assert run(burn_on(ledger, chip(7))) == 3
     assert '"backup":"' in export(ledger)
     assert "verifies" in verify(ledger)
+
+
+def uuid_of(ledger: Path) -> str:
+    with closing(sqlite3.connect(ledger)) as connection:
+        return str(connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()[0])
 
 
 def test_a_backup_whose_mark_was_taken_off_is_an_older_copy(path: Path, tmp_path: Path) -> None:
