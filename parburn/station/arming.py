@@ -15,12 +15,17 @@ from parburn.ledger import maintenance
 from parburn.ledger.reading import reading
 from parburn.run.checked_job import CheckedJob, station_of
 from parburn.station.armed import Arming, arming_digest, compare, extends
-from parburn.station.armed_inputs import LedgerFacts, inputs_of, refuse_unfinished, short_digest
+from parburn.station.armed_inputs import ArmedInputs, LedgerFacts, inputs_of, refuse_unfinished, short_digest
 from parburn.station.batch_rehearsal import BatchRehearsal, rehearse_batch
 from parburn.station.job_file import StationJob, check_station_job
 from parburn.station.template_making import admits, template_of
 
 OnProgress = Callable[[int, int], object]
+CHANGED: Final = "Put it back as it was, or an engineer arms the job anew."
+OTHER_LEDGER: Final = (
+    "Name or move that ledger here. A second PC must not begin this job again: it gets indexes of its own "
+    "(index in the job file), or takes over what was burned (parburn ledger import-used), before it is armed."
+)
 VALUES: Final = b"values of a batch that is to be armed"  # keyed again by the ledger before they are kept
 
 
@@ -131,7 +136,7 @@ def extended(arming: Arming, prepared: Prepared, ledger: LedgerFacts) -> Arming:
         UsageError: something else was changed, or a new record gives what was not armed.
     """
     inputs = inputs_of(prepared.station, prepared.checked, ledger)
-    refuse_changed(arming, compare(arming, inputs))
+    refuse_changed(arming, inputs)
     for chip, shapes in prepared.found.shapes.items():
         for index, shape in shapes:
             if not admits(arming.template, chip, shape, ledger.key):
@@ -152,13 +157,14 @@ def extended(arming: Arming, prepared: Prepared, ledger: LedgerFacts) -> Arming:
     return arming._replace(inputs=inputs, values=values)
 
 
-def refuse_changed(arming: Arming, differences: list[str]) -> None:
+def refuse_changed(arming: Arming, now_there: ArmedInputs) -> None:
     """Raise UsageError where anything is not as it was armed."""
-    if differences:
-        more = f" (and {len(differences) - 1} more differences)" if len(differences) > 1 else ""
-        raise UsageError(
-            f"{differences[0]}{more}", hint="Put it back as it was, or an engineer arms the job anew."
-        )
+    differences = compare(arming, now_there)
+    if not differences:
+        return
+    more = f" (and {len(differences) - 1} more differences)" if len(differences) > 1 else ""
+    is_ledger = now_there.ledger != arming.inputs.ledger
+    raise UsageError(f"{differences[0]}{more}", hint=OTHER_LEDGER if is_ledger else CHANGED)
 
 
 def has_new_records(arming: Arming, station: StationJob, ledger: LedgerFacts) -> bool:
@@ -168,7 +174,7 @@ def has_new_records(arming: Arming, station: StationJob, ledger: LedgerFacts) ->
         UsageError: anything else was changed.
     """
     now_there = inputs_of(station, check_station_job(station), ledger)
-    refuse_changed(arming, compare(arming, now_there))
+    refuse_changed(arming, now_there)
     return extends(arming, now_there)
 
 

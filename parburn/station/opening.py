@@ -10,15 +10,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from parburn.errors import UsageError
+from parburn.errors import LedgerUnusable, UsageError
 from parburn.job import Job
 from parburn.ledger.base import RunNote
+from parburn.ledger.file_location import is_missing, place_of
 from parburn.printable import printable
 from parburn.run.checked_job import CheckedJob
 from parburn.script.shared_output import refuse_one_file_for_all
-from parburn.station.armed import Arming, armed_path, compare, extends, read_armed, warnings
+from parburn.station.armed import Arming, armed_path, extends, read_armed, warnings
 from parburn.station.armed_inputs import inputs_of
-from parburn.station.arming import arm, armed_records, extended, ledger_facts, prepare, refuse_changed
+from parburn.station.arming import (
+    OTHER_LEDGER,
+    arm,
+    armed_records,
+    extended,
+    ledger_facts,
+    prepare,
+    refuse_changed,
+)
 from parburn.station.batch_rehearsal import BatchRehearsal
 from parburn.station.job_file import StationJob, check_station_job, load_job_file
 from parburn.station.slots_file import Slot, read_slots
@@ -73,9 +82,12 @@ def open_job(path: Path, *, operator: str, name: str, ledger: Path | None = None
     slots = read_slots(station.slots).slots
     checked = check_station_job(station)
     refuse_one_file_for_all(checked.scripts)
+    if is_missing(station.job.ledger):
+        place = place_of(station.job.ledger)
+        raise LedgerUnusable(f"There is no ledger at {place}, and a station makes none.", hint=OTHER_LEDGER)
     facts = ledger_facts(station.job.ledger)
     now = inputs_of(station, checked, facts)
-    refuse_changed(arming, compare(arming, now))
+    refuse_changed(arming, now)
     amber = tuple(warnings(arming, now))
     if extends(arming, now):
         prepared = prepare(station, begin_at=arming.last + 1)

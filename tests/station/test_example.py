@@ -63,6 +63,22 @@ def test_it_is_checked_and_armed_as_its_header_says(job: Path, tmp_path: Path) -
     assert job.with_suffix(".armed").exists()
 
 
+def test_a_copy_of_its_folder_is_refused_on_a_second_pc(job: Path, tmp_path: Path) -> None:
+    """It has no ledger there, or another one; a station begins at index 1 again with neither."""
+    job.write_text(job.read_text().replace('index = "1-50000"', 'index = "1-20"'))
+    assert armed(job, tmp_path / "first").exit == 0
+    second = tmp_path / "second"
+    early = parburn("station", job, "--plain", state=second)
+    assert early.exit == 2
+    assert "a station makes none" in early.stderr
+    assert "second PC" in early.stderr
+    assert parburn("ledger", "init", "--why", "a second PC", state=second).exit == 0
+    other = parburn("station", job, "--plain", state=second)
+    assert other.exit == 2
+    assert "the ledger is another one" in other.stderr
+    assert "import-used" in other.stderr
+
+
 def test_it_burns_simulated_boards_until_it_is_stopped(tmp_path: Path) -> None:
     station = StationProcess(
         EXAMPLES / "station.toml", "--sim", "esp32c3:4", env={"XDG_STATE_HOME": str(tmp_path)}
