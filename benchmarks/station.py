@@ -43,6 +43,7 @@ from benchmarks.station_line import (
 )
 
 PAUSE_S = 0.4  # a socket stays empty so long
+SUSTAINED_PER_S = 60  # no machine serves more
 DEAD = 0.05  # of the boards answer nothing
 IDLE_S, QUICK_IDLE_S = 10.0, 2.0
 TRACED_S = 4.0  # system calls are counted for so long
@@ -278,7 +279,7 @@ def rows_of(given: argparse.Namespace) -> list[Row]:
     """All measurements, some five minutes."""
     if given.quick:
         given.sockets, given.rates, given.seconds, given.loops = 8, [4.0], 2.0, 2
-    indexes = 100 if given.quick else 12_000
+    indexes = 100 if given.quick else boards_at_most(given)
     rows: list[Row] = []
     with folder() as place:
         job = make_job(place, ports_of(place, given.sockets), indexes=indexes)
@@ -299,6 +300,12 @@ def rows_of(given: argparse.Namespace) -> list[Row]:
             job = make_job(place, ports_of(place, given.sockets), indexes=100, bridges=True)
             rows.append(idle(given, place, job, bridges=True))
     return rows
+
+
+def boards_at_most(given: argparse.Namespace) -> int:
+    """How many indexes are used: an arming rehearses each, which takes its time."""
+    per_second: float = sum(given.rates) + 2 * max(given.rates) + SUSTAINED_PER_S
+    return int((given.seconds + 10) * per_second) + int(given.alone) + 100
 
 
 def ports_of(place: Path, sockets: int) -> Sequence[str]:

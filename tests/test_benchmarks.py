@@ -30,6 +30,7 @@ COLUMNS = {
     "ledger_size": {"command", "units", "ok"},
     "config": {"ids", "boards", "cpu_s", "rss_mb", "json_load_s", "ratio", "ok"},
     "startup": {"tool", "what", "cpu_s", "ok"},
+    "station": {"tool", "what", "sockets", "ok"},
 }
 
 
@@ -105,6 +106,18 @@ def test_coding() -> None:
 def test_startup() -> None:
     rows = quick("startup", "--no-peers")
     assert [(row["tool"], row["what"]) for row in rows] == [("parburn", "--help"), ("parburn", "first byte")]
+
+
+def test_station() -> None:
+    rows = {row["what"]: row for row in quick("station", "--no-peers")}
+    for what in ("a board alone", "4 a second", "4 a second, 5 % dead", "4 a second, lines lock off"):
+        assert 0 < rows[what]["p50_s"] <= rows[what]["p99_s"]
+        assert rows[what]["p50_s"] <= rows[what]["p50_read_s"] + 0.01
+    assert rows["a board alone"]["run_ratio"] > 0
+    assert rows["sustained, no pace"]["per_hour"] > 0
+    assert rows["a loop a port"]["tool"] == "parburn run"
+    for what in ("idle, folder", "idle, SYNC on bridges"):
+        assert rows[what]["core_percent"] > 0
 
 
 @pytest.mark.parametrize("chip", CHIPS)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from anyio import move_on_after, to_thread
 
 from parburn.errors import (
+    BoardSwapped,
     Interrupted,
     LedgerError,
     LedgerUnusable,
@@ -14,6 +15,7 @@ from parburn.errors import (
     ParburnError,
     PartialBurn,
     PortGone,
+    ReadOtherwise,
     ScriptError,
     causes,
 )
@@ -32,6 +34,8 @@ TRACE_DEADLINE_S = 10.0
 # What a burn ended by, and how the ledger calls that; the first kind that fits. Anything else is OTHER: the
 # chip, the script or the files may be wrong, and somebody should look before it goes on.
 _CAUSES: tuple[tuple[type[ParburnError], Cause], ...] = (
+    (ReadOtherwise, Cause.LINE),
+    (BoardSwapped, Cause.UNPLUGGED),
     (PortGone, Cause.UNPLUGGED),
     (LinkError, Cause.LINE),
     (LedgerUnusable, Cause.LEDGER),
@@ -88,11 +92,16 @@ async def _write_trace(run: SharedRun, board: BoardProgress, trace: Trace) -> No
     run.note(board.port, f"its trace could not be written: {why}", "warning")
 
 
+def telling_cause(error: BaseException | None) -> BaseException | None:
+    """Return what a burn broke off by; None where nothing is known."""
+    if error is None:
+        return None
+    return next((one for one in causes(error) if not isinstance(one, PartialBurn)), None)
+
+
 def cause_of(error: BaseException | None) -> Cause:
     """Return how a burn ended, for the ledger. That it broke off is no cause; what it broke off by is."""
-    if error is None:
-        return Cause.OTHER
-    found = next((one for one in causes(error) if not isinstance(one, PartialBurn)), None)
+    found = telling_cause(error)
     return next((cause for kind, cause in _CAUSES if isinstance(found, kind)), Cause.OTHER)
 
 

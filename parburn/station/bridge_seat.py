@@ -59,6 +59,7 @@ class BridgeSeat:
             on_silence: Is told whether the board was silent at the last look.
         """
         self.before: Before | None = "no-reset" if by == "sync" else None
+        self.tty_stays = True
         self._port, self._ports = port, ports
         self._by = by
         self._look_s, self._debounce_s = look_s, debounce_s
@@ -70,6 +71,11 @@ class BridgeSeat:
     def is_there(self, sitting: Sitting) -> bool:
         """See `Seat`."""
         return self._sitting == sitting
+
+    def left(self, sitting: Sitting) -> None:
+        """See `Seat`."""
+        if self._sitting == sitting:
+            self._sitting = None
 
     def end(self, sitting: Sitting) -> None:
         """See `Seat`."""
@@ -97,6 +103,8 @@ class BridgeSeat:
 
     async def removal(self, sitting: Sitting, look: Look) -> None:
         """See `Seat`."""
+        if self._sitting != sitting:
+            return
         self._ended = Event()
         try:
             async with asyncio.TaskGroup() as tasks:

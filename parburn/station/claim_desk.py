@@ -1,13 +1,15 @@
 """Gives indexes to boards that come one by one: those of one moment together, in the order of their slots.
 
 A transaction for each board would wait for the disk each time; and boards that are put in together should
-get their indexes in the order in which they sit. Order is a comfort, never safety.
+get their indexes in the order in which they sit. Order is a comfort, never safety. A board that comes alone
+does not wait for others.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from parburn.errors import InternalError, ParburnError
@@ -27,6 +29,16 @@ class ClaimDesk:
         self._claim_all = claim_all
         self._places: list[Place] = []
         self._round: asyncio.Task[None] | None = None
+        self._coming = 0  # boards of which it is just being found out who they are
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """Be told, for a block, that a board may soon ask for its claim."""
+        self._coming += 1
+        try:
+            yield
+        finally:
+            self._coming -= 1
 
     async def claim(self, slot: str, identity: UnitIdentity) -> Claim:
         """Return the claim of an identified chip.
@@ -48,7 +60,8 @@ class ClaimDesk:
             await asyncio.wait({self._round})
 
     async def _give_out(self) -> None:
-        await asyncio.sleep(TOGETHER_S)
+        if self._coming:
+            await asyncio.sleep(TOGETHER_S)
         places, self._places = sorted(self._places, key=lambda place: natural_key(place[0])), []
         self._round = None
         places = [place for place in places if not place[2].done()]

@@ -7,22 +7,35 @@ go on by itself.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Coroutine
+from typing import Any, Final, NamedTuple
 
-from anyio import CancelScope, create_task_group
+from anyio import CancelScope, create_task_group, sleep
 
 from parburn.device import burn_device
-from parburn.errors import InternalError, ParburnError, PortGone
+from parburn.errors import (
+    BoardSwapped,
+    ChipError,
+    InternalError,
+    LinkError,
+    ParburnError,
+    PortGone,
+    ReadOtherwise,
+)
 from parburn.events import DeviceReport, Event, Identified, Result, StepChanged
 from parburn.hardware.identify import Device
 from parburn.job import Before
 from parburn.ledger.base import HARMLESS_CAUSES, Begun, Claim, UnitIdentity
 from parburn.run.board_progress import BoardProgress
-from parburn.run.leave import cause_of
+from parburn.run.leave import cause_of, telling_cause
 from parburn.run.shared import SharedRun
 from parburn.station.claim_desk import give_back
 from parburn.station.presence import Seated
 from parburn.station.shared import ONCE, StationRun
+
+LOOK_S: Final = 0.5  # between two looks at a board that waits behind a tty that stays
+SILENCES: Final = 3  # that are a removal
+MAC_REGISTERS: Final = 2
 
 
 class Ended(NamedTuple):
@@ -36,6 +49,7 @@ class Ended(NamedTuple):
     goes_on: bool  # it was begun, is not whole, and may go on by itself
     identity: UnitIdentity | None  # of the chip
     tty_lost: bool
+    left: bool  # it was seen to leave while its tty stayed
     away: UnitIdentity | None = None  # a chip that was begun here, and is not here any more
 
 
@@ -68,6 +82,7 @@ class Insertion:
         expected: UnitIdentity | None,
         reset_of: UnitIdentity | None,
         before: Before | None,
+        tty_stays: bool,
     ) -> None:
         """Make it; `live` does all.
 
@@ -79,6 +94,7 @@ class Insertion:
             expected: The chip that left this socket in mid burn and was not finished: another one waits.
             before: How its loader is reached in this socket; None: as the job says.
             reset_of: The chip that we reset here a moment ago: if it is that one, it is not reset again.
+            tty_stays: It does not go with the board, so whoever waits is looked at.
         """
         self._around = around
         self._slot, self._port = slot, port
@@ -87,6 +103,7 @@ class Insertion:
         self._claim: Claim | None = None
         self._went_on = 0  # by itself, in the life of this unit
         self._expected, self._reset_of = expected, reset_of
+        self._tty_stays, self._has_left = tty_stays, False
         self._run = SharedRun(
             around.checked_for(port, before),
             emit=self._emit,
@@ -129,7 +146,13 @@ class Insertion:
         goes_on = report.result is Result.INCOMPLETE and harmless
         identity = self._seated.identity if self._seated is not None else None
         lost = board.watch.error is not None or isinstance(board.error, PortGone)
-        return Ended(report, board.error, self._seated, board.device, board.unread, goes_on, identity, lost)
+        telling = telling_cause(board.error)
+        left = self._has_left or (
+            isinstance(telling, BoardSwapped) and not isinstance(telling, ReadOtherwise)
+        )
+        return Ended(
+            report, board.error, self._seated, board.device, board.unread, goes_on, identity, lost, left
+        )
 
     @property
     def _board(self) -> BoardProgress:
@@ -142,7 +165,8 @@ class Insertion:
     async def _admit(self) -> None:
         """Decide at the barriers of this run, which has one board."""
         run, port = self._run, self._port
-        brought = await run.claims.complete()
+        with self._around.desk.coming():
+            brought = await run.claims.complete()
         device = brought.get(port)
         outcome: Claim | ParburnError | None = None
         if device is not None:
@@ -173,8 +197,8 @@ class Insertion:
             self._run.job = self._run.job._replace(after="no-reset")
         if self._expected is not None and self._expected != identity:
             self._watcher.holds(around.put_back(slot))
-            await around.until_back(self._expected)
-        await around.gate.enter(slot, on_hold=self._watcher.holds)
+            await self._while_there(device, around.until_back(self._expected))
+        await self._while_there(device, around.gate.enter(slot, on_hold=self._watcher.holds))
         claim = self._claim = await around.desk.claim(slot, identity)
         if seated.refusal is not None:
             await self._unchanged(claim)
@@ -183,6 +207,28 @@ class Insertion:
             await self._goes_on(claim, claim.begun)
         self._watcher.begins(claim.index)
         return claim
+
+    async def _while_there(self, device: Device, waiting: Coroutine[Any, Any, None]) -> None:
+        """Wait; where the tty would not tell that the board is taken out, look meanwhile.
+
+        Raises:
+            PortGone: it was.
+        """
+        if not self._tty_stays:
+            await waiting
+            return
+        async with create_task_group() as tasks:
+
+            async def look() -> None:
+                await until_gone(device)
+                self._has_left = True
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(look)
+            await waiting
+            tasks.cancel_scope.cancel()
+        if self._has_left:
+            raise PortGone(f"{self._slot}: the board was taken out while it waited")
 
     async def _goes_on(self, claim: Claim, begun: Begun) -> None:
         """Let a unit that was begun go on, or raise why not; its record is then what it was."""
@@ -206,6 +252,21 @@ class Insertion:
         elif isinstance(event, StepChanged):
             self._watcher.step(event.detail or event.step)
         self._around.emit(self._slot, event)
+
+
+async def until_gone(device: Device) -> None:
+    """Return once a chip does not answer any more, or another one does. Nobody else may talk to it."""
+    registers, silences = device.identity.registers[:MAC_REGISTERS], 0
+    while silences < SILENCES:
+        await sleep(LOOK_S)
+        with CancelScope(shield=True):  # whoever talks next must not meet half an answer
+            try:
+                device.identity.same_board(await device.rom.read_regs(registers))
+                silences = 0
+            except BoardSwapped:
+                return
+            except (LinkError, ChipError):
+                silences += 1
 
 
 def identity_of(device: Device) -> UnitIdentity:

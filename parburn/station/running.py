@@ -127,6 +127,8 @@ class _Running:
         source = await to_thread.run_sync(find_source) if watched else None
         commands = await self._commands(station)
         beside = {asyncio.ensure_future(one) for one in self._beside(station)}
+        for task in beside:
+            task.add_done_callback(self._tell_failure)
         try:
             await station.run(source, plugs)
         finally:
@@ -139,6 +141,12 @@ class _Running:
                 with suppress(LedgerError):
                     await ledger.tell_station(ENDED, operator=job.operator, station=station_of(job))
         return station
+
+    def _tell_failure(self, task: asyncio.Future[object]) -> None:
+        """Tell that something beside the sockets has failed; they go on."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._outside.view.note("", f"{type(error).__name__}: {error}; the station goes on", "warning")
 
     def _beside(self, station: Station) -> Iterator[Awaitable[object]]:
         """Yield what goes on beside the sockets for as long as they are served."""

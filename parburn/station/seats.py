@@ -41,6 +41,7 @@ class Seat(Protocol):
     """A place for one board."""
 
     before: Before | None  # how its loader is reached; None: as the job says
+    tty_stays: bool  # when its board goes
 
     async def arrival(self) -> Sitting:
         """Wait until something is there that is there to stay, and return it."""
@@ -53,6 +54,9 @@ class Seat(Protocol):
 
     async def arrival_within(self, seconds: float) -> Sitting | None:
         """Return what arrives within so many seconds; None where nothing does."""
+
+    def left(self, sitting: Sitting) -> None:
+        """Take it for gone where the tty cannot tell: its insertion has seen that it is."""
 
     def end(self, sitting: Sitting) -> None:
         """Take it for gone: an engineer says so."""
@@ -69,6 +73,7 @@ class PlugSeat:
             on_loss: Is told at once what is gone.
         """
         self.before: Before | None = None
+        self.tty_stays = False
         self._debounce_s = debounce_s
         self._on_loss = on_loss
         self._node: Node | None = None
@@ -89,6 +94,9 @@ class PlugSeat:
             self._node = self._sitting = None
             self._tell()
             self._on_loss(gone)
+
+    def left(self, sitting: Sitting) -> None:
+        """Do nothing: the tty tells."""
 
     def end(self, sitting: Sitting) -> None:
         """Let what sits here count as new."""

@@ -24,11 +24,15 @@ MOST_A_SECOND: Final = 8.0
 
 
 async def play_operator(rig: ControlledRig, picture: Callable[[], StationPicture], *, seed: int) -> None:
-    """Play until cancelled. The station's sockets are those of the rig, in its order."""
+    """Play until cancelled. The station's sockets are those of the rig, in its order.
+
+    Raises:
+        ParburnError: the simulator does not do what it is told.
+    """
     rng = random.Random(seed)
     read_at: dict[int, float] = {}
     with Hand(rig, rate=min(MOST_A_SECOND, len(rig.ports) / ROUND_S), seed=seed) as hand:
-        while True:
+        while hand.failure is None:
             for number, socket in enumerate(picture().sockets):
                 if socket.state is not SocketState.VERDICT or socket.word is None:
                     read_at.pop(number, None)
@@ -36,3 +40,4 @@ async def play_operator(rig: ControlledRig, picture: Callable[[], StationPicture
                     hand.verdict(number, socket.word.value)
                     read_at[number] = float("inf")
             await sleep(LOOK_S)
+        raise hand.failure

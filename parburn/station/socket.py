@@ -129,16 +129,20 @@ class Socket(Watcher):
         self._to(SocketState.VERDICT, word=Word.LEAVE_IN, detail=AGAIN)
         self._leave_presence(ended)
         self._to(SocketState.DETECTING, word=Word.LEAVE_IN, detail=AGAIN)
+        self._misses(ended.identity)  # until it answers again; another one waits
         again = await self._insert(sitting)
         await self._seen_to_leave(sitting, again)
         if again.seated is None:  # nobody was found any more: the unit is as the first burn left it
+            self._seat.left(sitting)
             return ended._replace(seated=None, away=ended.identity)
-        if again.identity != ended.identity:
+        if ended.identity is not None and self._around.is_missing(ended.identity):
             again = again._replace(away=ended.identity)
         return again
 
     async def _seen_to_leave(self, sitting: Sitting, ended: Ended) -> None:
         """Wait a moment for the seat to see what the port has told already: that the tty is gone."""
+        if ended.left:
+            self._seat.left(sitting)
         if ended.tty_lost:
             with move_on_after(SEEN_S):
                 await self._seat.removal(sitting, self._look(ended))
@@ -153,6 +157,7 @@ class Socket(Watcher):
             expected=self._missing,
             reset_of=reset_of,
             before=self._seat.before,
+            tty_stays=self._seat.tty_stays,
         )
         try:
             return await insertion.live()
@@ -174,12 +179,11 @@ class Socket(Watcher):
         verdict = self._rules.ended(self.slot, report, judged, seconds)
         identity = ended.identity
         self._needs = identity if isinstance(ended.error, NeedsResume) else None
-        if identity is not None and identity == self._missing:
-            self._missing = None
+        if self._missing is not None and not self._around.is_missing(self._missing):
+            self._missing = None  # it is back, here or in another socket
         away = identity if ended.goes_on and not self._seat.is_there(sitting) else ended.away
         if away is not None:
-            self._missing = away
-            self._around.left(away)
+            self._misses(away)
         shown = next(iter(report.unique_values.values()), "")
         self._to(
             SocketState.VERDICT,
@@ -201,6 +205,12 @@ class Socket(Watcher):
         )
         return True
 
+    def _misses(self, identity: UnitIdentity | None) -> None:
+        """Wait for a board that left in mid burn: others wait until it is back."""
+        if identity is not None:
+            self._missing = identity
+            self._around.left(identity)
+
     def _look(self, ended: Ended) -> Look:
         passed_untouched = ended.report.result.passed and self._around.job.after == "no-reset"
         retry = self.picture.word is Word.RETRY
@@ -221,7 +231,7 @@ class Socket(Watcher):
 
     async def _leave(self, sitting: Sitting, ended: Ended) -> None:
         self._leave_presence(ended)
-        if not self._seat.is_there(sitting):
+        if not (self._seat.tty_stays or self._seat.is_there(sitting)):
             await self._around.ports.close(sitting.port)
 
     def _leave_presence(self, ended: Ended) -> None:

@@ -93,7 +93,7 @@ ERRORS: Final[Mapping[type[ParburnError], Row]] = MappingProxyType(
         errors.SecureDownload: Row(Word.RED_BIN, "chip", "its eFuses are closed for ever"),
         errors.ControllerStuck: Row(Word.RED_BIN, "stuck", "the chip is stuck"),
         errors.IdentityUnclear: Row(Word.RED_BIN, "identity", "its identity cannot be trusted"),
-        errors.BoardSwapped: Row(Word.RETRY, "swapped", "another board came meanwhile"),
+        errors.BoardSwapped: Row(Word.RETRY, "swapped", "another board came meanwhile", goes_on=True),
         errors.ReadOtherwise: _socket("garbled", "its eFuses were read wrong"),
         # What was asked of the eFuses. The rehearsal has shown that a blank chip takes each record, so what
         # is refused now is refused for what this chip holds; but a value that does not fit fits no chip.

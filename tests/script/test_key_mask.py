@@ -247,7 +247,7 @@ def test_a_long_text_takes_no_longer_than_printing_it() -> None:
 
 
 @given(st.lists(st.lists(KEYS, min_size=1, max_size=3), min_size=1, max_size=4))
-@settings(max_examples=30)
+@settings(max_examples=20, deadline=None)
 def test_a_mask_with_kept_forms_masks_its_own_keys_and_no_others(boards: list[list[bytes]]) -> None:
     kept = KeptForms()
     everything = " ".join(key.hex() for keys in boards for key in keys)

@@ -26,5 +26,3 @@ def test_the_soak_sees_that_the_lines_lock_is_off() -> None:
     found = soak("--insertions", 200, "--seed", 5, "--off", "lines", module=MODULE)
     assert found["violations"] > 0
     assert "line moves while a chip burned" in found["first violations"][0]
-
-

@@ -175,11 +175,21 @@ def boards_in(rig: ControlledRig) -> dict[str, str]:
 
 
 def make_job(
-    folder: Path, rig: ControlledRig, *, script: str = SCRIPT, more: str = "", name: str = "job"
+    folder: Path,
+    rig: ControlledRig,
+    *,
+    script: str = SCRIPT,
+    more: str = "",
+    name: str = "job",
+    presence: str = "",
 ) -> Path:
-    """Write a job with its script and slots: A1 and so on at the sockets of a rig. It is not armed."""
+    """Write a job with its script and slots: A1 and so on at the sockets of a rig. It is not armed.
+
+    With `presence` they are bridges, on which a board is seen so.
+    """
     (folder / "burn.py").write_text(script)
-    lines = [f'A{number} = "{port}"' for number, port in enumerate(rig.ports, start=1)]
+    kind = f'kind = "bridge", presence = "{presence}"' if presence else 'kind = "plug"'
+    lines = [f'A{n} = {{ place = "{port}", {kind} }}' for n, port in enumerate(rig.ports, start=1)]
     (folder / "rig.slots.toml").write_text("\n".join(["[slots]", *lines]) + "\n")
     job = folder / f"{name}.toml"
     indexes = "" if "index" in more else 'index = "1-200"'

@@ -27,6 +27,7 @@ from parburn.station.picture import SocketPicture, StationPicture
 from parburn.station.rig import Station
 from parburn.station.running import Outside, run_station
 from parburn.station.shared import StationRun
+from parburn.station.slots_file import Presence
 from parburn.station.states import SocketState
 from parburn.station.view import StationFacts, Totals
 from tests.station.jobs import SCRIPT, JobFolder
@@ -77,7 +78,9 @@ class Kept:
 class Floor:
     """A rig, and a station on it that may be stopped and started."""
 
-    def __init__(self, rig: ControlledRig, folder: Path, *, first_article: int = 0) -> None:
+    def __init__(
+        self, rig: ControlledRig, folder: Path, *, first_article: int = 0, presence: Presence = ""
+    ) -> None:
         self.rig, self.folder = rig, folder
         folder.mkdir()
         self.job = JobFolder(folder, count=60, script=SCRIPT)
@@ -86,6 +89,9 @@ class Floor:
         self.ledger = folder / "ledger.sqlite3"
         make_ledger(self.ledger, "test")
         self.opened = open_simulated(self.job.path, chips=["esp32c3"], ports=rig.ports, ledger=self.ledger)
+        if presence:
+            slots = (slot._replace(kind="bridge", presence=presence) for slot in self.opened.slots)
+            self.opened = self.opened._replace(slots=tuple(slots))
         self.loop = asyncio.new_event_loop()
         self.view = Kept()
         self.start()
@@ -99,7 +105,11 @@ class Floor:
         class SeenStation(Station):
             def __init__(self, around: StationRun, **more: Any) -> None:
                 super().__init__(around, **more)
-                made.extend((self, around))
+                self.around = around
+
+            async def run(self, source: Any, plugs: Any) -> None:
+                made.extend((self, self.around))
+                await super().run(source, plugs)
 
         self.stop_request = StopRequest()
         with pytest.MonkeyPatch.context() as patch:
@@ -201,4 +211,5 @@ class Floor:
 
     def custom_mac(self, board: str) -> int:
         """The custom MAC that a board holds."""
-        return read_board(self.rig.file_of(board)).product.memory.field_bits("CUSTOM_MAC")
+        bits = read_board(self.rig.file_of(board)).product.memory.field_bits("CUSTOM_MAC")
+        return int.from_bytes(bits.to_bytes(6, "little"), "big")

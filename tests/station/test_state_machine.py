@@ -54,7 +54,9 @@ class StationMachine(RuleBasedStateMachine):
 
     def _free(self, number: int) -> int | None:
         """This socket, or the next one that is empty."""
-        return next((n % SOCKETS for n in range(number, number + SOCKETS) if n % SOCKETS not in self.sits), None)
+        return next(
+            (n % SOCKETS for n in range(number, number + SOCKETS) if n % SOCKETS not in self.sits), None
+        )
 
     def _full(self, number: int) -> int | None:
         return next((n % SOCKETS for n in range(number, number + SOCKETS) if n % SOCKETS in self.sits), None)
@@ -158,9 +160,11 @@ class StationMachine(RuleBasedStateMachine):
     def ledger_away(self, seconds: float) -> None:
         other = sqlite3.connect(self.floor.ledger, isolation_level=None, timeout=20)
         other.execute("BEGIN IMMEDIATE")
-        self.floor.let(seconds)
-        other.execute("ROLLBACK")
-        other.close()
+        try:
+            self.floor.let(seconds)
+        finally:
+            other.execute("ROLLBACK")
+            other.close()
 
     @rule()
     def restart(self) -> None:

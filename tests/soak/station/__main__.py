@@ -22,8 +22,18 @@ from tests.soak.station.off import OFF, THEMES
 from tests.soak.station.samples import slopes
 
 
+SEATS = {"plug": (), "cts": ("--presence", "cts"), "sync": ("--strapped",), "reset": ()}
+
+
 def soak(
-    insertions: int, seed: int, *, sockets: int = 16, off: str = "", keep: Path | None = None, theme: Theme | None = None
+    insertions: int,
+    seed: int,
+    *,
+    sockets: int = 16,
+    off: str = "",
+    keep: Path | None = None,
+    theme: Theme | None = None,
+    seats: str = "plug",
 ) -> dict[str, Any]:
     """Play one soak in a folder of its own; return what came of it."""
     began = time.monotonic()
@@ -34,14 +44,18 @@ def soak(
         drawn = draw(rng, after=theme.job_after)
         job = Job(folder / "job", drawn, records=insertions + 200)
         os.environ["XDG_RUNTIME_DIR"] = job.environment()["XDG_RUNTIME_DIR"]  # where engineers' words go
-        options = ["--seed", str(seed), "--cut-pulses"]
-        with ControlledRig(f"{CHIP}:{sockets}", folder=folder / "rig", lines=True, options=options) as rig:
-            job.arm({f"A{number + 1}": port for number, port in enumerate(rig.ports)})
+        options = ["--seed", str(seed), "--cut-pulses", *SEATS[seats]]
+        bridges = seats != "plug"
+        with ControlledRig(
+            f"{CHIP}:{sockets}", folder=folder / "rig", lines=True, bridges=bridges, options=options
+        ) as rig:
+            job.arm({f"A{number + 1}": port for number, port in enumerate(rig.ports)}, seats=seats)
             armed_s = time.monotonic() - began
             checker = Checker(job, rig.file_of("x").parent)
             hand = Hand(
-                rig, job, checker, theme=theme, rng=rng, off=off, tell=tell, stop_at_first=bool(off)
-            )
+                rig, job, checker, theme=theme, rng=rng, off=off, tell=tell, stop_at_first=bool(off),
+                seats=seats,
+            )  # fmt: skip
             played = hand.play(insertions)
             hand._note(list(checker.all_boards()))
             if not off:
@@ -79,7 +93,9 @@ def every_row(insertions: int, seed: int, sockets: int) -> int:
     found = {}
     for row in OFF:
         one = soak(insertions, seed, sockets=sockets, off=row)
-        found[row] = {name: one[name] for name in ("found after", "insertions", "seconds", "first violations")}
+        found[row] = {
+            name: one[name] for name in ("found after", "insertions", "seconds", "first violations")
+        }
         tell(f"{row}: {json.dumps(found[row])}")
     unseen = [row for row, one in found.items() if one["found after"] is None]
     sys.stdout.write(json.dumps({"seed": seed, "rows": found, "not seen": unseen}) + "\n")
@@ -92,8 +108,13 @@ def main() -> int:
     parser.add_argument("--insertions", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sockets", type=int, default=16)
-    parser.add_argument("--off", default="", help="switch that row off: the soak must fail; all: each of them")
+    parser.add_argument(
+        "--off", default="", help="switch that row off: the soak must fail; all: each of them"
+    )
     parser.add_argument("--theme", default="", choices=("", *THEMES), help="press on that row, all being on")
+    parser.add_argument(
+        "--seats", default="plug", choices=(*SEATS,), help="how a board is seen; but for plug its tty stays"
+    )
     parser.add_argument("--keep", type=Path, help="keep all files in this folder")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the station goes, too
@@ -101,7 +122,7 @@ def main() -> int:
     if given.off == "all":
         return every_row(given.insertions, given.seed, given.sockets)
     found = soak(given.insertions, given.seed, sockets=given.sockets, off=given.off, keep=keep,
-        theme=THEMES.get(given.theme),
+        theme=THEMES.get(given.theme), seats=given.seats,
     )  # fmt: skip
     sys.stdout.write(json.dumps(found) + "\n")
     return 1 if found["violations"] else 0

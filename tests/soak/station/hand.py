@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from parburn.errors import NoStation, NotDone, UsageError
@@ -29,8 +29,9 @@ NO_VERDICT_S = 45.0  # whatever is the matter, a board that sits has a word by t
 STALE_S = 8.0  # by then a socket shows nothing any more of the board that was in it before
 SAMPLE_EVERY_S = 1.0
 WITNESS_EVERY_S = 2.0
-GONE_S = 10.0  # by then a board that sits is seen, unless a fault has taken its port away
+GONE_S = 20.0  # by then a board that sits is seen, unless a fault has taken its port away
 LOOK_S = 0.02
+FINISH_AT_MOST, FINISH_TRIES = 100, 3  # begun units that must come to their PASS at the end
 NOT_DRAWN = ("swap", "crystal")  # they need another bench
 FAULTS = tuple(kind for kind in KINDS if kind not in NOT_DRAWN)
 BEGUN = "put it back"
@@ -67,6 +68,7 @@ class Place:
     decided: bool = False  # what is done after it stands, and `due` is when
     picture: dict[str, Any] = field(default_factory=dict)
     seen: float = 0.0
+    asked: float = 0.0  # an engineer, last
     left: str = ""  # the board that was taken out last
 
     @property
@@ -107,10 +109,13 @@ class Hand:
         off: str,
         tell: Callable[[str], object],
         stop_at_first: bool,
+        seats: str = "plug",
     ) -> None:
         self.rig, self.job, self.checker, self.theme = rig, job, checker, theme
         self.rng, self.off, self.tell = rng, off, tell
         self.stop_at_first = stop_at_first
+        self.is_plug = seats == "plug"  # where the tty stays, nobody is faster than the looks
+        self.hears_removal = seats in ("plug", "cts")  # else it may need an engineer's word
         self.played = Played()
         self.places = [Place(number, f"A{number + 1}") for number in range(len(rig.ports))]
         self._by_slot = {place.slot: place for place in self.places}
@@ -119,7 +124,7 @@ class Hand:
         self.station: StationProcess | None = None
         self._closes_of_kills = 0
         self._next_kill = self._next_stop = 0
-        self._may_die = True
+        self._may_die, self._finishing = True, False
         self._halted_at: float | None = None
         self._sampled_at = self._witnessed_at = 0.0
         self._odd = 0
@@ -149,6 +154,7 @@ class Hand:
             while any(p.board for p in self.places) and time.monotonic() < until and not self._is_enough():
                 self._turn(put_in=False)
             if not self._is_enough():
+                self._finish_begun()
                 self._stop()
             self._witness()
             self._note(bad_lines(self.job.folder / "errors.txt"))
@@ -160,6 +166,41 @@ class Hand:
 
     def _logged(self, text: str) -> None:
         self._log.write(f"{time.monotonic():.3f} {text}\n")
+
+    def _finish_begun(self) -> None:
+        """Put in all boards that were begun and nothing is wrong with: each must come to its PASS."""
+        self._finishing = True
+        self.theme = replace(self.theme, early=0.0, after=(("remove", 1),))
+        begun: list[Board] = []
+        for _ in range(FINISH_TRIES):
+            begun = self._begun()[:FINISH_AT_MOST]
+            waiting = [*begun]
+            until = time.monotonic() + 2 * NO_VERDICT_S
+            while (waiting or any(p.board for p in self.places)) and time.monotonic() < until:
+                now = time.monotonic()
+                for place in self.places:
+                    if waiting and not place.board and now >= place.due:
+                        if place.state == "locked" or place.waits_for_board:
+                            self._unlock(place)
+                            place.due = now + 0.3
+                        else:
+                            self.rig.insert(place.number, waiting[-1].name)
+                            self._sits(place, waiting.pop().name, now)
+                self._turn(put_in=False)
+            left = self._begun()[:FINISH_AT_MOST]
+            self.played.counts["begun units finished"] += sum(one not in left for one in begun)
+            if not left:
+                return
+            begun = left
+        self._note([f"{one} was begun and does not come to its PASS" for one in begun])
+
+    def _begun(self) -> list[Board]:
+        found = []
+        for key in self.checker.ledger.begun():
+            boards = self.checker.by_mac.get(key, [])
+            if len(boards) == 1 and not (boards[0].faults or boards[0].dead or boards[0].clone):
+                found.append(boards[0])
+        return found
 
     def _is_enough(self) -> bool:
         return self.stop_at_first and bool(self.played.violations)
@@ -343,8 +384,13 @@ class Hand:
             same = board is not None and mac == board.mac
             if same or not mac or now - place.since > STALE_S:
                 self._verdict(place, board, now, same=same)
+        elif not fresh and state == "verdict" and not self.hears_removal:
+            if now - self._since(place) > 3 and now - place.asked > 3:  # the same board, or a silent one
+                place.asked = now
+                self._unlock(place)
         elif (state == "empty" or not fresh) and now - self._since(place) > GONE_S:
-            if board is None or not any("vanishes" in one for one in board.faults):
+            silent = not self.hears_removal and board is not None and (board.dead or bool(board.faults))
+            if board is None or not (silent or any("vanishes" in one for one in board.faults)):
                 said = dumped(picture)
                 self._note([f"{place.board} in {place.slot} was not seen for {GONE_S:g} s: {said}"])
             self._decide(place, now, 0.1)
@@ -371,7 +417,11 @@ class Hand:
         if word == "PASS" and board is not None and not same and not board.faults:
             self._note([f"{place.slot} shows PASS of {place.picture.get('mac')}, but {board} sits in it"])
         detail = str(place.picture.get("detail"))
-        if word == "LEAVE IN" and "an engineer lets it go on" in detail and self.rng.random() < 0.7:
+        if (
+            word == "LEAVE IN"
+            and "an engineer lets it go on" in detail
+            and (self._finishing or self.rng.random() < 0.7)
+        ):
             try:
                 send_resume(place.slot, "it is only the cable", job=self.job.path)
                 self.played.counts["units resumed"] += 1
@@ -388,9 +438,11 @@ class Hand:
         """Take the board out, or swap it, or put it elsewhere."""
         free = [one for one in self.places if not one.board]
         two_nodes = sum(one.board == place.board for one in self.places) > 1
-        if two_nodes or (what == "move" and not free):
+        if two_nodes or not self.is_plug or (what == "move" and not free):
             what = "remove"
         try:
+            if what != "remove":
+                self._really_in(place)
             if what == "swap":
                 self._swap(place, now)
             elif what == "replug":
@@ -469,7 +521,7 @@ class Hand:
         self._logged(f"{place.board} is out of {place.slot}")
         place.left, place.board = place.board, ""
         place.early, place.decided = "", False
-        pause = self.rng.choice((0.0, 0.02, 0.1, 0.3, 0.3, 0.5))
+        pause = self.rng.choice((0.0, 0.02, 0.1, 0.3, 0.3, 0.5)) + (0.0 if self.is_plug else 0.5)
         place.since, place.due = now, now + pause
 
     # Boards that come -----------------------------------------------------------------------------------

@@ -109,9 +109,11 @@ class Job:
             "COLUMNS": "120",
         }
 
-    def arm(self, slots: dict[str, str]) -> None:
+    def arm(self, slots: dict[str, str], *, seats: str) -> None:
         """Name the sockets, and let an engineer arm it."""
-        self.slots.write_text("[slots]\n" + "".join(f'{name} = "{port}"\n' for name, port in slots.items()))
+        more = "" if seats == "plug" else f', kind = "bridge", presence = "{seats}"'
+        lines = [f'{name} = {{ place = "{port}"{more} }}\n' for name, port in slots.items()]
+        self.slots.write_text("[slots]\n" + "".join(lines))
         self.parburn("arm", str(self.path), "--operator", "Eva", "--yes-burn", "--new-ledger")
 
     def parburn(self, *words: str) -> str:

@@ -26,7 +26,7 @@ class StationProcess:
         self.began = time.monotonic()
         assert COMMAND
         first = [sys.executable, "-m", "tests.soak.station.off", off] if off else [COMMAND]
-        words = [*first, "station", str(job.path), "--json", "--operator", "Soak"]
+        words = [*first, "station", str(job.path), "--json", "--debug", "--operator", "Soak"]
         self.errors: Path = job.folder / "errors.txt"
         with self.errors.open("ab") as errors:
             self._process = subprocess.Popen(

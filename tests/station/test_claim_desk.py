@@ -1,0 +1,76 @@
+"""Who gets an index when: boards of one moment together, in the order of their slots; one alone at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+from parburn.errors import LedgerError, ParburnError
+from parburn.ledger.base import Claim, UnitIdentity
+from parburn.station.claim_desk import TOGETHER_S, ClaimDesk
+
+
+def identity(number: int) -> UnitIdentity:
+    return UnitIdentity(chip="esp32c3", mac=f"mac {number}", unique_id="")
+
+
+class _Ledger:
+    """Counts what it is asked; its claims are words."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    async def claim_all(self, identities: Sequence[UnitIdentity]) -> Sequence[Claim | ParburnError]:
+        self.asked.append([one.mac for one in identities])
+        found = [
+            LedgerError("taken") if one.mac == "mac 13" else cast(Claim, f"for {one.mac}")
+            for one in identities
+        ]
+        return cast(Sequence[Claim | ParburnError], found)
+
+
+async def _alone() -> None:
+    ledger = _Ledger()
+    desk = ClaimDesk(ledger.claim_all)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    assert str(await desk.claim("A1", identity(1))) == "for mac 1"
+    assert loop.time() - begun < TOGETHER_S
+
+
+def test_a_board_that_comes_alone_does_not_wait() -> None:
+    asyncio.run(_alone())
+
+
+async def _together() -> None:
+    ledger = _Ledger()
+    desk = ClaimDesk(ledger.claim_all)
+
+    async def board(slot: str, number: int, after_s: float) -> object:
+        with desk.coming():
+            await asyncio.sleep(after_s)
+        return await desk.claim(slot, identity(number))
+
+    given = [board("A10", 1, 0.0), board("A9", 2, TOGETHER_S / 5), board("A1", 13, TOGETHER_S / 4)]
+    found = await asyncio.gather(*given, return_exceptions=True)
+    assert ledger.asked == [["mac 13", "mac 2", "mac 1"]]
+    assert found[:2] == ["for mac 1", "for mac 2"]
+    assert isinstance(found[2], LedgerError)
+    await desk.aclose()
+
+
+def test_boards_of_one_moment_are_claimed_together_in_the_order_of_their_slots() -> None:
+    asyncio.run(_together())
+
+
+async def _long_silent() -> None:
+    ledger = _Ledger()
+    desk = ClaimDesk(ledger.claim_all)
+    with desk.coming():  # it may never say who it is
+        async with asyncio.timeout(20 * TOGETHER_S):
+            assert str(await desk.claim("A1", identity(1))) == "for mac 1"
+
+
+def test_a_board_that_does_not_answer_keeps_nobody_waiting() -> None:
+    asyncio.run(_long_silent())
