@@ -141,7 +141,7 @@ def _entries(
 
 
 def _understood(text: str) -> _Detail:
-    """Return what an entry tells; nothing of one that makes no sense: who looks for such is `ledger verify`."""
+    """Return what an entry tells; nothing of one that makes no sense: `ledger verify` looks for such."""
     try:
         told = json.loads(text) if text else {}
     except (ValueError, RecursionError):
