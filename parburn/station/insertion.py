@@ -37,6 +37,7 @@ class Ended(NamedTuple):
     identity: UnitIdentity | None  # of the chip
     tty_lost: bool
     away: UnitIdentity | None = None  # a chip that was begun here, and is not here any more
+    begun: bool = False  # it was begun before it came, is not whole, and nothing was burned now
 
 
 class Watcher:
@@ -86,6 +87,7 @@ class Insertion:
         self._seated: Seated | None = None
         self._claim: Claim | None = None
         self._went_on = 0  # by itself, in the life of this unit
+        self._begun = False  # this unit, before it came
         self._expected, self._reset_of = expected, reset_of
         self._run = SharedRun(
             around.checked_for(port, before),
@@ -129,7 +131,18 @@ class Insertion:
         goes_on = report.result is Result.INCOMPLETE and harmless
         identity = self._seated.identity if self._seated is not None else None
         lost = board.watch.error is not None or isinstance(board.error, PortGone)
-        return Ended(report, board.error, self._seated, board.device, board.unread, goes_on, identity, lost)
+        begun = self._begun and not board.attempted and not report.result.passed
+        return Ended(
+            report,
+            board.error,
+            self._seated,
+            board.device,
+            board.unread,
+            goes_on,
+            identity,
+            lost,
+            begun=begun,
+        )
 
     @property
     def _board(self) -> BoardProgress:
@@ -168,7 +181,7 @@ class Insertion:
         around, slot = self._around, self._slot
         identity = identity_of(device)
         seated = self._seated = await around.presence.enter(identity, slot)
-        around.came(identity)
+        self._begun = around.came(identity)
         if identity == self._reset_of:
             self._run.job = self._run.job._replace(after="no-reset")
         if self._expected is not None and self._expected != identity:
@@ -176,6 +189,7 @@ class Insertion:
             await around.until_back(self._expected)
         await around.gate.enter(slot, on_hold=self._watcher.holds)
         claim = self._claim = await around.desk.claim(slot, identity)
+        self._begun = claim.begun is not None
         if seated.refusal is not None:
             await self._unchanged(claim)
             raise seated.refusal

@@ -170,7 +170,7 @@ class Socket(Watcher):
     def _judge(self, sitting: Sitting, ended: Ended) -> bool:
         """Show the verdict, and tell the station; return whether the socket is locked by it."""
         report, seconds = ended.report, time.monotonic() - self.began
-        judged = verdict_of(report, ended.error, may_go_on=ended.goes_on)
+        judged = verdict_of(report, ended.error, may_go_on=ended.goes_on, begun=ended.begun)
         verdict = self._rules.ended(self.slot, report, judged, seconds)
         identity = ended.identity
         self._needs = identity if isinstance(ended.error, NeedsResume) else None
