@@ -84,7 +84,7 @@ class Insertion:
         self._around = around
         self._slot, self._port = slot, port
         self._watcher = watcher
-        self._seated: Seated | None = None
+        self.seated: Seated | None = None  # the chip, once it is known; whoever made this ends its stay
         self._claim: Claim | None = None
         self._went_on = 0  # by itself, in the life of this unit
         self._begun = False  # this unit, before it came
@@ -101,13 +101,13 @@ class Insertion:
 
     def refusal(self) -> ParburnError | None:
         """Return why nothing may be burned that was not begun: another chip with this identity came."""
-        return self._seated.refusal if self._seated is not None else None
+        return self.seated.refusal if self.seated is not None else None
 
     def gone(self, error: ParburnError) -> None:
         """Learn that the tty is gone, before any read of it fails."""
         board = self._run.boards.get(self._port)
-        if self._seated is not None:
-            self._seated.node_is_gone = True
+        if self.seated is not None:
+            self.seated.node_is_gone = True
         if board is not None:
             board.watch.lose(error)
 
@@ -125,17 +125,17 @@ class Insertion:
             with CancelScope(shield=True):
                 await give_back(self._claim)
         self._run.tell_ledger_notes()
-        if self._seated is not None and board.watch.error is not None:
-            self._seated.node_is_gone = True
+        if self.seated is not None and board.watch.error is not None:
+            self.seated.node_is_gone = True
         harmless = cause_of(board.error) in HARMLESS_CAUSES and self._went_on < ONCE
         goes_on = report.result is Result.INCOMPLETE and harmless
-        identity = self._seated.identity if self._seated is not None else None
+        identity = self.seated.identity if self.seated is not None else None
         lost = board.watch.error is not None or isinstance(board.error, PortGone)
         begun = self._begun and not board.attempted and not report.result.passed
         return Ended(
             report,
             board.error,
-            self._seated,
+            self.seated,
             board.device,
             board.unread,
             goes_on,
@@ -180,7 +180,7 @@ class Insertion:
         """
         around, slot = self._around, self._slot
         identity = identity_of(device)
-        seated = self._seated = await around.presence.enter(identity, slot)
+        seated = self.seated = await around.presence.enter(identity, slot)
         self._begun = around.came(identity)
         if identity == self._reset_of:
             self._run.job = self._run.job._replace(after="no-reset")

@@ -153,7 +153,7 @@ class StationRun:
 
     def left(self, identity: UnitIdentity) -> None:
         """Remember a board that was taken out before its verdict; it waits to be put back anywhere."""
-        self._missing[identity] = Event()
+        self._missing.setdefault(identity, Event())
 
     def is_missing(self, identity: UnitIdentity) -> bool:
         """Tell whether a board that left in mid burn is not back yet."""

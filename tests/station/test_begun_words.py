@@ -1,4 +1,4 @@
-"""The word for a board that was begun earlier and fails now before a further burn: never one of good boards."""
+"""The word for a board that was begun earlier and fails before a further burn: never that of a good one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def test_a_begun_board_whose_script_fails_now_is_not_told_to_be_tried_as_a_new_o
     tmp_path: Path, rig: ControlledRig
 ) -> None:
     hold, fails = tmp_path / "hold", tmp_path / "fails"
-    script = f"import os\nif not args.rehearsal and os.path.exists({str(fails)!r}): raise ValueError('away')\n"
+    script = (
+        f"import os\nif not args.rehearsal and os.path.exists({str(fails)!r}): raise ValueError('away')\n"
+    )
     job = make_job(tmp_path, rig, script=script + held_script(hold), more=FREE)
     assert arm(job).returncode == 0
     hold.touch()
