@@ -12,15 +12,14 @@ from typing import NamedTuple
 from anyio import CancelScope, create_task_group
 
 from parburn.device import burn_device
-from parburn.errors import InternalError, ParburnError, PortGone
+from parburn.errors import InternalError, LedgerError, ParburnError, PortGone
 from parburn.events import DeviceReport, Event, Identified, Result, StepChanged
 from parburn.hardware.identify import Device
 from parburn.job import Before
-from parburn.ledger.base import HARMLESS_CAUSES, Begun, Claim, UnitIdentity
+from parburn.ledger.base import HARMLESS_CAUSES, Begun, Cause, Claim, UnitIdentity
 from parburn.run.board_progress import BoardProgress
 from parburn.run.leave import cause_of
 from parburn.run.shared import SharedRun
-from parburn.station.claim_desk import give_back
 from parburn.station.presence import Seated
 from parburn.station.shared import ONCE, StationRun
 
@@ -101,7 +100,10 @@ class Insertion:
 
     def refusal(self) -> ParburnError | None:
         """Return why nothing may be burned that was not begun: another chip with this identity came."""
-        return self.seated.refusal if self.seated is not None else None
+        board = self._run.boards.get(self._port)
+        if self.seated is None or (board is not None and board.attempted):
+            return None
+        return self.seated.refusal
 
     def gone(self, error: ParburnError) -> None:
         """Learn that the tty is gone, before any read of it fails."""
@@ -123,7 +125,9 @@ class Insertion:
         board = self._board
         if self._claim is not None and board.claim is not self._claim:  # it was lost in this moment
             with CancelScope(shield=True):
-                await give_back(self._claim)
+                await self._around.desk.give_back(self._claim)
+        if board.claim is not None and board.claim_is_open:
+            self._around.desk.not_ended(board.claim, cause_of(board.error))
         self._run.tell_ledger_notes()
         if self.seated is not None and board.watch.error is not None:
             self.seated.node_is_gone = True
@@ -190,6 +194,8 @@ class Insertion:
         await around.gate.enter(slot, on_hold=self._watcher.holds)
         claim = self._claim = await around.desk.claim(slot, identity)
         self._begun = claim.begun is not None
+        if (lost := self._board.watch.error) is not None:  # nothing is counted of a board that is away
+            raise lost
         if seated.refusal is not None:
             await self._unchanged(claim)
             raise seated.refusal
@@ -212,7 +218,11 @@ class Insertion:
     async def _unchanged(self, claim: Claim) -> None:
         """End a claim of which nothing is used: the unit stays what it was."""
         self._claim = None
-        await claim.end()
+        with CancelScope(shield=True):
+            try:
+                await claim.end()
+            except LedgerError:
+                self._around.desk.not_ended(claim, Cause.OTHER)
 
     def _emit(self, event: Event) -> None:
         if isinstance(event, Identified):

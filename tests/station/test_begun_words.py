@@ -40,3 +40,20 @@ def test_a_begun_board_whose_script_fails_now_is_not_told_to_be_tried_as_a_new_o
         rig.insert(1)
         assert station.verdict("A2")["word"] == "RETRY", "nothing was burned into this one"
         assert station.stop() == 0
+
+
+def test_a_clone_does_not_stop_a_board_between_its_burns(tmp_path: Path, rig: ControlledRig) -> None:
+    hold = tmp_path / "hold"
+    job = make_job(tmp_path, rig, script=held_script(hold), more=FREE)
+    assert arm(job).returncode == 0
+    hold.touch()
+    with running(job) as station:
+        rig.insert(0)
+        until_units(tmp_path, 1, *BURNED)
+        rig.clone(0, 1)
+        second = station.verdict("A2", "RED BIN")
+        assert "A1" in second["detail"]
+        hold.unlink()
+        station.verdict("A1", "PASS")
+        assert station.stop() == 0
+    assert [one.state for one in units(tmp_path).values()] == ["pass"]
