@@ -26,15 +26,17 @@ def test_scopes_that_have_ended_are_not_kept() -> None:
 def test_a_board_that_leads_to_its_own_scope_is_not_kept() -> None:
     class Board:
         def __init__(self, scope: CancelScope) -> None:
-            self.scope, self.attempted = scope, False
+            self.scope = scope
+
+        def is_begun(self) -> bool:
+            return False
 
     async def boards() -> None:
         stop = StopRequest()
         for _ in range(50):
-            with CancelScope() as scope:
-                board = Board(scope)
-                with stop.cancelling(scope, is_begun=lambda board=board: board.attempted):
-                    assert len(stop._scopes) == 1
+            board = Board(CancelScope())
+            with stop.cancelling(board.scope, is_begun=board.is_begun):
+                assert len(stop._scopes) == 1
         assert len(stop._scopes) == 0
 
     anyio.run(boards)
