@@ -219,12 +219,12 @@ class Bench:
         script = self.file("script.py", _SCRIPT)
         return ["--ports", *nodes, "--scripts", script, "--do-not-confirm", "--new-ledger", "--json"]
 
-    def start(self, *words: str, user: int = 0, **environment: str) -> Running:
-        """Start parburn in the guest, in the folder of the test."""
+    def start(self, *words: str, user: int = 0, silent_pipe: bool = False, **environment: str) -> Running:
+        """Start parburn in the guest, in the folder of the test; its input is empty, or a silent pipe."""
         # On a file system of the guest's own: the shared folder is a network one, where no ledger may lie.
         state = {"XDG_STATE_HOME": f"/run/{self.work.name}", "COLUMNS": "200"}
         return self.machine.start(
-            {"parburn": list(words)},
+            {"parburn": list(words), "pipe": silent_pipe},
             folder=self.work_in_guest,
             environment={**state, **environment},
             user=user,
@@ -232,7 +232,7 @@ class Bench:
 
     def parburn(self, *words: str, user: int = 0, **environment: str) -> Done:
         """Run parburn to its end. Nothing that happens to a USB port is a defect of parburn."""
-        return self.ended(self.start(*words, user=user, **environment))
+        return self.ended(self.start(*words, user=user, silent_pipe=False, **environment))
 
     def ended(self, running: Running) -> Done:
         """Wait for the end of parburn."""

@@ -15,6 +15,7 @@ from tests.usb.machine import COMMAND_S, Done, Running
 Said = dict[str, Any]
 SLOTS: Final = "rig.slots.toml"
 JOB: Final = "job.toml"
+_EMPTY_S: Final = 20.0  # in which sockets are empty again, unless a test has failed
 # Bounds are wide where a processor that is emulated is slow; the hung adapter is given up before the kernel
 # gives up a request to it (5 s), and opening takes several.
 _JOB: Final = f"""\
@@ -44,6 +45,7 @@ class UsbStation:
         self.places = slots
         self.boards: dict[str, Board] = {}  # by slot, what was put in last
         self._sockets = {slot: number for number, slot in enumerate(slots)}
+        self._inside: set[str] = set()  # slots with boards of the rig
         self._seen: dict[str, int] = {}
         bench.file("burn.py", SCRIPT)
         # On a file system of the guest's own: the shared folder is a network one, where no ledger may lie.
@@ -62,6 +64,7 @@ class UsbStation:
         """Put a board in: a new one, or the one of this name again."""
         socket = self._sockets[slot]
         self.boards[slot] = self.rig.insert(socket, board)
+        self._inside.add(slot)
         pty = self.rig.ports[socket]
         return self.bench.plug(self.places[slot], pty, chip, lines=True, silent_after=silent_after)
 
@@ -69,7 +72,21 @@ class UsbStation:
         """Take boards out: their adapters go with them."""
         self.bench.pull(*(self.places[slot] for slot in slots))
         for slot in slots:
+            self._inside.remove(slot)
             self.rig.remove(self._sockets[slot])
+
+    def clear(self) -> None:
+        """Take everything out."""
+        self.bench.pull(*self.bench.adapters)
+        for slot in self._inside:
+            self.rig.remove(self._sockets[slot])
+        self._inside.clear()
+        deadline = time.monotonic() + _EMPTY_S
+        while not self.running.ended.is_set() and time.monotonic() < deadline:
+            if all(self.pictures(slot)[-1]["state"] == "empty" for slot in self.places):
+                break
+            time.sleep(0.1)
+        self._seen = {slot: len(self.pictures(slot)) for slot in self.places}
 
     def node(self, slot: str) -> str:
         """The tty of a slot."""

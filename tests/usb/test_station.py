@@ -16,7 +16,7 @@ import pytest
 
 from parburn.sim.control_client import ControlledRig
 from tests.usb.bench import Adapter, Bench
-from tests.usb.devices import Cp2102, UsbSerialJtag
+from tests.usb.devices import Cp2102, Lines, UsbSerialJtag
 from tests.usb.machine import COMMAND_S, Machine
 from tests.usb.station import JOB, SLOTS, UsbStation
 
@@ -40,7 +40,7 @@ asyncio.run(burn())
 
 
 @pytest.fixture(scope="module")
-def station(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[UsbStation]:
+def one_station(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[UsbStation]:
     folder = tmp_path_factory.mktemp("station")
     with ExitStack() as stack:
         rig = stack.enter_context(ControlledRig("esp32c3:6", folder=folder / "rig", lines=True))
@@ -50,6 +50,13 @@ def station(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Itera
         one = UsbStation(bench, rig, PLACES, SECOND_NODES)
         stack.callback(one.kill)
         yield one
+
+
+@pytest.fixture
+def station(one_station: UsbStation) -> Iterator[UsbStation]:
+    """The station, with empty sockets."""
+    yield one_station
+    one_station.clear()
 
 
 def silent(adapter: Adapter) -> None:
@@ -74,11 +81,13 @@ def test_boards_pass_hold_their_ports_and_keep_their_slots_when_nodes_are_number
         station.bench.burn(f"slots:{SLOTS}#A1"),
         ["ports", "--probe", one],
     )
-    lines = len(station.bench.adapters["2"].chip.history)
+    history = station.bench.adapters["2"].chip.history
+    before = len(history)
     for done in [station.bench.ended(asked) for asked in [station.bench.start(*each) for each in others]]:
         assert done.code != 0
         assert f"process {station.running.process}" in done.output
-    assert len(station.bench.adapters["2"].chip.history) == lines
+    # Root is let in where others are refused, and the kernel raises both lines for him again: no reset.
+    assert set(history[before:]) <= {Lines(dtr=True, rts=True)}
 
     station.take_out("A1", "A2")
     station.state("A1", "empty")
@@ -91,10 +100,6 @@ def test_boards_pass_hold_their_ports_and_keep_their_slots_when_nodes_are_number
     assert station.node("A1") == other
     station.passed("A1", "A2", hollow=True)
     assert station.reports("A1") == station.reports("A2") == ["pass", "already-pass"]
-    station.bench.pull("6")
-    station.take_out("A1", "A2", "C1")
-    for slot in ("A1", "A2", "C1"):
-        station.state(slot, "empty")
 
 
 def test_pulled_while_it_is_detected_in_its_burn_and_in_hold(station: UsbStation) -> None:
@@ -123,8 +128,6 @@ def test_pulled_while_it_is_detected_in_its_burn_and_in_hold(station: UsbStation
     station.put_in("A1", begun.name)
     station.passed("A1")
     assert station.reports("A1")[-1] == "pass"
-    station.take_out("A1")
-    station.state("A1", "empty")
 
 
 def test_a_hub_that_is_reset_brings_its_boards_again(station: UsbStation) -> None:
@@ -139,9 +142,6 @@ def test_a_hub_that_is_reset_brings_its_boards_again(station: UsbStation) -> Non
     station.bench.machine.shell(f"echo 1 >{authorized}")
     station.passed("B1", "B2", hollow=True)
     assert station.held() == sorted([station.node("B1"), station.node("B2")])
-    station.take_out("B1", "B2")
-    station.state("B1", "empty")
-    station.state("B2", "empty")
 
 
 def test_no_line_moves_while_a_chip_burns_and_an_adapter_that_hangs_is_off(station: UsbStation) -> None:
