@@ -56,11 +56,11 @@ def _late_attempt() -> None:
             await attempted(self, attempt)
         await step_done(self, label, state)
 
-    async def first_attempt_then_incomplete(self: SqliteClaim, reason: str) -> None:
+    async def first_attempt_then_incomplete(self: SqliteClaim, reason: str, *, cause: str = "") -> None:
         attempt = waiting.pop(self.index, None)
         if attempt is not None:
             await attempted(self, attempt)
-        await incomplete(self, reason)
+        await incomplete(self, reason, cause=cause)
 
     SqliteClaim.burn_attempted = later  # type: ignore[method-assign]  # the mutation
     SqliteClaim.step_done = first_attempt_then_step  # type: ignore[method-assign, assignment]  # the mutation
