@@ -33,6 +33,7 @@ from parburn.ui.nonblocking_writer import NonblockingWriter
 
 GOOD: Final = 0
 EXAMPLE: Final = "station.toml"
+GARBAGE: Final = (5_000, 10, 10)  # new objects before the collector looks: those of some four boards
 STOP_NOTES: Final = (
     "stopping: no board begins any more, those that were begun are finished; once more stops between blocks",
     "stopping between two blocks",
@@ -151,6 +152,7 @@ def _collect_only_what_comes() -> None:
     """Give the garbage collector back where our entry point has taken it away: a station runs for days."""
     if not gc.isenabled():
         gc.freeze()
+        gc.set_threshold(*GARBAGE)
         gc.enable()
 
 
