@@ -185,8 +185,8 @@ OS_OPEN = {
 
 
 ASKS = "ui/prompt.py"  # forgets what was typed before it asks, on the operator's own terminal
-# A Unix socket by which an engineer talks to a station on the same machine: no device, no network.
-COMMANDS = {"station/command_socket.py", "station/command_client.py"}
+# Unix sockets on the same machine, no device and no network: an engineer's words, and a station's to systemd.
+COMMANDS = {"station/command_socket.py", "station/command_client.py", "station/service.py"}
 
 
 def test_only_transport_and_the_simulator_open_ports() -> None:
