@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from parburn.errors import (
         BadValue,
         BatchRefused,
+        BegunElsewhere,
         BoardSwapped,
         BurnError,
         ChipDataError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         LeftOut,
         LinesBusy,
         LinkError,
+        NeedsResume,
         NoAnswer,
         NoStation,
         NotAsArmed,
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BadValue",
     "BatchRefused",
+    "BegunElsewhere",
     "BlockBurned",
     "BoardSwapped",
     "BurnError",
@@ -112,6 +115,7 @@ __all__ = [
     "LeftOut",
     "LinesBusy",
     "LinkError",
+    "NeedsResume",
     "NoAnswer",
     "NoStation",
     "NotAsArmed",

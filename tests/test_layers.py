@@ -185,8 +185,8 @@ OS_OPEN = {
 
 
 ASKS = "ui/prompt.py"  # forgets what was typed before it asks, on the operator's own terminal
-# Unix sockets on the same machine, no device and no network: an engineer's words, and a station's to systemd.
-COMMANDS = {"station/command_socket.py", "station/command_client.py", "station/service.py"}
+# Unix sockets on the same machine: an engineer talks to a station, and it to systemd. No device, no network.
+LOCAL_SOCKETS = {"station/command_socket.py", "station/command_client.py", "station/service.py"}
 
 
 def test_only_transport_and_the_simulator_open_ports() -> None:
@@ -196,7 +196,7 @@ def test_only_transport_and_the_simulator_open_ports() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            if str(path.relative_to(ROOT)) not in {ASKS, *COMMANDS}:
+            if str(path.relative_to(ROOT)) not in {ASKS, *LOCAL_SOCKETS}:
                 assert not {name.split(".")[0] for name in names} & OPENING_MODULES, path
             if isinstance(node, ast.Attribute):
                 assert node.attr not in OPENING_CALLS, f"{path}: {node.attr}"

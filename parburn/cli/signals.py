@@ -59,3 +59,17 @@ def stop_requested_by_signals(request: Callable[[], object]) -> Iterator[None]:
         for number in taken:
             loop.remove_signal_handler(number)
             signal.signal(number, before[number])
+
+
+@contextmanager
+def redrawn_after_a_stop(redraw: Callable[[], object]) -> Iterator[None]:
+    """Within, have `redraw` called on the loop that runs when we go on after Ctrl-Z.
+
+    Until then another program has had the terminal.
+    """
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGCONT, redraw)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGCONT)

@@ -14,7 +14,7 @@ from typing import Final
 from parburn.cli import background
 from parburn.cli.job_folder import go_to_folder_of
 from parburn.cli.saying import say
-from parburn.cli.signals import stop_requested_by_signals
+from parburn.cli.signals import redrawn_after_a_stop, stop_requested_by_signals
 from parburn.cli.station_options import WORDS
 from parburn.errors import NoStation, UsageError
 from parburn.run.stop import StopRequest
@@ -166,6 +166,13 @@ async def _until_stopped(opened: Opened, outside: Outside, *, debug: bool) -> No
     def noted(text: str) -> None:
         outside.view.note("", text, "warning")
 
-    with stop_requested_by_signals(request), background.told(noted, debug=debug):
+    def redraw() -> None:
+        outside.view.draw(force=True)
+
+    with (
+        stop_requested_by_signals(request),
+        redrawn_after_a_stop(redraw),
+        background.told(noted, debug=debug),
+    ):
         station = await run_station(opened, outside)
         outside.view.ended(station.totals())

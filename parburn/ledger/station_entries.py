@@ -6,11 +6,10 @@ over a restart. This module decides nothing for a board.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
-
-import msgspec
 
 from parburn.errors import LedgerError
 from parburn.ledger.history import History
@@ -52,7 +51,7 @@ class Armed(NamedTuple):
     why: str
 
 
-class _Detail(msgspec.Struct):
+class _Detail(NamedTuple):
     batch: str = ""
     arming: str = ""
     operator: str = ""
@@ -60,7 +59,6 @@ class _Detail(msgspec.Struct):
     why: str = ""
 
 
-_decode = msgspec.json.Decoder(_Detail).decode
 _NOTHING: Final = _Detail()
 
 
@@ -143,7 +141,12 @@ def _entries(
 
 
 def _understood(text: str) -> _Detail:
+    """Return what an entry tells; nothing of one that makes no sense: `ledger verify` looks for such."""
     try:
-        return _decode(text) if text else _NOTHING
-    except msgspec.MsgspecError:  # who looks for such entries is `ledger verify`
+        told = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
         return _NOTHING
+    if not isinstance(told, dict):
+        return _NOTHING
+    found = {name: told[name] for name in _Detail._fields if name in told}
+    return _Detail(**found) if all(isinstance(one, str) for one in found.values()) else _NOTHING

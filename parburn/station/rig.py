@@ -11,6 +11,7 @@ import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from traceback import format_exception
 from typing import Final
 
@@ -130,10 +131,8 @@ class Station:
             one.picture.state not in IDLE and not task.done()
             for one, task in zip(self._sockets.values(), sockets, strict=True)
         ):
-            self._changed.clear()
-            self._shows.update(self.picture())
-            self._shows.draw()
-            await asyncio.wait({asyncio.ensure_future(self._changed.wait())}, timeout=1.0)
+            self._show()
+            await self._until_changed(within_s=TICK_S)
         for task in sockets:
             task.cancel()
         await asyncio.wait(sockets)
@@ -148,16 +147,22 @@ class Station:
     async def _draw(self) -> None:
         """Give the picture to who shows it: at each change, and each second for boards at work."""
         while True:
-            self._changed.clear()
-            self._shows.update(self.picture())
-            self._shows.draw()
+            self._show()
             at_work = any(one.picture.state not in IDLE for one in self._sockets.values())
-            try:
-                async with asyncio.timeout(TICK_S if at_work else None):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
-            await asyncio.sleep(self._draws_every_s)
+            if await self._until_changed(within_s=TICK_S if at_work else None):
+                await asyncio.sleep(self._draws_every_s)
+
+    def _show(self) -> None:
+        self._changed.clear()
+        self._shows.update(self.picture())
+        self._shows.draw()
+
+    async def _until_changed(self, *, within_s: float | None) -> bool:
+        """Wait until something changes; return whether it did within this time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                return await self._changed.wait()
+        return False
 
     def picture(self) -> StationPicture:
         """Return how all is now."""
@@ -207,6 +212,7 @@ class Station:
             self._failures[verdict.failure_kind] += 1
         if verdict.halts and verdict.failure_kind == SCRIPT and not self._is_same_script_error(verdict):
             word = Word.RETRY if report.result in CLEAN else verdict.word
+            word = Word.RED_BIN if verdict.begun else word
             verdict = verdict._replace(word=word, halts=False)
         if verdict.halts:
             self.halt(slot, verdict.sentence)

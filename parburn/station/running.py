@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope, sleep, to_thread
 
 from parburn import coding
 from parburn.errors import LedgerError, NotDone
@@ -20,6 +20,7 @@ from parburn.run.stop import StopRequest
 from parburn.station.arrival_sources import arrival_source
 from parburn.station.bridge_seat import BridgeSeat
 from parburn.station.changed_files import watch_files
+from parburn.station.choose_view import keep_drawing
 from parburn.station.command_socket import CommandSocket
 from parburn.station.gate import Gate
 from parburn.station.machine import boards_of_a_shift, clock_is_synchronised, watch_machine
@@ -35,18 +36,17 @@ from parburn.station.statistics import Statistics, place_beside
 from parburn.station.view import StationFacts, StationView
 from parburn.transport.lines_lock import machine_lines
 
-NOT_HALTED = ""
-
+NOTES_S: Final = 5.0  # between two looks whether the sockets' statistics have something to tell
 
 Beside = Callable[[Callable[[], StationPicture]], Awaitable[object]]
 
 
 class Outside(NamedTuple):
-    """What a station has beside its job: who shows it, who stops it, where its sockets' statistics are."""
+    """What a station has beside its job: who shows it, who stops it, by what engineers' commands find it."""
 
     view: StationView
     stop: StopRequest
-    draws_every_s: float = 0.0
+    draws_every_s: float = 0.0  # at most; 0: the view draws nothing by itself
     commands: Path | None = None  # the job file by which engineers' commands find it; None: none come
     group: str = ""  # that of the engineers
     beside: Beside | None = None  # who plays with simulated boards, and sees the picture
@@ -82,48 +82,15 @@ class _Running:
 
     async def run(self) -> Station:
         """Put it together, and let it run."""
-        opened, outside, ledger = self._opened, self._outside, self._ledger
-        job, arming, rules = opened.checked.job, opened.arming, opened.station
-        counts = await ledger.station_counts(arming.first, arming.last)
-        halt = await ledger.find_halt()
-        first_articles = max(0, rules.first_article - counts.passed_under)
-        gate = Gate(first_articles=first_articles, halt=NOT_HALTED if halt is None else halt.why)
-        tells: list[Station] = []
-        around = StationRun(
-            opened.checked,
-            ledger,
-            arming,
-            stop=outside.stop,
-            emit=lambda slot, event: tells[0].take(slot, event),
-            gate=gate,
-            rework=rules.rework,
-            open_s=rules.bounds.open_s,
-            put_it_back=rules.words.put_it_back,
-        )
-        station = Station(
-            around,
-            shows=outside.view,
-            rules=rules.stop,
-            statistics=self._statistics,
-            replug_s=rules.bounds.replug_s,
-            target=rules.target,
-            indexes_left=arming.last - arming.first + 1 - counts.used,
-            draws_every_s=outside.draws_every_s,
-        )
-        tells.append(station)
+        ledger, job = self._ledger, self._opened.checked.job
+        station, around = await self._station()
         plugs = self._seats(station, around)
-        for sentence in opened.amber:
-            station.amber(sentence, sentence)
-        if alone := machine_lines().only_here:
-            station.amber("lines", alone)
-        outside.view.started(self._facts())
-        for note in ledger.take_notes():
-            outside.view.note("", note)
+        self._tell_start(station)
         clock = "" if clock_is_synchronised() is not False else "not synchronised"
         await ledger.tell_station(STARTED, operator=job.operator, station=station_of(job), clock=clock)
         await self._take_written(station)
-        watched = [slot for slot in opened.slots if slot.name in plugs]
-        find_source = partial(arrival_source, watched, period_s=opened.station.bounds.look_s)
+        watched = [slot for slot in self._opened.slots if slot.name in plugs]
+        find_source = partial(arrival_source, watched, period_s=self._opened.station.bounds.look_s)
         source = await to_thread.run_sync(find_source) if watched else None
         commands = await self._commands(station)
         beside = {asyncio.ensure_future(one) for one in self._beside(station)}
@@ -142,6 +109,48 @@ class _Running:
                     await ledger.tell_station(ENDED, operator=job.operator, station=station_of(job))
         return station
 
+    async def _station(self) -> tuple[Station, StationRun]:
+        """Make a station without sockets, as the ledger says that its batch is now."""
+        opened, outside, ledger = self._opened, self._outside, self._ledger
+        arming, rules = opened.arming, opened.station
+        counts = await ledger.station_counts(arming.first, arming.last)
+        halt = await ledger.find_halt()
+        first_articles = max(0, rules.first_article - counts.passed_under)
+        tells: list[Station] = []
+        around = StationRun(
+            opened.checked,
+            ledger,
+            arming,
+            stop=outside.stop,
+            emit=lambda slot, event: tells[0].take(slot, event),
+            gate=Gate(first_articles=first_articles, halt="" if halt is None else halt.why),
+            rework=rules.rework,
+            open_s=rules.bounds.open_s,
+            put_it_back=rules.words.put_it_back,
+        )
+        station = Station(
+            around,
+            shows=outside.view,
+            rules=rules.stop,
+            statistics=self._statistics,
+            replug_s=rules.bounds.replug_s,
+            target=rules.target,
+            indexes_left=arming.last - arming.first + 1 - counts.used,
+            draws_every_s=outside.draws_every_s,
+        )
+        tells.append(station)
+        return station, around
+
+    def _tell_start(self, station: Station) -> None:
+        """Show what it is, and what somebody should know or see to from the first board on."""
+        for sentence in self._opened.amber:
+            station.amber(sentence, sentence)
+        if alone := machine_lines().only_here:
+            station.amber("lines", alone)
+        self._outside.view.started(self._facts())
+        for note in self._ledger.take_notes():
+            self._outside.view.note("", note)
+
     def _tell_failure(self, task: asyncio.Future[object]) -> None:
         """Tell that something beside the sockets has failed; they go on."""
         error = None if task.cancelled() else task.exception()
@@ -156,11 +165,21 @@ class _Running:
             return boards_of_a_shift(done.boards, done.seconds, station.picture().indexes_left)
 
         yield Service().keep_telling(station.picture)
+        yield self._tell_statistics()
+        if self._outside.draws_every_s:  # notes go, and terminals grow, while no board comes
+            yield keep_drawing(self._outside.view)
         if not self._opened.checked.job.simulated:  # its ledger is thrown away
             yield watch_machine(station.amber, ledger=Path(self._ledger.place), to_come=to_come)
             yield watch_files(station.amber, self._opened.files)
         if self._outside.beside is not None:
             yield self._outside.beside(station.picture)
+
+    async def _tell_statistics(self) -> None:
+        """Show what goes wrong with the sockets' statistics, until cancelled: no board waits for them."""
+        while True:
+            for note in self._statistics.take_notes():
+                self._outside.view.note("", note, "warning")
+            await sleep(NOTES_S)
 
     def _seats(self, station: Station, around: StationRun) -> dict[str, PlugSeat]:
         """Add a socket for each slot; return the seats that an arrival source tells of."""

@@ -103,7 +103,10 @@ class TilesView:
         """Show nothing more: `close` leaves the head on the screen."""
 
     def draw(self, *, force: bool = False) -> bool:
-        """Draw what has changed, if the terminal has taken the last frame; return whether anything was."""
+        """Draw what has changed, if the terminal has taken the last frame; return whether anything was.
+
+        By force all of it, and at once: after Ctrl-Z another program has had the terminal.
+        """
         if self._closed or self.frame.picture is None or (self._writer.busy and not force):
             return False
         width, height = self.console.size
@@ -130,11 +133,6 @@ class TilesView:
         if text:
             self._writer.write_as_it_is(text)
         return bool(text)
-
-    def redraw(self) -> None:
-        """Draw all of it, as after a stop by Ctrl-Z."""
-        self._on, self._size = False, (0, 0)
-        self.draw(force=True)
 
     def close(self) -> None:
         """Give the terminal back, with the head of the last frame on it. A second time it does nothing."""

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parburn.errors import LedgerError, LedgerUnusable
@@ -74,6 +74,7 @@ def test_a_station_tells_its_day(path: Path) -> None:
         assert len(list(run_records(connection))) == 2  # they are no boards
 
 
+@settings(deadline=None)  # a database each
 @given(st.lists(st.tuples(st.sampled_from(EVENTS), st.sampled_from(["a", "b"])), max_size=12))
 def test_the_last_halt_holds_until_an_arming_or_a_resume(told: list[tuple[str, str]]) -> None:
     expected: dict[str, int | None] = {}

@@ -6,7 +6,6 @@ The loop runs only while a step waits. What is inside the station can be looked 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sqlite3
 import time
@@ -28,12 +27,10 @@ from parburn.station.rig import Station
 from parburn.station.running import Outside, run_station
 from parburn.station.shared import StationRun
 from parburn.station.slots_file import Presence
-from parburn.station.states import SocketState
 from parburn.station.view import StationFacts, Totals
 from tests.station.jobs import SCRIPT, JobFolder
 
 STEP_S = 0.02
-QUIET = (SocketState.EMPTY, SocketState.VERDICT, SocketState.LOCKED)
 
 
 class Kept:
@@ -200,12 +197,12 @@ class Floor:
     def open_ptys() -> list[str]:
         """Terminals that this process has open."""
         found = []
-        for name in os.listdir("/proc/self/fd"):
+        for descriptor in Path("/proc/self/fd").iterdir():
             try:
-                place = os.readlink(f"/proc/self/fd/{name}")
+                place = str(descriptor.readlink())
             except OSError:
                 continue
-            if re.match(r"/dev/pts/\d+", place) and int(name) > 2:
+            if re.match(r"/dev/pts/\d+", place) and int(descriptor.name) > 2:
                 found.append(place)
         return found
 

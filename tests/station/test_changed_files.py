@@ -1,4 +1,4 @@
-"""A file of the job that changes is told while the station goes on, and is not told any more when it is back."""
+"""A file of the job that changes is told while the station goes on, and no more when it is back."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parburn.station.gate import FIRST_ARTICLE, Gate
@@ -109,6 +109,7 @@ def test_who_is_let_in_and_cancelled_in_the_same_moment_does_not_keep_the_gate()
     asyncio.run(run())
 
 
+@settings(deadline=None)  # a loop each
 @given(
     st.lists(st.sampled_from(["enter", "pass", "fail", "cancel", "halt", "open"]), max_size=40),
     st.integers(0, 2),

@@ -9,21 +9,30 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from parburn.errors import NotDone
 from parburn.ledger import schema
 from parburn.sim.control_client import ControlledRig
 from parburn.station.states import SocketState
 from parburn.station.words import Word
-from tests.station.floor import QUIET, Floor
+from tests.station.floor import Floor
 
 LOOP_IS_NOT_WATCHED = "the machine itself blocks its loop between two steps"
 
@@ -150,11 +159,9 @@ class StationMachine(RuleBasedStateMachine):
     def unlock(self, number: int) -> None:
         self._told(lambda: self.floor.station.unlock(f"A{number + 1}"))
 
-    def _told(self, call: object) -> None:
-        try:
-            self.floor.do(call)  # type: ignore[arg-type]  # a call
-        except NotDone:
-            pass
+    def _told(self, call: Callable[[], object]) -> None:
+        with suppress(NotDone):
+            self.floor.do(call)
 
     @rule(seconds=st.sampled_from(AWAY_S))
     def ledger_away(self, seconds: float) -> None:
@@ -252,7 +259,7 @@ class StationMachine(RuleBasedStateMachine):
     def _is_cleared(self) -> bool:
         for one in self.floor.sockets:
             if one.state is SocketState.LOCKED or "put it back" in one.detail:
-                self._told(lambda slot=one.slot: self.floor.station.unlock(slot))  # type: ignore[misc]
+                self._told(partial(self.floor.station.unlock, one.slot))
         return all(one.state is SocketState.EMPTY for one in self.floor.sockets)
 
 
@@ -267,8 +274,6 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[St
 def test_whatever_happens_to_it_a_station_shows_what_is_and_leaves_nothing(
     machine: type[StationMachine],
 ) -> None:
-    from hypothesis.stateful import run_state_machine_as_test
-
     run_state_machine_as_test(
         machine,
         settings=settings(
@@ -279,6 +284,3 @@ def test_whatever_happens_to_it_a_station_shows_what_is_and_leaves_nothing(
             derandomize="MACHINE_EXAMPLES" not in os.environ,
         ),
     )
-
-
-assert QUIET

@@ -62,6 +62,19 @@ def test_a_second_station_on_the_slots_is_refused(tmp_path: Path, rig: Controlle
         assert f"process {station.process.pid}" in second.stderr
 
 
+def test_statistics_that_cannot_be_read_are_told_and_harm_nothing(tmp_path: Path, rig: ControlledRig) -> None:
+    job = make_job(tmp_path, rig)
+    assert arm(job).returncode == 0
+    (tmp_path / "ledger.sqlite3.sockets.sqlite3").write_text("no database" * 100)
+    with running(job) as station:
+        note = station.until(lambda one: one["event"] == "note", "a note")
+        assert "set aside" in note["text"]
+        assert note["level"] == "warning"
+        rig.insert(0)
+        station.verdict("A1", "PASS")
+        assert station.stop() == 0
+
+
 def test_a_board_pulled_in_mid_burn_is_asked_back_and_goes_on_by_itself(
     tmp_path: Path, rig: ControlledRig
 ) -> None:

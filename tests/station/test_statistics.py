@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parburn.station import statistics
@@ -115,6 +115,7 @@ def test_a_mended_socket_is_not_blamed_for_long(path: Path) -> None:
     assert with_statistics(path, day) == ({"C"}, set())
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=80), st.booleans()), max_size=120))
 def test_counts_are_bounded_and_add_up(insertions: list[tuple[str, bool]]) -> None:
     counts = SlotCounts("A1")
