@@ -6,11 +6,11 @@ The loop runs only while a step waits. What is inside the station can be looked 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -200,13 +200,11 @@ class Floor:
     def open_ptys() -> list[str]:
         """Terminals that this process has open."""
         found = []
-        for name in os.listdir("/proc/self/fd"):
-            try:
-                place = os.readlink(f"/proc/self/fd/{name}")
-            except OSError:
-                continue
-            if re.match(r"/dev/pts/\d+", place) and int(name) > 2:
-                found.append(place)
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):
+                place = str(descriptor.readlink())
+                if re.match(r"/dev/pts/\d+", place) and int(descriptor.name) > 2:
+                    found.append(place)
         return found
 
     def custom_mac(self, board: str) -> int:

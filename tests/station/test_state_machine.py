@@ -9,7 +9,9 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -150,11 +152,9 @@ class StationMachine(RuleBasedStateMachine):
     def unlock(self, number: int) -> None:
         self._told(lambda: self.floor.station.unlock(f"A{number + 1}"))
 
-    def _told(self, call: object) -> None:
-        try:
-            self.floor.do(call)  # type: ignore[arg-type]  # a call
-        except NotDone:
-            pass
+    def _told(self, call: Callable[[], object]) -> None:
+        with suppress(NotDone):
+            self.floor.do(call)
 
     @rule(seconds=st.sampled_from(AWAY_S))
     def ledger_away(self, seconds: float) -> None:
@@ -252,7 +252,7 @@ class StationMachine(RuleBasedStateMachine):
     def _is_cleared(self) -> bool:
         for one in self.floor.sockets:
             if one.state is SocketState.LOCKED or "put it back" in one.detail:
-                self._told(lambda slot=one.slot: self.floor.station.unlock(slot))  # type: ignore[misc]
+                self._told(partial(self.floor.station.unlock, one.slot))
         return all(one.state is SocketState.EMPTY for one in self.floor.sockets)
 
 
