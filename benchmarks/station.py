@@ -325,7 +325,7 @@ def main() -> None:
         "Boards that come and go: seconds to the verdict, boards an hour, and idle sockets.",
         sockets={"type": int, "default": 128, "help": "sockets (default 128)"},
         rates={"type": rates, "default": [4.0, 16.0], "help": "insertions a second (default 4,16)"},
-        seconds={"type": float, "default": 30.0, "help": "of each measurement (default 30)"},
+        seconds={"type": float, "default": 25.0, "help": "of each measurement (default 25)"},
         alone={"type": int, "default": 15, "help": "boards that are put in alone (default 15)"},
         loops={"type": int, "default": 16, "help": "ports with a loop of today's commands (default 16)"},
         only={"nargs": "+", "choices": ("rates", "sustained", "idle", "peers"), "help": "these parts alone"},

@@ -38,8 +38,7 @@ async def burn_device(run: SharedRun, port: str, slot: str) -> DeviceReport:
         slot: The place where the board sits, for people.
     """
     board = run.boards[port] = BoardProgress(port, slot, dry_run=run.job.dry_run)
-    with CancelScope() as scope:
-        run.stop.cancels(scope, is_begun=lambda: board.attempted)
+    with CancelScope() as scope, run.stop.cancelling(scope, is_begun=lambda: board.attempted):
         try:
             await _live(run, board)
         except ParburnError as error:

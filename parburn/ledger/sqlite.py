@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -397,8 +398,11 @@ class SqliteLedger:
     ) -> list[Claim | LedgerError]:
         """Claim indexes for all chips of the barrier; see `Ledger.claim_all`."""
         batch = self._opened
+        nobody_waits = threading.Event()
 
         def work(transaction: Transaction) -> allocate.Allocation:
+            if nobody_waits.is_set():  # a claim that nobody gets would hold its chip until the run ends
+                raise LedgerUnusable("The ledger gave no answer in time; nothing was claimed.")
             notes = allocate.end_dead_runs(transaction, self._is_alive)
             allocate.remember_full(transaction, batch.id, first)
             allocation = allocate.claim_all(
@@ -407,7 +411,11 @@ class SqliteLedger:
             allocation.notes[:0] = notes
             return allocation
 
-        allocation = await self._writer.call(work)
+        try:
+            allocation = await self._writer.call(work)
+        except BaseException:
+            nobody_waits.set()
+            raise
         for note in allocation.notes:
             self.add_note(note)
         return [

@@ -70,6 +70,7 @@ class BoardProgress:
         self.watch = PortWatch()
         self.device: Device | None = None
         self.claim: Claim | None = None
+        self.claim_is_open = False  # its end, which a station writes down, could not be written
         self.index: int | None = None  # none for a job that only shows: its claim means nothing
         self.passed_before = False  # this job or another one, when the run began
         self.planned = False  # a plan was made: the index is bound to this chip

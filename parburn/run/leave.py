@@ -132,4 +132,5 @@ async def record(run: SharedRun, board: BoardProgress) -> None:
         if run.around is not None:
             await claim.end()
     except LedgerError as error:
+        board.claim_is_open = True
         run.note(board.port, f"the ledger could not record how this board ended: {error}", "warning")

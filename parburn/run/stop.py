@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from weakref import WeakKeyDictionary
 
@@ -31,7 +32,7 @@ class StopRequest:
         """
         self.level = StopLevel.NONE
         self._begun_ends_whole = begun_ends_whole
-        # By scope, whether its board was begun; of boards that have ended nothing is kept.
+        # By scope, whether its board was begun. A scope is not forgotten by itself where this leads to it.
         self._scopes: WeakKeyDictionary[CancelScope, Callable[[], bool]] = WeakKeyDictionary()
 
     def cancels(self, scope: CancelScope, *, is_begun: Callable[[], bool] = lambda: False) -> None:
@@ -44,6 +45,15 @@ class StopRequest:
         self._scopes[scope] = is_begun
         if self.level:
             scope.cancel()
+
+    @contextmanager
+    def cancelling(self, scope: CancelScope, *, is_begun: Callable[[], bool]) -> Iterator[None]:
+        """Register a scope as `cancels` does, for a block: of a board that has ended nothing is kept."""
+        self.cancels(scope, is_begun=is_begun)
+        try:
+            yield
+        finally:
+            del self._scopes[scope]
 
     def request(self) -> None:
         """Raise the level: one Ctrl-C, SIGTERM or SIGHUP."""

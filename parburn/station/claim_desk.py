@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from parburn.errors import InternalError, ParburnError
-from parburn.ledger.base import Claim, UnitIdentity
+from parburn.errors import InternalError, LedgerError, ParburnError
+from parburn.ledger.base import Cause, Claim, UnitIdentity
 from parburn.natural_order import natural_key
 
 TOGETHER_S: Final = 0.05
@@ -30,6 +30,7 @@ class ClaimDesk:
         self._places: list[Place] = []
         self._round: asyncio.Task[None] | None = None
         self._coming = 0  # boards of which it is just being found out who they are
+        self._unended: dict[UnitIdentity, tuple[Claim, Cause]] = {}  # the ledger did not take their end
 
     @contextmanager
     def coming(self) -> Iterator[None]:
@@ -59,6 +60,30 @@ class ClaimDesk:
         if self._round is not None:
             await asyncio.wait({self._round})
 
+    async def give_back(self, claim: Claim) -> None:
+        """End a claim whose board was gone before anything began: its index is free again."""
+        try:
+            await claim.failed_clean("its board was taken out before its script began", release=True)
+            await claim.end()
+        except LedgerError:
+            self.not_ended(claim, Cause.UNPLUGGED)
+
+    def not_ended(self, claim: Claim, cause: Cause) -> None:
+        """Note a claim that the ledger could not end: it is ended before its chip gets another one.
+
+        Args:
+            claim: It; else its chip would be held by this very run for as long as that lasts.
+            cause: What ended it, should something have been attempted.
+        """
+        self._unended[claim.identity] = claim, cause
+
+    async def _end_left(self, identities: Sequence[UnitIdentity]) -> None:
+        for identity in identities:
+            claim, cause = self._unended.get(identity, (None, Cause.OTHER))
+            if claim is not None:
+                await claim.end(cause=cause)
+                self._unended.pop(identity, None)
+
     async def _give_out(self) -> None:
         if self._coming:
             await asyncio.sleep(TOGETHER_S)
@@ -67,8 +92,10 @@ class ClaimDesk:
         places = [place for place in places if not place[2].done()]
         if not places:
             return
+        identities = [identity for _, identity, _ in places]
         try:
-            outcomes = await self._claim_all([identity for _, identity, _ in places])
+            await self._end_left(identities)
+            outcomes = await self._claim_all(identities)
         except ParburnError as error:
             outcomes = [error] * len(places)
         except Exception as error:
@@ -77,13 +104,8 @@ class ClaimDesk:
             if isinstance(outcome, ParburnError):
                 if not place.done():
                     place.set_exception(outcome)
-            elif place.done():  # its board went away in this moment
-                await give_back(outcome)
-            else:
+            elif not place.done():
                 place.set_result(outcome)
-
-
-async def give_back(claim: Claim) -> None:
-    """End a claim whose board was gone before anything began: its index is free again."""
-    await claim.failed_clean("its board was taken out before its script began", release=True)
-    await claim.end()
+        for (_, _, place), outcome in zip(places, outcomes, strict=True):
+            if place.cancelled() and not isinstance(outcome, ParburnError):
+                await self.give_back(outcome)  # its board went away in this moment

@@ -17,6 +17,7 @@ from parburn.errors import (
     BoardSwapped,
     ChipError,
     InternalError,
+    LedgerError,
     LinkError,
     ParburnError,
     PortGone,
@@ -25,11 +26,10 @@ from parburn.errors import (
 from parburn.events import DeviceReport, Event, Identified, Result, StepChanged
 from parburn.hardware.identify import Device
 from parburn.job import Before
-from parburn.ledger.base import HARMLESS_CAUSES, Begun, Claim, UnitIdentity
+from parburn.ledger.base import HARMLESS_CAUSES, Begun, Cause, Claim, UnitIdentity
 from parburn.run.board_progress import BoardProgress
 from parburn.run.leave import cause_of, telling_cause
 from parburn.run.shared import SharedRun
-from parburn.station.claim_desk import give_back
 from parburn.station.presence import Seated
 from parburn.station.shared import ONCE, StationRun
 
@@ -49,8 +49,9 @@ class Ended(NamedTuple):
     goes_on: bool  # it was begun, is not whole, and may go on by itself
     identity: UnitIdentity | None  # of the chip
     tty_lost: bool
-    left: bool  # it was seen to leave while its tty stayed
+    left: bool = False  # it was seen to leave while its tty stayed
     away: UnitIdentity | None = None  # a chip that was begun here, and is not here any more
+    begun: bool = False  # it was begun before it came, is not whole, and nothing was burned now
 
 
 class Watcher:
@@ -99,9 +100,10 @@ class Insertion:
         self._around = around
         self._slot, self._port = slot, port
         self._watcher = watcher
-        self._seated: Seated | None = None
+        self.seated: Seated | None = None  # the chip, once it is known; whoever made this ends its stay
         self._claim: Claim | None = None
         self._went_on = 0  # by itself, in the life of this unit
+        self._begun = False  # this unit, before it came
         self._expected, self._reset_of = expected, reset_of
         self._tty_stays, self._has_left = tty_stays, False
         self._run = SharedRun(
@@ -116,13 +118,16 @@ class Insertion:
 
     def refusal(self) -> ParburnError | None:
         """Return why nothing may be burned that was not begun: another chip with this identity came."""
-        return self._seated.refusal if self._seated is not None else None
+        board = self._run.boards.get(self._port)
+        if self.seated is None or (board is not None and board.attempted):
+            return None
+        return self.seated.refusal
 
     def gone(self, error: ParburnError) -> None:
         """Learn that the tty is gone, before any read of it fails."""
         board = self._run.boards.get(self._port)
-        if self._seated is not None:
-            self._seated.node_is_gone = True
+        if self.seated is not None:
+            self.seated.node_is_gone = True
         if board is not None:
             board.watch.lose(error)
 
@@ -138,20 +143,32 @@ class Insertion:
         board = self._board
         if self._claim is not None and board.claim is not self._claim:  # it was lost in this moment
             with CancelScope(shield=True):
-                await give_back(self._claim)
+                await self._around.desk.give_back(self._claim)
+        if board.claim is not None and board.claim_is_open:
+            self._around.desk.not_ended(board.claim, cause_of(board.error))
         self._run.tell_ledger_notes()
-        if self._seated is not None and board.watch.error is not None:
-            self._seated.node_is_gone = True
+        if self.seated is not None and board.watch.error is not None:
+            self.seated.node_is_gone = True
         harmless = cause_of(board.error) in HARMLESS_CAUSES and self._went_on < ONCE
         goes_on = report.result is Result.INCOMPLETE and harmless
-        identity = self._seated.identity if self._seated is not None else None
+        identity = self.seated.identity if self.seated is not None else None
         lost = board.watch.error is not None or isinstance(board.error, PortGone)
         telling = telling_cause(board.error)
         left = self._has_left or (
             isinstance(telling, BoardSwapped) and not isinstance(telling, ReadOtherwise)
         )
+        begun = self._begun and not board.attempted and not report.result.passed
         return Ended(
-            report, board.error, self._seated, board.device, board.unread, goes_on, identity, lost, left
+            report,
+            board.error,
+            self.seated,
+            board.device,
+            board.unread,
+            goes_on,
+            identity,
+            lost,
+            left,
+            begun=begun,
         )
 
     @property
@@ -191,8 +208,8 @@ class Insertion:
         """
         around, slot = self._around, self._slot
         identity = identity_of(device)
-        seated = self._seated = await around.presence.enter(identity, slot)
-        around.came(identity)
+        seated = self.seated = await around.presence.enter(identity, slot)
+        self._begun = around.came(identity)
         if identity == self._reset_of:
             self._run.job = self._run.job._replace(after="no-reset")
         if self._expected is not None and self._expected != identity:
@@ -200,6 +217,9 @@ class Insertion:
             await self._while_there(device, around.until_back(self._expected))
         await self._while_there(device, around.gate.enter(slot, on_hold=self._watcher.holds))
         claim = self._claim = await around.desk.claim(slot, identity)
+        self._begun = claim.begun is not None
+        if (lost := self._board.watch.error) is not None:  # nothing is counted of a board that is away
+            raise lost
         if seated.refusal is not None:
             await self._unchanged(claim)
             raise seated.refusal
@@ -244,7 +264,11 @@ class Insertion:
     async def _unchanged(self, claim: Claim) -> None:
         """End a claim of which nothing is used: the unit stays what it was."""
         self._claim = None
-        await claim.end()
+        with CancelScope(shield=True):
+            try:
+                await claim.end()
+            except LedgerError:
+                self._around.desk.not_ended(claim, Cause.OTHER)
 
     def _emit(self, event: Event) -> None:
         if isinstance(event, Identified):

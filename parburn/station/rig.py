@@ -212,6 +212,7 @@ class Station:
             self._failures[verdict.failure_kind] += 1
         if verdict.halts and verdict.failure_kind == SCRIPT and not self._is_same_script_error(verdict):
             word = Word.RETRY if report.result in CLEAN else verdict.word
+            word = Word.RED_BIN if verdict.begun else word
             verdict = verdict._replace(word=word, halts=False)
         if verdict.halts:
             self.halt(slot, verdict.sentence)

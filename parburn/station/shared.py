@@ -159,11 +159,12 @@ class StationRun:
         """Tell whether a board that left in mid burn is not back yet."""
         return identity in self._missing
 
-    def came(self, identity: UnitIdentity) -> None:
-        """Note that a chip was identified: if it was missing, it is back."""
+    def came(self, identity: UnitIdentity) -> bool:
+        """Note that a chip was identified: if it was missing, it is back. Return whether it was missing."""
         event = self._missing.pop(identity, None)
         if event is not None:
             event.set()
+        return event is not None
 
     async def until_back(self, identity: UnitIdentity) -> None:
         """Wait until a board that left in mid burn is back, in whatever socket, or is given up."""

@@ -15,6 +15,7 @@ from parburn.events import DeviceReport, Identified, Result
 from parburn.ledger.base import UnitIdentity
 from parburn.station.insertion import Ended, Insertion, Watcher
 from parburn.station.picture import SocketPicture
+from parburn.station.presence import Seated
 from parburn.station.seats import Look, Seat, Sitting
 from parburn.station.shared import StationRun
 from parburn.station.states import SocketState, check_transition
@@ -63,6 +64,7 @@ class Socket(Watcher):
         self._sitting: Sitting | None = None
         self._missing: UnitIdentity | None = None  # left this socket in mid burn
         self._needs: UnitIdentity | None = None  # sits in it, and waits for an engineer's word
+        self._seated: Seated | None = None  # the chip that was found in it last
         self._failures = 0  # of its own kind, in a row
         self._unlocked = Event()
 
@@ -72,17 +74,25 @@ class Socket(Watcher):
         """Take boards, one after the other, until cancelled."""
         while True:
             if self.picture.state is SocketState.LOCKED:
-                self._unlocked = Event()
                 await self._unlocked.wait()
+                await self._let_go()
                 self._to(SocketState.EMPTY)
-            sitting = await self._arrival()
-            self.began = sitting.since
-            self._to(SocketState.DETECTING)
             try:
+                sitting = await self._arrival()
+                self.began = sitting.since
+                self._to(SocketState.DETECTING)
                 await self._one_board(sitting)
             except Exception as error:  # a defect of ours must not take the other sockets down
                 self._rules.defect(self.slot, error)
-                self._to(SocketState.LOCKED, word=Word.SOCKET_OFF, detail=str(InternalError(error)))
+                self._lock(str(InternalError(error)))
+            finally:
+                self._leave_presence()
+
+    async def _let_go(self) -> None:
+        """Close the port of a board that was taken out while its socket was locked."""
+        sitting = self._sitting
+        if sitting is not None and not self._seat.is_there(sitting):
+            await self._around.ports.close(sitting.port)
 
     async def _arrival(self) -> Sitting:
         """Wait for a board; meanwhile one that left in mid burn may come back in another socket."""
@@ -104,30 +114,45 @@ class Socket(Watcher):
     async def _one_board(self, sitting: Sitting) -> None:
         """Bring a board to its verdict, and wait until it is out."""
         ended = await self._until_ended(sitting)
+        shown: SocketPicture | None = None  # the verdict of a board that is back from our reset
         while True:
-            if self._pulled_before_anything(sitting, ended):
+            if shown is None and self._pulled_before_anything(sitting, ended):
+                self._misses(ended.identity if ended.begun else None)
                 break
-            locked = self._judge(sitting, ended)
-            if locked:
+            if shown is not None:
+                check_transition(self.picture.state, shown.state)
+                self._show(shown)
+            elif self._judge(sitting, ended):
                 break
             await self._seat.removal(sitting, self._look(ended))
             again = await self._back_from_reset(ended)
             if again is None:
                 break
-            await self._leave(sitting, ended)
-            sitting, ended = again, await self._read_again(again, ended)
-        await self._leave(sitting, ended)
+            before, shown = ended, self.picture
+            await self._leave(sitting)
+            self._to(SocketState.DETECTING)
+            sitting, ended = again, await self._until_ended(again, reset_of=before.identity)
+            if ended.identity == before.identity and ended.report.result.passed:
+                ended = ended._replace(report=before.report)
+            else:
+                self.began, shown = again.since, None
+        await self._leave(sitting)
         if self.picture.state is not SocketState.LOCKED:
             self._be_empty()
 
-    async def _until_ended(self, sitting: Sitting) -> Ended:
-        """Let the board be burned; once more where it was begun here, is there, and may go on by itself."""
-        ended = await self._insert(sitting)
+    async def _until_ended(self, sitting: Sitting, *, reset_of: UnitIdentity | None = None) -> Ended:
+        """Let the board be burned; once more where it was begun here, is there, and may go on by itself.
+
+        Args:
+            sitting: Its stay.
+            reset_of: The chip that we reset here a moment ago: if it is that one, it is not reset again.
+        """
+        ended = await self._insert(sitting, reset_of=reset_of)
         await self._seen_to_leave(sitting, ended)
         if not ended.goes_on or not self._seat.is_there(sitting) or self._around.stop.level:
             return ended
         self._to(SocketState.VERDICT, word=Word.LEAVE_IN, detail=AGAIN)
-        self._leave_presence(ended)
+        self._leave_presence()
         self._to(SocketState.DETECTING, word=Word.LEAVE_IN, detail=AGAIN)
         self._misses(ended.identity)  # until it answers again; another one waits
         again = await self._insert(sitting)
@@ -148,7 +173,7 @@ class Socket(Watcher):
                 await self._seat.removal(sitting, self._look(ended))
 
     async def _insert(self, sitting: Sitting, *, reset_of: UnitIdentity | None = None) -> Ended:
-        self._sitting = sitting
+        self._sitting, self._needs = sitting, None
         insertion = self._insertion = Insertion(
             self._around,
             self.slot,
@@ -162,7 +187,7 @@ class Socket(Watcher):
         try:
             return await insertion.live()
         finally:
-            self._insertion = None
+            self._insertion, self._seated = None, insertion.seated
 
     # What comes of it -----------------------------------------------------------------------------------
 
@@ -175,15 +200,13 @@ class Socket(Watcher):
     def _judge(self, sitting: Sitting, ended: Ended) -> bool:
         """Show the verdict, and tell the station; return whether the socket is locked by it."""
         report, seconds = ended.report, time.monotonic() - self.began
-        judged = verdict_of(report, ended.error, may_go_on=ended.goes_on)
+        judged = verdict_of(report, ended.error, may_go_on=ended.goes_on, begun=ended.begun)
         verdict = self._rules.ended(self.slot, report, judged, seconds)
         identity = ended.identity
         self._needs = identity if isinstance(ended.error, NeedsResume) else None
         if self._missing is not None and not self._around.is_missing(self._missing):
             self._missing = None  # it is back, here or in another socket
-        away = identity if ended.goes_on and not self._seat.is_there(sitting) else ended.away
-        if away is not None:
-            self._misses(away)
+        self._misses(identity if ended.goes_on and not self._seat.is_there(sitting) else ended.away)
         shown = next(iter(report.unique_values.values()), "")
         self._to(
             SocketState.VERDICT,
@@ -199,18 +222,19 @@ class Socket(Watcher):
         locks_at = self._rules.failures_that_lock
         if not locks_at or self._failures < locks_at:
             return False
-        self._to(
-            SocketState.LOCKED,
-            word=Word.SOCKET_OFF,
-            detail=f"{self._failures} failures in a row ({verdict.sentence})",
-        )
+        self._lock(f"{self._failures} failures in a row ({verdict.sentence})")
         return True
 
     def _misses(self, identity: UnitIdentity | None) -> None:
-        """Wait for a board that left in mid burn: others wait until it is back."""
+        """Wait for a board that was begun and left: others wait until it is back."""
         if identity is not None:
             self._missing = identity
             self._around.left(identity)
+
+    def _lock(self, why: str) -> None:
+        """Be locked until an engineer unlocks it: at once, whatever is still to be let go of."""
+        self._unlocked = Event()
+        self._to(SocketState.LOCKED, word=Word.SOCKET_OFF, detail=why)
 
     def _look(self, ended: Ended) -> Look:
         passed_untouched = ended.report.result.passed and self._around.job.after == "no-reset"
@@ -223,21 +247,16 @@ class Socket(Watcher):
             return None
         return await self._seat.arrival_within(self._rules.replug_s)
 
-    async def _read_again(self, sitting: Sitting, before: Ended) -> Ended:
-        """Read who came back after a reset of ours: the same board keeps its verdict, another one is new."""
-        self._to(SocketState.DETECTING)
-        ended = await self._insert(sitting, reset_of=before.identity)
-        same = ended.identity == before.identity and ended.report.result.passed
-        return ended._replace(report=before.report) if same else ended
-
-    async def _leave(self, sitting: Sitting, ended: Ended) -> None:
-        self._leave_presence(ended)
+    async def _leave(self, sitting: Sitting) -> None:
+        self._leave_presence()
+        self._needs = None
         if not (self._seat.tty_stays or self._seat.is_there(sitting)):
             await self._around.ports.close(sitting.port)
 
-    def _leave_presence(self, ended: Ended) -> None:
-        if ended.seated is not None:
-            self._around.presence.leave(ended.seated)
+    def _leave_presence(self) -> None:
+        seated, self._seated = self._seated, None
+        if seated is not None:
+            self._around.presence.leave(seated)
 
     def _be_empty(self) -> None:
         """Be empty; or show that a board which left in mid burn is still waited for."""

@@ -29,7 +29,8 @@ class Verdict(NamedTuple):
     `hollow`: it had passed before, and counts in no yield. `of_socket`: a failure of the socket's own kind,
     of which so many in a row lock it. `halts`: the job or the station is at fault, and the next board would
     fare no better. `failure_kind` is for statistics and for what halts only when it comes again: errors of
-    scripts are `script`. It is empty for a board that passed.
+    scripts are `script`. It is empty for a board that passed. `begun`: something was burned into it earlier,
+    and it is not whole.
     """
 
     word: Word
@@ -38,6 +39,7 @@ class Verdict(NamedTuple):
     of_socket: bool = False
     halts: bool = False
     failure_kind: str = ""
+    begun: bool = False
 
 
 class Row(NamedTuple):
@@ -151,11 +153,14 @@ NO_ERROR: Final[Mapping[Result, Row]] = MappingProxyType(
     }
 )
 _GOES_ON: Final = "not finished: it goes on by itself"
+_BEGUN: Final = "it was begun earlier, and is burned in part: for the engineer"
 # These only carry what happened; what did is their cause, where that is one of ours.
 _CARRIERS: Final = (errors.ScriptFailed, errors.PartialBurn)
 
 
-def verdict_of(report: DeviceReport, error: ParburnError | None, *, may_go_on: bool = False) -> Verdict:
+def verdict_of(
+    report: DeviceReport, error: ParburnError | None, *, may_go_on: bool = False, begun: bool = False
+) -> Verdict:
     """Return the verdict on a board that has ended.
 
     Args:
@@ -163,6 +168,8 @@ def verdict_of(report: DeviceReport, error: ParburnError | None, *, may_go_on: b
         error: The error behind the report; None where it passed.
         may_go_on: The ledger lets this unit, which was begun, go on by itself once more. It is LEAVE IN then
             if the error lets it, too (see `goes_on_by_itself`).
+        begun: It was begun before, is not whole, and this time nothing was burned: it is no board for the
+            trays of good ones, whatever the error is.
     """
     result = report.result
     if result is Result.INCOMPLETE and may_go_on and goes_on_by_itself(error):
@@ -176,6 +183,8 @@ def verdict_of(report: DeviceReport, error: ParburnError | None, *, may_go_on: b
             row = row._replace(kind=cause.kind, of_socket=cause.of_socket, halts=cause.halts)
     else:
         row = row_of(error) if error is not None else NO_ERROR[result]
+        if begun and row.word in (Word.RETRY, Word.WRONG_BOARD):
+            row = row._replace(word=Word.RED_BIN, said=_BEGUN)
     return Verdict(
         row.word,
         _sentence(row.said, report),
@@ -183,6 +192,7 @@ def verdict_of(report: DeviceReport, error: ParburnError | None, *, may_go_on: b
         of_socket=row.of_socket,
         halts=row.halts,
         failure_kind=row.kind,
+        begun=begun,
     )
 
 

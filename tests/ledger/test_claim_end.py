@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -257,5 +258,22 @@ def test_an_index_in_the_middle_that_goes_back_is_the_next_one(path: Path) -> No
             await kept.end()
             assert (await claim_of(ledger, chip(501))).index == 1
             assert (await claim_of(ledger, chip(502))).index == 102
+
+    run(work())
+
+
+def test_a_claim_that_was_given_up_does_not_hold_its_chip_when_the_ledger_is_back(path: Path) -> None:
+    async def work() -> None:
+        async with opened(path) as ledger:
+            go_on = threading.Event()
+            slow = ledger._writer.call(lambda t: go_on.wait(30))
+            await asyncio.sleep(0.05)  # the thread is at it
+            ledger._writer.patience_s = 0.05
+            with pytest.raises(LedgerUnusable, match="no answer"):
+                await ledger.claim_all([chip(1)], first=1, last=None, job_digest="job")
+            ledger._writer.patience_s = None
+            go_on.set()
+            await slow
+            assert (await claim_of(ledger, chip(1))).index == 1
 
     run(work())

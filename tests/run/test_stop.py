@@ -23,6 +23,25 @@ def test_scopes_that_have_ended_are_not_kept() -> None:
     anyio.run(boards)
 
 
+def test_a_board_that_leads_to_its_own_scope_is_not_kept() -> None:
+    class Board:
+        def __init__(self, scope: CancelScope) -> None:
+            self.scope = scope
+
+        def is_begun(self) -> bool:
+            return False
+
+    async def boards() -> None:
+        stop = StopRequest()
+        for _ in range(50):
+            board = Board(CancelScope())
+            with stop.cancelling(board.scope, is_begun=board.is_begun):
+                assert len(stop._scopes) == 1
+        assert len(stop._scopes) == 0
+
+    anyio.run(boards)
+
+
 def test_a_request_cancels_those_at_work_and_those_that_come_later() -> None:
     async def boards() -> None:
         stop = StopRequest()

@@ -1,4 +1,4 @@
-"""The short soak of a station, and one row that is switched off. The long ones: `python -m tests.soak.station`."""
+"""The short soak of a station, and one row switched off. The long ones: `python -m tests.soak.station`."""
 
 from __future__ import annotations
 

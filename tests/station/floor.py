@@ -10,7 +10,6 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,10 @@ from parburn.station.rig import Station
 from parburn.station.running import Outside, run_station
 from parburn.station.shared import StationRun
 from parburn.station.slots_file import Presence
-from parburn.station.states import SocketState
 from parburn.station.view import StationFacts, Totals
 from tests.station.jobs import SCRIPT, JobFolder
 
 STEP_S = 0.02
-QUIET = (SocketState.EMPTY, SocketState.VERDICT, SocketState.LOCKED)
 
 
 class Kept:
@@ -201,10 +198,12 @@ class Floor:
         """Terminals that this process has open."""
         found = []
         for descriptor in Path("/proc/self/fd").iterdir():
-            with suppress(OSError):
+            try:
                 place = str(descriptor.readlink())
-                if re.match(r"/dev/pts/\d+", place) and int(descriptor.name) > 2:
-                    found.append(place)
+            except OSError:
+                continue
+            if re.match(r"/dev/pts/\d+", place) and int(descriptor.name) > 2:
+                found.append(place)
         return found
 
     def custom_mac(self, board: str) -> int:

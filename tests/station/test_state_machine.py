@@ -18,14 +18,21 @@ from typing import ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from parburn.errors import NotDone
 from parburn.ledger import schema
 from parburn.sim.control_client import ControlledRig
 from parburn.station.states import SocketState
 from parburn.station.words import Word
-from tests.station.floor import QUIET, Floor
+from tests.station.floor import Floor
 
 LOOP_IS_NOT_WATCHED = "the machine itself blocks its loop between two steps"
 
@@ -267,8 +274,6 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[St
 def test_whatever_happens_to_it_a_station_shows_what_is_and_leaves_nothing(
     machine: type[StationMachine],
 ) -> None:
-    from hypothesis.stateful import run_state_machine_as_test
-
     run_state_machine_as_test(
         machine,
         settings=settings(
@@ -279,6 +284,3 @@ def test_whatever_happens_to_it_a_station_shows_what_is_and_leaves_nothing(
             derandomize="MACHINE_EXAMPLES" not in os.environ,
         ),
     )
-
-
-assert QUIET

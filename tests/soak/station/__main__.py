@@ -21,7 +21,6 @@ from tests.soak.station.job import CHIP, Job, draw
 from tests.soak.station.off import OFF, THEMES
 from tests.soak.station.samples import slopes
 
-
 SEATS = {"plug": (), "cts": ("--presence", "cts"), "sync": ("--strapped",), "reset": ()}
 
 

@@ -204,7 +204,7 @@ class Checker:
         return extra.bit_count() <= wrong_bytes
 
     def _is_explained(self, board: Board, memory: EfuseMemory, wanted: dict[int, int]) -> bool:
-        """Whether a quarantine speaks of a block that a fault of the chip struck, or such a block is wrong."""
+        """Whether a quarantine speaks of a block that a fault of the chip struck, or one is wrong."""
         struck = {str(m[1] or m[2]) for s in board.faults if (m := DAMAGE.match(s))}
         unit = self.ledger.unit(board.chip, board.mac)
         reason = unit.reason if unit else ""

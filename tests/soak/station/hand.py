@@ -375,7 +375,8 @@ class Hand:
             return
         if place.decided:
             if now >= place.due:
-                self._move(place, self.rng.choices(*zip(*self.theme.after, strict=True))[0], now)  # type: ignore[arg-type]
+                kinds, weights = zip(*self.theme.after, strict=True)
+                self._move(place, self.rng.choices(kinds, weights)[0], now)
             return
         picture, fresh = place.picture, place.seen > place.since
         board = self.checker.boards.get(place.board)
@@ -528,9 +529,8 @@ class Hand:
 
     def _empty(self, place: Place, now: float) -> None:
         """Put something in."""
-        if place.waits_for_board and place.seen > place.since:
-            if self._answer_put_back(place, now):
-                return
+        if place.waits_for_board and place.seen > place.since and self._answer_put_back(place, now):
+            return
         if place.state == "locked":
             self._unlock(place)
             place.due = now + 0.3

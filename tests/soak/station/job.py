@@ -1,6 +1,6 @@
-"""What the soak's station burns: its folder, armed by the installed command, and what a chip must then hold.
+"""What the soak's station burns: its folder, armed by the installed command, and what chips must then hold.
 
-Every `DOUBLE_EVERY`-th index is given the MAC address of the one before it, but in no rehearsal: so the ledger
+Every `DOUBLE_EVERY`-th index is given the MAC address of the one before it, but in no rehearsal: the ledger
 is what stands between two chips with one address. A chip that came with `ODD` burned makes the script ask for
 one bit more than was armed.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,8 +27,8 @@ def sample(pid: int, insertions: int) -> Sample | None:
     with suppress(OSError, AttributeError, ValueError):
         rollup = (place / "smaps_rollup").read_text()
         rss, pss = (int(re.search(rf"^{name}:\s+(\d+)", rollup, re.M)[1]) for name in ("Rss", "Pss"))  # type: ignore[index]
-        threads = len(os.listdir(place / "task"))
-        return Sample(insertions, rss, pss, len(os.listdir(place / "fd")), threads)
+        threads = len([*(place / "task").iterdir()])
+        return Sample(insertions, rss, pss, len([*(place / "fd").iterdir()]), threads)
     return None
 
 

@@ -1,0 +1,59 @@
+"""The word for a board that was begun earlier and fails before a further burn: never that of a good one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from parburn.sim.control_client import ControlledRig
+from tests.station.at_work import arm, make_job, running, units, until_units
+from tests.station.killed_at_once import BURNED, FREE, held_script
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[ControlledRig]:
+    with ControlledRig("esp32c3:2", folder=tmp_path / "rig", lines=True) as one:
+        yield one
+
+
+def test_a_begun_board_whose_script_fails_now_is_not_told_to_be_tried_as_a_new_one(
+    tmp_path: Path, rig: ControlledRig
+) -> None:
+    hold, fails = tmp_path / "hold", tmp_path / "fails"
+    script = (
+        f"import os\nif not args.rehearsal and os.path.exists({str(fails)!r}): raise ValueError('away')\n"
+    )
+    job = make_job(tmp_path, rig, script=script + held_script(hold), more=FREE)
+    assert arm(job).returncode == 0
+    hold.touch()
+    with running(job) as station:
+        rig.insert(0)
+        until_units(tmp_path, 1, *BURNED)
+        station.kill()
+    fails.touch()
+    with running(job) as station:
+        found = station.verdict("A1")
+        assert [one.state for one in units(tmp_path).values()] == ["incomplete"]
+        assert found["word"] == "RED BIN", found
+        rig.insert(1)
+        assert station.verdict("A2")["word"] == "RETRY", "nothing was burned into this one"
+        assert station.stop() == 0
+
+
+def test_a_clone_does_not_stop_a_board_between_its_burns(tmp_path: Path, rig: ControlledRig) -> None:
+    hold = tmp_path / "hold"
+    job = make_job(tmp_path, rig, script=held_script(hold), more=FREE)
+    assert arm(job).returncode == 0
+    hold.touch()
+    with running(job) as station:
+        rig.insert(0)
+        until_units(tmp_path, 1, *BURNED)
+        rig.clone(0, 1)
+        second = station.verdict("A2", "RED BIN")
+        assert "A1" in second["detail"]
+        hold.unlink()
+        station.verdict("A1", "PASS")
+        assert station.stop() == 0
+    assert [one.state for one in units(tmp_path).values()] == ["pass"]
