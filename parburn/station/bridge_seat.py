@@ -19,7 +19,7 @@ from typing import Final, Literal
 
 from anyio import Event
 
-from parburn.errors import ParburnError, PortGone
+from parburn.errors import LinkError, ParburnError, PortGone
 from parburn.hardware.presence_look import Answer, PresenceLook
 from parburn.job import Before
 from parburn.run.around import Ports
@@ -98,6 +98,8 @@ class BridgeSeat:
                 return self._sits()
             except PortGone:
                 await asyncio.sleep(RETRY_OPEN_S)
+            except LinkError:  # the adapter hangs, or others burn for too long
+                return self._sits()
             finally:
                 await self._ports.give_back(stream)
 
@@ -113,8 +115,8 @@ class BridgeSeat:
                 await asyncio.wait({watching, ended}, return_when=asyncio.FIRST_COMPLETED)
                 watching.cancel()
                 ended.cancel()
+            self._sitting = None  # not where the wait was given up: then it sits there still
         finally:
-            self._sitting = None
             self._on_silence(False)
 
     def _sits(self) -> Sitting:
@@ -152,7 +154,7 @@ class BridgeSeat:
             try:
                 await self._looked_away(stream, look)
                 return
-            except PortGone:
+            except LinkError:
                 await asyncio.sleep(RETRY_OPEN_S)
             finally:
                 await self._ports.give_back(stream)

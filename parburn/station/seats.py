@@ -28,8 +28,8 @@ class Look(NamedTuple):
     """What is needed to see whether a board is still there behind a tty that stays.
 
     `device` is None where no chip was identified. `hears`: it may be taken for removed after silences; False
-    once it was reset, its link was ended, or its verdict was any but PASS. `retry`: nothing was burned and it
-    is to be put in again, so the same board is new once it was without power.
+    once it was reset, its link was ended, or its verdict was any but PASS. `retry`: it is to be put in again,
+    or to be tried again once something was mended, so the same board is new once it was without power.
     """
 
     device: Device | None

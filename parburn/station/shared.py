@@ -184,6 +184,7 @@ class _Approval:
         self._template = arming.template
         self._key = key
         self._refusal = refusal
+        self._variants: frozenset[int] | None = None  # that the board's burns so far have left
 
     def blocks(self, chip: Chip) -> frozenset[int]:
         """See `run.around.Approval`."""
@@ -198,7 +199,7 @@ class _Approval:
         """See `run.around.Approval`."""
         if (refused := self._refusal()) is not None:
             raise refused
-        why = self._template.refusal(
+        self._variants, why = self._template.fitting(
             asked.chip,
             asked.burn,
             asked.plan,
@@ -206,6 +207,7 @@ class _Approval:
             digest_key=self._key,
             verified_blocks=asked.verified,
             last=asked.last,
+            among=self._variants if asked.burn > 1 else None,
         )
         if why:
             raise NotAsArmed(

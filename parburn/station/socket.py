@@ -238,7 +238,7 @@ class Socket(Watcher):
 
     def _look(self, ended: Ended) -> Look:
         passed_untouched = ended.report.result.passed and self._around.job.after == "no-reset"
-        retry = self.picture.word is Word.RETRY
+        retry = self.picture.word in (Word.RETRY, Word.LEAVE_IN)
         return Look(ended.device, hears=passed_untouched and not ended.unread, retry=retry)
 
     async def _back_from_reset(self, ended: Ended) -> Sitting | None:
@@ -277,12 +277,19 @@ class Socket(Watcher):
             self._around.came(self._missing)
             self._missing = None
             if self.picture.state is SocketState.VERDICT:
-                self._be_empty()
+                self._look_again()
             return f"{self.slot} does not wait for the board that left it any more; its unit stays incomplete"
         if self.picture.state is SocketState.VERDICT and self._sitting is not None:
             self._seat.end(self._sitting)
             return f"{self.slot} looks again what is in it"
         raise NotDone(f"{self.slot} is not locked: it is {self.picture.state.value}")
+
+    def _look_again(self) -> None:
+        """Have looked again what is in it; be empty where nothing is."""
+        if self._sitting is not None and self._seat.is_there(self._sitting):
+            self._seat.end(self._sitting)
+        else:
+            self._be_empty()
 
     def resume(self, why: str) -> str:
         """Let the unit in it go on once more; return what was done. Raises NotDone: why not."""

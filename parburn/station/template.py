@@ -91,20 +91,45 @@ class PlanTemplate(NamedTuple):
                 verified: what read protection hides counts as there only in these.
             last: The scripts have ended with it: nothing of the template may be left for later.
         """
+        return self.fitting(
+            chip, burn, plan, image, digest_key=digest_key, verified_blocks=verified_blocks, last=last
+        )[1]
+
+    def fitting(
+        self,
+        chip: Chip,
+        burn: int,
+        plan: BurnPlan,
+        image: EfuseImage,
+        *,
+        digest_key: bytes,
+        verified_blocks: Collection[int] = (),
+        last: bool = False,
+        among: Collection[int] | None = None,
+    ) -> tuple[frozenset[int], str | None]:
+        """Return the variants of this chip that a plan fits, by number, and why it is none; see `refusal`.
+
+        A board is of one variant in all its burns: `among` are those that its burns so far have left, None
+        before the first.
+        """
         variants = self.chips.get(chip.name)
         if variants is None:
-            return f"the job is not armed for {chip.title}"
+            return frozenset(), f"the job is not armed for {chip.title}"
         wrong = _disorder(plan)
         if wrong:
-            return wrong
+            return frozenset(), wrong
         seen = _Seen(plan, image, digest_key, frozenset(verified_blocks))
-        faults: list[tuple[int, str]] = []
-        for variant in variants:
+        fits: set[int] = set()
+        faults: list[Fault] = []
+        for number, variant in enumerate(variants):
             fault = _of_variant(variant, burn, seen, last)
+            if fault is None and among is not None and number not in among:
+                fault = 0, f"burn {burn} is one of other records than the burns before it"
             if fault is None:
-                return None
-            faults.append(fault)
-        return min(faults, key=lambda one: one[0])[1]
+                fits.add(number)
+            else:
+                faults.append(fault)
+        return frozenset(fits), None if fits else min(faults, key=lambda one: one[0])[1]
 
     def blocks(self, chip: str) -> frozenset[int]:
         """Return the blocks that an image must have to be compared with this template: BLOCK0 is one."""

@@ -16,7 +16,7 @@ from parburn.station.arrivals import Node
 from parburn.station.insertion import Ended
 from parburn.station.picture import SocketPicture
 from parburn.station.presence import Presence
-from parburn.station.seats import PlugSeat
+from parburn.station.seats import Look, PlugSeat, Sitting
 from parburn.station.socket import Socket
 from parburn.station.states import SocketState
 from parburn.station.verdicts import Verdict
@@ -311,5 +311,47 @@ def test_the_port_of_a_board_that_is_pulled_from_a_locked_socket_is_closed(
         bench.socket.unlock()
         await bench.until(SocketState.EMPTY)
         assert bench.around.ports.closed == ["/dev/ttyUSB0"]
+
+    in_loop(run)
+
+
+async def nobody(bench: Bench, insertion: Any) -> Ended:
+    return ended(insertion, Result.NO_ANSWER, NoAnswer("silence"), identity=None)
+
+
+def test_a_begun_board_that_is_put_back_before_a_tty_that_stayed_is_a_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run() -> None:
+        broke_off = story(Result.INCOMPLETE, NoAnswer("silence"), goes_on=True)
+        bench = Bench(monkeypatch, broke_off, nobody)
+        looks: list[Look] = []
+        removal = bench.seat.removal
+
+        async def seen(sitting: Sitting, look: Look) -> None:
+            looks.append(look)
+            await removal(sitting, look)
+
+        monkeypatch.setattr(bench.seat, "removal", seen)
+        bench.put()
+        await asyncio.sleep(0.3)
+        assert (await bench.until(SocketState.VERDICT)).detail == "put it back into A1"
+        assert looks[-1].retry
+
+    in_loop(run)
+
+
+def test_an_unlock_of_a_socket_that_asks_a_board_back_looks_what_is_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run() -> None:
+        broke_off = story(Result.INCOMPLETE, NoAnswer("silence"), goes_on=True)
+        bench = Bench(monkeypatch, broke_off, nobody, story(Result.PASS))
+        bench.put()
+        await asyncio.sleep(0.3)
+        assert (await bench.until(SocketState.VERDICT)).word is Word.LEAVE_IN
+        assert "does not wait" in bench.socket.unlock()
+        await asyncio.sleep(0.3)
+        assert (await bench.until(SocketState.VERDICT)).word is Word.PASS
 
     in_loop(run)

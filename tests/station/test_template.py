@@ -378,3 +378,38 @@ def test_a_burn_that_the_chip_holds_is_not_asked_for_and_the_next_one_fits() -> 
     computed = job.computed(1, held)
     assert len(computed.burns) == 1
     assert job.refusals(1, held) == []
+
+
+MIXED = (
+    "import io\n"
+    + ICACHE
+    + f"if args.index % 2:\n    {COUNTER}"
+    + BURN
+    + MAC
+    + f"if not args.index % 2:\n    {KEY}"
+)
+
+
+def test_a_board_is_of_one_variant_in_all_its_burns() -> None:
+    job = armed(MIXED, records=4)
+
+    def fitting(
+        plan: BurnPlan, image: EfuseImage, number: int, among: frozenset[int] | None
+    ) -> tuple[frozenset[int], str | None]:
+        return job.template.fitting(
+            image.chip, number, plan, image, digest_key=DIGEST_KEY, last=number == 2, among=among
+        )
+
+    for index in (1, 2):
+        (first, blank), (second, then) = job.computed(index).burns
+        fits, why = fitting(first, blank, 1, None)
+        assert fits
+        assert why is None
+        fits, why = fitting(second, then, 2, fits)
+        assert (len(fits), why) == (1, None)
+    (first, blank), _ = job.computed(1).burns
+    fits, _ = fitting(first, blank, 1, None)
+    held = first.apply(blank)
+    _, (second, _) = job.computed(2).burns
+    assert fitting(second, held, 2, None)[1] is None, "by itself each of both burns was armed"
+    assert "other records" in (fitting(second, held, 2, fits)[1] or "")

@@ -1,0 +1,121 @@
+"""A bridge that hangs or goes: its seat says so by an arrival, waits for it at a verdict, and never fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from parburn.errors import LinesBusy, ParburnError, PortGone, PortHangs
+from parburn.station import bridge_seat
+from parburn.station.bridge_seat import BridgeSeat, PresenceBy
+from parburn.station.seats import Look
+from parburn.transport.stream import LineStep
+
+NOBODY = Look(None, hears=False, retry=False)
+
+
+class Stream:
+    """A bridge on which nobody answers."""
+
+    port, baud, has_lines, usb_vid_pid, over_network = "bridge", 115200, True, None, False
+    lost: PortGone | None = None
+
+    def __init__(self) -> None:
+        self.error: ParburnError | None = None
+        self.lid = False
+
+    def attach(self, on_data: Callable[[bytes], None], on_lost: Callable[[PortGone], None]) -> None:
+        pass
+
+    def discard_input(self) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    async def move_lines(self, steps: Sequence[LineStep]) -> None:
+        if self.error is not None:
+            raise self.error
+
+    async def input_line(self, line: str) -> bool:
+        if self.error is not None:
+            raise self.error
+        return self.lid
+
+
+class Ports:
+    def __init__(self) -> None:
+        self.stream = Stream()
+        self.error: ParburnError | None = None
+
+    async def open(self, port: str) -> Stream:
+        if self.error is not None:
+            raise self.error
+        return self.stream
+
+    async def give_back(self, stream: Stream) -> None:
+        pass
+
+
+def seat(ports: Ports, by: PresenceBy) -> BridgeSeat:
+    return BridgeSeat(
+        "bridge",
+        ports,  # type: ignore[arg-type]  # streams of a test
+        by=by,
+        look_s=0.01,
+        debounce_s=0.01,
+        on_silence=lambda silent: None,
+    )
+
+
+@pytest.mark.parametrize(("by", "error"), [("reset", LinesBusy("busy")), ("cts", PortHangs("hangs"))])
+def test_a_bridge_that_cannot_be_looked_at_is_an_arrival_whose_insertion_says_why(
+    by: PresenceBy, error: ParburnError
+) -> None:
+    async def run() -> None:
+        ports = Ports()
+        ports.stream.error = error
+        one = seat(ports, by)
+        sitting = await asyncio.wait_for(one.arrival(), 2)
+        assert one.is_there(sitting)
+
+    asyncio.run(run())
+
+
+def test_a_bridge_that_hangs_at_a_verdict_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge_seat, "RETRY_OPEN_S", 0.02)
+
+    async def run() -> None:
+        ports = Ports()
+        ports.stream.lid = True
+        one = seat(ports, "cts")
+        sitting = await asyncio.wait_for(one.arrival(), 2)
+        ports.stream.error = PortHangs("hangs")
+        removal = asyncio.ensure_future(one.removal(sitting, NOBODY))
+        await asyncio.sleep(0.1)
+        assert not removal.done()
+        ports.stream.error, ports.stream.lid = None, False
+        await asyncio.wait_for(removal, 2)
+        assert not one.is_there(sitting)
+
+    asyncio.run(run())
+
+
+def test_what_sits_there_is_still_there_when_the_wait_for_its_removal_was_given_up() -> None:
+    async def run() -> None:
+        ports = Ports()
+        ports.stream.lid = True
+        one = seat(ports, "cts")
+        sitting = await asyncio.wait_for(one.arrival(), 2)
+        ports.error = PortGone("the bridge was unplugged")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(one.removal(sitting, NOBODY), 0.05)
+        assert one.is_there(sitting), "or its error is taken for a board that was pulled, and never shown"
+        removal = asyncio.ensure_future(one.removal(sitting, NOBODY))
+        await asyncio.sleep(0.02)
+        one.end(sitting)  # an engineer says so
+        await asyncio.wait_for(removal, 2)
+
+    asyncio.run(run())
