@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import termios
+import threading
 import time
 import tty
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,22 +25,44 @@ OPERATOR: Final = 1000  # a user of the guest without any rights
 
 
 class BoardLine:
-    """The pty of a simulated board, as an adapter uses it."""
+    """The pty of a simulated board, as an adapter uses it.
 
-    def __init__(self, pty: Path) -> None:
+    `silent_after`: these bytes still reach the board; then nothing passes any more, in either direction, and
+    `silent` is set. Where they are empty nothing passes from the first bytes for the board on.
+    """
+
+    def __init__(self, pty: Path, *, silent_after: bytes | None = None) -> None:
         self._pty = pty
+        self._silent_after, self._tail = silent_after, b""
+        self.silent = threading.Event()
         self.power_cycles = 0
         self.descriptor = self._open()
 
     def read(self) -> bytes:
         """What the board says."""
         with contextlib.suppress(OSError):
-            return os.read(self.descriptor, 4096)
+            said = os.read(self.descriptor, 4096)
+            return b"" if self.silent.is_set() else said
         return b""
 
     def write(self, data: bytes) -> None:
         """Bytes for the board."""
-        os.write(self.descriptor, data)
+        if self.silent.is_set():
+            return
+        if self._silent_after != b"":
+            os.write(self.descriptor, data)
+        if self._silent_after is not None:
+            self._tail += data
+            if self._silent_after in self._tail:
+                self.silent.set()
+            self._tail = self._tail[-len(self._silent_after) - 1 :]
+
+    def set_lines(self, lines: Lines) -> None:
+        """Move DTR and RTS of a pty that has them (`parburn sim --lines`): two bits of its settings."""
+        now = termios.tcgetattr(self.descriptor)
+        rest = now[6][termios.VEOL2][0] & ~3
+        now[6][termios.VEOL2] = bytes((rest | lines.dtr | lines.rts << 1,))
+        termios.tcsetattr(self.descriptor, termios.TCSANOW, now)
 
     def set_baud(self, baud: int) -> None:
         """Set the rate at which the board is spoken to."""
@@ -80,6 +103,10 @@ class Adapter:
             chip.on_baud = board.set_baud
         self.device = RedirectedDevice(path, chip, board)
 
+    def leads_lines_on(self) -> None:
+        """Let the board have the lines, whose pty has some."""
+        self.chip.on_lines = lambda before, now: self.board.set_lines(now)
+
     def on_reset(self, act: Callable[[], None]) -> None:
         """Act when the usual circuit lets the chip out of reset: RTS without DTR, and then not any more."""
 
@@ -117,11 +144,25 @@ class Bench:
         """Fresh boards: `esp32c3:2,esp32s3:1`."""
         return self._stack.enter_context(start_rig(what, tmp_path=self.folder))
 
-    def plug(self, port: str, pty: str | Path, chip: UsbSerial | None = None) -> Adapter:
-        """Plug an adapter, an FT232 unless said otherwise, into a port of the controller or of a hub."""
+    def plug(
+        self,
+        port: str,
+        pty: str | Path,
+        chip: UsbSerial | None = None,
+        *,
+        lines: bool = False,
+        silent_after: bytes | None = None,
+    ) -> Adapter:
+        """Plug an adapter, an FT232 unless said otherwise, into a port of the controller or of a hub.
+
+        `lines`: the board's pty has lines, which the adapter moves. For `silent_after` see `BoardLine`.
+        """
         name = f"usb{next(self._names)}"
         path = self.machine.folder / f"{name}.sock"
-        adapter = Adapter(name, path, chip or Ft232(name), BoardLine(Path(pty)))
+        board = BoardLine(Path(pty), silent_after=silent_after)
+        adapter = Adapter(name, path, chip or Ft232(name), board)
+        if lines:
+            adapter.leads_lines_on()
         self.adapters[port] = adapter
         self.machine.plug_redirected(name, port, path)
         return adapter
@@ -178,12 +219,12 @@ class Bench:
         script = self.file("script.py", _SCRIPT)
         return ["--ports", *nodes, "--scripts", script, "--do-not-confirm", "--new-ledger", "--json"]
 
-    def start(self, *words: str, user: int = 0, **environment: str) -> Running:
-        """Start parburn in the guest, in the folder of the test."""
+    def start(self, *words: str, user: int = 0, silent_pipe: bool = False, **environment: str) -> Running:
+        """Start parburn in the guest, in the folder of the test; its input is empty, or a silent pipe."""
         # On a file system of the guest's own: the shared folder is a network one, where no ledger may lie.
         state = {"XDG_STATE_HOME": f"/run/{self.work.name}", "COLUMNS": "200"}
         return self.machine.start(
-            {"parburn": list(words)},
+            {"parburn": list(words), "pipe": silent_pipe},
             folder=self.work_in_guest,
             environment={**state, **environment},
             user=user,
@@ -191,7 +232,7 @@ class Bench:
 
     def parburn(self, *words: str, user: int = 0, **environment: str) -> Done:
         """Run parburn to its end. Nothing that happens to a USB port is a defect of parburn."""
-        return self.ended(self.start(*words, user=user, **environment))
+        return self.ended(self.start(*words, user=user, silent_pipe=False, **environment))
 
     def ended(self, running: Running) -> Done:
         """Wait for the end of parburn."""

@@ -40,6 +40,11 @@ class Running:
         """What it has printed so far."""
         return self.path.read_text(errors="replace") if self.path.exists() else ""
 
+    @property
+    def process(self) -> int:
+        """Its number in the guest. It has printed something already."""
+        return int(self.path.with_suffix(".process").read_text())
+
     def until(self, text: str, *, timeout_s: float = COMMAND_S) -> None:
         """Wait until it has printed a text."""
         deadline = time.monotonic() + timeout_s
@@ -102,7 +107,7 @@ class Machine:
         environment: Mapping[str, str] | None = None,
         user: int = 0,
     ) -> Running:
-        """Start `{"shell": TEXT}` or `{"parburn": [WORDS]}` in the guest."""
+        """Start `{"shell": TEXT}`, `{"parburn": [WORDS]}` or `{"python": TEXT}` in the guest."""
         number = len(self._running) + 1
         running = self._running[number] = Running(self.exchange / f"{number}.out")
         whole = {

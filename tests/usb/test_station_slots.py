@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 
 from tests.usb.bench import Bench
 from tests.usb.devices import Cp2102, Ft232, Ft4232, UsbSerialJtag
@@ -29,29 +28,15 @@ asyncio.run(source.run(told("+"), told("-")))
 
 def learn(bench: Bench, *words: str) -> Running:
     """`slots learn`, with a pipe as its input that says nothing."""
-    pipe = f"/run/{bench.work.name}.pipe"
-    command = f"exec {sys.executable} -m parburn slots learn {FILE} {' '.join(words)} <&3"
-    return bench.machine.start(
-        {"shell": f"echo process $$; mkfifo {pipe}; exec 3<>{pipe}; {command}"}, folder=bench.work_in_guest
-    )
+    return bench.start("slots", "learn", FILE, *words, silent_pipe=True)
 
 
 def watch(bench: Bench) -> Running:
-    program = bench.file("watch.py", WATCH)
-    return bench.machine.start(
-        {"shell": f"echo process $$; exec {sys.executable} {program}"}, folder=bench.work_in_guest
-    )
-
-
-def process_of(running: Running) -> str:
-    """Its process in the guest."""
-    found = re.search(r"^process (\d+)$", running.output, re.MULTILINE)
-    assert found, running.output
-    return found[1]
+    return bench.machine.start({"python": WATCH}, folder=bench.work_in_guest)
 
 
 def kill(bench: Bench, running: Running) -> None:
-    bench.machine.shell(f"kill -KILL {process_of(running)}")
+    bench.machine.shell(f"kill -KILL {running.process}")
     running.end()
 
 
@@ -136,6 +121,6 @@ def test_a_slots_file_is_held_by_one(bench: Bench) -> None:
     learns.until("A2: put a board into it")
     refused = bench.parburn("slots", "check", FILE)
     assert refused.code == 2, refused.output
-    assert f"process {process_of(learns)} (parburn slots learn)" in refused.output
+    assert f"process {learns.process}" in refused.output
     kill(bench, learns)
     assert bench.parburn("slots", "check", FILE).code == 0
