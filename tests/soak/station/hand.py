@@ -363,8 +363,9 @@ class Hand:
         if seen.closes_during_burns > self._closes_of_kills:
             more = seen.closes_during_burns - self._closes_of_kills
             self._closes_of_kills = seen.closes_during_burns
-            closes = [one for one in seen.first if one["what"] == "close"]
-            self._note([f"{more} ports that are there were closed while a chip burned: {closes[:2]}"])
+            lines = (self.job.folder / "witness.jsonl").read_text().splitlines()
+            closes = [line for line in lines[-400:] if '"close"' in line and '"burning"' in line]
+            self._note([f"{more} ports that are there were closed while a chip burned: {closes[-more:]}"])
 
     # Boards that sit ------------------------------------------------------------------------------------
 
