@@ -283,7 +283,7 @@ class Hand:
         station.ask_to_stop()
         self._logged("asked to stop")
         counts["stops"] += 1
-        twice = self.rng.random() < 0.3
+        served, twice = station.serves, self.rng.random() < 0.3
         until = time.monotonic() + DRAIN_S
         while station.ended() is None and time.monotonic() < until:
             self._read()
@@ -296,6 +296,8 @@ class Hand:
         self._read()
         if station.ended() is None:
             self._note([f"the station did not end within {DRAIN_S:g} s of Ctrl-C"])
+        elif station.ended() == 130 and not served:
+            counts["stopped before it began"] += 1
         elif station.ended():
             self._note([f"the station ended with exit {station.ended()} after Ctrl-C: {self._last_error()}"])
 
