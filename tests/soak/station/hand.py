@@ -240,6 +240,7 @@ class Hand:
 
     def _start(self) -> None:
         self.station = StationProcess(self.job, off=self.off)
+        self.played.samples.clear()  # they are of one life
         self.checker.station_began()
         for place in self.places:
             place.picture = {}
