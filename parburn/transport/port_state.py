@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from parburn.transport import ports
 from parburn.transport.slots import SCHEMES
-from parburn.transport.tty import latency_timer
+from parburn.transport.tty import latency_timer, real_path
 
 _UDEV: Final = Path("/run/udev/data")
 _IGNORES: Final = ("E:ID_MM_DEVICE_IGNORE=1", "E:ID_MM_PORT_IGNORE=1")  # what tells ModemManager to stay away
@@ -39,7 +39,7 @@ def states_of(names: Sequence[str]) -> dict[str, PortState]:
     return {
         name: PortState()
         if name.startswith(SCHEMES)
-        else _state(name, holders.get(os.path.realpath(name), ""), manager)
+        else _state(name, holders.get(real_path(name), ""), manager)
         for name in names
     }
 

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from parburn.errors import GarbledAnswer, NoAnswer, ParburnError, TooFewBoards, UsageError, causes
 from parburn.natural_order import natural_key
 from parburn.transport.slots import SCHEMES, slots_of
+from parburn.transport.tty import real_path
 from parburn.transport.usb_ports import may_hold_chip, usb_ports
 
 _PROC: Final = Path("/proc")
@@ -65,7 +66,7 @@ def _identity(port: str) -> object:
         found = Path(port).stat()
         if stat.S_ISCHR(found.st_mode):
             return found.st_rdev
-    return os.path.realpath(port)
+    return real_path(port)
 
 
 def list_candidates() -> tuple[PortInfo, ...]:
@@ -133,7 +134,7 @@ def holders() -> Mapping[str, str]:
 
 def holder_of(port: str) -> str:
     """Return name and process id of another program that has a port open; empty when we may not see it."""
-    return _HOLDERS.look().get(os.path.realpath(port), "")
+    return _HOLDERS.look().get(real_path(port), "")
 
 
 class _Holders:

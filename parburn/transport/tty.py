@@ -238,8 +238,20 @@ def latency_timer(port: str) -> Path:
     return _sysfs_device(port) / "latency_timer"
 
 
+def real_path(port: str) -> str:
+    """Return what a port's name leads to; the name itself where that is gone.
+
+    os.path.realpath raises in older Pythons where a link goes away between its two looks at it, as links of
+    ttys do when a board is pulled.
+    """
+    try:
+        return os.path.realpath(port)
+    except OSError:
+        return port
+
+
 def _sysfs_device(port: str) -> Path:
-    return _SYSFS_TTY / Path(os.path.realpath(port)).name / "device"
+    return _SYSFS_TTY / Path(real_path(port)).name / "device"
 
 
 def usb_ids(port: str) -> tuple[int, int] | None:

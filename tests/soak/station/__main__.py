@@ -44,6 +44,7 @@ def soak(
         job = Job(folder / "job", drawn, records=insertions + 200)
         os.environ["XDG_RUNTIME_DIR"] = job.environment()["XDG_RUNTIME_DIR"]  # where engineers' words go
         options = ["--seed", str(seed), "--cut-pulses", *SEATS[seats]]
+        options += ["--witness", str(job.folder / "witness.jsonl")]
         bridges = seats != "plug"
         with ControlledRig(
             f"{CHIP}:{sockets}", folder=folder / "rig", lines=True, bridges=bridges, options=options

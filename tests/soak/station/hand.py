@@ -240,6 +240,7 @@ class Hand:
 
     def _start(self) -> None:
         self.station = StationProcess(self.job, off=self.off)
+        self.played.samples.clear()  # they are of one life
         self.checker.station_began()
         for place in self.places:
             place.picture = {}
@@ -283,7 +284,7 @@ class Hand:
         station.ask_to_stop()
         self._logged("asked to stop")
         counts["stops"] += 1
-        twice = self.rng.random() < 0.3
+        served, twice = station.serves, self.rng.random() < 0.3
         until = time.monotonic() + DRAIN_S
         while station.ended() is None and time.monotonic() < until:
             self._read()
@@ -296,6 +297,8 @@ class Hand:
         self._read()
         if station.ended() is None:
             self._note([f"the station did not end within {DRAIN_S:g} s of Ctrl-C"])
+        elif station.ended() == 130 and not served:
+            counts["stopped before it began"] += 1
         elif station.ended():
             self._note([f"the station ended with exit {station.ended()} after Ctrl-C: {self._last_error()}"])
 
@@ -363,8 +366,9 @@ class Hand:
         if seen.closes_during_burns > self._closes_of_kills:
             more = seen.closes_during_burns - self._closes_of_kills
             self._closes_of_kills = seen.closes_during_burns
-            closes = [one for one in seen.first if one["what"] == "close"]
-            self._note([f"{more} ports that are there were closed while a chip burned: {closes[:2]}"])
+            lines = (self.job.folder / "witness.jsonl").read_text().splitlines()
+            closes = [line for line in lines[-400:] if '"close"' in line and '"burning"' in line]
+            self._note([f"{more} ports that are there were closed while a chip burned: {closes[-more:]}"])
 
     # Boards that sit ------------------------------------------------------------------------------------
 
