@@ -178,7 +178,8 @@ def _check(options: argparse.Namespace) -> int:
         say("".join(f"{text}\n" for text in [*_faults(checks), *twice]))
         say("".join(f"warning: {text}\n" for text in full))
         answering = sum(not one.fault() for one in checks)
-        say(f"{answering} of {len(checks)} sockets answer{', and all are distinct' * (not twice)}\n")
+        distinct = ", and all are distinct" if answering > 1 and not twice else ""
+        say(f"{answering} of {len(checks)} sockets answer{distinct}\n")
     return GOOD if good else SOME_NOT
 
 

@@ -17,11 +17,14 @@ from parburn.cli.saying import say
 from parburn.cli.signals import redrawn_after_a_stop, stop_requested_by_signals
 from parburn.cli.station_options import WORDS
 from parburn.errors import NoStation, UsageError
+from parburn.ledger.file_location import place_of
+from parburn.nearest import did_you_mean
 from parburn.run.stop import StopRequest
 from parburn.station.arming import make_ledger
 from parburn.station.choose_view import LOOK_S, view_for
 from parburn.station.command_client import send_resume, send_unlock
 from parburn.station.command_place import user_name
+from parburn.station.job_file import load_job_file
 from parburn.station.next_start import write_for_next_start
 from parburn.station.opening import Opened, open_job, open_simulated
 from parburn.station.picture import StationPicture
@@ -50,11 +53,15 @@ def station(options: argparse.Namespace) -> int:
     if words[:1] and words[0] in WORDS:
         return _engineer(options, words)
     if len(words) > 1:
-        raise UsageError(f"a station has one job, and here are {len(words)}", hint="parburn station JOB.toml")
+        meant = did_you_mean(words[0], WORDS)
+        raise UsageError(
+            f"a station has one job, and here are {len(words)}",
+            hint=meant.capitalize() or "parburn station JOB.toml",
+        )
     if options.sim:
         return _simulated(options, Path(words[0]) if words else _example())
     if not words:
-        raise UsageError("no job is named", hint="parburn station JOB.toml, or try it: --sim esp32c3:8")
+        raise UsageError("no job is named", hint="parburn station JOB.toml, or add --sim CHIP:N to try it")
     path = go_to_folder_of(Path(words[0]))
     opened = open_job(path, operator=options.operator, name=options.station)
     assert opened.station.slots is not None, "open_job refuses a job without slots"
@@ -79,7 +86,9 @@ def _engineer(options: argparse.Namespace, words: list[str]) -> int:
     except NoStation:
         if options.job is None:
             raise
-        write_for_next_start(written_path(options.job), slot, options.why, user_name(os.getuid()))
+        ledger = place_of(load_job_file(options.job.absolute()).job.ledger)
+        place = written_path(ledger, options.job)
+        write_for_next_start(place, slot, options.why, user_name(os.getuid()))
         say("no station of this job runs: it is kept for the next start\n")
     return GOOD
 
@@ -94,7 +103,10 @@ def _example() -> Path:
     for path in (root / "examples" / EXAMPLE, Path("examples", EXAMPLE)):
         if path.is_file():
             return path
-    raise UsageError("the examples are not installed here", hint="parburn station JOB.toml --sim CHIP:N")
+    raise UsageError(
+        "no job is named, and the example is only in parburn's source folder",
+        hint="parburn station JOB.toml --sim CHIP:N, or run it in that folder.",
+    )
 
 
 # Simulated boards -----------------------------------------------------------------------------------
@@ -139,7 +151,7 @@ def _run(
         make_room(len(opened.slots))
         draws_every_s = LOOK_S if is_drawn else 0.0
         stop = StopRequest(begun_ends_whole=True)
-        outside = Outside(view, stop, draws_every_s, commands=commands, beside=beside)
+        outside = Outside(view, stop, draws_every_s, commands=commands, group=options.group, beside=beside)
         _collect_only_what_comes()
         asyncio.run(_until_stopped(opened, outside, debug=options.debug))
     finally:

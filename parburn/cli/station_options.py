@@ -31,6 +31,7 @@ def fill_station(parser: argparse.ArgumentParser) -> None:
     )
     add("--operator", default="", metavar="NAME", help="who works here, for the record")
     add("--station", default="", metavar="NAME", help="where, for the record (default: this machine's name)")
+    add("--group", default="", metavar="GROUP", help="who may unlock and resume (default: this user's own)")
     add("--plain", action="store_true", help="a line for each change, also on a terminal")
     add("--json", action="store_true", help="JSON lines on stdout")
     add("--job", type=Path, default=None, metavar="JOB.toml", help="of which station, for unlock and resume")

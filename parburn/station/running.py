@@ -229,8 +229,9 @@ class _Running:
         job = self._outside.commands
         if job is None:
             return
+        place = written_path(Path(self._ledger.place), job)
         try:
-            written = await to_thread.run_sync(take_for_next_start, written_path(job))
+            written = await to_thread.run_sync(take_for_next_start, place)
         except NotDone as error:
             self._outside.view.note("", f"{error}: {error.hint}", "warning")
             return
@@ -253,6 +254,9 @@ class _Running:
         return commands
 
 
-def written_path(job: Path) -> Path:
-    """Return where an engineer's word for the next start of a job's station is kept."""
-    return job.with_suffix(".resume")
+def written_path(ledger: Path, job: Path) -> Path:
+    """Return where an engineer's word for the next start of a job's station is kept.
+
+    It is beside the ledger, in a folder that is the station's own: it must be able to take the word away.
+    """
+    return ledger.with_name(f"{ledger.name}.{job.stem}.resume")

@@ -223,4 +223,6 @@ def _sentence(said: str, report: DeviceReport) -> str:
     place = report.slot or report.port
     found = report.error.removeprefix(f"{report.port}: ").replace(report.port, place) if report.port else ""
     found = one_line(found or report.error)
+    if found.casefold().startswith(said.casefold()):  # it says so itself
+        return found
     return ": ".join(part for part in (said, found) if part)
