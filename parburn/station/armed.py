@@ -95,6 +95,11 @@ def _other_ledger(arming: Arming, now: ArmedInputs) -> Iterator[str]:
             f"the ledger is another one ({now.ledger}) than the job was armed with {arming.when} "
             f"({armed.ledger}): it does not know which indexes that one has given out"
         )
+    elif armed.machine and now.machine and armed.machine != now.machine:
+        yield (
+            f"the job was armed on another machine, {arming.when}: a copy of its ledger does not know which "
+            "indexes that machine has given out since"
+        )
     if _release(now.parburn) != _release(armed.parburn):
         yield f"the job was armed with parburn {armed.parburn}, and this is {now.parburn}"
 

@@ -15,6 +15,7 @@ from parburn.printable import printable
 from parburn.run.checked_job import CheckedJob
 from parburn.station.job_file import StationJob
 
+MACHINE_ID: Final = "/etc/machine-id"
 RECORD_CHARS: Final = 16  # of a digest, in hex
 
 
@@ -33,7 +34,8 @@ class ArmedInputs(NamedTuple):
     """All that an arming was made from, as digests. `records` has RECORD_CHARS a record, from `first` on.
 
     `files` are by what they are (`job`, `slots`, `script NAME`, `table NAME`), named as in the job file.
-    `shared` is what config files say for all records, by file.
+    `shared` is what config files say for all records, by file. `machine` tells the machine from others: a
+    folder that is copied together with its ledger would begin again at the same index there.
     """
 
     ledger: str
@@ -43,6 +45,7 @@ class ArmedInputs(NamedTuple):
     first: int
     last: int
     records: str
+    machine: str = ""  # empty: not known
 
     def record(self, index: int) -> str:
         """Return the digest of one record."""
@@ -72,9 +75,18 @@ def inputs_of(station: StationJob, checked: CheckedJob, ledger: LedgerFacts) -> 
     config = checked.config
     records = "".join(short_digest(config.entries(n).encode(), ledger.key) for n in range(first, last + 1))
     shared = {name: short_digest(digest.encode(), ledger.key) for name, digest in config.shared.items()}
+    records = records if config.has_records else ""
     return ArmedInputs(
-        ledger.uuid, __version__, files, shared, first, last, records if config.has_records else ""
+        ledger.uuid, __version__, files, shared, first, last, records, _this_machine(ledger.key)
     )
+
+
+def _this_machine(key: bytes) -> str:
+    """Return what tells this machine from others; empty where the system has no such thing."""
+    with contextlib.suppress(OSError):
+        found = Path(MACHINE_ID).read_bytes().strip()
+        return short_digest(b"machine " + found, key) if found else ""
+    return ""
 
 
 def refuse_unfinished(checked: CheckedJob) -> None:

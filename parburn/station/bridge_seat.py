@@ -171,6 +171,8 @@ class BridgeSeat:
             if there is None:
                 silences += 1
             elif there:
+                if look.retry and silences >= SILENCES:
+                    return  # it was away
                 silences = 0
             else:
                 return

@@ -242,3 +242,19 @@ def test_a_file_whose_last_line_has_no_end_is_refused(folder: JobFolder) -> None
         as_it_is(folder)
     with pytest.raises(UsageError, match="has no end"):
         prepare(load_job_file(folder.path), processes=1)
+
+
+def test_a_folder_that_was_copied_with_its_ledger_is_refused_on_another_machine(
+    folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = tmp_path / "machine-id"
+    monkeypatch.setattr(armed_inputs, "MACHINE_ID", str(machine))
+    machine.write_text("1234\n")
+    arming = armed(folder)
+    assert "1234" not in arming.inputs.machine
+    assert not compare(arming, as_it_is(folder))
+    machine.write_text("5678\n")
+    (told,) = compare(arming, as_it_is(folder))
+    assert "on another machine" in told
+    machine.unlink()  # a container has none: the rest is compared
+    assert not compare(arming, as_it_is(folder))

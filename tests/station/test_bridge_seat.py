@@ -119,3 +119,25 @@ def test_what_sits_there_is_still_there_when_the_wait_for_its_removal_was_given_
         await asyncio.wait_for(removal, 2)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("retry", [True, False])
+def test_who_was_silent_for_long_and_answers_again_is_new_if_it_is_to_be_tried_again(
+    monkeypatch: pytest.MonkeyPatch, retry: bool
+) -> None:
+    async def run() -> None:
+        ports = Ports()
+        one = seat(ports, "sync")
+        sitting = one._sits()
+        answers = iter([True, None, None, None])
+
+        async def who(*_: object) -> bool | None:
+            return next(answers, True)
+
+        monkeypatch.setattr(one, "_who", who)
+        removal = asyncio.ensure_future(one.removal(sitting, Look(None, hears=False, retry=retry)))
+        await asyncio.sleep(0.4)
+        assert removal.done() is retry
+        removal.cancel()
+
+    asyncio.run(run())
