@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.usb.bench import Bench
-from tests.usb.devices import Cp2102, Ft232, Ft4232, TwoPorts, UsbSerialJtag
+from tests.usb.devices import Ft232, Ft4232, TwoPorts, UsbSerialJtag
 
 TWO_LINKS = (
     'SUBSYSTEM=="tty", ACTION!="remove", SUBSYSTEMS=="usb", ENV{ID_PATH}=="*-usb-*", '
@@ -40,18 +40,6 @@ def test_hubs_and_twins_and_adapters_of_several_ports(bench: Bench) -> None:
     first, second = bench.nodes("5")
     expected |= {first: "5:1.0", second: "5:1.0-port1"}
     assert slots(bench) == expected
-
-
-def test_a_slot_stays_when_nodes_are_numbered_anew(bench: Bench) -> None:
-    rig = bench.boards("esp32c3:2")
-    one, other = bench.plug_each(rig, Ft232, Cp2102)
-    assert slots(bench) == {one: "2:1.0", other: "3:1.0"}
-    bench.pull("2", "3")
-    bench.plug("3", rig.ports[1], Cp2102("S1"))
-    assert bench.node("3") == one
-    bench.plug("2", rig.ports[0])
-    assert bench.node("2") == other
-    assert slots(bench) == {one: "3:1.0", other: "2:1.0"}
 
 
 def test_a_slot_has_one_name_where_udev_makes_two_links(bench: Bench) -> None:

@@ -68,6 +68,7 @@ def test_boards_pass_hold_their_ports_and_keep_their_slots_when_nodes_are_number
 ) -> None:
     second_node = UsbSerialJtag("84:F7:03:00:00:01")
     station.bench.plug("6", station.bench.boards("esp32c3:1").ports[0], second_node)
+    station.bench.node("6")  # it is there alone: a station that looked at it would open it now
     station.put_in("A1")
     station.put_in("A2", chip=Cp2102("A2"))
     station.put_in("C1")
