@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
 from collections.abc import Coroutine
 from pathlib import Path
@@ -27,8 +28,8 @@ def test_a_station_collects_garbage(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         seen.append(gc.isenabled())
         work.close()
 
-    monkeypatch.setattr(station.asyncio, "run", run)
-    options = argparse.Namespace(json=True, plain=False, debug=False)
+    monkeypatch.setattr(asyncio, "run", run)
+    options = argparse.Namespace(json=True, plain=False, debug=False, group="")
     gc.disable()
     try:
         station._run(options, opened)

@@ -56,27 +56,33 @@ def _nodes() -> None:
         found = whole(path)
         return None if found is None else found._replace(key=(path,))
 
-    mutations._replace("parburn.station.folder_source", "tty_at", tty_at)
+    mutations._replace("parburn.transport.tty_nodes", "tty_at", tty_at)
 
 
 def _template() -> None:
     """Any plan is as it was armed."""
     from parburn.station.template import PlanTemplate
 
-    PlanTemplate.refusal = lambda *_, **__: ""  # type: ignore[method-assign]  # off
+    def fitting(self: PlanTemplate, *_: Any, **__: Any) -> tuple[frozenset[int], None]:
+        return frozenset(range(64)), None
+
+    PlanTemplate.fitting = fitting  # type: ignore[method-assign]  # off
 
 
 def _replug() -> None:
     """Who comes back after a reset of ours is taken for the board that left."""
     from parburn.station.socket import Socket
-    from parburn.station.states import SocketState
 
-    async def read_again(self: Socket, sitting: Any, before: Any) -> Any:
-        self._to(SocketState.DETECTING)
-        self._sitting = sitting
-        return before
+    until_ended = Socket._until_ended
 
-    Socket._read_again = read_again  # type: ignore[method-assign]  # off
+    async def believed(self: Any, sitting: Any, *, reset_of: Any = None) -> Any:
+        if reset_of is not None:
+            self._sitting = sitting
+            return self.ended_before
+        self.ended_before = await until_ended(self, sitting)
+        return self.ended_before
+
+    Socket._until_ended = believed  # type: ignore[method-assign]  # off
 
 
 def _once() -> None:
@@ -84,7 +90,7 @@ def _once() -> None:
     from parburn.ledger.base import HARMLESS_CAUSES
     from parburn.station.shared import StationRun
 
-    def may_go_on(self: StationRun, identity: Any, begun: Any) -> bool:
+    def may_go_on(self: StationRun, identity: Any, slot: str, begun: Any) -> bool:
         return begun.arming == self.arming.digest and begun.cause in HARMLESS_CAUSES
 
     StationRun.may_go_on = may_go_on  # type: ignore[method-assign]  # off
