@@ -47,6 +47,7 @@
     |   +-- UnitRefused              the record of this unit forbids this job
     |   |   +-- BegunElsewhere       a station: it was begun under another arming
     |   |   +-- NeedsResume          a station: it was begun, and an engineer must let it go on
+    |   |   +-- UnitHeld             another run is at work on it
     |   |   +-- UnitScrapped         it was written off: nobody is to use it
     |   +-- UnitQuarantined          the record of this unit says: do not touch
     +-- NotConfirmed                 the operator did not confirm
@@ -280,6 +281,10 @@ class BegunElsewhere(UnitRefused):
 
 class NeedsResume(UnitRefused):
     """This unit was begun and is not whole; it goes on once an engineer says so. Its record is unchanged."""
+
+
+class UnitHeld(UnitRefused):
+    """A run is at work on this unit. It can be had when that has ended."""
 
 
 class UnitScrapped(UnitRefused):

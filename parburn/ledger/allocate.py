@@ -18,6 +18,7 @@ from parburn.errors import (
     BegunElsewhere,
     LedgerError,
     OutOfIndexes,
+    UnitHeld,
     UnitQuarantined,
     UnitRefused,
     UnitScrapped,
@@ -213,7 +214,7 @@ def _refusal(
             )
         if unit.run is not None:
             who = "this run" if unit.run == transaction.run else f"another parburn, run {unit.run}"
-            return UnitRefused(
+            return UnitHeld(
                 f"{identity} is held by {who} already.", hint="Wait until that has ended, then run again."
             )
         if elsewhere and unit.state not in UNTOUCHED and unit.state is not State.PASS:

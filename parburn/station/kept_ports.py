@@ -61,11 +61,6 @@ class KeptPorts:
                 del self._kept[stream.port]
             await self._close(stream)
 
-    def kept(self, port: str) -> ByteStream | None:
-        """Return the open port that nobody uses now, to listen or to look on it; None where there is none."""
-        stream = self._kept.get(port)
-        return None if stream in self._in_use else stream
-
     async def close(self, port: str) -> None:
         """Close a port; do nothing where it is in use (its run sees the loss) or not open."""
         stream = self._kept.get(port)

@@ -126,16 +126,25 @@ class Station:
 
     async def _drain(self, sockets: Sequence[asyncio.Task[None]]) -> None:
         """Let boards at work come to their end; what only waits is ended at once."""
-        deadline = time.monotonic() + DRAIN_S
-        while time.monotonic() < deadline and any(
-            one.picture.state not in IDLE and not task.done()
-            for one, task in zip(self._sockets.values(), sockets, strict=True)
-        ):
-            self._show()
-            await self._until_changed(within_s=TICK_S)
+        await self._until_idle(sockets)
+        if self._at_work(sockets):
+            self._around.stop.request()  # between two blocks, then
+            await self._until_idle(sockets)
         for task in sockets:
             task.cancel()
         await asyncio.wait(sockets)
+
+    async def _until_idle(self, sockets: Sequence[asyncio.Task[None]]) -> None:
+        deadline = time.monotonic() + DRAIN_S
+        while self._at_work(sockets) and time.monotonic() < deadline:
+            self._show()
+            await self._until_changed(within_s=TICK_S)
+
+    def _at_work(self, sockets: Sequence[asyncio.Task[None]]) -> bool:
+        return any(
+            one.picture.state not in IDLE and not task.done()
+            for one, task in zip(self._sockets.values(), sockets, strict=True)
+        )
 
     def totals(self, *, exit: int = 0) -> Totals:
         """Return what was done so far; `exit` is the command's exit code."""
@@ -262,20 +271,24 @@ class Station:
     # Halts, and an engineer's word ----------------------------------------------------------------------
 
     def halt(self, slot: str, why: str) -> None:
-        """Let no board begin any more; written down, so that it outlives a restart."""
+        """Let no board begin any more. It is in the ledger before it is shown, and outlives a restart."""
         if self._around.gate.halt:
             return
         why = f"{slot}: {why}" if slot else why
         self._around.gate.close(why)
-        self._shows.halt(why)
-        self._write(HALTED, why)
+        self._write(HALTED, why, then=self._shows.halt)
 
-    def _write(self, event: str, why: str, who: str = "") -> None:
+    def _write(
+        self, event: str, why: str, who: str = "", *, then: Callable[[str], object] = lambda why: None
+    ) -> None:
+        """Write an entry of the station, then tell that it is there; or that it cannot be written."""
+
         async def write() -> None:
             try:
                 await self._around.ledger.tell_station(event, why=why, **({"operator": who} if who else {}))
             except LedgerError as error:
                 self._shows.note("", f"the ledger could not take {event}: {error}", "warning")
+            then(why)
 
         task = asyncio.ensure_future(write())
         self._halting.add(task)

@@ -123,6 +123,7 @@ ERRORS: Final[Mapping[type[ParburnError], Row]] = MappingProxyType(
         errors.UnitRefused: Row(Word.WRONG_BOARD, "other-unit", "a board of another job"),
         errors.BegunElsewhere: Row(Word.RED_BIN, "other-unit", "half burned by another job"),
         errors.NeedsResume: Row(Word.LEAVE_IN, "resume", "begun: an engineer lets it go on"),
+        errors.UnitHeld: Row(Word.RETRY, "held", "another run is at work on it"),
         errors.UnitScrapped: Row(Word.RED_BIN, "scrapped", "it was written off"),
         errors.UnitQuarantined: Row(Word.RED_BIN, "quarantined", "it must not ship"),
         # The rest.

@@ -50,6 +50,7 @@ ERROR_WORDS: dict[str, str] = {
     "TooFewBoards": "too few boards",
     "UniqueValueTaken": "value is taken",
     "UnitRefused": "other record",
+    "UnitHeld": "at work elsewhere",
     "UnitScrapped": "written off",
     "UnknownName": "unknown name",
     "WrongChip": "wrong chip",

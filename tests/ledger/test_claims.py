@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 from anyio import to_thread
 
-from parburn.errors import LedgerError, LedgerUnusable, OutOfIndexes, UnitQuarantined, UnitRefused
+from parburn.errors import (
+    LedgerError,
+    LedgerUnusable,
+    OutOfIndexes,
+    UnitHeld,
+    UnitQuarantined,
+    UnitRefused,
+)
 from parburn.ledger.base import Attempt, Claim, State, UnitIdentity
 from parburn.ledger.export import show, verify
 from parburn.ledger.sqlite import SqliteLedger, open_ledger
@@ -348,8 +355,8 @@ def test_a_chip_held_by_a_living_run_is_refused(path: Path) -> None:
         async with opened(path) as one, opened(path) as other:
             await claim_of(one, chip(1))
             claims = await claims_of(other, [chip(1), chip(2)])
-            assert indexes(claims) == ["UnitRefused", 2]
-            with pytest.raises(UnitRefused, match="held by this run"):
+            assert indexes(claims) == ["UnitHeld", 2]
+            with pytest.raises(UnitHeld, match="held by this run"):
                 await claim_of(other, chip(2))
 
     run(work())

@@ -55,7 +55,7 @@ def test_a_port_that_comes_again_under_its_name_is_not_closed_by_who_had_it_befo
         await ports.close("ttyUSB0")  # the first socket lets go of what it had
         assert not opened[1].closed
         await ports.give_back(second)
-        assert ports.kept("ttyUSB0") is second
+        assert await ports.open("ttyUSB0") is second
 
     asyncio.run(run())
 

@@ -89,7 +89,7 @@ def test_a_report_without_an_error_has_a_word(result: Result) -> None:
 
 WORDS = {
     Word.RETRY: "PortGone NoAnswer LeftOut GarbledAnswer StagingMismatch Interrupted BoardSwapped "
-    "ReadOtherwise CommandRefused LinesBusy",
+    "ReadOtherwise CommandRefused LinesBusy UnitHeld",
     Word.WRONG_BOARD: "WrongChip UnitRefused EfuseError PlanError",
     Word.RED_BIN: "ChipError SecureDownload ControllerStuck IdentityUnclear BurnError VerifyFailed "
     "PartialBurn UnitScrapped UnitQuarantined BegunElsewhere",
