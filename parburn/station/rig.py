@@ -1,7 +1,7 @@
 """The station: all sockets at once, what halts them, what is counted. Burns nothing itself.
 
 It runs until it is stopped. Sockets are tasks that wait for boards; whatever they tell is taken here, and
-given to who shows it. A halt lets no board begin; it is in the ledger before it is shown.
+given to who shows it. A halt lets no board begin, and is written into the ledger.
 """
 
 from __future__ import annotations
@@ -271,24 +271,20 @@ class Station:
     # Halts, and an engineer's word ----------------------------------------------------------------------
 
     def halt(self, slot: str, why: str) -> None:
-        """Let no board begin any more. It is in the ledger before it is shown, and outlives a restart."""
+        """Let no board begin any more: at once, and also where the ledger cannot take it now."""
         if self._around.gate.halt:
             return
         why = f"{slot}: {why}" if slot else why
         self._around.gate.close(why)
-        self._write(HALTED, why, then=self._shows.halt)
+        self._shows.halt(why)
+        self._write(HALTED, why)
 
-    def _write(
-        self, event: str, why: str, who: str = "", *, then: Callable[[str], object] = lambda why: None
-    ) -> None:
-        """Write an entry of the station, then tell that it is there; or that it cannot be written."""
-
+    def _write(self, event: str, why: str, who: str = "") -> None:
         async def write() -> None:
             try:
                 await self._around.ledger.tell_station(event, why=why, **({"operator": who} if who else {}))
             except LedgerError as error:
                 self._shows.note("", f"the ledger could not take {event}: {error}", "warning")
-            then(why)
 
         task = asyncio.ensure_future(write())
         self._halting.add(task)
