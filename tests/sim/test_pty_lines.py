@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import termios
 import time
 from collections.abc import Iterator
@@ -203,8 +204,8 @@ def test_data_and_status_come_apart_however_they_are_mixed() -> None:
                 time.sleep(0.005 * (n % 3))  # sometimes the first part is read before the second is there
                 os.write(line.fd, frame[20:])
                 termios.tcflush(line.fd, termios.TCIFLUSH)
-            time.sleep(0.2)
-            os.read(line.fd, 65536)
+            while select.select([line.fd], [], [], 0.5)[0]:  # until the simulator has answered the last one
+                os.read(line.fd, 65536)
             for n in range(8):
                 ((_, value, _),) = line.ask(read_reg(SCRATCH + 4 * n), 1)
                 assert value == values[56 + n]
