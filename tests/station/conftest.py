@@ -1,12 +1,23 @@
-"""Stations of tests have a folder of their own for their sockets: none is found by another test."""
+"""Fixtures of a station's tests: empty sockets, and a folder of its own for the socket of its commands."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.station.sockets import Sockets
+
+
+@pytest.fixture
+def sockets(tmp_path: Path) -> Iterator[Sockets]:
+    """A folder with empty sockets."""
+    made = Sockets(tmp_path / "rig")
+    yield made
+    made.close()
 
 
 @pytest.fixture(autouse=True)
