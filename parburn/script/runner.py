@@ -225,11 +225,10 @@ class _Run:
 
     def in_thread(self, printed: output.BoardOutput) -> None:
         """Run the scripts in the thread that calls."""
-        output.SINK.set(printed)
+        sink, reader = output.SINK.set(printed), READER.set(self._session.inputs)
         self.watch.begins(self._scripts)
         self._thread = threading.get_ident()
         session = self._session
-        READER.set(session.inputs)
         try:
             session.globals = names = make_globals(session, self._nested)
             self._given = names["esp"], names["efuses"], names["espefuse"]
@@ -242,6 +241,8 @@ class _Run:
             self._error = self._error or error
         finally:
             output.unroute()
+            READER.reset(reader)  # whoever calls this in a thread of its own reads for no board any more
+            output.SINK.reset(sink)
             self._bridge.post(self.end)
 
     def _execute(
