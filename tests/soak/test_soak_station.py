@@ -13,7 +13,7 @@ def test_a_few_hundred_insertions_lose_nothing() -> None:
     assert found["violations"] == 0, found["text"]
     assert found["insertions"] >= 220
     assert found["passes"] >= 80
-    assert found["kills"] >= 1
+    assert found["kills"] + found.get("stops", 0) >= 1  # which of both it is, chance decides
     assert found["line moves"] > 300
     assert found["moves during burns"] == 0
 
