@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from typing import NamedTuple
 
 from parburn.chips.registry import chip_names
@@ -55,6 +56,11 @@ class CheckedJob(NamedTuple):
         if len(ports) > 1:
             refuse_one_file_for_all(self.scripts)
         return self._replace(job=self.job._replace(ports=ports))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 in hex of scripts and tables: of the job, without what the config files say."""
+        return sha256(f"{self.scripts.digest}\n{self.tables.digest}".encode()).hexdigest()
 
     @property
     def batch(self) -> BatchSpec:

@@ -116,7 +116,7 @@ class SharedRun:
         self._tables = checked.tables
         own_turns = CapacityLimiter(job.max_burning or max(1, len(ports)))
         self._burning = own_turns if around is None else around.burning
-        self.digest = hashlib.sha256(f"{self.scripts.digest}\n{self._tables.digest}".encode()).hexdigest()
+        self.digest = checked.digest
         self._blocks: dict[str, frozenset[int]] = {}
         self._said_once: set[str] = set()
         self._watches: dict[str, ScriptWatch] = {}

@@ -22,7 +22,6 @@ in the few microseconds in which the simulator moves CTS.
 from __future__ import annotations
 
 import fcntl
-import os
 import struct
 import termios
 import tty
@@ -36,7 +35,6 @@ EXTPROC = 0o200000  # Linux; the module termios does not name it
 _TCGETS2, _TCSETS2, _TERMIOS2_BYTES = 0x802C542A, 0x402C542B, 44
 _CFLAG = struct.Struct("@I")
 _CFLAG_AT, _VEOL2_AT = 8, 17 + termios.VEOL2  # four flag words and c_line stand before c_cc
-_CHUNK = 65536
 
 
 class LinePort(PtyPort):
@@ -55,20 +53,12 @@ class LinePort(PtyPort):
         fcntl.ioctl(self.master, termios.TIOCPKT, struct.pack("@i", 1))
         self.pins = self.status = 0
 
-    def read(self) -> bytes:
-        """Return all bytes that wait, without waiting, and keep what packet mode says in `status`."""
-        found = b""
-        while True:
-            try:
-                packet = os.read(self.master, _CHUNK)
-            except OSError:  # EAGAIN: no more now; EIO: no more and nobody there
-                return found
-            if not packet:
-                return found
-            if packet[0]:
-                self.status |= packet[0]
-            else:
-                found += packet[1:]
+    def data_of(self, chunk: bytes) -> bytes:
+        """Return the data of a packet; what packet mode says is kept in `status`."""
+        if chunk[0]:
+            self.status |= chunk[0]
+            return b""
+        return chunk[1:]
 
     def moved(self) -> tuple[int, int] | None:
         """Return the lines before and after a move that was not told yet; None: they did not move."""
@@ -81,26 +71,10 @@ class LinePort(PtyPort):
         old, self.pins = self.pins, mode[_VEOL2_AT] & LINES
         return None if old == self.pins else (old, self.pins)
 
-    def sweep(self) -> bool:
-        """Drop what was left unread after a hang-up, and unlock; the mode is written only if it is not raw.
-
-        Who opens the port at this moment moves its lines, and that must not be undone.
-
-        Returns:
-            False where it is locked for us too: a new terminal must be made.
-        """
-        try:
-            slave = os.open(self.slave_path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-        except OSError:
-            return False
-        try:
-            termios.tcflush(slave, termios.TCIFLUSH)
-            fcntl.ioctl(slave, termios.TIOCNXCL)
-            if termios.tcgetattr(slave)[3] & (termios.ECHO | termios.ICANON | termios.ISIG):
-                tty.setraw(slave)
-        finally:
-            os.close(slave)
-        return True
+    def make_raw(self, slave: int) -> None:
+        """Write the mode only if it is not raw: who opens the port now moves its lines, which must stay."""
+        if termios.tcgetattr(slave)[3] & (termios.ECHO | termios.ICANON | termios.ISIG):
+            tty.setraw(slave)
 
     def let_go(self) -> tuple[int, int] | None:
         """Do what a driver does at the last close. Return the lines before and after, if they moved."""

@@ -79,7 +79,11 @@ class PtyPort:
                 return found
             if not chunk:
                 return found
-            found += chunk
+            found += self.data_of(chunk)
+
+    def data_of(self, chunk: bytes) -> bytes:
+        """Return what of a read are bytes of the host: all."""
+        return chunk
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the host; what it does not fetch in time is lost, as with an adapter's buffer."""
@@ -112,7 +116,11 @@ class PtyPort:
         try:
             termios.tcflush(slave, termios.TCIFLUSH)
             fcntl.ioctl(slave, termios.TIOCNXCL)
-            tty.setraw(slave)
+            self.make_raw(slave)
         finally:
             os.close(slave)
         return True
+
+    def make_raw(self, slave: int) -> None:
+        """Let the terminal hand on bytes as they are, whatever its last user made of it."""
+        tty.setraw(slave)

@@ -23,16 +23,15 @@ from parburn.errors import LinkError, ParburnError, PortGone
 from parburn.hardware.presence_look import Answer, PresenceLook
 from parburn.job import Before
 from parburn.run.around import Ports
-from parburn.station.seats import Look, Sitting
+from parburn.station.seats import MAC_REGISTERS, SILENCES, Look, Sitting
 from parburn.transport.reset import apply_reset
 from parburn.transport.stream import ByteStream
 
 PresenceBy = Literal["sync", "reset", "cts", "dsr", "dcd"]
 ANSWER_S: Final = 0.1  # for one answer
-SILENCES: Final = 3  # that are a removal
 PULSE_EVERY_S: Final = 1.0
 RETRY_OPEN_S: Final = 5.0
-MAC_REGISTERS: Final = 2
+MODEM_LINES: Final = ("cts", "dsr", "dcd")
 
 
 class BridgeSeat:
@@ -136,7 +135,7 @@ class BridgeSeat:
             await asyncio.sleep(PULSE_EVERY_S if self._by == "reset" else self._look_s)
 
     async def _seen(self, stream: ByteStream, look: PresenceLook, *, again: bool = False) -> bool:
-        if self._by in ("cts", "dsr", "dcd"):
+        if self._by in MODEM_LINES:
             return await stream.input_line(self._by)
         if self._by == "reset" and not again:
             await apply_reset(stream, "default-reset")
@@ -163,7 +162,7 @@ class BridgeSeat:
         asks, silences = PresenceLook(stream), 0
         while True:
             await asyncio.sleep(self._look_s)
-            if self._by in ("cts", "dsr", "dcd"):
+            if self._by in MODEM_LINES:
                 if not await stream.input_line(self._by):
                     return
                 continue

@@ -31,11 +31,10 @@ from parburn.run.board_progress import BoardProgress
 from parburn.run.leave import cause_of, telling_cause
 from parburn.run.shared import SharedRun
 from parburn.station.presence import Seated
+from parburn.station.seats import MAC_REGISTERS, SILENCES
 from parburn.station.shared import ONCE, StationRun
 
 LOOK_S: Final = 0.5  # between two looks at a board that waits behind a tty that stays
-SILENCES: Final = 3  # that are a removal
-MAC_REGISTERS: Final = 2
 
 
 class Ended(NamedTuple):
@@ -113,7 +112,6 @@ class Insertion:
             stop=around.stop,
             around=around.around_of(self.refusal),
         )
-        around.know_job(self._run.digest)
         self._run.slots[port] = slot
 
     def refusal(self) -> ParburnError | None:

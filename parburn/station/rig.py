@@ -97,30 +97,42 @@ class Station:
         Args:
             source: Tells of ttys that come and go; None where all seats look for themselves.
             plugs: The seats that it tells, by slot.
+
+        Raises:
+            ParburnError: the ttys cannot be watched. And what a defect of ours raises.
         """
-        stopped = asyncio.Event()
-        with CancelScope() as until_stopped:
-            self._around.stop.cancels(until_stopped)
-            async with create_task_group() as tasks:
-                tasks.start_soon(self._draw)
-                sockets = [asyncio.ensure_future(one.serve()) for one in self._sockets.values()]
-                try:
-                    if source is not None:
-                        tasks.start_soon(
-                            source.run,
-                            lambda slot, node: plugs[slot].came(node),
-                            lambda slot, node: plugs[slot].went(node),
-                        )
-                    await _first_failure(sockets)
-                finally:
-                    stopped.set()
-                    with CancelScope(shield=True):
-                        await self._drain(sockets)
-        with CancelScope(shield=True):
-            await self._around.desk.aclose()
-            if self._halting:
-                await asyncio.wait(self._halting)
-            await self._around.ports.aclose()
+        try:
+            with CancelScope() as until_stopped:
+                self._around.stop.cancels(until_stopped)
+                await self._serve(source, plugs)
+        except ExceptionGroup as errors:  # of tasks side by side: the first one says why
+            raise errors.exceptions[0] from errors
+        finally:
+            with CancelScope(shield=True):
+                await self._let_go()
+
+    async def _serve(self, source: ArrivalSource | None, plugs: Mapping[str, PlugSeat]) -> None:
+        async with create_task_group() as tasks:
+            tasks.start_soon(self._draw)
+            sockets = [asyncio.ensure_future(one.serve()) for one in self._sockets.values()]
+            try:
+                if source is not None:
+                    tasks.start_soon(
+                        source.run,
+                        lambda slot, node: plugs[slot].came(node),
+                        lambda slot, node: plugs[slot].went(node),
+                    )
+                await _first_failure(sockets)
+            finally:
+                with CancelScope(shield=True):
+                    await self._drain(sockets)
+
+    async def _let_go(self) -> None:
+        """Close the ports, within the lines lock, and wait until all is written."""
+        await self._around.desk.aclose()
+        if self._halting:
+            await asyncio.wait(self._halting)
+        await self._around.ports.aclose()
         self._shows.update(self.picture())
         self._shows.draw(force=True)
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from anyio import Event, move_on_after
 
 from parburn.hardware.identify import Device
 from parburn.job import Before
 from parburn.station.arrivals import Node
+
+MAC_REGISTERS: Final = 2  # that are asked for to see who is there
+SILENCES: Final = 3  # in a row that are a removal
 
 
 class Sitting(NamedTuple):

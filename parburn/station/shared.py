@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from anyio import CapacityLimiter, Event
 
@@ -26,11 +25,7 @@ from parburn.station.presence import Presence
 ONCE = 1  # in the life of a unit, it goes on by itself
 
 
-class Tells(Protocol):
-    """Gets what runs of one board emit."""
-
-    def __call__(self, slot: str, event: RunEvent) -> None:
-        """Take an event of the board in this slot."""
+Tells = Callable[[str, RunEvent], None]  # gets what runs of one board emit, with their slot
 
 
 class StationRun:
@@ -77,7 +72,7 @@ class StationRun:
         self._options = options_for(self._checked, self._checked.config, ledger)._replace(inputs_end=True)
         self._burning = CapacityLimiter(checked.job.max_burning or 10_000)
         self._key_forms = KeptForms()
-        self._job_digest = ""
+        self._digest = checked.digest
         self._missing: dict[UnitIdentity, Event] = {}  # left in mid burn, and not back yet
         self._said_before: dict[str, str] = {}  # by slot: what was said while no station ran
         self._resumed: dict[UnitIdentity, str] = {}  # may go on once more, and why
@@ -98,13 +93,10 @@ class StationRun:
         approval = _Approval(self.arming, self.ledger.keyed_digest_key(), refusal, rework=self._rework)
         return Around(self._options, self._burning, self.ports, approval)
 
-    def know_job(self, digest: str) -> None:
-        """Take the digest of scripts and tables, by which failures of a record are counted."""
-        self._job_digest = digest
-
     async def _claim_all(self, identities: Sequence[UnitIdentity]) -> Sequence[Claim | LedgerError]:
+        job = self.job
         return await self.ledger.claim_all(
-            identities, first=self.job.index_first, last=self.job.index_last, job_digest=self._job_digest
+            identities, first=job.index_first, last=job.index_last, job_digest=self._digest
         )
 
     # Boards that were begun -----------------------------------------------------------------------------
