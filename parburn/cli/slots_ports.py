@@ -12,7 +12,6 @@ from parburn.natural_order import natural_key
 from parburn.transport.ports import expand_ports
 
 SCHEME: Final = "slots:"
-BY_PATH: Final = "/dev/serial/by-path"
 
 
 class NamedPorts(NamedTuple):
@@ -52,17 +51,13 @@ def _one_tty(slots: Mapping[str, str]) -> str:
 
 def _ports_of(text: str) -> dict[str, str]:
     """Return the name of each slot by the port that it has now."""
-    from parburn.station.slots_file import places_now, read_slots
-    from parburn.transport.tty_nodes import is_path
+    from parburn.station.slots_file import named_path, places_now, read_slots
 
     path, names = file_and_names(text)
     file = read_slots(path)
     chosen = file if names is None else file.chosen(names)
     now = places_now(chosen.slots)
-    return {
-        now.get(slot.name, slot.place if is_path(slot.place) else f"{BY_PATH}/{slot.place}"): slot.name
-        for slot in chosen.slots
-    }
+    return {now.get(slot.name) or named_path(slot): slot.name for slot in chosen.slots}
 
 
 def file_and_names(text: str) -> tuple[Path, str | None]:

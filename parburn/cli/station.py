@@ -153,7 +153,7 @@ def _run(
         stop = StopRequest(begun_ends_whole=True)
         outside = Outside(view, stop, draws_every_s, commands=commands, group=options.group, beside=beside)
         _collect_only_what_comes()
-        asyncio.run(_until_stopped(opened, outside, debug=options.debug))
+        asyncio.run(_until_stopped(opened.with_debug(options.debug), outside, debug=options.debug))
     finally:
         view.close()
         writer.close()

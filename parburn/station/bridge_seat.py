@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 from anyio import Event
@@ -39,7 +39,7 @@ class BridgeSeat:
 
     def __init__(
         self,
-        port: str,
+        find: Callable[[], Awaitable[str]],
         ports: Ports,
         *,
         by: PresenceBy,
@@ -50,7 +50,8 @@ class BridgeSeat:
         """Make an empty seat.
 
         Args:
-            port: Its tty.
+            find: Tells its tty. It is asked at each opening: a bridge that was plugged in anew may have
+                another number, and its old one may be another bridge's by then.
             ports: Opens it, and keeps it open.
             by: How a board is seen.
             look_s: Seconds between two looks.
@@ -59,7 +60,7 @@ class BridgeSeat:
         """
         self.before: Before | None = "no-reset" if by == "sync" else None
         self.tty_stays = True
-        self._port, self._ports = port, ports
+        self._find, self._ports = find, ports
         self._by = by
         self._look_s, self._debounce_s = look_s, debounce_s
         self._on_silence = on_silence
@@ -88,17 +89,18 @@ class BridgeSeat:
     async def arrival(self) -> Sitting:
         """See `Seat`. A port that cannot be opened is an arrival, too: its insertion says what is wrong."""
         while True:
+            port = await self._find()
             try:
-                stream = await self._ports.open(self._port)
+                stream = await self._ports.open(port)
             except ParburnError:
-                return self._sits()
+                return self._sits(port)
             try:
                 await self._until_somebody(stream)
-                return self._sits()
+                return self._sits(port)
             except PortGone:
                 await asyncio.sleep(RETRY_OPEN_S)
             except LinkError:  # the adapter hangs, or others burn for too long
-                return self._sits()
+                return self._sits(port)
             finally:
                 await self._ports.give_back(stream)
 
@@ -118,9 +120,9 @@ class BridgeSeat:
         finally:
             self._on_silence(False)
 
-    def _sits(self) -> Sitting:
+    def _sits(self, port: str) -> Sitting:
         self._number += 1
-        self._sitting = Sitting(self._port, self._number, time.monotonic())
+        self._sitting = Sitting(port, self._number, time.monotonic())
         return self._sitting
 
     # To see one come ------------------------------------------------------------------------------------
@@ -146,7 +148,7 @@ class BridgeSeat:
     async def _until_gone(self, look: Look) -> None:
         while True:
             try:
-                stream = await self._ports.open(self._port)
+                stream = await self._ports.open(await self._find())
             except ParburnError:
                 await asyncio.sleep(RETRY_OPEN_S)
                 continue

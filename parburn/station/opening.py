@@ -44,6 +44,10 @@ class Opened(NamedTuple):
     slots: tuple[Slot, ...]
     amber: tuple[str, ...] = ()
 
+    def with_debug(self, debug: bool) -> Opened:
+        """Return it with a job that shows tracebacks of our errors, or does not."""
+        return self._replace(checked=self.checked._replace(job=self.checked.job._replace(debug=debug)))
+
     @property
     def files(self) -> tuple[Path, ...]:
         """All files that an arming is made from, and its own."""

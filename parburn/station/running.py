@@ -21,6 +21,7 @@ from parburn.station.arrival_sources import arrival_source
 from parburn.station.bridge_seat import BridgeSeat
 from parburn.station.changed_files import watch_files
 from parburn.station.choose_view import keep_drawing
+from parburn.station.command_place import socket_name
 from parburn.station.command_socket import CommandSocket
 from parburn.station.gate import Gate
 from parburn.station.machine import boards_of_a_shift, clock_is_synchronised, watch_machine
@@ -31,7 +32,7 @@ from parburn.station.rig import Station
 from parburn.station.seats import PlugSeat, Seat, Sitting
 from parburn.station.service import Service
 from parburn.station.shared import StationRun
-from parburn.station.slots_file import Slot
+from parburn.station.slots_file import Slot, port_now
 from parburn.station.statistics import Statistics, place_beside
 from parburn.station.view import StationFacts, StationView
 from parburn.transport.lines_lock import machine_lines
@@ -202,7 +203,7 @@ class _Running:
     ) -> Seat:
         bounds = self._opened.station.bounds
         return BridgeSeat(
-            slot.place,
+            partial(to_thread.run_sync, port_now, slot),
             around.ports,
             by=slot.presence or "sync",
             look_s=bounds.look_s,
@@ -229,8 +230,8 @@ class _Running:
         job = self._outside.commands
         if job is None:
             return
-        place = written_path(Path(self._ledger.place), job)
         try:
+            place = await to_thread.run_sync(written_path, Path(self._ledger.place), job)
             written = await to_thread.run_sync(take_for_next_start, place)
         except NotDone as error:
             self._outside.view.note("", f"{error}: {error.hint}", "warning")
@@ -257,6 +258,7 @@ class _Running:
 def written_path(ledger: Path, job: Path) -> Path:
     """Return where an engineer's word for the next start of a job's station is kept.
 
-    It is beside the ledger, in a folder that is the station's own: it must be able to take the word away.
+    It is beside the ledger, in a folder that is the station's own: it must be able to take the word away. Two
+    jobs that are called alike are told apart, as by their sockets.
     """
-    return ledger.with_name(f"{ledger.name}.{job.stem}.resume")
+    return ledger.with_name(f"{ledger.name}.{Path(socket_name(job)).stem}.resume")

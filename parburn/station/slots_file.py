@@ -34,7 +34,9 @@ Kind = Literal["plug", "bridge"]
 Presence = Literal["", "cts", "dsr", "dcd", "reset", "sync"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 PRESENCES: Final[tuple[Presence, ...]] = get_args(Presence)
+BY_PATH: Final = "/dev/serial/by-path"
 KEYS: Final = ("place", "kind", "presence", "also")
+LEARN: Final = "`parburn slots learn {}` makes one."
 MOST_SLOTS: Final = 256
 _LONGEST_FILE: Final = 1 << 20
 _NAME: Final = re.compile(r"[^\W_][\w.-]{0,19}")
@@ -103,6 +105,16 @@ def places_now(slots: Iterable[Slot]) -> dict[str, str]:
     return {name: one.path for name, one in found.items() if one is not None}
 
 
+def named_path(slot: Slot) -> str:
+    """Return the path of a slot in which nothing is: of a place on USB the link that udev would make."""
+    return slot.place if is_path(slot.place) else f"{BY_PATH}/{slot.place}"
+
+
+def port_now(slot: Slot) -> str:
+    """Return the path by which a slot's tty is opened now. It asks the kernel."""
+    return places_now((slot,)).get(slot.name) or named_path(slot)
+
+
 def check_name(name: str) -> str:
     """Return the name of a slot. Raises UsageError: it is none."""
     if not _NAME.fullmatch(name):
@@ -124,15 +136,15 @@ def read_slots(path: Path) -> SlotsFile:
     """
     try:
         if path.stat().st_size > _LONGEST_FILE:
-            raise UsageError(f"{path} is no slots file: it is too long")
+            raise UsageError(f"{path} is no slots file: it is too long", hint=LEARN.format(path))
         text = path.read_bytes().decode()
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror or error}",
-            hint=f"`parburn slots learn {path}` makes one.",
+            hint=LEARN.format(path),
         ) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no slots file: it is not UTF-8") from error
+        raise UsageError(f"{path} is no slots file: it is not UTF-8", hint=LEARN.format(path)) from error
     return SlotsFile(path, _Reader(path, text).slots())
 
 

@@ -60,8 +60,11 @@ class Ports:
 
 
 def seat(ports: Ports, by: PresenceBy) -> BridgeSeat:
+    async def find() -> str:
+        return "bridge"
+
     return BridgeSeat(
-        "bridge",
+        find,
         ports,  # type: ignore[arg-type]  # streams of a test
         by=by,
         look_s=0.01,
@@ -128,7 +131,7 @@ def test_who_was_silent_for_long_and_answers_again_is_new_if_it_is_to_be_tried_a
     async def run() -> None:
         ports = Ports()
         one = seat(ports, "sync")
-        sitting = one._sits()
+        sitting = one._sits("bridge")
         answers = iter([True, None, None, None])
 
         async def who(*_: object) -> bool | None:
@@ -139,5 +142,47 @@ def test_who_was_silent_for_long_and_answers_again_is_new_if_it_is_to_be_tried_a
         await asyncio.sleep(0.4)
         assert removal.done() is retry
         removal.cancel()
+
+    asyncio.run(run())
+
+
+class NumberedPorts(Ports):
+    """Ttys of USB, by the numbers that they have now; opened and lost as told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+
+    async def open(self, port: str) -> Stream:
+        self.opened.append(port)
+        if port != "/dev/ttyUSB0":
+            raise PortGone(f"there is no {port}")
+        return await super().open(port)
+
+
+def test_a_bridge_that_has_another_number_now_is_not_looked_for_under_its_old_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its old name may be another bridge's by then, and a verdict would be shown at the wrong socket."""
+    monkeypatch.setattr(bridge_seat, "RETRY_OPEN_S", 0.01)
+    names = iter(["/dev/ttyUSB0", "/dev/ttyUSB3"])
+
+    async def find() -> str:
+        return next(names)
+
+    async def run() -> None:
+        ports = NumberedPorts()
+        one = BridgeSeat(
+            find,
+            ports,  # type: ignore[arg-type]  # streams of a test
+            by="cts",
+            look_s=0.01,
+            debounce_s=0.01,
+            on_silence=lambda silent: None,
+        )
+        ports.stream.error = PortGone("pulled out with its hub")
+        sitting = await asyncio.wait_for(one.arrival(), 5)
+        assert sitting.port == "/dev/ttyUSB3"
+        assert ports.opened == ["/dev/ttyUSB0", "/dev/ttyUSB3"]
 
     asyncio.run(run())

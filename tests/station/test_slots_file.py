@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parburn.errors import UsageError
-from parburn.station.slots_file import KINDS, PRESENCES, Slot, SlotsFile, places_now, read_slots
+from parburn.station import slots_file
+from parburn.station.slots_file import KINDS, PRESENCES, Slot, SlotsFile, places_now, port_now, read_slots
 from parburn.station.slots_writing import write_slots
+from parburn.transport.tty_nodes import FoundTty
 from tests.station.sockets import Sockets
 
 USB = "pci-0000:00:14.0-usb-0"
@@ -232,3 +234,14 @@ def test_slots_are_where_a_tty_is(sockets: Sockets) -> None:
     assert places_now(slots) == {}
     sockets.insert(0)
     assert places_now(slots) == {"A1": sockets.path(0)}
+
+
+def test_a_place_on_usb_is_opened_by_the_tty_that_is_there_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bridge of a rig stands in the file by its place: that is no path."""
+    place = "pci-0000:00:14.0-usb-0:2.1:1.0"
+    slot = Slot("B1", place, "bridge")
+    assert port_now(slot) == f"/dev/serial/by-path/{place}"
+    found = FoundTty(place, "/dev/ttyUSB7", ("key",))
+    monkeypatch.setattr(slots_file, "usb_ttys", lambda: {place: found})
+    assert port_now(slot) == "/dev/ttyUSB7"
+    assert port_now(Slot("B2", "/dev/ttyAMA0", "bridge")) == "/dev/ttyAMA0"
