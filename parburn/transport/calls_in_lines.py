@@ -9,6 +9,7 @@ does with its lines after that is the known remainder.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -16,7 +17,8 @@ from parburn.transport.lines_lock import LINES_WAIT_S, Stay, machine_lines
 from parburn.transport.lock_file import Kind
 from parburn.transport.port_thread import PortThread
 
-OPEN_HOLDS_LINES_S: Final = 0.3  # an adapter that is well opens within some milliseconds
+OPEN_LASTS_S: Final = 0.01  # of an adapter that is well
+OPEN_HOLDS_LINES_S: Final = 0.3
 CLOSE_HOLDS_LINES_S: Final = 0.3
 
 _LOOK_S: Final = 1.0  # how often a port that waits to be closed is looked at; longer than OVERDUE_S
@@ -29,6 +31,7 @@ async def done_in_lines(
     call: Callable[[], Result],
     within_s: float,
     *,
+    lasts_s: float = math.inf,
     holds_s: float,
     given_up: Callable[[], object] | None = None,
     unwanted: Callable[[Result], object] | None = None,
@@ -39,6 +42,7 @@ async def done_in_lines(
         thread: The port's.
         call: What may move its lines.
         within_s: Seconds until it is not waited for any more.
+        lasts_s: Seconds of the call where all is well, where they are known.
         holds_s: Seconds of the call inside LINES at most; from then on others may burn.
         given_up: Called when that time is over, or `within_s` is: the call is to move no further line.
         unwanted: Gets what the call returns when nobody waits any more.
@@ -47,7 +51,7 @@ async def done_in_lines(
         LinesBusy: chips burned all the time; the call was not made.
         TimeoutError: the call took longer than `within_s`. And what the call raises.
     """
-    stay = await machine_lines().enter(Kind.LINES, within_s=LINES_WAIT_S)
+    stay = await machine_lines().enter(Kind.LINES, within_s=LINES_WAIT_S, lasts_s=lasts_s)
     return await _done_inside(stay, thread, call, within_s, holds_s, given_up, unwanted)
 
 

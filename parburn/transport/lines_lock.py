@@ -8,7 +8,10 @@ one board may be behind two nodes, and a hub that is pulled down by one board's 
 * **Inside this process** a count of each kind; who has to wait is woken, and looks again.
 * **Between processes** the locks of a `LockFile`. Another process can wake nobody here, so one waiter of each
   kind looks every POLL_S, and only while it is another process that is in the way.
-* **Neither kind starves.** Once somebody has waited for OVERDUE_S, nobody new of the other kind is let in.
+* **Neither kind starves.** Once somebody has waited for its OVERDUE_S, nobody new of the other kind is let
+  in: 0.3 s for LINES, no time for BURN. What moves lines is short, and boards that come one after another
+  would keep it going; burns are long, and most go on together. Who will go out before one that is inside
+  does comes in all the same: nobody waits longer for it.
   Where both have waited, the kind has its turn that was not inside last, and who waits for that kind
   elsewhere has JOIN_S to come in with it.
 * **Nobody waits for ever**: after its deadline, which is longer than any reset or burn takes, a waiter gets
@@ -23,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import threading
 import time
@@ -35,12 +39,13 @@ from typing import Any, Final, Literal
 from parburn.errors import LinesBusy
 from parburn.transport.lock_file import LOCK_ENV, Kind, Last, LockFile, NoLockFile, lock_path
 
-OVERDUE_S: Final = 0.3  # of waiting, until the other kind lets nobody new in
+OVERDUE_S: Final = (0.3, 0.0)  # by kind: of waiting, until the other kind lets nobody new in
 JOIN_S: Final = 0.05  # after a change of kinds, in which other processes' waiters come in with it
 POLL_S: Final = 0.005  # while another process is in the way
 LINES_WAIT_S: Final = 40.0  # less than a board has to be identified
 BURN_WAIT_S: Final = 120.0
 
+_ABOUT_S: Final = 0.01  # two stays that end within this time end together
 _SPARE_POLL_S: Final = 1.0  # of those who rely on another waiter to look
 _STALE_S: Final = 1.0  # nobody inside, and who has waited long does not come: its process is stopped
 
@@ -51,8 +56,8 @@ _FIRST: Final = Last(Kind.LINES, 0)
 class _Waiter:
     """One who waits. `woken` ends its sleep; it then looks again."""
 
-    def __init__(self, kind: Kind, *, patient: bool) -> None:
-        self.kind, self.patient = kind, patient
+    def __init__(self, kind: Kind, *, patient: bool, lasts_s: float) -> None:
+        self.kind, self.patient, self.lasts_s = kind, patient, lasts_s
         self.loop = asyncio.get_running_loop()
         self.since = self.loop.time()
         self.overdue = False
@@ -83,9 +88,10 @@ class _Waiter:
 class Stay:
     """One stay inside. It ends once, from whatever thread, and whoever asks."""
 
-    def __init__(self, lock: LinesLock, kind: Kind, task: asyncio.Task[Any] | None) -> None:
+    def __init__(self, lock: LinesLock, kind: Kind, task: asyncio.Task[Any] | None, until: float) -> None:
         self.kind = kind
         self.task = task
+        self.until = until  # about, by time.monotonic(); infinity: nobody knows
         self._lock: LinesLock | None = lock
         self._life = lock._life
 
@@ -151,29 +157,37 @@ class LinesLock:
         finally:
             stay.leave()
 
-    async def enter(self, kind: Kind, *, patient: bool = False, within_s: float) -> Stay:
+    async def enter(
+        self, kind: Kind, *, patient: bool = False, within_s: float, lasts_s: float = math.inf
+    ) -> Stay:
         """Come in and return the stay, which whoever gets it must end.
 
-        A task that is inside with this kind comes in again at once.
+        A task that is inside with this kind comes in again at once. `lasts_s` is about how long it will stay:
+        it decides who waits for whom, and nothing else.
 
         Raises:
             LinesBusy: the other kind was inside, or had its turn, for `within_s` seconds.
             RuntimeError: this task is inside with the other kind, and would wait for itself.
         """
-        stay = await self.find_stay(kind, patient=patient, within_s=within_s)
+        stay = await self.find_stay(kind, patient=patient, within_s=within_s, lasts_s=lasts_s)
         if stay is None:
             raise self._busy(kind, within_s)
         return stay
 
-    async def find_stay(self, kind: Kind, *, patient: bool = False, within_s: float) -> Stay | None:
+    async def find_stay(
+        self, kind: Kind, *, patient: bool = False, within_s: float, lasts_s: float = math.inf
+    ) -> Stay | None:
         """Come in as `enter` does; None where that was not possible in time."""
         task = asyncio.current_task()
         with self._guard:
             if self._holds(task, kind.other):
                 raise RuntimeError(f"a task with {kind.other.name} asks for {kind.name}: it waits for itself")
-            if self._holds(task, kind) or self._attempt(kind) == "in":
-                return self._come_in(kind, task)
-        return await self._wait(kind, task, patient, within_s)
+            stay = self._join(kind, task, lasts_s)
+            if stay is None and (self._holds(task, kind) or self._attempt(kind) == "in"):
+                stay = self._come_in(kind, task, time.monotonic() + lasts_s)
+        if stay is not None:
+            return stay
+        return await self._wait(_Waiter(kind, patient=patient, lasts_s=lasts_s), task, within_s)
 
     def is_inside(self, kind: Kind) -> bool:
         """Tell whether somebody of this process is inside with this kind."""
@@ -202,10 +216,8 @@ class LinesLock:
 
     # --- waiting
 
-    async def _wait(
-        self, kind: Kind, task: asyncio.Task[Any] | None, patient: bool, within_s: float
-    ) -> Stay | None:
-        waiter = _Waiter(kind, patient=patient)
+    async def _wait(self, waiter: _Waiter, task: asyncio.Task[Any] | None, within_s: float) -> Stay | None:
+        kind = waiter.kind
         deadline = waiter.since + within_s
         with self._guard:
             self._waiting[kind].append(waiter)
@@ -215,9 +227,11 @@ class LinesLock:
                     now = waiter.loop.time()
                     waiter.woken = waiter.loop.create_future()
                     self._note_overdue(waiter, now)
+                    if stay := self._join(kind, task, waiter.lasts_s):
+                        return stay
                     answer = self._attempt(kind, all_the_same=_is_stale(waiter, now))
                     if answer == "in":
-                        return self._come_in(kind, task)
+                        return self._come_in(kind, task, time.monotonic() + waiter.lasts_s)
                     pause_s = self._pause_s(waiter, answer, now)
                 if now >= deadline:
                     return None
@@ -227,7 +241,7 @@ class LinesLock:
                 self._forget(waiter)
 
     def _note_overdue(self, waiter: _Waiter, now: float) -> None:
-        if waiter.patient or waiter.overdue or now - waiter.since < OVERDUE_S:
+        if waiter.patient or waiter.overdue or now - waiter.since < OVERDUE_S[waiter.kind]:
             return
         waiter.overdue = True
         self._overdue[waiter.kind] += 1
@@ -254,7 +268,7 @@ class LinesLock:
             pause_s = POLL_S if leads else _SPARE_POLL_S
         waiter.free_since = (waiter.free_since or now) if answer == "not its turn" else None
         if not waiter.patient and not waiter.overdue:
-            pause_s = min(pause_s, waiter.since + OVERDUE_S - now)
+            pause_s = min(pause_s, waiter.since + OVERDUE_S[waiter.kind] - now)
         return pause_s
 
     def _wake(self, kind: Kind) -> None:
@@ -323,8 +337,16 @@ class LinesLock:
         ago_ns = time.monotonic_ns() - last.monotonic_ns
         return last.kind is not kind or 0 <= ago_ns < JOIN_S * 1e9
 
-    def _come_in(self, kind: Kind, task: asyncio.Task[Any] | None) -> Stay:
-        stay = Stay(self, kind, task)
+    def _join(self, kind: Kind, task: asyncio.Task[Any] | None, lasts_s: float) -> Stay | None:
+        """Come in where one of this process will be inside for longer, so that nobody waits for this one."""
+        until = time.monotonic() + lasts_s
+        latest = max((stay.until for stay in self._stays[kind] if stay.until < math.inf), default=0.0)
+        if until > latest + _ABOUT_S:
+            return None
+        return self._come_in(kind, task, min(until, latest))  # or one after another it would go on for ever
+
+    def _come_in(self, kind: Kind, task: asyncio.Task[Any] | None, until: float) -> Stay:
+        stay = Stay(self, kind, task, until)
         first = not self._stays[kind]
         self._stays[kind].add(stay)
         if first:

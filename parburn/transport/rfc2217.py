@@ -18,7 +18,7 @@ from typing import Any
 import serial.rfc2217
 
 from parburn.errors import LinesBusy, LinkError, NoAnswer, PortGone
-from parburn.transport.calls_in_lines import OPEN_HOLDS_LINES_S, closed_in_lines, done_in_lines
+from parburn.transport.calls_in_lines import OPEN_HOLDS_LINES_S, OPEN_LASTS_S, closed_in_lines, done_in_lines
 from parburn.transport.line_moves import LineMoves
 from parburn.transport.port_thread import PortThread
 from parburn.transport.stream import CallbackStream, LineStep
@@ -83,8 +83,11 @@ class Rfc2217Stream(CallbackStream):
         def move() -> None:
             self._moves.carry_out(steps, set_each, given_up)
 
-        within_s = _MOVES_S + sum(step[2] for step in steps)
-        moving = done_in_lines(self._worker, move, within_s, holds_s=within_s, given_up=given_up.set)
+        lasts_s = sum(step[2] for step in steps)
+        within_s = _MOVES_S + lasts_s
+        moving = done_in_lines(
+            self._worker, move, within_s, lasts_s=lasts_s, holds_s=within_s, given_up=given_up.set
+        )
         await self._request(moving, within_s, "moving its lines")
 
     async def set_baud(self, baud: int) -> None:
@@ -180,6 +183,7 @@ async def open_rfc2217(url: str, *, baud: int) -> Rfc2217Stream:
             worker,
             lambda: _open_device(url, baud),
             _OPEN_S,
+            lasts_s=OPEN_LASTS_S,
             holds_s=OPEN_HOLDS_LINES_S,
             unwanted=_Client.close,
         )

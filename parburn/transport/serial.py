@@ -25,7 +25,7 @@ import serial_asyncio
 
 from parburn.errors import LinkError, PortHangs
 from parburn.transport import pty_lines, tty
-from parburn.transport.calls_in_lines import OPEN_HOLDS_LINES_S, closed_in_lines, done_in_lines
+from parburn.transport.calls_in_lines import OPEN_HOLDS_LINES_S, OPEN_LASTS_S, closed_in_lines, done_in_lines
 from parburn.transport.line_moves import LineMoves
 from parburn.transport.port_errors import PORT_ERRORS, is_bad_setting, opening_error
 from parburn.transport.port_thread import PortThread
@@ -190,9 +190,12 @@ class SerialStream(CallbackStream, asyncio.Protocol):
         def move() -> None:
             self._moves.carry_out(steps, set_both, given_up)
 
-        within_s = _MOVES_S + sum(step[2] for step in steps)
+        lasts_s = sum(step[2] for step in steps)
+        within_s = _MOVES_S + lasts_s
         try:
-            await done_in_lines(self._thread, move, within_s, holds_s=within_s, given_up=given_up.set)
+            await done_in_lines(
+                self._thread, move, within_s, lasts_s=lasts_s, holds_s=within_s, given_up=given_up.set
+            )
         except PORT_ERRORS as error:
             if _is_deadline(error):
                 raise _adapter_hangs(self.port, "moving its lines", within_s) from error
@@ -323,6 +326,7 @@ async def _open_in(thread: PortThread, port: str, baud: int, within_s: float) ->
             thread,
             lambda: _open_device(port, baud),
             within_s,
+            lasts_s=OPEN_LASTS_S,
             holds_s=OPEN_HOLDS_LINES_S,
             unwanted=_closes_late(port, asyncio.get_running_loop()),
         )
@@ -341,7 +345,7 @@ async def _raise_lines(thread: PortThread, device: _Port, port: str) -> None:
         pty_lines.set_lines(device.number, True, True)
 
     try:
-        await done_in_lines(thread, assert_both, _OPEN_S, holds_s=OPEN_HOLDS_LINES_S)
+        await done_in_lines(thread, assert_both, _OPEN_S, lasts_s=OPEN_LASTS_S, holds_s=OPEN_HOLDS_LINES_S)
     except BaseException:
         thread.post(device.really_close, lambda error: None)
         thread.end()

@@ -188,7 +188,7 @@ def test_who_closes_is_patient_with_its_own_boards_only(burns_in: str) -> None:
         if stay is None:
             elsewhere.go_in(Kind.BURN)
         closing = asyncio.create_task(closed_in_lines(thread, lambda: None, 5, is_gone=lambda: False))
-        await asyncio.sleep(OVERDUE_S + 0.3)
+        await asyncio.sleep(OVERDUE_S[Kind.LINES] + 0.3)
         assert elsewhere.has_waited(Kind.LINES) is (burns_in == "another")
         elsewhere.go_out(Kind.BURN)
         if stay is not None:

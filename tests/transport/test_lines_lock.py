@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import math
 import os
 import signal
 import stat
@@ -115,7 +116,7 @@ def test_a_storm_of_tasks(tmp_path: Path, with_file: bool) -> None:
     assert bool(lock.only_here) is not with_file
     assert not overlaps(visits)
     assert {visit.kind for visit in visits} == {*KINDS}
-    assert max(visit.waited_s for visit in visits) < OVERDUE_S + 2 * LONGEST_S + SLACK_S
+    assert max(visit.waited_s for visit in visits) < max(OVERDUE_S) + 2 * LONGEST_S + SLACK_S
     lock.close()
 
 
@@ -169,7 +170,54 @@ def test_nobody_new_is_let_in_once_the_other_kind_has_waited(lock: LinesLock, ki
         return waited
 
     waited = asyncio.run(run())
-    assert OVERDUE_S * 0.9 < waited < OVERDUE_S + 0.1 + SLACK_S
+    overdue_s = OVERDUE_S[Kind[other(kind)]]
+    assert overdue_s * 0.9 < waited < overdue_s + 0.1 + SLACK_S
+
+
+@pytest.mark.parametrize(
+    ("lasts_s", "comes_in"), [(0.1, True), (0.25, True), (0.6, False), (math.inf, False)]
+)
+def test_who_goes_out_before_one_that_is_inside_makes_nobody_wait(
+    lock: LinesLock, lasts_s: float, comes_in: bool
+) -> None:
+    async def run() -> None:
+        stay = await lock.enter(Kind.LINES, within_s=1, lasts_s=0.3)
+        stay.outlives_task()
+        waiting = asyncio.create_task(come_and_go(lock, "BURN"))
+        await asyncio.sleep(0)
+        late = await lock.find_stay(Kind.LINES, within_s=0.05, lasts_s=lasts_s)
+        assert (late is not None) is comes_in
+        assert not waiting.done()
+        for one in (stay, late):
+            if one is not None:
+                one.leave()
+        async with asyncio.timeout(0.2):
+            await waiting
+
+    asyncio.run(run())
+
+
+def test_short_stays_one_after_another_do_not_go_on_for_ever(lock: LinesLock) -> None:
+    """Each ends a moment after the one before: by each other alone none of them may come in."""
+
+    async def run() -> None:
+        ended = asyncio.Event()
+
+        async def relay() -> None:
+            while not ended.is_set():
+                stay = await lock.enter(Kind.LINES, within_s=30, lasts_s=0.012)
+                await asyncio.sleep(0.012)
+                stay.leave()
+
+        relays = [asyncio.create_task(relay()) for _ in range(5)]
+        await asyncio.sleep(0.1)
+        asked = time.monotonic()
+        async with asyncio.timeout(5), lock.burning():
+            assert time.monotonic() - asked < SLACK_S
+        ended.set()
+        await asyncio.gather(*relays)
+
+    asyncio.run(run())
 
 
 def test_a_patient_one_never_makes_others_wait(lock: LinesLock) -> None:
@@ -181,7 +229,7 @@ def test_a_patient_one_never_makes_others_wait(lock: LinesLock) -> None:
 
         async with lock.burning():
             waiting = asyncio.create_task(patient())
-            await asyncio.sleep(OVERDUE_S + 0.2)
+            await asyncio.sleep(OVERDUE_S[Kind.LINES] + 0.2)
             lock._wake(Kind.LINES)  # whatever it is woken by
             await asyncio.sleep(0.02)
             asked = time.monotonic()
@@ -189,7 +237,7 @@ def test_a_patient_one_never_makes_others_wait(lock: LinesLock) -> None:
                 group.create_task(burn())
             assert time.monotonic() - asked < 0.2
             assert not waiting.done()
-        assert await waiting > OVERDUE_S
+        assert await waiting > OVERDUE_S[Kind.LINES]
 
     async def burn() -> None:
         async with lock.burning():
@@ -226,7 +274,7 @@ def test_a_patient_one_comes_in_between_two_burns_in_a_row(lock: LinesLock) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("after_s", [0.05, OVERDUE_S + 0.15])
+@pytest.mark.parametrize("after_s", [0.05, max(OVERDUE_S) + 0.15])
 def test_a_cancelled_one_leaves_no_trace(lock: LinesLock, path: Path, kind: str, after_s: float) -> None:
     """Neither the others of this process nor those of another are held up by one who waits no more."""
 
@@ -234,7 +282,7 @@ def test_a_cancelled_one_leaves_no_trace(lock: LinesLock, path: Path, kind: str,
         async with door(lock, other(kind)):
             waiting = asyncio.create_task(come_and_go(lock, kind))
             await asyncio.sleep(after_s)
-            assert elsewhere.has_waited(Kind[kind]) is (after_s > OVERDUE_S)
+            assert elsewhere.has_waited(Kind[kind]) is (after_s > OVERDUE_S[Kind[kind]])
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
@@ -278,7 +326,7 @@ def test_a_task_comes_in_again_and_never_waits_for_itself(lock: LinesLock) -> No
     async def run() -> None:
         async with lock.moving():
             waiting = asyncio.create_task(come_and_go(lock, "BURN"))
-            await asyncio.sleep(OVERDUE_S + 0.1)
+            await asyncio.sleep(max(OVERDUE_S) + 0.1)
             async with asyncio.timeout(0.2), lock.moving():  # nobody new, but this one is not new
                 pass
         await waiting
@@ -334,7 +382,7 @@ def test_a_storm_of_processes(path: Path) -> None:
     assert not overlaps(visits)
     assert {visit.kind for visit in visits} == {*KINDS}
     assert len(visits) > 4 * 6 * 10 * 0.6
-    assert max(visit.waited_s for visit in visits) < OVERDUE_S + 2 * LONGEST_S + SLACK_S
+    assert max(visit.waited_s for visit in visits) < max(OVERDUE_S) + 2 * LONGEST_S + SLACK_S
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -366,7 +414,7 @@ def test_another_looks_where_the_first_that_waited_is_cancelled(
     async def run() -> None:
         nonlocal looks
         waiting = [asyncio.create_task(come_and_go(lock, "LINES")) for _ in range(10)]
-        await asyncio.sleep(OVERDUE_S + 0.1)
+        await asyncio.sleep(max(OVERDUE_S) + 0.1)
         waiting[0].cancel()
         await asyncio.sleep(0.05)
         looks = 0
@@ -445,11 +493,11 @@ def test_the_turns_where_both_have_waited(
         return stay is not None
 
     async def run() -> None:
-        assert not await comes_in(Kind.BURN, OVERDUE_S / 2)  # not overdue yet
-        assert await comes_in(Kind.BURN, OVERDUE_S + 0.2)
-        assert not await comes_in(Kind.LINES, OVERDUE_S + 0.2)
+        assert not await comes_in(Kind.BURN, OVERDUE_S[Kind.LINES] / 2)  # not overdue yet
+        assert await comes_in(Kind.BURN, OVERDUE_S[Kind.LINES] + 0.2)
+        assert not await comes_in(Kind.LINES, OVERDUE_S[Kind.LINES] + 0.2)
         waiting = asyncio.create_task(come_and_go(lock, "LINES"))
-        await asyncio.sleep(OVERDUE_S + 0.1)
+        await asyncio.sleep(max(OVERDUE_S) + 0.1)
         assert not waiting.done()
         elsewhere.note_last(Kind.LINES)  # others of its kind come in just now
         async with asyncio.timeout(0.5):
