@@ -17,7 +17,7 @@ from typing import Any, Final
 _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x40, 0x80, 0x100, 0x200
 _NAMES: Final = _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
 _AT_ONCE: Final = 65536  # bytes of notes that are read together, and thrown away
-_TOGETHER_S: Final = 0.01  # names that change within this time are one change
+_APART_S: Final = 0.01  # between the end of one look and the next: names that change one after another
 
 
 class FolderChanges:
@@ -44,11 +44,14 @@ class FolderChanges:
                 self._add(self._fd, folder, _NAMES)
 
     async def wait(self, within_s: float) -> None:
-        """Return once a name has changed since the last wait, and at the latest after so many seconds."""
+        """Return once a name has changed since the last wait, and at the latest after so many seconds.
+
+        A name that changes alone is told at once.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
+                await asyncio.sleep(_APART_S)
                 await self._changed.wait()
-                await asyncio.sleep(_TOGETHER_S)
         self._changed.clear()
         self.watch()
 
