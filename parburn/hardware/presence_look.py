@@ -30,6 +30,7 @@ class PresenceLook:
 
     def __init__(self, stream: ByteStream) -> None:
         """Take what comes on the stream from now on."""
+        self._loop = asyncio.get_running_loop()  # asked once: on Python 3.11 each question is a system call
         self._stream = stream
         self._protocol = LoaderProtocol()
         self._lost: PortGone | None = None
@@ -67,11 +68,10 @@ class PresenceLook:
     async def _ask(self, frame: bytes, within_s: float) -> bool:
         if self._lost is not None:
             raise self._lost
-        loop = asyncio.get_running_loop()
-        wanted: asyncio.Future[bool] = loop.create_future()
+        wanted: asyncio.Future[bool] = self._loop.create_future()
         self._wanted = wanted
         self._stream.write(frame)
-        deadline = loop.call_later(within_s, _give_up, wanted)
+        deadline = self._loop.call_later(within_s, _give_up, wanted)
         try:
             return await wanted
         finally:
