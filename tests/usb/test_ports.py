@@ -11,13 +11,19 @@ import pytest
 from tests.usb.bench import OPERATOR, Bench
 from tests.usb.devices import Cp2102, Ft232, UsbSerialJtag
 
-# Another program that reads: woken before all others, or who gets the bytes is left to luck.
+# Another program that reads. It waits within read(2): so long the kernel lets nobody else read (n_tty_read
+# holds `atomic_read_lock`), and it is not left to luck who gets the bytes. With VMIN 0 it would not wait.
 READER = """
-import os, select, sys
+import os, sys, termios
 descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+os.set_blocking(descriptor, True)
 print("reading", os.getpid(), flush=True)
-while select.select([descriptor], [], []):
+while True:
+    settings = termios.tcgetattr(descriptor)
+    if settings[3] & termios.ICANON or settings[6][termios.VMIN] != 1:
+        settings[3] &= ~termios.ICANON
+        settings[6][termios.VMIN], settings[6][termios.VTIME] = 1, 0
+        termios.tcsetattr(descriptor, termios.TCSANOW, settings)
     os.read(descriptor, 4096)
 """
 
