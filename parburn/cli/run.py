@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import gc
 import shutil
 import sys
 import traceback
@@ -18,6 +17,7 @@ from anyio import to_thread
 from parburn.api import as_ours
 from parburn.cli import background
 from parburn.cli.exit_code import INTERRUPTED, RunFlags, exit_code
+from parburn.cli.garbage import collect_only_what_comes
 from parburn.cli.options import SimulatedGroup, job_from, simulated_groups
 from parburn.cli.report import is_written, report_of
 from parburn.cli.signals import stop_requested_by_signals
@@ -216,7 +216,7 @@ async def _burn_and_draw(checked: CheckedJob, view: View, operator: Operator) ->
             background.told(_noted_by(view), debug=checked.job.debug),
         ):
             make_room(len(checked.job.ports))
-            _collect_only_what_comes()
+            collect_only_what_comes(*GARBAGE)
             ending.reports = await burn_fleet(
                 checked, view.emit, confirm=operator.confirm, begin=operator.begin_ledger, stop=operator.stop
             )
@@ -231,18 +231,6 @@ async def _burn_and_draw(checked: CheckedJob, view: View, operator: Operator) ->
 
 def _noted_by(view: View) -> Callable[[str], object]:
     return lambda text: view.emit(Note("", text, "warning"))
-
-
-def _collect_only_what_comes() -> None:
-    """Give the garbage collector back where our entry point has taken it away, with nothing to look through.
-
-    Modules, tables and config files (a million ids) live as long as the run; looking through them for each
-    board that allocates costs more than driving it.
-    """
-    if not gc.isenabled():
-        gc.freeze()
-        gc.set_threshold(*GARBAGE)
-        gc.enable()
 
 
 class Operator:

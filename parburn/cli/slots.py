@@ -8,7 +8,7 @@ import json
 import re
 import select
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -31,6 +31,7 @@ from parburn.station.slots_checking import (
 from parburn.station.slots_file import MOST_SLOTS, Slot, SlotsFile, check_name, read_slots
 from parburn.station.slots_learning import InputEnded, Learner
 from parburn.station.slots_writing import write_slots
+from parburn.station.statistics import LAST, SlotCounts, read_counts
 from parburn.ui.prompt import lines_into
 
 GOOD: Final = 0
@@ -191,10 +192,13 @@ def _answer(seen: Row, error: ParburnError | None) -> Answer:
 
 def _show(options: argparse.Namespace) -> int:
     checks = look_at(read_slots(options.file).slots)
+    counts = read_counts(options.ledger) if options.ledger is not None else None
     if options.json:
-        hand_out("".join(_json_lines(checks)))
+        hand_out("".join(_json_lines(checks, counts)))
     else:
         say(_table(checks))
+        if counts is not None:
+            say("\n" + _counted(checks, counts))
     return GOOD
 
 
@@ -207,7 +211,32 @@ def _faults(checks: Sequence[SocketCheck]) -> Iterator[str]:
 
 def _table(checks: Sequence[SocketCheck]) -> str:
     """Return a line a socket, under their titles."""
-    rows = [("slot", "port", "driver", "latency", "chip", "place"), *map(_row, checks)]
+    return _columns([("slot", "port", "driver", "latency", "chip", "place"), *map(_row, checks)])
+
+
+def _counted(checks: Sequence[SocketCheck], counts: Mapping[str, SlotCounts]) -> str:
+    """Return what each socket has done, a line each, under their titles."""
+    rows = [("slot", "boards", "passed", f"of the last {LAST}", "half of them in", "tried again", "failures")]
+    for one in checks:
+        done = counts.get(one.slot.name, SlotCounts(one.slot.name))
+        share, half_s = done.passed_of_last, done.p50_s
+        failures = sorted(done.failures.items(), key=lambda kind: (-kind[1], kind[0]))
+        rows.append(
+            (
+                done.slot,
+                str(done.insertions),
+                str(done.passes),
+                "" if share is None else f"{share:.0f} %",
+                "" if half_s is None else f"{half_s:.1f} s",
+                str(done.retries),
+                ", ".join(f"{count} {kind}" for kind, count in failures),
+            )
+        )
+    return _columns(rows)
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> str:
+    """Return rows under their titles; a column in which there is nothing is left out."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     shown = [column for column, width in enumerate(widths) if any(row[column] for row in rows[1:])]
     lines = ("  ".join(row[column].ljust(widths[column]) for column in shown).rstrip() for row in rows)
@@ -229,12 +258,24 @@ def _row(one: SocketCheck) -> tuple[str, ...]:
     )
 
 
-def _json_lines(checks: Sequence[SocketCheck]) -> Iterator[str]:
+def _json_lines(
+    checks: Sequence[SocketCheck], counts: Mapping[str, SlotCounts] | None = None
+) -> Iterator[str]:
     for one in checks:
         slot = one.slot
         values: dict[str, Any] = {"slot": slot.name, **slot._asdict(), **one._asdict()}
         del values["name"], values["answer"]
         values |= {"slot": slot.name, "also": list(slot.also)}
+        if counts is not None:
+            done = counts.get(slot.name, SlotCounts(slot.name))
+            values["done"] = {
+                "insertions": done.insertions,
+                "passes": done.passes,
+                "retries": done.retries,
+                "failures": dict(done.failures),
+                "passed_of_last": done.passed_of_last,
+                "p50_s": done.p50_s,
+            }
         yield _line("slot", **values, **(one.answer or Answer())._asdict(), fault=one.fault())
 
 

@@ -53,6 +53,12 @@ def add_slots(parser: argparse.ArgumentParser) -> None:
     _before(check)
     show = action("show", SHOW)
     show("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object a line")
+    show(
+        "--ledger",
+        type=Path,
+        metavar="FILE",
+        help="add what each socket has done at stations with this ledger",
+    )
 
 
 def _before(add: Callable[..., argparse.Action]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from parburn.cli import background
+from parburn.cli.garbage import collect_only_what_comes
 from parburn.cli.job_folder import go_to_folder_of
 from parburn.cli.saying import say
 from parburn.cli.signals import redrawn_after_a_stop, stop_requested_by_signals
@@ -152,20 +152,12 @@ def _run(
         draws_every_s = LOOK_S if is_drawn else 0.0
         stop = StopRequest(begun_ends_whole=True)
         outside = Outside(view, stop, draws_every_s, commands=commands, group=options.group, beside=beside)
-        _collect_only_what_comes()
+        collect_only_what_comes(*GARBAGE)
         asyncio.run(_until_stopped(opened.with_debug(options.debug), outside, debug=options.debug))
     finally:
         view.close()
         writer.close()
     return GOOD
-
-
-def _collect_only_what_comes() -> None:
-    """Give the garbage collector back where our entry point has taken it away: a station runs for days."""
-    if not gc.isenabled():
-        gc.freeze()
-        gc.set_threshold(*GARBAGE)
-        gc.enable()
 
 
 async def _until_stopped(opened: Opened, outside: Outside, *, debug: bool) -> None:

@@ -39,18 +39,6 @@ class Halt(NamedTuple):
     station: str
 
 
-class Armed(NamedTuple):
-    """One arming as the history tells it; `at` is UTC, ISO 8601."""
-
-    sequence: int
-    at: str
-    batch: str
-    arming: str
-    operator: str
-    station: str
-    why: str
-
-
 class _Detail(NamedTuple):
     batch: str = ""
     arming: str = ""
@@ -108,14 +96,6 @@ def find_halts(connection: sqlite3.Connection) -> list[Halt]:
                 who = (told.batch, told.arming, told.operator, told.station)
                 found.append(Halt(sequence, at, told.why, *who))
     return found
-
-
-def find_armed(connection: sqlite3.Connection, batch: str) -> Armed | None:
-    """Return the last arming of a batch; None where it was never armed with this ledger."""
-    for sequence, at, _event, told in _entries(connection, (ARMED,)):
-        if told.batch == batch:
-            return Armed(sequence, at, batch, told.arming, told.operator, told.station, told.why)
-    return None
 
 
 def dates_of_armings(connection: sqlite3.Connection, armings: Iterable[str]) -> dict[str, str]:

@@ -12,8 +12,7 @@ from parburn.ledger import begun, station_entries
 from parburn.ledger.base import UnitIdentity
 from parburn.ledger.changing import changing
 from parburn.ledger.file_location import place_of
-from parburn.ledger.reading import reading
-from parburn.ledger.station_entries import ARMED, Armed, Halt
+from parburn.ledger.station_entries import ARMED
 
 
 def note(path: Path | None, event: str, **detail: object) -> None:
@@ -55,23 +54,3 @@ def allow_to_go_on(path: Path | None, *, batch: str, identity: UnitIdentity, why
     """
     with changing(place_of(path)) as transaction:
         begun.allow_unit(transaction, batch, identity, why)
-
-
-def halt_of(path: Path | None, batch: str) -> Halt | None:
-    """Return the halt of a batch that holds, or None. Changes nothing.
-
-    Raises:
-        LedgerUnusable: there is no ledger, or it cannot be read.
-    """
-    with reading(path) as (connection, _place):
-        return station_entries.find_halt(connection, batch)
-
-
-def last_armed(path: Path | None, batch: str) -> Armed | None:
-    """Return the last arming of a batch that this ledger knows, or None. Changes nothing.
-
-    Raises:
-        LedgerUnusable: there is no ledger, or it cannot be read.
-    """
-    with reading(path) as (connection, _place):
-        return station_entries.find_armed(connection, batch)

@@ -199,7 +199,7 @@ class _Running:
         return plugs
 
     def _bridge(
-        self, station: Station, around: StationRun, slot: Slot, lost: Callable[[Sitting], object]
+        self, station: Station, around: StationRun, slot: Slot, _lost: Callable[[Sitting], object]
     ) -> Seat:
         bounds = self._opened.station.bounds
         return BridgeSeat(

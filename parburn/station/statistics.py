@@ -20,6 +20,8 @@ from typing import Final, NamedTuple
 
 from anyio import to_thread
 
+from parburn.errors import UsageError
+
 LAST: Final = 50  # outcomes that a socket's yield is of
 LEAST: Final = 20  # outcomes without which nothing is said of a yield
 LEAST_SOCKETS: Final = 3  # without which there is no median to speak of
@@ -38,6 +40,7 @@ _TABLE: Final = (
     " WITHOUT ROWID"
 )
 _PUT: Final = "INSERT OR REPLACE INTO sockets VALUES (?, ?, ?, ?, ?, ?)"
+_DAMAGED: Final = (ValueError, TypeError, AttributeError, RecursionError)  # what nobody of us wrote
 NO_FAILURES: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -84,6 +87,27 @@ class SlotCounts(NamedTuple):
 def place_beside(ledger: Path) -> Path:
     """Return where the statistics of the sockets lie that work with this ledger."""
     return ledger.with_name(f"{ledger.name}.sockets.sqlite3")
+
+
+def read_counts(ledger: Path) -> Mapping[str, SlotCounts]:
+    """Return by slot what the sockets have done that work with this ledger. It waits for the disk.
+
+    Raises:
+        UsageError: nothing is counted beside it, or it cannot be read.
+    """
+    path = place_beside(ledger)
+    if not path.exists():
+        raise UsageError(
+            f"no socket has done anything with the ledger {ledger}: there is no {path.name}",
+            hint="Name the ledger of the station's job.",
+        )
+    try:
+        return _rows_of(path)
+    except (sqlite3.Error, OSError, *_DAMAGED) as error:
+        raise UsageError(
+            f"what the sockets did cannot be read from {path}: {error}",
+            hint="The next start of the station sets a damaged file aside. No board depends on it.",
+        ) from error
 
 
 class Statistics:
@@ -284,14 +308,18 @@ def _load(path: Path) -> _Loaded:
     try:
         if not path.exists():
             return _Loaded({})
-        with contextlib.closing(_connect(path)) as connection:
-            rows = connection.execute("SELECT * FROM sockets LIMIT ?", (MOST_SLOTS,)).fetchall()
-        return _Loaded({row[0]: _parsed(*row) for row in rows})
+        return _Loaded(_rows_of(path))
     except (sqlite3.OperationalError, OSError) as error:  # busy, no rights, a full disk: it may be whole
         why = f"What the sockets did cannot be read from {path}, and nothing is kept there now: {error}."
         return _Loaded({}, (why,), may_be_written=False)
-    except (sqlite3.DatabaseError, ValueError, TypeError, AttributeError, RecursionError):
+    except (sqlite3.DatabaseError, *_DAMAGED):
         return _Loaded({}, (_set_aside(path),))
+
+
+def _rows_of(path: Path) -> dict[str, SlotCounts]:
+    with contextlib.closing(_connect(path)) as connection:
+        rows = connection.execute("SELECT * FROM sockets LIMIT ?", (MOST_SLOTS,)).fetchall()
+    return {row[0]: _parsed(*row) for row in rows}
 
 
 def _parsed(slot: str, insertions: int, passes: int, retries: int, failures: str, last: str) -> SlotCounts:

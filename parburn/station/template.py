@@ -67,34 +67,6 @@ class PlanTemplate(NamedTuple):
 
     chips: Mapping[str, tuple[Variant, ...]]
 
-    def refusal(
-        self,
-        chip: Chip,
-        burn: int,
-        plan: BurnPlan,
-        image: EfuseImage,
-        *,
-        digest_key: bytes,
-        verified_blocks: Collection[int] = (),
-        last: bool = False,
-    ) -> str | None:
-        """Return why a plan is none of this template, as a sentence; None where it fits.
-
-        Args:
-            chip: What the board has.
-            burn: Which burn of the scripts it is, from 1. Those that asked for nothing need not be counted.
-            plan: What would be burned. It may be empty: then all must stand in the chip.
-            image: The chip as the scripts saw it when they asked: before the first open attempt where the
-                unit was begun before. All blocks that the template names should be in it.
-            digest_key: The ledger's key for digests.
-            verified_blocks: Blocks that the ledger recorded as verified, or that this run has burned and
-                verified: what read protection hides counts as there only in these.
-            last: The scripts have ended with it: nothing of the template may be left for later.
-        """
-        return self.fitting(
-            chip, burn, plan, image, digest_key=digest_key, verified_blocks=verified_blocks, last=last
-        )[1]
-
     def fitting(
         self,
         chip: Chip,
@@ -107,10 +79,20 @@ class PlanTemplate(NamedTuple):
         last: bool = False,
         among: Collection[int] | None = None,
     ) -> tuple[frozenset[int], str | None]:
-        """Return the variants of this chip that a plan fits, by number, and why it is none; see `refusal`.
+        """Return the variants of this chip that a plan fits, by number, and why it fits none, as a sentence.
 
-        A board is of one variant in all its burns: `among` are those that its burns so far have left, None
-        before the first.
+        Args:
+            chip: What the board has.
+            burn: Which burn of the scripts it is, from 1. Those that asked for nothing need not be counted.
+            plan: What would be burned. It may be empty: then all must stand in the chip.
+            image: The chip as the scripts saw it when they asked: before the first open attempt where the
+                unit was begun before. All blocks that the template names should be in it.
+            digest_key: The ledger's key for digests.
+            verified_blocks: Blocks that the ledger recorded as verified, or that this run has burned and
+                verified: what read protection hides counts as there only in these.
+            last: The scripts have ended with it: nothing of the template may be left for later.
+            among: A board is of one variant in all its burns. Those that its burns so far have left; None
+                before the first.
         """
         variants = self.chips.get(chip.name)
         if variants is None:

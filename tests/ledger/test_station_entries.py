@@ -15,6 +15,7 @@ from parburn.errors import LedgerError, LedgerUnusable
 from parburn.ledger import schema, station_entries
 from parburn.ledger.export import export, show, verify
 from parburn.ledger.history import History
+from parburn.ledger.reading import reading
 from parburn.ledger.run_records import run_records
 from parburn.ledger.station_entries import (
     ARMED,
@@ -23,15 +24,21 @@ from parburn.ledger.station_entries import (
     HALTED,
     RESUMED,
     STARTED,
+    Halt,
     find_halt,
     find_halts,
 )
-from parburn.ledger.without_run import halt_of, last_armed, note, note_armed
+from parburn.ledger.without_run import note, note_armed
 
 from .ledgers import batch, burn, burn_on, chip, claim_of, opened, run
 from .test_history import change
 
 NAME = "blue"
+
+
+def halt_of(path: Path, name: str) -> Halt | None:
+    with reading(path) as (connection, _place):
+        return find_halt(connection, name)
 
 
 @pytest.fixture
@@ -58,17 +65,15 @@ def test_a_station_tells_its_day(path: Path) -> None:
     halt = halt_of(path, NAME)
     assert halt is not None
     assert halt.why == "a double"
-    armed = last_armed(path, NAME)
-    assert armed is not None
-    assert (armed.arming, armed.operator, armed.station) == ("d1", "Eve", "bench 2")
-    assert last_armed(path, "red") is None
     note(path, RESUMED, batch=NAME, why="the file was mended", operator="Eve")
     assert halt_of(path, NAME) is None
     assert "verifies" in verify(path)
     told = [one for one in json.loads(export(path))["history"] if one["event"].startswith("station-")]
     assert [one["event"] for one in told] == [ARMED, STARTED, HALTED, ENDED, RESUMED]
     assert all(one["unit"] is None for one in told)
-    assert told[0]["detail"]["chips"] == ["esp32c3"]
+    assert told[0]["detail"] == {
+        "arming": "d1", "batch": NAME, "chips": ["esp32c3"], "operator": "Eve", "station": "bench 2"
+    }  # fmt: skip
     assert told[1]["detail"] == {"arming": "d1", "batch": NAME, "operator": "Bob"}
     with closing(sqlite3.connect(path)) as connection:
         assert len(list(run_records(connection))) == 2  # they are no boards

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import select
@@ -16,6 +17,7 @@ import pytest
 
 from parburn.station.slots_file import Slot, SlotsFile, read_slots
 from parburn.station.slots_writing import write_slots
+from parburn.station.statistics import Statistics, place_beside
 from tests.command import COMMAND, Outcome, environment, parburn, start
 from tests.provisioning import custom_mac_of, mac, rows, said
 from tests.rig import Rig, start_rig
@@ -399,3 +401,36 @@ def test_who_may_not_write_the_folder_is_excluded_too(file: Path, tmp_path: Path
         done = parburn("slots", "check", file, state=state)
         assert done.exit == 2
         assert f"process {os.getpid()}" in done.stderr
+
+
+def test_what_the_sockets_have_done_is_shown(file: Path, tmp_path: Path, state: Path) -> None:
+    ledger = tmp_path / "ledger.sqlite3"
+    write_slots(SlotsFile(file, (Slot("A1", str(tmp_path / "ttyA")), Slot("A2", str(tmp_path / "ttyB")))))
+    none_yet = parburn("slots", "show", file, "--ledger", ledger, state=state)
+    assert none_yet.exit == 2
+    assert f"no socket has done anything with the ledger {ledger}" in none_yet.stderr
+
+    async def work() -> None:
+        statistics = await Statistics.open(place_beside(ledger))
+        for seconds in (1.0, 2.0, 9.0):
+            statistics.count("A1", "", seconds, True, retries=1)
+        statistics.count("A1", "no answer", 1.0, False)
+        await statistics.aclose()
+
+    asyncio.run(work())
+    shown = parburn("slots", "show", file, "--ledger", ledger, state=state)
+    assert shown.exit == 0, said(shown)
+    assert shown.stdout.splitlines()[-3:] == [
+        "slot  boards  passed  half of them in  tried again  failures",
+        "A1    4       3       2.0 s            3            1 no answer",
+        "A2    0       0                        0",
+    ]
+    events = parburn("slots", "show", file, "--ledger", ledger, "--json", state=state).events
+    assert [event["done"]["passes"] for event in events] == [3, 0]
+    assert events[0]["done"]["failures"] == {"no answer": 1}
+    assert events[0]["done"]["p50_s"] == 2.0
+    place_beside(ledger).write_bytes(b"no database" * 1000)
+    damaged = parburn("slots", "show", file, "--ledger", ledger, state=state)
+    assert damaged.exit == 2
+    assert "cannot be read" in damaged.stderr
+    assert place_beside(ledger).exists()

@@ -58,9 +58,9 @@ class Armed(NamedTuple):
         last: bool = False,
     ) -> str | None:
         """What the template says of a plan."""
-        return self.template.refusal(
+        return self.template.fitting(
             image.chip, burn, plan, image, digest_key=DIGEST_KEY, verified_blocks=verified, last=last
-        )
+        )[1]
 
     def refusals(
         self, index: int, blocks: Mapping[int, int] | None = None, *, other: bool = False
