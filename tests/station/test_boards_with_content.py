@@ -1,4 +1,4 @@
-"""Boards that come with content into an armed station: made whole where that can be, else left as they are."""
+"""Boards that come with content into an armed station: made whole where they can be, else left alone."""
 
 from __future__ import annotations
 
