@@ -20,6 +20,7 @@ from parburn.transport.lock_file import LOCK_ENV
 from tests.loop_watch import watcher, watching
 from tests.provisioning import KEY, PROVISION, mac, script
 
+WORKERS_A_CORE = 2
 HANG_S = 120  # of real time, for all examples of a property
 
 
@@ -55,6 +56,11 @@ def _lines_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(LOCK_ENV, str(tmp_path_factory.getbasetemp() / "lines.lock"))
         yield
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Let `-n auto` mean two workers a core: most tests wait for other processes half of their time."""
+    return WORKERS_A_CORE * len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(tryfirst=True)
