@@ -346,17 +346,21 @@ async def _raise_lines(thread: PortThread, device: _Port, port: str) -> None:
 
     try:
         await done_in_lines(thread, assert_both, _OPEN_S, lasts_s=OPEN_LASTS_S, holds_s=OPEN_HOLDS_LINES_S)
-    except BaseException:
-        thread.post(device.really_close, lambda error: None)
-        thread.end()
+    except BaseException:  # chips may burn meanwhile: closing waits for its turn, too
+        _closes_late(port, asyncio.get_running_loop(), thread)(device)
         raise
 
 
-def _closes_late(port: str, loop: asyncio.AbstractEventLoop) -> Callable[[_Port], None]:
-    """Return what closes, from any thread, a port that opened when nobody waited for it any more."""
+def _closes_late(
+    port: str, loop: asyncio.AbstractEventLoop, its_thread: PortThread | None = None
+) -> Callable[[_Port], None]:
+    """Return what closes, from any thread, a port that opened when nobody waited for it any more.
+
+    `its_thread` is ended behind that; it may be at work with the port still.
+    """
 
     async def close(late: _Port) -> None:
-        thread = PortThread(f"port {port}")
+        thread = its_thread or PortThread(f"port {port}")
         try:
             with contextlib.suppress(TimeoutError, *PORT_ERRORS):
                 await closed_in_lines(

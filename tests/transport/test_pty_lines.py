@@ -12,7 +12,8 @@ import pytest
 
 from parburn.errors import NoAnswer, PortBusy, PortGone
 from parburn.hardware.rom_loader import RomLoader
-from parburn.transport import pty_lines
+from parburn.transport import pty_lines, serial
+from parburn.transport.lines_lock import machine_lines
 from parburn.transport.open import open_stream
 from parburn.transport.reset import apply_reset
 from tests.protocol.fake_rom import FakeRom
@@ -181,3 +182,33 @@ def test_a_board_that_goes() -> None:
 def test_other_ptys_have_none() -> None:
     with pty_board() as board:
         assert not pty_lines.has_lines(board.slave)
+
+
+def test_who_gives_up_while_others_burn_closes_behind_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port is open by then, and its lines are not raised yet."""
+    closed = list[float]()
+    real = serial._Port.really_close
+
+    def seen(port: serial._Port) -> None:
+        closed.append(time.monotonic())
+        real(port)
+
+    async def run(board: LinedBoard) -> None:
+        async with machine_lines().burning():
+            opening = asyncio.create_task(open_stream(board.port))
+            await asyncio.sleep(0.1)
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            await asyncio.sleep(0.2)
+            assert not closed
+        async with asyncio.timeout(3):
+            while not closed:  # noqa: ASYNC110  # a thread closes it
+                await asyncio.sleep(0.005)
+        again = await open_stream(board.port)
+        await again.aclose()
+
+    monkeypatch.setattr(serial._Port, "really_close", seen)
+    with lined_board() as board:
+        asyncio.run(run(board))
+        until(lambda: not any(one.name == f"port {board.port}" for one in threading.enumerate()))

@@ -183,14 +183,27 @@ class Checker:
 
     def _owners(self, board: Board, name: str, unit: Unit, memory: EfuseMemory) -> Iterator[str]:
         custom = memory.field_bits("CUSTOM_MAC")
-        if custom and not board.faults:
-            owner = self._mac_owner.setdefault(custom, board.name)
-            if owner != board.name:
-                yield f"{name} and {owner} both hold the custom MAC {custom:012x}"
         assert unit.index is not None
-        owner = self._index_owner.setdefault(unit.index, board.name)
-        if owner != board.name:
+        if custom and not board.faults and (owner := self._other_owner(self._mac_owner, custom, board)):
+            yield f"{name} and {owner} both hold the custom MAC {custom:012x}"
+        if owner := self._other_owner(self._index_owner, unit.index, board):
             yield f"{name} and {owner} are both index {unit.index}"
+
+    def _other_owner(self, owners: dict[int, str], value: int, board: Board) -> str:
+        """Return who else has a value; empty where it is this board's now.
+
+        A board that broke off in its first block may get a clone long after it was looked at: see
+        `_is_first_record`.
+        """
+        owner = self.boards[owners.setdefault(value, board.name)]
+        if owner is board:
+            return ""
+        if owner.mac == board.mac:
+            made = read_board(self.files / f"{owner.name}.json").product
+            if self._is_first_record(owner, made.memory, self.job.factory(made, odd=owner.odd)):
+                owners[value] = board.name
+                return ""
+        return f"{owner.name} ({owner.mac}{' a clone' * owner.clone})"
 
     def _is_excused(self, board: Board, memory: EfuseMemory, names: Iterable[str], extra: int) -> bool:
         """Whether the faults of a board explain these cells: a bit's neighbour, some wrong bytes."""
