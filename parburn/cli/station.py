@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from parburn.cli import background
-from parburn.cli.garbage import collect_only_what_comes
+from parburn.cli.garbage import collect_now_and_then, collect_only_what_comes
 from parburn.cli.job_folder import go_to_folder_of
 from parburn.cli.saying import say
 from parburn.cli.signals import redrawn_after_a_stop, stop_requested_by_signals
@@ -180,5 +180,9 @@ async def _until_stopped(opened: Opened, outside: Outside, *, debug: bool) -> No
         redrawn_after_a_stop(redraw),
         background.told(noted, debug=debug),
     ):
-        station = await run_station(opened, outside)
+        collecting = asyncio.ensure_future(collect_now_and_then())
+        try:
+            station = await run_station(opened, outside)
+        finally:
+            collecting.cancel()
         outside.view.ended(station.totals())
