@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,32 @@ def _lines_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(LOCK_ENV, str(tmp_path_factory.getbasetemp() / "lines.lock"))
         yield
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a worker that has nothing left take over what others have not begun."""
+    if getattr(config.option, "dist", "") == "load":
+        config.option.dist = "worksteal"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, a share of it for each worker; end with what must be alone.
+
+    One that waits to be alone lets all workers stand still until the longest test has ended.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    alone = [one for one in items if one.get_closest_marker("alone") is not None]
+    long = [one for one in items if one.get_closest_marker("long") is not None and one not in alone]
+    apart = {*alone, *long}
+    others = [one for one in items if one not in apart]
+    rest = iter([*others, *alone])
+    left, items[:] = len(items), []
+    for worker in range(workers):  # as xdist deals them out: each worker a piece of the list
+        share = long[worker::workers]
+        size = max(left // (workers - worker), len(share))
+        left -= size
+        items += [*share, *islice(rest, size - len(share))]
+    items += rest
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -108,6 +108,7 @@ def test_startup() -> None:
     assert [(row["tool"], row["what"]) for row in rows] == [("parburn", "--help"), ("parburn", "first byte")]
 
 
+@pytest.mark.long
 def test_station() -> None:
     rows = {row["what"]: row for row in quick("station", "--no-peers")}
     for what in ("a board alone", "4 a second", "4 a second, 5 % dead", "4 a second, lines lock off"):

@@ -60,6 +60,7 @@ def name_of(path: Path) -> str:
 # Commands ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", RUN_HERE, ids=name_of)
 def test_the_commands_do_what_the_page_says(path: Path, tmp_path: Path) -> None:
     assert follow(path, tmp_path) > 0

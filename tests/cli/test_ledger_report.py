@@ -212,6 +212,7 @@ def test_a_run_has_no_values_that_were_burned_later(tmp_path: Path, line: Line) 
     assert rows[2][2].startswith(f"{unique}; DIS_USB_JTAG=1; ")
 
 
+@pytest.mark.long
 def test_it_replaces_its_own_reports_and_nothing_else(tmp_path: Path, line: Line) -> None:
     with start_rig("esp32c3", 2, tmp_path=tmp_path) as rig:
         assert line.burn(rig.ports[:1]).exit == 0

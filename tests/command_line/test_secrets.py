@@ -239,6 +239,7 @@ def test_every_command_has_its_turn() -> None:
     assert {name for name, _ in COMMANDS} == set(VERBS)
 
 
+@pytest.mark.long
 def test_no_command_shows_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     secrets = {f"k{number}": marked(number) for number in range(6)}

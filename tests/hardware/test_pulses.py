@@ -36,6 +36,7 @@ FEW_PAIRS = 20_000
 LEDGERS_IN_SUITE = {"esp32c3-v0.2": (True,), "esp32-v3.0": (True, False)}  # all of it is `--all`
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", USUAL)
 def test_no_fault_burns_what_was_not_planned(name: str) -> None:
     found = judged(SETUPS[name], pairs=FEW_PAIRS, ledgers=LEDGERS_IN_SUITE[name])
@@ -163,6 +164,7 @@ def test_a_rule_that_is_off_is_found(rule: Patch, name: str, monkeypatch: pytest
     assert harm_of_single_faults(SETUPS[name])
 
 
+@pytest.mark.long
 def test_timing_of_a_chip_that_was_not_reset_is_read_back_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crystal, "whole_timing", lambda chip, writes, reading: writes)
     assert judged_kills(SETUPS["esp32s2-v0.2"], ledgers=(True,)).killed.harmful

@@ -35,6 +35,7 @@ def test_same_bits_same_answers(number: int, peer: StartPeer) -> None:
     assert not left, "\n".join(str(one) for one in left)
 
 
+@pytest.mark.long
 def test_every_deliberate_difference_is_met(peer: StartPeer) -> None:
     hits = Hits()
     for number in range(len(ALL)):

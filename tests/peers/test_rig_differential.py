@@ -19,6 +19,7 @@ MET_ON["esp32s3"] = {one.name for one in ON_BOARDS} - MET_ON["esp32"]
 pytestmark = pytest.mark.peer
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chip", sorted({case.chip for case in ALL}))
 def test_simulated_boards_hold_the_same_bits(
     chip: str, peer: StartPeer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -48,6 +48,7 @@ def espefuse(rig: Rig, version: int, board: int, *words: str, fails: bool = Fals
     return output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", [4, 5])
 def test_summary_and_burns(version: int, tmp_path: Path) -> None:
     key = tmp_path / "key.bin"

@@ -3,6 +3,7 @@
 The points are every transaction of the ledger (not begun, committed), every frame to the chip (sent, or torn
 in the middle) from the last one before the burn on, and some bytes of every frame that gives the eFuse
 controller a command (`--every-byte`: all). Of these the line loses the rest too, while the process goes on.
+`--one-of N --from K` takes each Nth point from the Kth on.
 After each, the command runs again and must finish the board with the same index, bit for bit: without a reset
 where the board kept its supply, as it does whenever such a frame is torn, and once more with one if that run
 failed. Last line: JSON of counts.
@@ -137,10 +138,14 @@ def main() -> int:
     parser.add_argument("chip", choices=BOARDS)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--every-byte", action="store_true", help="tear each command at each of its bytes")
+    parser.add_argument("--one-of", type=int, default=1, metavar="N", help="each Nth point alone")
+    parser.add_argument(
+        "--from", type=int, default=0, metavar="K", dest="begin", help="and the first of them"
+    )
     given = parser.parse_args()
     warm_up()
     made = BOARDS[given.chip]
-    every = list(points(made, EVERY_BYTE if given.every_byte else SOME_BYTES))
+    every = list(points(made, EVERY_BYTE if given.every_byte else SOME_BYTES))[given.begin :: given.one_of]
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("fork")) as pool:
         outcomes = list(pool.map(partial(play, made=made), every, chunksize=4))
     bad = [line for one in outcomes for line in one.violations]

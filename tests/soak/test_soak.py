@@ -29,6 +29,7 @@ def soak(*arguments: object, module: str = "tests.soak", timeout_s: float = 600.
     return {**summary, "text": done.stdout}
 
 
+@pytest.mark.long
 def test_a_few_hundred_board_runs_lose_nothing() -> None:
     found = soak("--theme", "faults", "--runs", 400, "--seed", 1)
     assert found["violations"] == 0, found["text"]

@@ -23,6 +23,7 @@ from tests.soak.test_soak import soak
 BOARDS = 3
 
 
+@pytest.mark.long
 def test_some_hundred_board_runs_give_each_chip_one_identity() -> None:
     found = soak("--theme", "identity", "--runs", 300, "--seed", 1)
     assert found["violations"] == 0, found["text"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.soak.station.off import OFF, THEMES
 from tests.soak.test_soak import soak
 
 MODULE = "tests.soak.station"
 
 
+@pytest.mark.long
 def test_a_few_hundred_insertions_lose_nothing() -> None:
     found = soak("--insertions", 220, "--seed", 5, module=MODULE)
     assert found["violations"] == 0, found["text"]

@@ -271,6 +271,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[St
         yield StationMachine
 
 
+@pytest.mark.long
 def test_whatever_happens_to_it_a_station_shows_what_is_and_leaves_nothing(
     machine: type[StationMachine],
 ) -> None:
