@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from parburn.errors import NoAnswer, UsageError
 from parburn.scratch import Scratch
-from parburn.sim.processes import READY_DEADLINE_S, STOP_DEADLINE_S, environment
+from parburn.sim.processes import READY_DEADLINE_S, end_processes, environment
 
 ANSWER_DEADLINE_S = 10.0
 _WITNESS = re.compile(
@@ -116,15 +116,7 @@ class ControlledRig:
         """End the simulator, at the latest by force after three seconds."""
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(STOP_DEADLINE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(STOP_DEADLINE_S)
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
+            end_processes([process])
         if self._scratch is not None:
             self._scratch.remove()
 

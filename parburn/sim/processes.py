@@ -31,6 +31,22 @@ def is_simulated(port: str) -> bool:
     return port in _running
 
 
+def end_processes(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End simulators, at the latest by force after STOP_DEADLINE_S, and close our ends of their pipes."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + STOP_DEADLINE_S
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_DEADLINE_S)
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
 @dataclass(frozen=True, slots=True)
 class _Rig:
     process: subprocess.Popen[bytes]
@@ -80,18 +96,7 @@ class SimulatedBoards:
     def stop(self) -> None:
         """End the simulators, at the latest by force after three seconds."""
         _running.difference_update(self.ports)
-        for rig in self._rigs:
-            rig.process.terminate()
-        deadline = time.monotonic() + STOP_DEADLINE_S
-        for rig in self._rigs:
-            try:
-                rig.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                rig.process.kill()
-                rig.process.wait(STOP_DEADLINE_S)
-            for pipe in (rig.process.stdin, rig.process.stdout):
-                if pipe is not None:
-                    pipe.close()
+        end_processes([rig.process for rig in self._rigs])
         self._rigs.clear()
         if self._scratch is not None:
             self._scratch.remove()
