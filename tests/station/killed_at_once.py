@@ -42,6 +42,15 @@ def held_script(hold: Path) -> str:
     )
 
 
+def held_job(folder: Path, rig: ControlledRig, *, before: str = "") -> tuple[Path, Path]:
+    """Arm a job with that script, `before` at its head; return it, and the file, which is there."""
+    hold = folder / "hold"
+    job = make_job(folder, rig, script=before + held_script(hold), more=FREE)
+    _armed(job)
+    hold.touch()
+    return job, hold
+
+
 def _armed(job: Path) -> str:
     done = arm(job)
     assert done.returncode == 0, done.stderr

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from parburn.sim.control_client import ControlledRig
-from tests.station.at_work import arm, make_job, running, units, until_units
-from tests.station.killed_at_once import BURNED, FREE, held_script
+from tests.station.at_work import running, units, until_units
+from tests.station.killed_at_once import BURNED, held_job
 
 
 @pytest.fixture
@@ -21,13 +21,11 @@ def rig(tmp_path: Path) -> Iterator[ControlledRig]:
 def test_a_begun_board_whose_script_fails_now_is_not_told_to_be_tried_as_a_new_one(
     tmp_path: Path, rig: ControlledRig
 ) -> None:
-    hold, fails = tmp_path / "hold", tmp_path / "fails"
-    script = (
+    fails = tmp_path / "fails"
+    before = (
         f"import os\nif not args.rehearsal and os.path.exists({str(fails)!r}): raise ValueError('away')\n"
     )
-    job = make_job(tmp_path, rig, script=script + held_script(hold), more=FREE)
-    assert arm(job).returncode == 0
-    hold.touch()
+    job, _hold = held_job(tmp_path, rig, before=before)
     with running(job) as station:
         rig.insert(0)
         until_units(tmp_path, 1, *BURNED)
@@ -43,10 +41,7 @@ def test_a_begun_board_whose_script_fails_now_is_not_told_to_be_tried_as_a_new_o
 
 
 def test_a_clone_does_not_stop_a_board_between_its_burns(tmp_path: Path, rig: ControlledRig) -> None:
-    hold = tmp_path / "hold"
-    job = make_job(tmp_path, rig, script=held_script(hold), more=FREE)
-    assert arm(job).returncode == 0
-    hold.touch()
+    job, hold = held_job(tmp_path, rig)
     with running(job) as station:
         rig.insert(0)
         until_units(tmp_path, 1, *BURNED)

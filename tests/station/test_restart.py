@@ -21,7 +21,7 @@ from tests.station.at_work import (
     units,
     until_units,
 )
-from tests.station.killed_at_once import BURNED, FREE, held_script, kill_and_rearm
+from tests.station.killed_at_once import BURNED, FREE, held_job, kill_and_rearm
 
 SOCKETS = 4
 MANY = 16
@@ -55,10 +55,7 @@ def test_boards_begun_under_another_arming_wait_unchanged_for_theirs(tmp_path: P
 def test_a_killed_board_goes_on_by_itself_once_and_then_on_an_engineers_word(
     tmp_path: Path, rig: ControlledRig
 ) -> None:
-    hold = tmp_path / "hold"
-    job = make_job(tmp_path, rig, script=held_script(hold), more=FREE)
-    assert arm(job).returncode == 0
-    hold.touch()
+    job, hold = held_job(tmp_path, rig)
     with running(job) as station:
         rig.insert(0)
         until_units(tmp_path, 1, *BURNED)
@@ -83,10 +80,7 @@ def test_a_killed_board_goes_on_by_itself_once_and_then_on_an_engineers_word(
 
 
 def test_a_killed_board_goes_on_by_itself(tmp_path: Path, rig: ControlledRig) -> None:
-    hold = tmp_path / "hold"
-    job = make_job(tmp_path, rig, script=held_script(hold), more=FREE)
-    assert arm(job).returncode == 0
-    hold.touch()
+    job, hold = held_job(tmp_path, rig)
     with running(job) as station:
         rig.insert(0)
         rig.insert(1)
@@ -203,10 +197,7 @@ def test_a_first_article_is_not_asked_for_again_under_the_same_arming(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_lets_a_burn_come_to_its_end(tmp_path: Path, rig: ControlledRig, number: int) -> None:
-    hold = tmp_path / "hold"
-    job = make_job(tmp_path, rig, script=held_script(hold), more=FREE)
-    assert arm(job).returncode == 0
-    hold.touch()
+    job, hold = held_job(tmp_path, rig)
     with running(job) as station:
         rig.insert(0)
         until_units(tmp_path, 1, *BURNED)
@@ -223,10 +214,7 @@ def test_one_signal_lets_a_burn_come_to_its_end(tmp_path: Path, rig: ControlledR
 def test_two_signals_stop_between_two_burns_and_the_board_goes_on_at_the_next_start(
     tmp_path: Path, rig: ControlledRig
 ) -> None:
-    hold = tmp_path / "hold"
-    job = make_job(tmp_path, rig, script=held_script(hold), more=FREE)
-    assert arm(job).returncode == 0
-    hold.touch()
+    job, hold = held_job(tmp_path, rig)
     with running(job) as station:
         rig.insert(0)
         until_units(tmp_path, 1, *BURNED)
