@@ -16,6 +16,7 @@ from tests.rig import ROOT
 from tests.soak.station.job import Job
 
 DRAIN_S = 60.0
+LINES_BELOW = 40
 _BAD = ("Traceback", "error inside parburn", "never awaited", "never retrieved", "was destroyed")
 
 
@@ -80,6 +81,7 @@ class StationProcess:
 
 
 def bad_lines(errors: Path) -> list[str]:
-    """Lines on stderr that speak of a defect."""
-    text = errors.read_text(errors="replace") if errors.exists() else ""
-    return [line for line in text.splitlines() if any(one in line for one in _BAD)]
+    """Return what stderr says of defects: each such line, and what stands below it."""
+    lines = errors.read_text(errors="replace").splitlines() if errors.exists() else []
+    bad = [n for n, line in enumerate(lines) if any(one in line for one in _BAD)]
+    return ["\n".join(lines[n : n + LINES_BELOW]) for n in bad]
