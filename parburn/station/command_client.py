@@ -86,7 +86,8 @@ def _exchange(path: Path, request: Mapping[str, Any]) -> dict[str, Any] | None:
         asking.settimeout(WAIT_S)
         try:
             asking.connect(os.fsencode(path))
-            asking.sendall(data)
+            with suppress(BrokenPipeError):  # it sends us away unheard, and says why
+                asking.sendall(data)
             line = _line_from(asking)
             answer = json.loads(line)
         except (FileNotFoundError, ConnectionRefusedError):

@@ -35,6 +35,7 @@ from parburn.station.verdicts import Verdict
 from parburn.station.view import StationView, Totals
 from parburn.station.words import Word
 
+HALT_WRITTEN_S: Final = 2.0  # a halt is shown when it is in the ledger, or so long after it began
 TICK_S: Final = 1.0  # so often the seconds of boards at work are shown anew
 YIELD_OF: Final = 200  # boards, of which the station's yield is told
 YIELD_FROM: Final = 50  # with fewer it is no reason for an amber mark
@@ -216,7 +217,7 @@ class Station:
         """See `socket.Rules`."""
         self._changed.set()
 
-    def ended(self, slot: str, report: DeviceReport, verdict: Verdict, seconds: float) -> Verdict:
+    async def ended(self, slot: str, report: DeviceReport, verdict: Verdict, seconds: float) -> Verdict:
         """See `socket.Rules`."""
         self._counts[report.result] += 1
         if report.result is not Result.ALREADY_PASS:
@@ -237,6 +238,9 @@ class Station:
             verdict = verdict._replace(word=word, halts=False)
         if verdict.halts:
             self.halt(slot, verdict.sentence)
+            if self._halting:
+                with CancelScope(shield=True):
+                    await asyncio.wait(self._halting, timeout=HALT_WRITTEN_S)
         self._look_at_rules()
         return verdict
 
@@ -288,13 +292,20 @@ class Station:
             return
         why = f"{slot}: {why}" if slot else why
         self._around.gate.close(why)
-        self._shows.halt(why)
-        self._write(HALTED, why)
+        self._write(HALTED, why, then=self._shows.halt)
 
-    def _write(self, event: str, why: str, who: str = "") -> None:
+    def _write(
+        self, event: str, why: str, who: str = "", *, then: Callable[[str], None] = lambda why: None
+    ) -> None:
+        """Have an entry written, and `then` called, at the latest after HALT_WRITTEN_S."""
+        told = self._around.ledger.tell_station(event, why=why, **({"operator": who} if who else {}))
+
         async def write() -> None:
+            writing = asyncio.ensure_future(told)
+            await asyncio.wait({writing}, timeout=HALT_WRITTEN_S)
+            then(why)
             try:
-                await self._around.ledger.tell_station(event, why=why, **({"operator": who} if who else {}))
+                await writing
             except LedgerError as error:
                 self._shows.note("", f"the ledger could not take {event}: {error}", "warning")
 

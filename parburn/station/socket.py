@@ -39,7 +39,7 @@ class Rules(Protocol):
     def defect(self, slot: str, error: Exception) -> None:
         """Take an error of ours."""
 
-    def ended(self, slot: str, report: DeviceReport, verdict: Verdict, seconds: float) -> Verdict:
+    async def ended(self, slot: str, report: DeviceReport, verdict: Verdict, seconds: float) -> Verdict:
         """Take how a board ended, for counts, rules and reports; return the verdict that is shown."""
 
 
@@ -122,7 +122,7 @@ class Socket(Watcher):
             if shown is not None:
                 check_transition(self.picture.state, shown.state)
                 self._show(shown)
-            elif self._judge(sitting, ended):
+            elif await self._judge(sitting, ended):
                 break
             await self._seat.removal(sitting, self._look(ended))
             again = await self._back_from_reset(ended)
@@ -197,11 +197,11 @@ class Socket(Watcher):
             return False
         return ended.report.result in (Result.NO_ANSWER, Result.FAILED, Result.STOPPED)
 
-    def _judge(self, sitting: Sitting, ended: Ended) -> bool:
+    async def _judge(self, sitting: Sitting, ended: Ended) -> bool:
         """Show the verdict, and tell the station; return whether the socket is locked by it."""
         report, seconds = ended.report, time.monotonic() - self.began
         judged = verdict_of(report, ended.error, may_go_on=ended.goes_on, begun=ended.begun)
-        verdict = self._rules.ended(self.slot, report, judged, seconds)
+        verdict = await self._rules.ended(self.slot, report, judged, seconds)
         identity = ended.identity
         self._needs = identity if isinstance(ended.error, NeedsResume) else None
         if self._missing is not None and not self._around.is_missing(self._missing):

@@ -131,6 +131,7 @@ def clear_caches() -> None:
         cached.cache_clear()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", chip_names())
 def test_a_chip_loads_fast(name: str, record_property: Callable[[str, object], None]) -> None:
     best = LOAD_MS

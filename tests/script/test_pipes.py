@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -21,7 +22,12 @@ KEY = bytes(range(32))
 def fifo(path: Path, content: bytes = KEY) -> Path:
     """A FIFO into which somebody writes once."""
     os.mkfifo(path)
-    threading.Thread(target=lambda: path.write_bytes(content), daemon=True).start()
+
+    def write() -> None:
+        with contextlib.suppress(BrokenPipeError):  # who reads may have had enough
+            path.write_bytes(content)
+
+    threading.Thread(target=write, daemon=True).start()
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import grp
 import json
 import os
@@ -320,7 +321,8 @@ def raw(
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)
         client.connect(str(path))
-        client.sendall(json.dumps(asked).encode() + b"\n" if data is None else data)
+        with contextlib.suppress(BrokenPipeError):  # who is sent away may not be heard
+            client.sendall(json.dumps(asked).encode() + b"\n" if data is None else data)
         if end:
             client.shutdown(socket.SHUT_WR)
         answer = json.loads(client.makefile("rb").readline())

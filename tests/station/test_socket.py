@@ -80,7 +80,7 @@ class Rules:
     def defect(self, slot: str, error: Exception) -> None:
         self.defects.append(error)
 
-    def ended(self, slot: str, report: DeviceReport, verdict: Verdict, seconds: float) -> Verdict:
+    async def ended(self, slot: str, report: DeviceReport, verdict: Verdict, seconds: float) -> Verdict:
         if self.breaks:
             raise RuntimeError("a defect")
         self.told.append(report.result)
