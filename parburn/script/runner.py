@@ -24,7 +24,7 @@ from parburn.efuse.image import EfuseImage
 from parburn.errors import EfuseError, ParburnError
 from parburn.script import output
 from parburn.script.args import ScriptArgs
-from parburn.script.bridge import Bridge
+from parburn.script.bridge import Bridge, ScriptStopped
 from parburn.script.clock import ScriptClock
 from parburn.script.compiled import CompiledScript, CompiledScripts, compile_scripts
 from parburn.script.config import ConfigHandle
@@ -221,7 +221,11 @@ class _Run:
     def in_own_thread(self, printed: output.BoardOutput) -> None:
         """Be the whole life of a thread that can be stopped."""
         let_be_stopped(traced=self._traced)
-        self.in_thread(printed)
+        try:
+            self.in_thread(printed)
+        except ScriptStopped as late:  # it came where no script ran any more: the end may not have been told
+            self._error = self._error or late
+            self._bridge.post(self.end)
 
     def in_thread(self, printed: output.BoardOutput) -> None:
         """Run the scripts in the thread that calls."""

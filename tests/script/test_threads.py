@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parburn.errors import InternalError
+from parburn.script.bridge import Bridge, ScriptStopped
 from tests.script.board import Board, command, make_board, run
 
 THREADS = """\
@@ -163,3 +166,23 @@ def test_no_script_passes_over_a_defect_of_a_burn(error: Exception, tmp_path: Pa
     text = command("burn_efuse DIS_TWAI 1") + "try:\n    efuses.burn_all()\nexcept Exception:\n    pass\n"
     ran = run(board, text, folder=tmp_path)
     assert isinstance(ran.outcome.error, InternalError)
+
+
+def test_a_stop_that_comes_when_the_script_has_ended_loses_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come anywhere, also where the thread tells the loop that it has ended."""
+    whole, late = Bridge.post, [True]
+
+    def interrupted(self: Bridge, function: Callable[[], object]) -> None:
+        if getattr(function, "__name__", "") == "end" and late:
+            late.pop()
+            raise ScriptStopped
+        whole(self, function)
+
+    monkeypatch.setattr(Bridge, "post", interrupted)
+    began = time.monotonic()
+    ran = run(make_board("esp32s3"), "print('here')\n", folder=tmp_path, timeout_s=20.0)
+    assert time.monotonic() - began < 10
+    assert not late
+    assert ran.error
