@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import json
 import os
@@ -57,6 +58,7 @@ class Bench:
             )
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         left, text, first, began = dict(answers or {}), "", 0.0, time.monotonic()
+        decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end within a letter
         while time.monotonic() < began + DEADLINE_S:
             if not select.select([master], [], [], 1.0)[0]:
                 continue
@@ -65,7 +67,7 @@ class Bench:
             except OSError:
                 break
             first = first or time.monotonic() - began
-            text += data.decode()
+            text += decoder.decode(data)
             for question in [one for one in left if one in text]:
                 os.write(master, left.pop(question).encode())
         else:
