@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_KNOCK = signal.SIGURG  # what nobody handles, and whose default is to do nothing
+_KNOCKS_S = (0.02, 0.2, 1.0)  # after a stop signal; where it was heard they do nothing
 _SILENT = (signal.SIGTERM, signal.SIGHUP)  # these would end the process without a word
 
 
@@ -34,10 +37,44 @@ def stop_signals_interrupt() -> Iterator[None]:
     for number in taken:
         signal.signal(number, interrupt)
     try:
-        yield
+        with _stop_signals_end_reads():
+            yield
     finally:
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def _stop_signals_end_reads() -> Iterator[None]:
+    """See that a stop signal is heard by a main thread that waits in a read, whenever it comes.
+
+    One that comes between Python's last look for signals and the system call does not end that call: its
+    handler would wait as long as the read. A thread knocks once more, with a signal that does nothing else.
+    """
+    main, over = threading.get_ident(), threading.Event()
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+
+    def knock() -> None:
+        while numbers := os.read(ours, 64):
+            if not set(STOP_SIGNALS).isdisjoint(numbers):
+                for pause_s in _KNOCKS_S:
+                    if not over.wait(pause_s):
+                        signal.pthread_kill(main, _KNOCK)
+
+    knocking = threading.Thread(target=knock, name="parburn-signals", daemon=True)
+    handled = signal.signal(_KNOCK, lambda number, frame: None)
+    before = signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
+    knocking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(before)
+        os.close(theirs)
+        knocking.join()  # nothing keeps it: the pipe has ended
+        os.close(ours)
+        signal.signal(_KNOCK, handled)
 
 
 @contextmanager

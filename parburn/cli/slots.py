@@ -218,7 +218,7 @@ def _counted(checks: Sequence[SocketCheck], counts: Mapping[str, SlotCounts]) ->
     """Return what each socket has done, a line each, under their titles."""
     rows = [("slot", "boards", "passed", f"of the last {LAST}", "half of them in", "tried again", "failures")]
     for one in checks:
-        done = counts.get(one.slot.name, SlotCounts(one.slot.name))
+        done = _done(counts, one.slot)
         share, half_s = done.passed_of_last, done.p50_s
         failures = sorted(done.failures.items(), key=lambda kind: (-kind[1], kind[0]))
         rows.append(
@@ -233,6 +233,11 @@ def _counted(checks: Sequence[SocketCheck], counts: Mapping[str, SlotCounts]) ->
             )
         )
     return _columns(rows)
+
+
+def _done(counts: Mapping[str, SlotCounts], slot: Slot) -> SlotCounts:
+    """Return what a socket has done; zeros where it has done nothing."""
+    return counts.get(slot.name, SlotCounts(slot.name))
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> str:
@@ -267,7 +272,7 @@ def _json_lines(
         del values["name"], values["answer"]
         values |= {"slot": slot.name, "also": list(slot.also)}
         if counts is not None:
-            done = counts.get(slot.name, SlotCounts(slot.name))
+            done = _done(counts, slot)
             values["done"] = {
                 "insertions": done.insertions,
                 "passes": done.passes,

@@ -35,7 +35,7 @@ from parburn.station.verdicts import Verdict
 from parburn.station.view import StationView, Totals
 from parburn.station.words import Word
 
-HALT_WRITTEN_S: Final = 2.0  # a halt is shown when it is in the ledger, or so long after it began
+HALT_WRITTEN_S: Final = 2.0  # a halt, and its board's verdict, are told when it is in the ledger, or then
 TICK_S: Final = 1.0  # so often the seconds of boards at work are shown anew
 YIELD_OF: Final = 200  # boards, of which the station's yield is told
 YIELD_FROM: Final = 50  # with fewer it is no reason for an amber mark
@@ -299,9 +299,9 @@ class Station:
     ) -> None:
         """Have an entry written, and `then` called, at the latest after HALT_WRITTEN_S."""
         told = self._around.ledger.tell_station(event, why=why, **({"operator": who} if who else {}))
+        writing = asyncio.ensure_future(told)
 
         async def write() -> None:
-            writing = asyncio.ensure_future(told)
             await asyncio.wait({writing}, timeout=HALT_WRITTEN_S)
             then(why)
             try:

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 from anyio import to_thread
 
 from parburn.errors import UsageError
+from parburn.ledger.schema import connect_to_read
 
 LAST: Final = 50  # outcomes that a socket's yield is of
 LEAST: Final = 20  # outcomes without which nothing is said of a yield
@@ -90,7 +91,7 @@ def place_beside(ledger: Path) -> Path:
 
 
 def read_counts(ledger: Path) -> Mapping[str, SlotCounts]:
-    """Return by slot what the sockets have done that work with this ledger. It waits for the disk.
+    """Return by slot what the sockets have done that work with this ledger. It changes nothing.
 
     Raises:
         UsageError: nothing is counted beside it, or it cannot be read.
@@ -102,7 +103,8 @@ def read_counts(ledger: Path) -> Mapping[str, SlotCounts]:
             hint="Name the ledger of the station's job.",
         )
     try:
-        return _rows_of(path)
+        with contextlib.closing(connect_to_read(path)) as connection:
+            return _rows_of(connection)
     except (sqlite3.Error, OSError, *_DAMAGED) as error:
         raise UsageError(
             f"what the sockets did cannot be read from {path}: {error}",
@@ -308,7 +310,8 @@ def _load(path: Path) -> _Loaded:
     try:
         if not path.exists():
             return _Loaded({})
-        return _Loaded(_rows_of(path))
+        with contextlib.closing(_connect(path)) as connection:
+            return _Loaded(_rows_of(connection))
     except (sqlite3.OperationalError, OSError) as error:  # busy, no rights, a full disk: it may be whole
         why = f"What the sockets did cannot be read from {path}, and nothing is kept there now: {error}."
         return _Loaded({}, (why,), may_be_written=False)
@@ -316,9 +319,8 @@ def _load(path: Path) -> _Loaded:
         return _Loaded({}, (_set_aside(path),))
 
 
-def _rows_of(path: Path) -> dict[str, SlotCounts]:
-    with contextlib.closing(_connect(path)) as connection:
-        rows = connection.execute("SELECT * FROM sockets LIMIT ?", (MOST_SLOTS,)).fetchall()
+def _rows_of(connection: sqlite3.Connection) -> dict[str, SlotCounts]:
+    rows = connection.execute("SELECT * FROM sockets LIMIT ?", (MOST_SLOTS,)).fetchall()
     return {row[0]: _parsed(*row) for row in rows}
 
 

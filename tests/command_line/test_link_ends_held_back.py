@@ -262,5 +262,5 @@ def test_killed_at_any_point_it_is_whole_or_goes_on(
     begin = random.randrange(2)  # each second point, and the last ones: only behind these it is whole
     points = [*points[begin:-4:2], *points[-4:]]
     closed = [play(point, f"at{number}")[0] for number, point in enumerate(points)]
-    assert any(closed)
-    assert closed.count(False) > len(points) / 2
+    assert any(closed), f"from point {begin}"
+    assert closed.count(False) > len(points) / 2, f"from point {begin}"

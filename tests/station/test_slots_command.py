@@ -7,10 +7,11 @@ import fcntl
 import os
 import select
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -429,6 +430,14 @@ def test_what_the_sockets_have_done_is_shown(file: Path, tmp_path: Path, state: 
     assert [event["done"]["passes"] for event in events] == [3, 0]
     assert events[0]["done"]["failures"] == {"no answer": 1}
     assert events[0]["done"]["p50_s"] == 2.0
+    assert sorted(path.name for path in tmp_path.glob("ledger*")) == [place_beside(ledger).name]
+    with closing(sqlite3.connect(place_beside(ledger))) as other:  # of a later version, or of somebody else
+        other.execute("ALTER TABLE sockets RENAME TO boards")
+    before = place_beside(ledger).read_bytes()
+    other_tables = parburn("slots", "show", file, "--ledger", ledger, state=state)
+    assert other_tables.exit == 2
+    assert "no such table" in other_tables.stderr
+    assert place_beside(ledger).read_bytes() == before  # looking changes nothing
     place_beside(ledger).write_bytes(b"no database" * 1000)
     damaged = parburn("slots", "show", file, "--ledger", ledger, state=state)
     assert damaged.exit == 2
