@@ -13,6 +13,7 @@ from types import FrameType
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _KNOCK = signal.SIGURG  # what nobody handles, and whose default is to do nothing
 _KNOCKS_S = (0.02, 0.2, 1.0)  # after a stop signal; where it was heard they do nothing
+_LAST_BYTE = b"\0"  # the number of no signal
 _SILENT = (signal.SIGTERM, signal.SIGHUP)  # these would end the process without a word
 
 
@@ -56,7 +57,7 @@ def _stop_signals_end_reads() -> Iterator[None]:
     os.set_blocking(theirs, False)
 
     def knock() -> None:
-        while numbers := os.read(ours, 64):
+        while _LAST_BYTE not in (numbers := os.read(ours, 64)):
             if not set(STOP_SIGNALS).isdisjoint(numbers):
                 for pause_s in _KNOCKS_S:
                     if not over.wait(pause_s):
@@ -71,8 +72,11 @@ def _stop_signals_end_reads() -> Iterator[None]:
     finally:
         over.set()
         signal.set_wakeup_fd(before)
+        os.write(
+            theirs, _LAST_BYTE
+        )  # closing would not end it: a child that was forked has the pipe open, too
+        knocking.join()
         os.close(theirs)
-        knocking.join()  # nothing keeps it: the pipe has ended
         os.close(ours)
         signal.signal(_KNOCK, handled)
 
