@@ -137,6 +137,7 @@ class Insertion:
                 report = await burn_device(self._run, self._port, self._slot)
                 tasks.cancel_scope.cancel()
         finally:
+            self._around.desk.waits_not_for(self._slot)
             self._around.gate.ended(self._slot, passed=self._has_passed())
         board = self._board
         if self._claim is not None and board.claim is not self._claim:  # it was lost in this moment
@@ -180,8 +181,7 @@ class Insertion:
     async def _admit(self) -> None:
         """Decide at the barriers of this run, which has one board."""
         run, port = self._run, self._port
-        with self._around.desk.coming():
-            brought = await run.claims.complete()
+        brought = await run.claims.complete()
         device = brought.get(port)
         outcome: Claim | ParburnError | None = None
         if device is not None:
@@ -211,9 +211,9 @@ class Insertion:
         if identity == self._reset_of:
             self._run.job = self._run.job._replace(after="no-reset")
         if self._expected is not None and self._expected != identity:
-            self._watcher.holds(around.put_back(slot))
+            self._holds(around.put_back(slot))
             await self._while_there(device, around.until_back(self._expected))
-        await self._while_there(device, around.gate.enter(slot, on_hold=self._watcher.holds))
+        await self._while_there(device, around.gate.enter(slot, on_hold=self._holds))
         claim = self._claim = await around.desk.claim(slot, identity)
         self._begun = claim.begun is not None
         if (lost := self._board.watch.error) is not None:  # nothing is counted of a board that is away
@@ -225,6 +225,10 @@ class Insertion:
             await self._goes_on(claim, claim.begun)
         self._watcher.begins(claim.index)
         return claim
+
+    def _holds(self, why: str) -> None:
+        self._around.desk.waits_not_for(self._slot)
+        self._watcher.holds(why)
 
     async def _while_there(self, device: Device, waiting: Coroutine[Any, Any, None]) -> None:
         """Wait; where the tty would not tell that the board is taken out, look meanwhile.
@@ -272,6 +276,8 @@ class Insertion:
         if isinstance(event, Identified):
             self._watcher.identified(event)
         elif isinstance(event, StepChanged):
+            if event.step == "identifying":
+                self._around.desk.comes(self._slot)
             self._watcher.step(event.detail or event.step)
         self._around.emit(self._slot, event)
 

@@ -48,8 +48,8 @@ async def _together() -> None:
     desk = ClaimDesk(ledger.claim_all)
 
     async def board(slot: str, number: int, after_s: float) -> object:
-        with desk.coming():
-            await asyncio.sleep(after_s)
+        desk.comes(slot)
+        await asyncio.sleep(after_s)
         return await desk.claim(slot, identity(number))
 
     given = [board("A10", 1, 0.0), board("A9", 2, TOGETHER_S / 5), board("A1", 13, TOGETHER_S / 4)]
@@ -64,12 +64,86 @@ def test_boards_of_one_moment_are_claimed_together_in_the_order_of_their_slots()
     asyncio.run(_together())
 
 
+async def _until_it_will_not() -> None:
+    ledger = _Ledger()
+    desk = ClaimDesk(ledger.claim_all)
+    loop = asyncio.get_running_loop()
+    desk.comes("A1")
+    loop.call_later(TOGETHER_S / 10, desk.waits_not_for, "A1")  # refused, say, or pulled
+    begun = loop.time()
+    assert str(await desk.claim("A2", identity(1))) == "for mac 1"
+    assert TOGETHER_S / 10 <= loop.time() - begun < TOGETHER_S
+
+
+def test_nobody_waits_for_a_board_that_will_not_ask() -> None:
+    asyncio.run(_until_it_will_not())
+
+
+async def _before_one_that_comes() -> None:
+    ledger = _Ledger()
+    desk = ClaimDesk(ledger.claim_all)
+    loop = asyncio.get_running_loop()
+    desk.comes("A10")
+    begun = loop.time()
+    assert str(await desk.claim("A9", identity(1))) == "for mac 1"
+    assert loop.time() - begun < TOGETHER_S
+
+
+def test_a_board_does_not_wait_for_one_that_sits_behind_it() -> None:
+    asyncio.run(_before_one_that_comes())
+
+
+async def _who_has_waited() -> None:
+    ledger = _Ledger()
+    desk = ClaimDesk(ledger.claim_all)
+    loop = asyncio.get_running_loop()
+    desk.comes("A1")  # does not say who it is
+
+    async def board(slot: str, number: int, after_s: float) -> float:
+        await asyncio.sleep(after_s)
+        begun = loop.time()
+        await desk.claim(slot, identity(number))
+        return loop.time() - begun
+
+    waited = await asyncio.gather(
+        board("A8", 1, 0.0), board("A3", 2, TOGETHER_S / 2), board("A9", 3, TOGETHER_S / 2)
+    )
+    assert ledger.asked == [["mac 2", "mac 1"], ["mac 3"]]
+    assert waited[0] >= TOGETHER_S > waited[1]  # who sits before one that has waited goes with it
+    assert waited[2] >= TOGETHER_S
+
+
+def test_who_has_waited_takes_along_only_those_that_sit_before_it() -> None:
+    asyncio.run(_who_has_waited())
+
+
+async def _closes_when_all_is_written() -> None:
+    ledger = _Ledger()
+    written = asyncio.Event()
+
+    async def slow(identities: Sequence[UnitIdentity]) -> Sequence[Claim | ParburnError]:
+        await asyncio.sleep(TOGETHER_S)
+        written.set()
+        return await ledger.claim_all(identities)
+
+    desk = ClaimDesk(slow)
+    asks = asyncio.ensure_future(desk.claim("A1", identity(1)))
+    await asyncio.sleep(TOGETHER_S / 5)
+    await desk.aclose()
+    assert written.is_set()
+    assert str(await asks) == "for mac 1"
+
+
+def test_it_closes_once_what_it_asked_of_the_ledger_is_answered() -> None:
+    asyncio.run(_closes_when_all_is_written())
+
+
 async def _long_silent() -> None:
     ledger = _Ledger()
     desk = ClaimDesk(ledger.claim_all)
-    with desk.coming():  # it may never say who it is
-        async with asyncio.timeout(20 * TOGETHER_S):
-            assert str(await desk.claim("A1", identity(1))) == "for mac 1"
+    desk.comes("A1")  # it may never say who it is
+    async with asyncio.timeout(20 * TOGETHER_S):
+        assert str(await desk.claim("A2", identity(1))) == "for mac 1"
 
 
 def test_a_board_that_does_not_answer_keeps_nobody_waiting() -> None:
