@@ -19,10 +19,11 @@ What can go wrong after a program command, and what is done:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from anyio import CancelScope
+from anyio import CancelScope, current_time
 
 from parburn.efuse.image import EfuseImage
 from parburn.efuse.plan import BurnPlan, BurnStep
@@ -56,6 +57,7 @@ from parburn.hardware.verify import (
 )
 
 PROGRAM_ATTEMPTS = 3
+FRESH_S = 0.5  # who has waited longer to burn looks at the chip's content once more
 
 
 class CommitResult(NamedTuple):
@@ -80,32 +82,38 @@ async def commit(
         PartialBurn: the burn broke off and can be continued.
         LedgerError: what was done could not be recorded.
     """
+    await _twice(lambda: _look_again(controller, image), controller, hooks)
+    looked = current_time()
+    journal = _StepJournal(hooks)
     try:
-        await _stage_first(plan, controller, image, hooks)
+        async with hooks.burning():
+            if current_time() - looked > FRESH_S:
+                await _twice(lambda: _look_again(controller, image), controller, hooks)
+            result = await _staged_and_burned(plan, controller, image, hooks, journal)
+    except BaseException:
+        with CancelScope(shield=True), suppress(LedgerError):  # what went wrong with the chip matters more
+            await journal.durable()
+        raise
+    with CancelScope(shield=True):  # no lines must be still for a record of what is burned already
+        await journal.durable()
+    return result
+
+
+async def _staged_and_burned(
+    plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks, journal: _StepJournal
+) -> CommitResult:
+    """Stage the first step, make the attempt durable, and burn all steps. Leaves no key behind."""
+    try:
+        await _twice(lambda: _stage_first(plan.steps[0], controller, hooks), controller, hooks)
         with CancelScope(shield=True):
             await hooks.attempted()
-            result = await _burn_all(plan, controller, image, hooks)
+            result = await _burn_steps(plan, controller, image, hooks, journal)
     except BaseException as error:
         # Another board is not ours to write to, nor a controller that may be burning.
         if not isinstance(error, BoardSwapped) and not isinstance(error.__cause__, ControllerStuck):
             with CancelScope(shield=True), suppress(LinkError, CommandRefused):
                 await controller.clear()
         raise
-    return result
-
-
-async def _burn_all(
-    plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks
-) -> CommitResult:
-    """Burn the steps; every record of theirs is written when this ends, in whatever way."""
-    journal = _StepJournal(hooks)
-    try:
-        result = await _burn_steps(plan, controller, image, hooks, journal)
-    except BaseException:
-        with suppress(LedgerError):  # what went wrong with the chip matters more
-            await journal.durable()
-        raise
-    await journal.durable()
     return result
 
 
@@ -173,32 +181,26 @@ async def _burn_steps(
     return CommitResult(image, unread)
 
 
-async def _stage_first(plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks) -> None:
-    """Stage the first step, and make sure that the chip is the one that was planned for.
+async def _twice(look: Callable[[], Awaitable[None]], controller: Controller, hooks: CommitHooks) -> None:
+    """Make sure that the chip is the one that was planned for, before any bit is burned.
 
-    No bit is burned yet: a damaged exchange is made up for once, and a difference must be seen twice.
+    A damaged exchange is made up for once, and a difference must be seen twice.
     """
     try:
-        await _stage_and_compare(plan, controller, image, hooks)
+        await look()
     except (NoAnswer, GarbledAnswer, CommandRefused, BoardSwapped):
         controller.rom.counters.retries += 1
         await recover(controller, hooks)
-        await _stage_and_compare(plan, controller, image, hooks)
+        await look()
 
 
-async def _stage_and_compare(
-    plan: BurnPlan, controller: Controller, image: EfuseImage, hooks: CommitHooks
-) -> None:
-    """Stage the first step, and compare what the same burst reads with the start.
+async def _look_again(controller: Controller, image: EfuseImage) -> None:
+    """Compare what the script was shown of the chip with what it shows now.
 
-    Read again are who the chip is and what the script was shown of it: what the script asked for, and what it
-    did not, depends on that.
+    What the script asked for, and what it did not, depends on that.
     """
-    controller.guard(hooks.identity, hooks.same_board)
     known = sorted({0, *image.blocks})
-    reading = await controller.stage(plan.steps[0], controller.words(known))
-    controller.guard(hooks.identity[:GUARD_REGISTERS], hooks.same_board)
-    now = controller.image_of(reading, known, image)
+    now = await controller.read_bits(known, image)
     changed = [
         image.chip.blocks[i].name for i in known if i in image.blocks and now.block(i) != image.block(i)
     ]
@@ -207,6 +209,13 @@ async def _stage_and_compare(
             f"the bits of {', '.join(changed)} are not those that were read at the start",
             hint="Was the board changed? Nothing was burned by this command; run again.",
         )
+
+
+async def _stage_first(step: BurnStep, controller: Controller, hooks: CommitHooks) -> None:
+    """Stage the first step, and look in the same burst who the chip is: all of its identity, once."""
+    controller.guard(hooks.identity, hooks.same_board)
+    await controller.stage(step)
+    controller.guard(hooks.identity[:GUARD_REGISTERS], hooks.same_board)
 
 
 async def _burn_step(

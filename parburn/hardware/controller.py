@@ -173,7 +173,7 @@ class Controller:
         # Under 3/4 coding the last words of a block hold no data.
         return image.with_blocks({n: bits[n] & ((1 << image.block_bits(n)) - 1) for n in bits})
 
-    def words(self, blocks: Iterable[int]) -> tuple[int, ...]:
+    def _words(self, blocks: Iterable[int]) -> tuple[int, ...]:
         """Return the read registers of these blocks, without their error registers."""
         registers = self.chip.read_registers
         return tuple([address for index in sorted(set(blocks)) for address in registers[index]])
@@ -187,6 +187,10 @@ class Controller:
             LinkError, CommandRefused: the burst failed.
         """
         return self.image_of(await self._read_guarded(self.addresses(blocks)), blocks, base)
+
+    async def read_bits(self, blocks: Collection[int], base: EfuseImage) -> EfuseImage:
+        """Read these blocks as `read_blocks` does, and not the error registers."""
+        return self.image_of(await self._read_guarded(self._words(blocks)), blocks, base)
 
     def guard(self, registers: Sequence[int], same_board: Callable[[Sequence[int]], None]) -> None:
         """End every burst that stages or reads with these registers from now on: they tell who answers.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import NamedTuple
 
 from parburn.efuse.plan import BurnStep
@@ -18,7 +19,8 @@ class CommitHooks(NamedTuple):
     values of the first so many of them are not those of the chip that was planned for. `attempted` makes the
     attempt durable; `burned` begins to write that a step is verified, and its future ends once that is
     durable; `may_go_on` is asked between steps. `told` gets a sentence for the operator. `gained` names those
-    of the `identity` registers in which our chip, and no other, has got more bits.
+    of the `identity` registers in which our chip, and no other, has got more bits. `burning` is entered
+    before the first write of the programming registers, and left once the last step is read back.
     """
 
     identity: Sequence[int]
@@ -28,3 +30,4 @@ class CommitHooks(NamedTuple):
     may_go_on: Callable[[], bool]
     told: Callable[[str], None] = lambda text: None
     gained: Callable[[Sequence[int]], tuple[int, ...]] = lambda values: ()
+    burning: Callable[[], AbstractAsyncContextManager[None]] = nullcontext

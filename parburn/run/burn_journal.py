@@ -11,6 +11,7 @@ from parburn.hardware.identify import ChipIdentity
 from parburn.ledger.base import Attempt, Claim, State
 from parburn.run.board_progress import BoardProgress
 from parburn.run.shared import SharedRun
+from parburn.transport.lines_lock import machine_lines
 
 
 class BurnJournal:
@@ -43,6 +44,7 @@ class BurnJournal:
             may_go_on=self._run.stop.commits_may_go_on,
             told=lambda text: self._run.note(self._board.port, text),
             gained=identity.gained,
+            burning=machine_lines().burning,
         )
 
     async def attempted(self) -> None:

@@ -76,7 +76,6 @@ from parburn.run.resume import (
 )
 from parburn.run.shared import PlanOfBoard, SharedRun
 from parburn.script.session import ScriptOutcome
-from parburn.transport.lines_lock import machine_lines
 
 AGREEING_READS = 4  # readings of a chip whose attempts are open, until two in a row agree
 
@@ -553,8 +552,7 @@ class BoardCalls:
             run.emit(StepChanged(board.port, "burning"))
             with CancelScope() as scope:  # shielded from the first program command until the record is made
                 hooks = journal.hooks(self._device.identity)
-                async with machine_lines().burning():
-                    result = await commit(pending, self._device.controller, self._now, hooks)
+                result = await commit(pending, self._device.controller, self._now, hooks)
                 scope.shield = True
                 self._now, board.unread = result.image, result.unread
                 if self._then_passed:

@@ -8,13 +8,15 @@ subject of `test_commit_faults.py`, another chip in the same place that of `test
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from anyio import create_task_group
 
 from parburn.coding import CodingScheme
 from parburn.efuse.image import EfuseImage
-from parburn.efuse.plan import BurnPlan, plan_burns
+from parburn.efuse.plan import BurnPlan, BurnStep, plan_burns
 from parburn.efuse.staging import StagedBurns, stage_custom_mac, stage_key
 from parburn.errors import BoardSwapped, LedgerError, PartialBurn, PortGone, VerifyFailed
 from parburn.hardware.commit import CommitResult, commit
@@ -101,6 +103,68 @@ def key_words(plan: BurnPlan) -> set[int]:
 def staged_words(device: Device, board: SimulatedBoard) -> set[int]:
     """What the programming registers hold."""
     return {board.registers.words.get(address, 0) for address in device.controller.registers.addresses}
+
+
+@pytest.mark.parametrize("breaks_off", [False, True])
+def test_lines_are_still_from_the_first_write_to_the_last_step_read_back_and_no_longer(
+    breaks_off: bool,
+) -> None:
+    """Reading before it, and the record of the last step, keep no other board from its reset."""
+
+    async def job() -> None:
+        board = board_named("esp32c3")
+        device = await connected(board)
+        plan, book = plan_for(device), Book()
+        seen: list[str] = []
+        left, records = asyncio.Event(), list[asyncio.Future[object]]()
+        write, read = board.write, board.read
+
+        def written(address: int, value: int, now: float) -> None:
+            seen.append("write")
+            write(address, value, now)
+
+        def was_read(address: int, now: float) -> int:
+            seen.append("read")
+            return read(address, now)
+
+        @asynccontextmanager
+        async def burning() -> AsyncIterator[None]:
+            seen.append("in")
+            try:
+                yield
+            finally:
+                seen.append("out")
+                left.set()
+
+        async def attempted() -> None:
+            if breaks_off:
+                raise LedgerError("the disk is full")
+
+        def burned(step: BurnStep, number: int) -> asyncio.Future[object]:
+            async def record() -> object:
+                if number == len(plan.steps):
+                    await left.wait()
+                return None
+
+            records.append(asyncio.ensure_future(record()))
+            return records[-1]
+
+        board.write, board.read = written, was_read  # type: ignore[method-assign]  # they only look
+        hooks = book.hooks(device)._replace(attempted=attempted, burned=burned, burning=burning)
+        if breaks_off:
+            with pytest.raises(LedgerError):
+                await commit(plan, device.controller, device.image, hooks)
+            assert not key_words(plan) & staged_words(device, board)
+        else:
+            await commit(plan, device.controller, device.image, hooks)
+        begins = seen.index("in")
+        assert "read" in seen[:begins]
+        assert "write" not in seen[:begins]
+        assert "write" in seen[begins:]
+        assert seen[-1] == "out"
+        assert all(record.done() for record in records)
+
+    in_virtual_time(job())
 
 
 @pytest.mark.parametrize("stage", [identity_and_key, key_alone])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 from parburn.efuse.image import EfuseImage
@@ -12,11 +16,12 @@ from parburn.errors import (
     IdentityUnclear,
     LinkError,
     ParburnError,
+    ReadOtherwise,
     SecureDownload,
     VerifyFailed,
     WrongChip,
 )
-from parburn.hardware.commit import commit
+from parburn.hardware.commit import FRESH_S, commit
 from parburn.hardware.identify import identify
 from parburn.hardware.rom_loader import RomLoader
 from parburn.sim.board import SimulatedBoard
@@ -51,6 +56,54 @@ def test_another_chip_in_the_same_place_gets_no_bit() -> None:
             await commit(plan, device.controller, device.image, book.hooks(device))
         assert true_bits(board) == before
         assert book.attempted == 0
+
+    in_virtual_time(job())
+
+
+@pytest.mark.parametrize("waited_s", [0.0, 2 * FRESH_S])
+def test_another_chip_that_came_while_it_waited_for_the_lines_gets_no_bit(waited_s: float) -> None:
+    async def job() -> None:
+        board = board_named("esp32s3")
+        device = await connected(board)
+        plan = plan_for(device)
+        book = Book()
+
+        @asynccontextmanager
+        async def burning() -> AsyncIterator[None]:
+            await asyncio.sleep(waited_s)
+            board.memory.preset_field("MAC", int.from_bytes(b"\x24\x0a\xc4\x09\x09\x09", "big"))
+            board.controller.load()
+            yield
+
+        hooks = book.hooks(device)._replace(burning=burning)
+        with pytest.raises(BoardSwapped, match="another chip"):
+            await commit(plan, device.controller, device.image, hooks)
+        assert all(not board.memory.cells[write.block.index] for step in plan.steps for write in step.writes)
+        assert book.attempted == 0
+
+    in_virtual_time(job())
+
+
+def test_a_chip_that_shows_other_bits_after_a_long_wait_for_the_lines_gets_none() -> None:
+    """Its identity is the same: a clone, say, that was put into the socket of a bridge."""
+
+    async def job() -> None:
+        board = board_named("esp32c3")
+        device = await connected(board)
+        plan, book = plan_for(device), Book()
+
+        @asynccontextmanager
+        async def burning() -> AsyncIterator[None]:
+            await asyncio.sleep(2 * FRESH_S)
+            board.memory.preset_field("CUSTOM_MAC", 5)
+            board.controller.load()
+            yield
+
+        hooks = book.hooks(device)._replace(burning=burning)
+        with pytest.raises(ReadOtherwise, match="BLOCK_USR_DATA"):
+            await commit(plan, device.controller, device.image, hooks)
+        assert board.memory.field_bits("CUSTOM_MAC") == 5
+        assert book.attempted == board.controller.programs == 0
 
     in_virtual_time(job())
 

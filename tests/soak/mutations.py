@@ -28,11 +28,11 @@ def _no_identity() -> None:
     from parburn.hardware import commit
     from parburn.hardware.identify import ChipIdentity
 
-    def stage_first(plan: Any, controller: Any, image: Any, hooks: Any) -> Any:
-        return controller.stage(plan.steps[0])
+    async def look_again(controller: Any, image: Any) -> None:
+        return None
 
     ChipIdentity.same_board = lambda self, values: None  # type: ignore[method-assign]  # the mutation
-    commit._stage_first = stage_first
+    commit._look_again = look_again
 
 
 def _late_attempt() -> None:
