@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from parburn.job import Job
-from parburn.station.job_file import Bounds, StopRules, known_keys
+from parburn.station.job_file import RETRIES, Bounds, StopRules, known_keys
 from parburn.station.job_values import SECTIONS, TOP, Kind
 from tests.rig import ROOT
 
@@ -36,7 +36,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "baud": "as `--baud`",
     "max_burning": "so many boards burn at one time, at most (weak supply)",
     "script_timeout": "seconds that a board's scripts may take",
-    "retries": "tries to connect; a burn is never tried again blindly",
+    "retries": "tries to connect, each with the next way to reset; a burn is never tried again blindly",
     "first_article": "so many boards pass alone after each arming",
     "target": "boards wanted, for the head of the screen; the station goes on behind it",
     "rework": "boards that passed under another arming go through this one",
@@ -77,7 +77,7 @@ def default_of(key: str) -> str:
         "after": _JOB.after,
         "baud": _JOB.baud,
         "script_timeout": f"{_JOB.script_timeout_s:g}",
-        "retries": _JOB.connect_attempts,
+        "retries": RETRIES,
         "first_article": 1,
         "rework": "false",
         "bounds.replug_s": f"{bounds.replug_s:g}",

@@ -31,6 +31,7 @@ PresenceBy = Literal["sync", "reset", "cts", "dsr", "dcd"]
 ANSWER_S: Final = 0.1  # for one answer
 PULSE_EVERY_S: Final = 1.0
 RETRY_OPEN_S: Final = 5.0
+BEAT_S: Final = 0.02  # looks begin at a multiple of it, so the loop wakes once for several sockets
 MODEM_LINES: Final = ("cts", "dsr", "dcd")
 
 
@@ -134,7 +135,7 @@ class BridgeSeat:
                 await asyncio.sleep(self._debounce_s)
                 if await self._seen(stream, look, again=True):
                     return
-            await asyncio.sleep(PULSE_EVERY_S if self._by == "reset" else self._look_s)
+            await _pause(PULSE_EVERY_S if self._by == "reset" else self._look_s)
 
     async def _seen(self, stream: ByteStream, look: PresenceLook, *, again: bool = False) -> bool:
         if self._by in MODEM_LINES:
@@ -163,7 +164,7 @@ class BridgeSeat:
     async def _looked_away(self, stream: ByteStream, look: Look) -> None:
         asks, silences = PresenceLook(stream), 0
         while True:
-            await asyncio.sleep(self._look_s)
+            await _pause(self._look_s)
             if self._by in MODEM_LINES:
                 if not await stream.input_line(self._by):
                     return
@@ -197,3 +198,8 @@ class BridgeSeat:
             seen = tuple(value & mask for value, mask in zip(values, masks, strict=False))
             return seen == device.identity.values[: len(values)]
         return True if answer is Answer.SOMETHING else None
+
+
+async def _pause(seconds: float) -> None:
+    now = time.monotonic()  # the loop's clock
+    await asyncio.sleep(BEAT_S * round((now + seconds) / BEAT_S) - now)

@@ -27,6 +27,9 @@ NOT_YET: Final = (
     "delivery", "deliveries", "sink", "sinks", "hooks", "outbox", "gate", "page", "web", "metrics", "scanner",
     "scan", "golden", "labels",
 )  # fmt: skip
+RETRIES: Final = (
+    4  # one for each way to reset; the operator puts a silent board in again sooner than a run ends
+)
 NOT_IN_THIS_VERSION: Final = "not in this version"
 
 
@@ -62,7 +65,7 @@ class StationJob(NamedTuple):
     ledger: Path | None = None
     bounds: Bounds = Bounds()
     stop: StopRules = StopRules()
-    retries: int = Job(()).connect_attempts  # of a connection only
+    retries: int = RETRIES  # of a connection only
     first_article: int = 1  # so many boards burn alone after an arming
     target: int | None = None  # boards that are wanted, for the head of the screen
     rework: bool = False  # a unit that passed under another arming goes through this one
@@ -214,7 +217,7 @@ class _Reader:
             tables=found.get("tables", ()),
             ledger=parts["ledger"].get("path"),
             batch=found["name"],
-            connect_attempts=found.get("retries", Job(()).connect_attempts),
+            connect_attempts=found.get("retries", RETRIES),
             max_burning=found.get("max_burning"),
             script_timeout_s=found.get("script_timeout", Job(()).script_timeout_s),
             records=found.get("records", ()),

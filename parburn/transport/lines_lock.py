@@ -12,6 +12,8 @@ one board may be behind two nodes, and a hub that is pulled down by one board's 
   in: 0.3 s for LINES, no time for BURN. What moves lines is short, and boards that come one after another
   would keep it going; burns are long, and most go on together. Who will go out before one that is inside
   does comes in all the same: nobody waits longer for it.
+  A reset that lasts long (the second way to reset a board that did not answer) gives way to all others for
+  LONG_OVERDUE_S, so those of several boards come together: dead boards shall not hold up the good ones.
   Where both have waited, the kind has its turn that was not inside last, and who waits for that kind
   elsewhere has JOIN_S to come in with it.
 * **Nobody waits for ever**: after its deadline, which is longer than any reset or burn takes, a waiter gets
@@ -40,6 +42,8 @@ from parburn.errors import LinesBusy
 from parburn.transport.lock_file import LOCK_ENV, Kind, Last, LockFile, NoLockFile, lock_path
 
 OVERDUE_S: Final = (0.3, 0.0)  # by kind: of waiting, until the other kind lets nobody new in
+LONG_S: Final = 0.5  # who will stay longer than this inside with LINES ...
+LONG_OVERDUE_S: Final = 3.0  # ... has waited long only after this time, and keeps out of the way until then
 JOIN_S: Final = 0.05  # after a change of kinds, in which other processes' waiters come in with it
 POLL_S: Final = 0.005  # while another process is in the way
 LINES_WAIT_S: Final = 40.0  # less than a board has to be identified
@@ -58,6 +62,7 @@ class _Waiter:
 
     def __init__(self, kind: Kind, *, patient: bool, lasts_s: float) -> None:
         self.kind, self.patient, self.lasts_s = kind, patient, lasts_s
+        self.overdue_s = LONG_OVERDUE_S if _is_long(kind, lasts_s) else OVERDUE_S[kind]
         self.loop = asyncio.get_running_loop()
         self.since = self.loop.time()
         self.overdue = False
@@ -183,7 +188,8 @@ class LinesLock:
             if self._holds(task, kind.other):
                 raise RuntimeError(f"a task with {kind.other.name} asks for {kind.name}: it waits for itself")
             stay = self._join(kind, task, lasts_s)
-            if stay is None and (self._holds(task, kind) or self._attempt(kind) == "in"):
+            gives_way = _is_long(kind, lasts_s) and self._is_in_use()
+            if stay is None and (self._holds(task, kind) or (not gives_way and self._attempt(kind) == "in")):
                 stay = self._come_in(kind, task, time.monotonic() + lasts_s)
         if stay is not None:
             return stay
@@ -229,7 +235,9 @@ class LinesLock:
                     self._note_overdue(waiter, now)
                     if stay := self._join(kind, task, waiter.lasts_s):
                         return stay
-                    answer = self._attempt(kind, all_the_same=_is_stale(waiter, now))
+                    gives_way = _is_long(kind, waiter.lasts_s) and not waiter.overdue and self._is_in_use()
+                    all_the_same = _is_stale(waiter, now)
+                    answer = "busy" if gives_way else self._attempt(kind, all_the_same=all_the_same)
                     if answer == "in":
                         return self._come_in(kind, task, time.monotonic() + waiter.lasts_s)
                     pause_s = self._pause_s(waiter, answer, now)
@@ -241,7 +249,7 @@ class LinesLock:
                 self._forget(waiter)
 
     def _note_overdue(self, waiter: _Waiter, now: float) -> None:
-        if waiter.patient or waiter.overdue or now - waiter.since < OVERDUE_S[waiter.kind]:
+        if waiter.patient or waiter.overdue or now - waiter.since < waiter.overdue_s:
             return
         waiter.overdue = True
         self._overdue[waiter.kind] += 1
@@ -268,7 +276,7 @@ class LinesLock:
             pause_s = POLL_S if leads else _SPARE_POLL_S
         waiter.free_since = (waiter.free_since or now) if answer == "not its turn" else None
         if not waiter.patient and not waiter.overdue:
-            pause_s = min(pause_s, waiter.since + OVERDUE_S[waiter.kind] - now)
+            pause_s = min(pause_s, waiter.since + waiter.overdue_s - now)
         return pause_s
 
     def _wake(self, kind: Kind) -> None:
@@ -279,6 +287,11 @@ class LinesLock:
 
     def _holds(self, task: asyncio.Task[Any] | None, kind: Kind) -> bool:
         return task is not None and any(stay.task is task for stay in self._stays[kind])
+
+    def _is_in_use(self) -> bool:
+        """Tell whether boards of this process burn, are reset, or wait for it; not long resets."""
+        waiting = (*self._waiting[Kind.BURN], *self._waiting[Kind.LINES])
+        return any(self._stays) or any(not _is_long(one.kind, one.lasts_s) for one in waiting)
 
     def _attempt(self, kind: Kind, *, all_the_same: bool = False) -> _Answer:
         """Look whether this kind may come in, and have the file show it.
@@ -419,6 +432,10 @@ class LinesLock:
         if self._file is not None:
             self._file.close()
         self._begin()
+
+
+def _is_long(kind: Kind, lasts_s: float) -> bool:
+    return kind is Kind.LINES and LONG_S < lasts_s < math.inf
 
 
 def _is_stale(waiter: _Waiter, now: float) -> bool:

@@ -13,6 +13,7 @@ from parburn.errors import UsageError
 from parburn.job import Job, TableOption
 from parburn.station.job_file import (
     NOT_YET,
+    RETRIES,
     Bounds,
     StopRules,
     check_station_job,
@@ -51,6 +52,7 @@ def test_the_smallest_job(folder: JobFolder) -> None:
         chip="esp32c3",
         ledger=folder.ledger,
         batch="lamp",
+        connect_attempts=RETRIES,
     )
 
 

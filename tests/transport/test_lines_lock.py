@@ -197,6 +197,62 @@ def test_who_goes_out_before_one_that_is_inside_makes_nobody_wait(
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("in_the_way", ["BURN inside", "LINES inside", "both"])
+def test_a_long_reset_gives_way_to_all_others_for_a_time(
+    lock: LinesLock, monkeypatch: pytest.MonkeyPatch, in_the_way: str
+) -> None:
+    """Else each dead board, which is reset for longer the second time, would hold up the good ones."""
+    monkeypatch.setattr(lines_lock, "LONG_OVERDUE_S", 0.6)
+
+    async def long_one() -> float:
+        asked = time.monotonic()
+        stay = await lock.enter(Kind.LINES, within_s=30, lasts_s=0.65)
+        waited = time.monotonic() - asked
+        await asyncio.sleep(0.1)
+        stay.leave()
+        return waited
+
+    async def relay(kind: str, ended: asyncio.Event) -> None:
+        while not ended.is_set():
+            async with door(lock, kind):
+                await asyncio.sleep(0.05)
+
+    async def run() -> None:
+        assert await long_one() < 0.1  # nobody is there
+        ended = asyncio.Event()
+        kinds = ["BURN", "LINES"] if in_the_way == "both" else [in_the_way.split()[0]]
+        relays = [asyncio.create_task(relay(kind, ended)) for kind in kinds for _ in range(3)]
+        await asyncio.sleep(0.1)
+        first = asyncio.create_task(long_one())
+        await asyncio.sleep(0.3)
+        second = asyncio.create_task(long_one())
+        async with asyncio.timeout(5):
+            waited = await asyncio.gather(first, second)
+        assert 0.5 < waited[0] < 0.6 + OVERDUE_S[Kind.LINES] + 0.2 + SLACK_S
+        assert waited[0] - 0.3 - 0.1 < waited[1] < waited[0]  # it comes with the first
+        ended.set()
+        await asyncio.gather(*relays)
+
+    asyncio.run(run())
+
+
+def test_long_resets_alone_do_not_wait_for_each_other(lock: LinesLock) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(1):
+            burning = await lock.enter(Kind.BURN, within_s=1)
+            burning.outlives_task()
+            waiting = [
+                asyncio.create_task(lock.enter(Kind.LINES, within_s=30, lasts_s=0.65)) for _ in range(3)
+            ]
+            await asyncio.sleep(0.1)
+            assert not any(one.done() for one in waiting)
+            burning.leave()
+            for stay in await asyncio.gather(*waiting):
+                stay.leave()
+
+    asyncio.run(run())
+
+
 def test_short_stays_one_after_another_do_not_go_on_for_ever(lock: LinesLock) -> None:
     """Each ends a moment after the one before: by each other alone none of them may come in."""
 
