@@ -48,6 +48,7 @@ class RomLink:
         self.broken = False  # a burst was broken off: sync() first
         self.hasty = False  # judge silence sooner: what is asked now can be asked again
         self.lost: PortGone | None = None
+        self.heard_at = 0.0  # when bytes came last, in seconds of the loop
         self._tell_lost: Callable[[PortGone], object] | None = None
         self.trace = trace
         self._secure_download = False  # as the chip's flags say, once they were read
@@ -176,6 +177,7 @@ class RomLink:
                 self.counters.turns += 1
 
     def _on_data(self, data: bytes) -> None:
+        self.heard_at = self._loop.time()
         self.counters.rx_bytes += len(data)
         protocol, waiter = self._protocol, self._waiter
         try:

@@ -63,6 +63,13 @@ class Approval(Protocol):
             ParburnError: it may not, and why.
         """
 
+    def begins(self) -> None:
+        """Return where a burn may begin that was approved. It is asked last, before the attempt is recorded.
+
+        Raises:
+            ParburnError: it may not any more, and why.
+        """
+
 
 class PortsOfRun:
     """A run opens each of its ports once, and closes it when the board there has ended."""

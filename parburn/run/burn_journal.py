@@ -56,8 +56,11 @@ class BurnJournal:
         Raises:
             UniqueValueTaken: another plan holds one of the values.
             UnitRefused: a record of this index belongs to another chip.
+            IdentityUnclear: a station has seen another chip with this identity meanwhile.
             LedgerUnusable: it could not be written. Nothing may be burned then.
         """
+        if self._run.around is not None:
+            self._run.around.approval.begins()
         await self._claim.burn_attempted(self._attempt)
         self._board.attempted = True
         self._board.values |= self._board.planned_values

@@ -7,7 +7,7 @@ go on by itself.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple
 
 from anyio import CancelScope, create_task_group, sleep
@@ -33,6 +33,7 @@ from parburn.run.shared import SharedRun
 from parburn.station.presence import Seated
 from parburn.station.seats import MAC_REGISTERS, SILENCES
 from parburn.station.shared import ONCE, StationRun
+from parburn.transport.tty_nodes import tty_at
 
 LOOK_S: Final = 0.5  # between two looks at a board that waits behind a tty that stays
 
@@ -148,6 +149,8 @@ class Insertion:
         self._run.tell_ledger_notes()
         if self.seated is not None and board.watch.error is not None:
             self.seated.node_is_gone = True
+        if self.seated is not None and board.rom is not None:
+            self.seated.heard_at = board.rom.heard_at
         harmless = cause_of(board.error) in HARMLESS_CAUSES and self._went_on < ONCE
         goes_on = report.result is Result.INCOMPLETE and harmless
         identity = self.seated.identity if self.seated is not None else None
@@ -206,7 +209,7 @@ class Insertion:
         """
         around, slot = self._around, self._slot
         identity = identity_of(device)
-        seated = self.seated = await around.presence.enter(identity, slot)
+        seated = self.seated = await around.presence.enter(identity, slot, sits_there=self._sits_there())
         self._begun = around.came(identity)
         if identity == self._reset_of:
             self._run.job = self._run.job._replace(after="no-reset")
@@ -225,6 +228,11 @@ class Insertion:
             await self._goes_on(claim, claim.begun)
         self._watcher.begins(claim.index)
         return claim
+
+    def _sits_there(self) -> Callable[[], bool]:
+        """Return what tells whether the board's own tty is there still, which it took along else."""
+        node = None if self._tty_stays else tty_at(self._port)
+        return lambda: node is not None and tty_at(self._port) == node
 
     def _holds(self, why: str) -> None:
         self._around.desk.waits_not_for(self._slot)

@@ -6,7 +6,9 @@ nodes, or two chips with one identity, must not be burned as two units.
 
 from __future__ import annotations
 
-from anyio import Event, move_on_after
+from collections.abc import Callable
+
+from anyio import Event, current_time, move_on_after
 
 from parburn.errors import IdentityUnclear
 from parburn.ledger.base import UnitIdentity
@@ -19,10 +21,14 @@ DOUBLE_HINT = "One board behind two sockets, or two chips with one identity: tak
 class Seated:
     """A chip in a socket."""
 
-    def __init__(self, identity: UnitIdentity, slot: str) -> None:
+    def __init__(
+        self, identity: UnitIdentity, slot: str, sits_there: Callable[[], bool] = lambda: False
+    ) -> None:
         self.identity = identity
         self.slot = slot
+        self.sits_there = sits_there  # for sure, in this moment; False where that cannot be told
         self.node_is_gone = False  # the board was pulled; what was done with it comes to its end
+        self.heard_at = 0.0  # when its chip answered last, in seconds of the loop; set at its end
         self.refusal: IdentityUnclear | None = None  # another one with this identity came
         self.over = Event()
 
@@ -38,24 +44,39 @@ class Presence:
         seated = self._seated.get(identity)
         return "" if seated is None else seated.slot
 
-    async def enter(self, identity: UnitIdentity, slot: str) -> Seated:
+    async def enter(
+        self, identity: UnitIdentity, slot: str, *, sits_there: Callable[[], bool] = lambda: False
+    ) -> Seated:
         """Seat a chip that was identified; `leave` ends it.
 
-        A board that was pulled out of another socket and put into this one waits for the end there.
+        A board that was pulled out of another socket and put into this one waits for the end there. Until
+        that end tells a move from a double, nothing is begun with the first one.
+
+        Args:
+            identity: Of the chip.
+            slot: Its socket.
+            sits_there: Tells whether it sits there for sure when it is asked, and no move explains another.
 
         Raises:
-            IdentityUnclear: a chip with this identity sits in another socket. Nothing is begun with either of
-                them that was not begun before.
+            IdentityUnclear: a chip with this identity sits in another socket, or answered there when this one
+                was known already. Nothing is begun with either of them that was not begun before.
         """
         first = self._seated.get(identity)
         if first is not None:
+            known_at = current_time()
+            if not first.node_is_gone:
+                first.refusal = _double(identity, first.slot, slot)
+                if first.sits_there():
+                    raise _double(identity, slot, first.slot)
             with move_on_after(MOVE_S if first.node_is_gone else SEEN_S):
                 await first.over.wait()
+            if first.heard_at > known_at:
+                raise _double(identity, slot, first.slot)
             first = self._seated.get(identity)
         if first is not None:
             first.refusal = _double(identity, first.slot, slot)
             raise _double(identity, slot, first.slot)
-        seated = self._seated[identity] = Seated(identity, slot)
+        seated = self._seated[identity] = Seated(identity, slot, sits_there)
         return seated
 
     def leave(self, seated: Seated) -> None:

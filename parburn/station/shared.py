@@ -187,10 +187,14 @@ class _Approval:
         other = self._arming not in claim.passed_under
         return claim.state is State.PASS and other and not self._rework and not claim.attempts
 
-    def approve(self, asked: PlanToApprove) -> None:
+    def begins(self) -> None:
         """See `run.around.Approval`."""
         if (refused := self._refusal()) is not None:
             raise refused
+
+    def approve(self, asked: PlanToApprove) -> None:
+        """See `run.around.Approval`."""
+        self.begins()
         self._variants, why = self._template.fitting(
             asked.chip,
             asked.burn,

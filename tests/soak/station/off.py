@@ -32,7 +32,7 @@ def _present() -> None:
     """Nobody asks whether a chip sits in another socket."""
     from parburn.station.presence import Presence, Seated
 
-    async def enter(self: Presence, identity: Any, slot: str) -> Seated:
+    async def enter(self: Presence, identity: Any, slot: str, **_: Any) -> Seated:
         return Seated(identity, slot)
 
     Presence.enter = enter  # type: ignore[method-assign]  # off
