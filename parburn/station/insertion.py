@@ -7,10 +7,10 @@ go on by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Final, NamedTuple
 
-from anyio import CancelScope, create_task_group, sleep
+from anyio import CancelScope, create_task_group, sleep, to_thread
 
 from parburn.device import burn_device
 from parburn.errors import (
@@ -30,7 +30,7 @@ from parburn.ledger.base import HARMLESS_CAUSES, Begun, Cause, Claim, UnitIdenti
 from parburn.run.board_progress import BoardProgress
 from parburn.run.leave import cause_of, telling_cause
 from parburn.run.shared import SharedRun
-from parburn.station.presence import Seated
+from parburn.station.presence import Seated, SitsThere, nobody_knows
 from parburn.station.seats import MAC_REGISTERS, SILENCES
 from parburn.station.shared import ONCE, StationRun
 from parburn.transport.tty_nodes import tty_at
@@ -209,7 +209,8 @@ class Insertion:
         """
         around, slot = self._around, self._slot
         identity = identity_of(device)
-        seated = self.seated = await around.presence.enter(identity, slot, sits_there=self._sits_there())
+        sits_there = await self._what_tells_that_it_sits_there()
+        seated = self.seated = await around.presence.enter(identity, slot, sits_there=sits_there)
         self._begun = around.came(identity)
         if identity == self._reset_of:
             self._run.job = self._run.job._replace(after="no-reset")
@@ -229,10 +230,16 @@ class Insertion:
         self._watcher.begins(claim.index)
         return claim
 
-    def _sits_there(self) -> Callable[[], bool]:
-        """Return what tells whether the board's own tty is there still, which it took along else."""
-        node = None if self._tty_stays else tty_at(self._port)
-        return lambda: node is not None and tty_at(self._port) == node
+    async def _what_tells_that_it_sits_there(self) -> SitsThere:
+        """Its own tty does, which a board takes along; a tty that stays tells nothing."""
+        node = None if self._tty_stays else await to_thread.run_sync(tty_at, self._port)
+        if node is None:
+            return nobody_knows
+
+        async def sits_there() -> bool:
+            return await to_thread.run_sync(tty_at, self._port) == node
+
+        return sits_there
 
     def _holds(self, why: str) -> None:
         self._around.desk.waits_not_for(self._slot)

@@ -6,7 +6,7 @@ nodes, or two chips with one identity, must not be burned as two units.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from anyio import Event, current_time, move_on_after
 
@@ -17,13 +17,18 @@ MOVE_S = 5.0  # a board that changed its socket waits so long for the end of its
 SEEN_S = 0.6  # by then it is seen in the other one that a board was taken out of it
 DOUBLE_HINT = "One board behind two sockets, or two chips with one identity: take both out and sort it out."
 
+SitsThere = Callable[[], Awaitable[bool]]
+
+
+async def nobody_knows() -> bool:
+    """Return False: whether a chip sits where it was found cannot be told."""
+    return False
+
 
 class Seated:
     """A chip in a socket."""
 
-    def __init__(
-        self, identity: UnitIdentity, slot: str, sits_there: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, identity: UnitIdentity, slot: str, sits_there: SitsThere) -> None:
         self.identity = identity
         self.slot = slot
         self.sits_there = sits_there  # for sure, in this moment; False where that cannot be told
@@ -45,7 +50,7 @@ class Presence:
         return "" if seated is None else seated.slot
 
     async def enter(
-        self, identity: UnitIdentity, slot: str, *, sits_there: Callable[[], bool] = lambda: False
+        self, identity: UnitIdentity, slot: str, *, sits_there: SitsThere = nobody_knows
     ) -> Seated:
         """Seat a chip that was identified; `leave` ends it.
 
@@ -66,7 +71,7 @@ class Presence:
             known_at = current_time()
             if not first.node_is_gone:
                 first.refusal = _double(identity, first.slot, slot)
-                if first.sits_there():
+                if await first.sits_there():
                     raise _double(identity, slot, first.slot)
             with move_on_after(MOVE_S if first.node_is_gone else SEEN_S):
                 await first.over.wait()

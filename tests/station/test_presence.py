@@ -59,7 +59,11 @@ def test_one_that_sits_there_for_sure_is_a_double_at_once(monkeypatch: pytest.Mo
     async def run() -> None:
         seats = Presence()
         there = True
-        first = await seats.enter(CHIP, "A1", sits_there=lambda: there)
+
+        async def sits_there() -> bool:
+            return there
+
+        first = await seats.enter(CHIP, "A1", sits_there=sits_there)
         async with asyncio.timeout(1):
             with pytest.raises(IdentityUnclear):
                 await seats.enter(CHIP, "A2")

@@ -7,6 +7,7 @@ from pathlib import Path
 from parburn.errors import IdentityUnclear
 from parburn.events import Result
 from parburn.sim.control_client import ControlledRig
+from parburn.station.presence import nobody_knows
 from parburn.station.states import SocketState
 from parburn.station.words import Word
 from tests.station.floor import Floor
@@ -39,7 +40,7 @@ def test_a_board_is_not_burned_when_its_double_comes_while_it_waits_for_its_turn
         board = rig.insert(0)
         floor.until(lambda: floor.socket(0).detail == "for its turn to burn", "it waits")
         (seated,) = floor.around.presence._seated.values()
-        seated.sits_there = lambda: False  # as on a bridge, whose tty tells nothing
+        seated.sits_there = nobody_knows  # as on a bridge, whose tty tells nothing
         second = floor.loop.create_task(floor.around.presence.enter(seated.identity, "A2"))
         floor.let(0.05)
         assert not second.done()

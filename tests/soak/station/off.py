@@ -30,10 +30,10 @@ def _lines() -> None:
 
 def _present() -> None:
     """Nobody asks whether a chip sits in another socket."""
-    from parburn.station.presence import Presence, Seated
+    from parburn.station.presence import Presence, Seated, nobody_knows
 
     async def enter(self: Presence, identity: Any, slot: str, **_: Any) -> Seated:
-        return Seated(identity, slot)
+        return Seated(identity, slot, nobody_knows)
 
     Presence.enter = enter  # type: ignore[method-assign]  # off
 
