@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from parburn.sim.control_client import ControlledRig
+from tests.own_terminals import with_own_terminals
 from tests.soak.station.checker import Checker
 from tests.soak.station.hand import Hand, Theme, tell
 from tests.soak.station.job import CHIP, Job, draw
@@ -129,4 +130,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    with_own_terminals("tests.soak.station")
     sys.exit(main())
