@@ -176,6 +176,7 @@ class BridgeSeat:
                 if look.retry and silences >= SILENCES:
                     return  # it was away
                 silences = 0
+                look.heard()
             else:
                 return
             self._on_silence(silences > 0)

@@ -33,7 +33,7 @@ class Seated:
         self.slot = slot
         self.sits_there = sits_there  # for sure, in this moment; False where that cannot be told
         self.node_is_gone = False  # the board was pulled; what was done with it comes to its end
-        self.heard_at = 0.0  # when its chip answered last, in seconds of the loop; set at its end
+        self.heard_at = 0.0  # when its chip answered last, in seconds of the loop; known once it has ended
         self.refusal: IdentityUnclear | None = None  # another one with this identity came
         self.over = Event()
 

@@ -33,11 +33,13 @@ class Look(NamedTuple):
     `device` is None where no chip was identified. `hears`: it may be taken for removed after silences; False
     once it was reset, its link was ended, or its verdict was any but PASS. `retry`: it is to be put in again,
     or to be tried again once something was mended, so the same board is new once it was without power.
+    `heard` is told of each answer of the board that sits there.
     """
 
     device: Device | None
     hears: bool
     retry: bool
+    heard: Callable[[], object] = lambda: None
 
 
 class Seat(Protocol):

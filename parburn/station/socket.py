@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Final, Protocol
 
-from anyio import Event, create_task_group, move_on_after
+from anyio import Event, create_task_group, current_time, move_on_after
 
 from parburn.errors import InternalError, NeedsResume, NotDone, PortGone
 from parburn.events import DeviceReport, Identified, Result
@@ -239,7 +239,12 @@ class Socket(Watcher):
     def _look(self, ended: Ended) -> Look:
         passed_untouched = ended.report.result.passed and self._around.job.after == "no-reset"
         retry = self.picture.word in (Word.RETRY, Word.LEAVE_IN)
-        return Look(ended.device, hears=passed_untouched and not ended.unread, retry=retry)
+        hears = passed_untouched and not ended.unread
+        return Look(ended.device, hears, retry, self._heard)
+
+    def _heard(self) -> None:
+        if self._seated is not None:
+            self._seated.heard_at = current_time()
 
     async def _back_from_reset(self, ended: Ended) -> Sitting | None:
         """Return the stay of a board that left as we reset it, once it is back; None: it was taken out."""

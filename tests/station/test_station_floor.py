@@ -53,3 +53,17 @@ def test_a_board_is_not_burned_when_its_double_comes_while_it_waits_for_its_turn
         floor.until(second.done, "the second has waited")
         assert isinstance(second.exception(), IdentityUnclear)
         floor.close()
+
+
+def test_a_board_behind_a_bridge_is_heard_while_its_verdict_stands(tmp_path: Path) -> None:
+    """So a clone that comes meanwhile is no move of it, also where it is taken out a moment later."""
+    options = ["--strapped"]
+    with ControlledRig("esp32c3:1", folder=tmp_path / "r", lines=True, bridges=True, options=options) as rig:
+        floor = Floor(rig, tmp_path / "job", presence="sync")
+        rig.insert(0)
+        floor.until(lambda: floor.socket(0).word is Word.PASS, "it passes")
+        (seated,) = floor.around.presence._seated.values()
+        before = seated.heard_at
+        assert before > 0
+        floor.until(lambda: seated.heard_at > before + 0.5, "it is heard again")
+        floor.close()
