@@ -122,8 +122,8 @@ def within(found: tuple[int, int, int], most: tuple[int, int, int]) -> bool:
 
 # Of these the frames that nothing may cut short take 250, values and records 300, texts of what is planned
 # 60, what the record says of a board (since when it is whole, what was burned) 40. Chunks of answers come in
-# as many reads as the machine makes of them: 5010 to 5068 calls were seen, with a burst of its own for what is
-# read again before a burn.
+# as many reads as the machine makes of them: 5010 to 5068 calls were seen, with a burst for what is read
+# again before a burn.
 CALLS_PER_BOARD = 5150
 FEW, MANY = 2, 10
 CALLS = "calls"  # the word that asks for this figure alone
