@@ -78,6 +78,7 @@ async def commit(
     Raises:
         StagingMismatch, LinkError, CommandRefused: no program command was sent; nothing was burned.
         BoardSwapped: another chip answers; into that one nothing was burned.
+        LinesBusy: reset lines moved all the time; nothing was burned.
         VerifyFailed: the chip shows other bits than planned; where it is `permanent`, never burn it again.
         PartialBurn: the burn broke off and can be continued.
         LedgerError: what was done could not be recorded.

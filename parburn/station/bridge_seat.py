@@ -32,6 +32,7 @@ ANSWER_S: Final = 0.1  # for one answer
 PULSE_EVERY_S: Final = 1.0
 RETRY_OPEN_S: Final = 5.0
 BEAT_S: Final = 0.02  # looks begin at a multiple of it, so the loop wakes once for several sockets
+BEATS: Final = 10  # at least, between two looks: a pause is as long as it was asked for, but for a twentieth
 MODEM_LINES: Final = ("cts", "dsr", "dcd")
 
 
@@ -72,6 +73,10 @@ class BridgeSeat:
     def is_there(self, sitting: Sitting) -> bool:
         """See `Seat`."""
         return self._sitting == sitting
+
+    async def sits_for_sure(self, sitting: Sitting) -> bool:
+        """Return False: its tty stays when it goes, and a look that finds nobody takes a while."""
+        return False
 
     def left(self, sitting: Sitting) -> None:
         """See `Seat`."""
@@ -202,5 +207,10 @@ class BridgeSeat:
 
 
 async def _pause(seconds: float) -> None:
-    now = time.monotonic()  # the loop's clock
-    await asyncio.sleep(BEAT_S * round((now + seconds) / BEAT_S) - now)
+    await asyncio.sleep(pause_to_beat(time.monotonic(), seconds))  # the loop's clock
+
+
+def pause_to_beat(now: float, seconds: float) -> float:
+    """Return the seconds from `now` to the beat that is nearest to so many seconds later."""
+    beat_s = min(BEAT_S, seconds / BEATS)
+    return beat_s * round((now + seconds) / beat_s) - now

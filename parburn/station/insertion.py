@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, Final, NamedTuple
 
-from anyio import CancelScope, create_task_group, sleep, to_thread
+from anyio import CancelScope, create_task_group, sleep
 
 from parburn.device import burn_device
 from parburn.errors import (
@@ -30,10 +30,9 @@ from parburn.ledger.base import HARMLESS_CAUSES, Begun, Cause, Claim, UnitIdenti
 from parburn.run.board_progress import BoardProgress
 from parburn.run.leave import cause_of, telling_cause
 from parburn.run.shared import SharedRun
-from parburn.station.presence import Seated, SitsThere, nobody_knows
+from parburn.station.presence import Seated, SitsThere
 from parburn.station.seats import MAC_REGISTERS, SILENCES
 from parburn.station.shared import ONCE, StationRun
-from parburn.transport.tty_nodes import tty_at
 
 LOOK_S: Final = 0.5  # between two looks at a board that waits behind a tty that stays
 
@@ -84,6 +83,7 @@ class Insertion:
         reset_of: UnitIdentity | None,
         before: Before | None,
         tty_stays: bool,
+        sits_there: SitsThere,
     ) -> None:
         """Make it; `live` does all.
 
@@ -96,6 +96,7 @@ class Insertion:
             before: How its loader is reached in this socket; None: as the job says.
             reset_of: The chip that we reset here a moment ago: if it is that one, it is not reset again.
             tty_stays: It does not go with the board, so whoever waits is looked at.
+            sits_there: Tells whether the board is in its socket for sure.
         """
         self._around = around
         self._slot, self._port = slot, port
@@ -106,6 +107,7 @@ class Insertion:
         self._begun = False  # this unit, before it came
         self._expected, self._reset_of = expected, reset_of
         self._tty_stays, self._has_left = tty_stays, False
+        self._sits_there = sits_there
         self._run = SharedRun(
             around.checked_for(port, before),
             emit=self._emit,
@@ -209,8 +211,7 @@ class Insertion:
         """
         around, slot = self._around, self._slot
         identity = identity_of(device)
-        sits_there = await self._what_tells_that_it_sits_there()
-        seated = self.seated = await around.presence.enter(identity, slot, sits_there=sits_there)
+        seated = self.seated = await around.presence.enter(identity, slot, sits_there=self._sits_there)
         self._begun = around.came(identity)
         if identity == self._reset_of:
             self._run.job = self._run.job._replace(after="no-reset")
@@ -229,17 +230,6 @@ class Insertion:
             await self._goes_on(claim, claim.begun)
         self._watcher.begins(claim.index)
         return claim
-
-    async def _what_tells_that_it_sits_there(self) -> SitsThere:
-        """Its own tty does, which a board takes along; a tty that stays tells nothing."""
-        node = None if self._tty_stays else await to_thread.run_sync(tty_at, self._port)
-        if node is None:
-            return nobody_knows
-
-        async def sits_there() -> bool:
-            return await to_thread.run_sync(tty_at, self._port) == node
-
-        return sits_there
 
     def _holds(self, why: str) -> None:
         self._around.desk.waits_not_for(self._slot)

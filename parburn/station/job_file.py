@@ -20,6 +20,7 @@ from parburn.printable import printable
 from parburn.run.checked_job import CheckedJob, check_job
 from parburn.station.job_values import SECTIONS, TOP, Kind
 from parburn.station.words import ENGLISH, Word, Words
+from parburn.transport.reset import CLASSIC
 
 SCHEMA: Final = 1
 # Sections that a later version will have: nobody is to believe that they work.
@@ -27,9 +28,7 @@ NOT_YET: Final = (
     "delivery", "deliveries", "sink", "sinks", "hooks", "outbox", "gate", "page", "web", "metrics", "scanner",
     "scan", "golden", "labels",
 )  # fmt: skip
-RETRIES: Final = (
-    4  # one for each way to reset; the operator puts a silent board in again sooner than a run ends
-)
+RETRIES: Final = len(CLASSIC)  # of a connection: one for each way to reset
 NOT_IN_THIS_VERSION: Final = "not in this version"
 
 
@@ -65,7 +64,7 @@ class StationJob(NamedTuple):
     ledger: Path | None = None
     bounds: Bounds = Bounds()
     stop: StopRules = StopRules()
-    retries: int = RETRIES  # of a connection only
+    retries: int = RETRIES
     first_article: int = 1  # so many boards burn alone after an arming
     target: int | None = None  # boards that are wanted, for the head of the screen
     rework: bool = False  # a unit that passed under another arming goes through this one

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
-from anyio import Event, move_on_after
+from anyio import Event, move_on_after, to_thread
 
 from parburn.hardware.identify import Device
 from parburn.job import Before
 from parburn.station.arrivals import Node
+from parburn.transport.tty_nodes import is_there
 
 MAC_REGISTERS: Final = 2  # that are asked for to see who is there
 SILENCES: Final = 3  # in a row that are a removal
@@ -53,6 +54,9 @@ class Seat(Protocol):
 
     def is_there(self, sitting: Sitting) -> bool:
         """Tell whether it is still there, as far as is known."""
+
+    async def sits_for_sure(self, sitting: Sitting) -> bool:
+        """Tell whether it is there in this moment; False where that cannot be told."""
 
     async def removal(self, sitting: Sitting, look: Look) -> None:
         """Wait until it is gone."""
@@ -129,6 +133,13 @@ class PlugSeat:
     def is_there(self, sitting: Sitting) -> bool:
         """See `Seat`."""
         return self._sitting == sitting
+
+    async def sits_for_sure(self, sitting: Sitting) -> bool:
+        """Ask the kernel whether its tty is there: the source tells it a moment later that it is not."""
+        node = self._node
+        if node is None or self._sitting != sitting:
+            return False
+        return await to_thread.run_sync(is_there, node.path, node.key)
 
     async def removal(self, sitting: Sitting, look: Look) -> None:
         """See `Seat`."""

@@ -6,6 +6,7 @@ Nothing that goes wrong with one board ends it: a word comes out of each, and th
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Final, Protocol
 
 from anyio import Event, create_task_group, current_time, move_on_after
@@ -183,6 +184,7 @@ class Socket(Watcher):
             reset_of=reset_of,
             before=self._seat.before,
             tty_stays=self._seat.tty_stays,
+            sits_there=partial(self._seat.sits_for_sure, sitting),
         )
         try:
             return await insertion.live()

@@ -188,8 +188,7 @@ class LinesLock:
             if self._holds(task, kind.other):
                 raise RuntimeError(f"a task with {kind.other.name} asks for {kind.name}: it waits for itself")
             stay = self._join(kind, task, lasts_s)
-            gives_way = _is_long(kind, lasts_s) and self._is_in_use()
-            if stay is None and (self._holds(task, kind) or (not gives_way and self._attempt(kind) == "in")):
+            if stay is None and (self._holds(task, kind) or self._look(kind, lasts_s) == "in"):
                 stay = self._come_in(kind, task, time.monotonic() + lasts_s)
         if stay is not None:
             return stay
@@ -235,9 +234,8 @@ class LinesLock:
                     self._note_overdue(waiter, now)
                     if stay := self._join(kind, task, waiter.lasts_s):
                         return stay
-                    gives_way = _is_long(kind, waiter.lasts_s) and not waiter.overdue and self._is_in_use()
-                    all_the_same = _is_stale(waiter, now)
-                    answer = "busy" if gives_way else self._attempt(kind, all_the_same=all_the_same)
+                    stale = _is_stale(waiter, now)
+                    answer = self._look(kind, waiter.lasts_s, overdue=waiter.overdue, all_the_same=stale)
                     if answer == "in":
                         return self._come_in(kind, task, time.monotonic() + waiter.lasts_s)
                     pause_s = self._pause_s(waiter, answer, now)
@@ -287,6 +285,14 @@ class LinesLock:
 
     def _holds(self, task: asyncio.Task[Any] | None, kind: Kind) -> bool:
         return task is not None and any(stay.task is task for stay in self._stays[kind])
+
+    def _look(
+        self, kind: Kind, lasts_s: float, *, overdue: bool = False, all_the_same: bool = False
+    ) -> _Answer:
+        """Look as `_attempt` does; a long reset that has not waited for long keeps out of the way."""
+        if _is_long(kind, lasts_s) and not overdue and self._is_in_use():
+            return "busy"
+        return self._attempt(kind, all_the_same=all_the_same)
 
     def _is_in_use(self) -> bool:
         """Tell whether boards of this process burn, are reset, or wait for it; not long resets."""

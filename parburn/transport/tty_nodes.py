@@ -125,6 +125,14 @@ def tty_at(path: str) -> FoundTty | None:
     return FoundTty(path, path, (found.st_rdev, found.st_ino, found.st_ctime_ns, *own))
 
 
+def is_there(path: str, key: Key) -> bool:
+    """Tell whether the tty with this key is at this path still, and no other one that got its name.
+
+    It asks the kernel: in a thread, where a loop runs.
+    """
+    return any(found is not None and found.key == key for found in (tty_at(path), usb_tty(path)))
+
+
 def ttys_at(paths: Sequence[str]) -> dict[str, FoundTty]:
     """Return the ttys at these paths that are there. Where many are in one folder it is listed first.
 

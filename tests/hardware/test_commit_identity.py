@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
@@ -44,6 +44,21 @@ from tests.sim.boards import make_board
 # --- another chip in the same place
 
 
+def changed_while_it_waits(
+    board: SimulatedBoard, waits_s: float, field: str, value: int
+) -> Callable[[], AbstractAsyncContextManager[None]]:
+    """A commit's `burning`, for which it waits; meanwhile the chip gets other bits."""
+
+    @asynccontextmanager
+    async def burning() -> AsyncIterator[None]:
+        await asyncio.sleep(waits_s)
+        board.memory.preset_field(field, value)
+        board.controller.load()
+        yield
+
+    return burning
+
+
 def test_another_chip_in_the_same_place_gets_no_bit() -> None:
     async def job() -> None:
         board = board_named("esp32s3")
@@ -65,16 +80,8 @@ def test_another_chip_that_came_while_it_waited_for_the_lines_gets_no_bit(waited
     async def job() -> None:
         board = board_named("esp32s3")
         device = await connected(board)
-        plan = plan_for(device)
-        book = Book()
-
-        @asynccontextmanager
-        async def burning() -> AsyncIterator[None]:
-            await asyncio.sleep(waited_s)
-            board.memory.preset_field("MAC", int.from_bytes(b"\x24\x0a\xc4\x09\x09\x09", "big"))
-            board.controller.load()
-            yield
-
+        plan, book = plan_for(device), Book()
+        burning = changed_while_it_waits(board, waited_s, "MAC", 0x240A_C409_0909)
         hooks = book.hooks(device)._replace(burning=burning)
         with pytest.raises(BoardSwapped, match="another chip"):
             await commit(plan, device.controller, device.image, hooks)
@@ -91,14 +98,7 @@ def test_a_chip_that_shows_other_bits_after_a_long_wait_for_the_lines_gets_none(
         board = board_named("esp32c3")
         device = await connected(board)
         plan, book = plan_for(device), Book()
-
-        @asynccontextmanager
-        async def burning() -> AsyncIterator[None]:
-            await asyncio.sleep(2 * FRESH_S)
-            board.memory.preset_field("CUSTOM_MAC", 5)
-            board.controller.load()
-            yield
-
+        burning = changed_while_it_waits(board, 2 * FRESH_S, "CUSTOM_MAC", 5)
         hooks = book.hooks(device)._replace(burning=burning)
         with pytest.raises(ReadOtherwise, match="BLOCK_USR_DATA"):
             await commit(plan, device.controller, device.image, hooks)

@@ -9,7 +9,7 @@ import pytest
 
 from parburn.errors import LinesBusy, ParburnError, PortGone, PortHangs
 from parburn.station import bridge_seat
-from parburn.station.bridge_seat import BridgeSeat, PresenceBy
+from parburn.station.bridge_seat import BridgeSeat, PresenceBy, pause_to_beat
 from parburn.station.seats import Look
 from parburn.transport.stream import LineStep
 
@@ -186,3 +186,18 @@ def test_a_bridge_that_has_another_number_now_is_not_looked_for_under_its_old_on
         assert ports.opened == ["/dev/ttyUSB0", "/dev/ttyUSB3"]
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("look_s", [0.01, 0.05, 0.2, 1.0])
+def test_a_pause_between_two_looks_is_as_long_as_it_was_asked_for(look_s: float) -> None:
+    """Looks begin on a common beat; the shortest must not become none, which would be a busy loop."""
+    now = 1000.0037
+    for _ in range(200):
+        pause_s = pause_to_beat(now, look_s)
+        assert 0.94 * look_s <= pause_s <= 1.06 * look_s
+        now += pause_s + 0.0004
+
+
+def test_looks_of_several_bridges_begin_together() -> None:
+    begin = {round(now + pause_to_beat(now, 0.2), 6) for now in (1000.001, 1000.004, 1000.0099)}
+    assert len(begin) == 1

@@ -6,9 +6,19 @@ import asyncio
 from collections.abc import Sequence
 from typing import cast
 
+import pytest
+
 from parburn.errors import LedgerError, ParburnError
 from parburn.ledger.base import Claim, UnitIdentity
-from parburn.station.claim_desk import TOGETHER_S, ClaimDesk
+from parburn.station import claim_desk
+from parburn.station.claim_desk import ClaimDesk
+
+TOGETHER_S = 0.5  # ten times the real one: a loaded machine wakes nobody in time
+
+
+@pytest.fixture(autouse=True)
+def _wide_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim_desk, "TOGETHER_S", TOGETHER_S)
 
 
 def identity(number: int) -> UnitIdentity:

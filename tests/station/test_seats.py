@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 from parburn.station.arrivals import Node
 from parburn.station.seats import Look, PlugSeat, Sitting
+from parburn.transport.tty_nodes import tty_at
 
 NOBODY = Look(None, hears=False, retry=False)
 
@@ -52,6 +55,36 @@ def test_a_swap_under_one_name_ends_the_first_stay() -> None:
         assert one.is_there(second)
 
     asyncio.run(run())
+
+
+def test_a_board_sits_for_sure_while_its_own_tty_is_there(tmp_path: Path) -> None:
+    """Asked of the kernel: what the source tells comes a moment later."""
+    master, slave = os.openpty()
+    link = tmp_path / "ttyUSB0"
+    link.symlink_to(os.ttyname(slave))
+    found = tty_at(str(link))
+    assert found is not None
+    node = Node(found.path, found.key)
+
+    def replug() -> None:
+        link.unlink()
+        link.symlink_to(os.ttyname(slave))  # another board behind this name
+
+    async def run() -> None:
+        one = seat([])
+        one.came(node)
+        sitting = await one.arrival()
+        assert await one.sits_for_sure(sitting)
+        assert not await one.sits_for_sure(sitting._replace(number=9))
+        await asyncio.to_thread(replug)
+        assert not await one.sits_for_sure(sitting)
+        await asyncio.to_thread(link.unlink)
+        assert not await one.sits_for_sure(sitting)
+        assert one.is_there(sitting)  # nobody has told it yet
+
+    asyncio.run(run())
+    os.close(slave)
+    os.close(master)
 
 
 def test_an_engineer_can_have_what_is_there_looked_at_again() -> None:

@@ -11,7 +11,16 @@ import pytest
 
 from parburn.transport import tty_nodes
 from parburn.transport.slots import UsbSlot
-from parburn.transport.tty_nodes import FoundTty, is_path, tty_at, ttys_at, ttys_in, usb_tty, usb_ttys
+from parburn.transport.tty_nodes import (
+    FoundTty,
+    is_path,
+    is_there,
+    tty_at,
+    ttys_at,
+    ttys_in,
+    usb_tty,
+    usb_ttys,
+)
 
 
 @pytest.fixture
@@ -122,12 +131,16 @@ def test_on_usb_a_time_of_change_is_no_other_board(on_usb: OnUsb, pty: str) -> N
     time.sleep(0.02)
     Path(pty).chmod(0o666)
     assert usb_tty(pty) == before
+    assert before is not None
+    assert is_there(pty, before.key)
 
 
 def test_on_usb_another_device_is_another_board(on_usb: OnUsb, pty: str) -> None:
     before = usb_tty(pty)
     on_usb.device = (1, 8)
     assert usb_tty(pty) != before
+    assert before is not None
+    assert not is_there(pty, before.key)
 
 
 def test_what_is_still_the_same_is_not_asked_again(on_usb: OnUsb) -> None:
