@@ -86,14 +86,25 @@ class StationProcess:
 
     def verdicts(self, count: int, within_s: float = WAIT_S) -> dict[str, Said]:
         """Wait until so many sockets have a verdict; return the first of each."""
+        return self._reached(("verdict", "locked"), count, "verdicts", within_s)
+
+    def halted(self, count: int, within_s: float = WAIT_S) -> dict[str, Said]:
+        """Wait until so many sockets have a verdict or wait for the end of a halt; return the first of each.
+
+        A halt finds boards wherever they are: one that was slower than the one that halted waits, and has no
+        verdict before it goes on.
+        """
+        return self._reached(("verdict", "locked", "hold"), count, "sockets that the halt reached", within_s)
+
+    def _reached(self, states: tuple[str, ...], count: int, what: str, within_s: float) -> dict[str, Said]:
         found: dict[str, Said] = {}
 
         def wanted(one: Said) -> bool:
-            if one["event"] == "socket" and one["state"] in ("verdict", "locked"):
+            if one["event"] == "socket" and one["state"] in states:
                 found.setdefault(one["slot"], one)
             return len(found) >= count
 
-        self.until(wanted, f"{count} verdicts", within_s)
+        self.until(wanted, f"{count} {what}", within_s)
         return found
 
     def states(self) -> set[str]:

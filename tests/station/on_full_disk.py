@@ -47,7 +47,7 @@ def play(folder: Path) -> dict[str, Any]:
             filled = fill(disk)
             for number in range(BOARDS):
                 rig.insert(number)
-            full = station.verdicts(BOARDS, within_s=60)
+            full = station.halted(BOARDS, within_s=60)
             halt = next((one["why"] for one in station.said if one["event"] == "halt"), "")
             blank = sum(
                 set(bits_of(rig, board)["BLOCK_USR_DATA"]) <= set("0x") for board in boards_in(rig).values()
@@ -55,8 +55,9 @@ def play(folder: Path) -> dict[str, Any]:
             filled.unlink()
             said = command("station", "resume", "--why", "room again", "--job", str(job))
             assert said.returncode == 0, said.stderr
-            for number in range(BOARDS):
-                rig.replug(number)
+            for number in range(BOARDS):  # what waited in its socket goes on by itself
+                if full[f"A{number + 1}"]["state"] != "hold":
+                    rig.replug(number)
             passed: set[str] = set()
             while len(passed) < BOARDS:
                 passed.add(station.until(lambda one: one.get("word") == "PASS", "PASS")["slot"])

@@ -65,7 +65,7 @@ def test_a_ledger_held_for_long_halts_and_no_chip_has_what_is_not_written(
         with held(tmp_path / "ledger.sqlite3"):
             for number in range(1, SOCKETS):
                 rig.insert(number)
-            found = station.verdicts(SOCKETS - 1, within_s=60)
+            found = station.halted(SOCKETS - 1, within_s=60)
             assert {one["word"] for one in found.values()} == {"LEAVE IN"}, found
             assert all("ledger" in one["detail"] for one in found.values())
             assert any(one["event"] == "halt" for one in station.said)
@@ -75,7 +75,8 @@ def test_a_ledger_held_for_long_halts_and_no_chip_has_what_is_not_written(
         said = command("station", "resume", "--why", "the backup is over", "--job", str(job))
         assert said.returncode == 0, said.stderr
         for number in range(1, SOCKETS):
-            rig.replug(number)
+            if found[f"A{number + 1}"]["state"] != "hold":  # what waited goes on by itself
+                rig.replug(number)
         deadline = time.monotonic() + 40
         passed: set[str] = set()
         while len(passed) < SOCKETS - 1 and time.monotonic() < deadline:
