@@ -1,6 +1,6 @@
 """The process dies at ledger transitions and after packets of one burn; the next run goes on.
 
-Each time a third of the points, another one by chance; all of them: `python -m tests.soak.points esp32c3`.
+Each time a fifth of the points, another one by chance; all of them: `python -m tests.soak.points esp32c3`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pytest
 
 from tests.soak.test_soak import soak
 
-ONE_OF = 3
+ONE_OF = 5
 LEAST_POINTS = 250
 
 

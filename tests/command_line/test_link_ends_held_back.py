@@ -192,6 +192,7 @@ def test_a_dry_run_shows_it_once_and_last(tmp_path: Path, state: Path, key: Path
             assert sum(bool(block["ends_link"]) for blocks in burns for block in blocks) == 1
 
 
+ONE_OF = 3  # of the points, another third each time
 CRASHED = [("esp32c3", ()), ("esp32", ()), ("esp32", (("coding", "3/4"),))]
 
 
@@ -259,8 +260,8 @@ def test_killed_at_any_point_it_is_whole_or_goes_on(
         for n in range(1, counts["program"] + 1)
         for when in ("before", "after")
     ]
-    begin = random.randrange(2)  # each second point, and the last ones: only behind these it is whole
-    points = [*points[begin:-4:2], *points[-4:]]
+    begin = random.randrange(ONE_OF)  # and the last ones: only behind these it is whole
+    points = [*points[begin:-4:ONE_OF], *points[-4:]]
     closed = [play(point, f"at{number}")[0] for number, point in enumerate(points)]
     assert any(closed), f"from point {begin}"
     assert closed.count(False) > len(points) / 2, f"from point {begin}"

@@ -9,7 +9,7 @@ from tests.soak.test_soak import soak
 from tests.soak.themes import EVERY_RULE
 
 REFUSED = ("a nested index", "an assigned index")  # nobody passes while the rule is on
-CAMPAIGN_RUNS = 25  # board runs of the campaigns that must hold
+CAMPAIGN_RUNS = 12  # board runs of the campaigns that must hold
 AT_MOST = 600  # board runs in which the mutation must show
 # Campaigns that see what is seen in few; those before them take a minute and do not.
 FIRST_SEED = {
