@@ -55,7 +55,7 @@ def measure(place: Path, rig: WireRig, ids: Path, boards: int) -> Row:
     ledger = place / f"ledger-{time.monotonic_ns()}"
     ledger.mkdir()
     words: list[object] = ["--ports", *ports, "--scripts", place / "job.py", "--configfiles", ids]
-    words += ["--do-not-confirm", "--before", "no-reset", "--quiet"]
+    words += ["--do-not-confirm", "--quiet"]
     words += ["--new-ledger", "--ledger", ledger / "ledger.sqlite"]
     cost = run(parburn(*words))
     talks = rig.conversations(boards)

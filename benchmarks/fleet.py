@@ -51,7 +51,7 @@ def parburn_words(ports: Sequence[Path], place: Path) -> list[object]:
     script.write_text(SCRIPT.format(key=place / "key.bin"))
     ledger = place / f"ledger-{time.monotonic_ns()}" / "ledger.sqlite"
     ledger.parent.mkdir()
-    words: list[object] = ["--ports", *ports, "--scripts", script, "--do-not-confirm", "--before", "no-reset"]
+    words: list[object] = ["--ports", *ports, "--scripts", script, "--do-not-confirm"]
     return parburn(*words, "--new-ledger", "--ledger", ledger)
 
 

@@ -121,7 +121,7 @@ def parburn_words(job: Job, chip: str, port: Path, baud: int, place: Path) -> li
     lines = [" ".join(words) for words in job.commands(WORDS[chip], place)]
     script.write_text("".join(f"espefuse(esp, efuses, args, {line!r})\n" for line in lines))
     ledger = Path(tempfile.mkdtemp(dir=place)) / "ledger.sqlite"
-    words: list[object] = ["--ports", port, "--scripts", script, "--do-not-confirm", "--before", "no-reset"]
+    words: list[object] = ["--ports", port, "--scripts", script, "--do-not-confirm"]
     words += ["--new-ledger", "--ledger", ledger, "--quiet"]
     words += ["--extend-efuse-table", place / "table.csv"] if job.table else []
     words += ["--baud", baud] if baud != ROM_BAUD else []
