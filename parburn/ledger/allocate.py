@@ -7,7 +7,6 @@ unit holds it. Everything is decided before anything is written.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -27,6 +26,7 @@ from parburn.ledger import units
 from parburn.ledger.base import UNTOUCHED, Attempt, Inputs, State, UnitIdentity, check_transition
 from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
 from parburn.ledger.begun import BegunUnit, begun_unit
+from parburn.ledger.sql import Sql
 from parburn.ledger.station_entries import dates_of_armings
 from parburn.ledger.unit_ends import end_run
 from parburn.ledger.unit_life import NO_LIFE, UnitLife, life_of, total_state
@@ -151,7 +151,7 @@ def claim_all(
     return allocation
 
 
-def _total_state(connection: sqlite3.Connection, found: Sequence[_UnitRow]) -> str:
+def _total_state(connection: Sql, found: Sequence[_UnitRow]) -> str:
     """Return in words what a chip that gets no claim is: where it is of several batches, what is worst."""
     spent = sorted((unit for unit in found if unit.spent), key=lambda unit: unit.state is State.PASS)
     if not spent:
@@ -163,7 +163,7 @@ def _never_attempted(found: Sequence[_UnitRow]) -> bool:
     return not any(unit.spent for unit in found)
 
 
-def _units_of(connection: sqlite3.Connection, identity: UnitIdentity) -> list[_UnitRow]:
+def _units_of(connection: Sql, identity: UnitIdentity) -> list[_UnitRow]:
     """Return the units of a chip, also one that was imported by its MAC without a unique id."""
     return [
         _UnitRow(row[0], row[1], row[2], row[3], State(row[4]), row[5], bool(row[6]))
@@ -225,9 +225,7 @@ def _refusal(
     return None
 
 
-def _carries_other(
-    connection: sqlite3.Connection, batch: Batch, found: Sequence[_UnitRow]
-) -> _UnitRow | None:
+def _carries_other(connection: Sql, batch: Batch, found: Sequence[_UnitRow]) -> _UnitRow | None:
     """Return the unit of another batch whose records this chip carries."""
     if Override.OTHER_BATCH in batch.overrides:
         return None
@@ -337,7 +335,7 @@ def record_job(job: str, batch: Batch, index: int) -> str:
     return " ".join((job, *batch.records(index)[-1:]))
 
 
-def _free(connection: sqlite3.Connection, batch: int, first: int) -> Iterator[int]:
+def _free(connection: Sql, batch: int, first: int) -> Iterator[int]:
     """Yield the indexes from `first` on that no unit holds, without end."""
     full_from, full_to = connection.execute(
         "SELECT full_from, full_to FROM batches WHERE id = ?", (batch,)
@@ -417,9 +415,9 @@ def _grant_new(
         )
         number = unit.id
     else:
-        made = connection.execute(
+        (number,) = connection.execute(
             "INSERT INTO units (batch, chip, mac, unique_id, idx, state, run, changed)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             (
                 batch.id,
                 identity.chip,
@@ -430,9 +428,7 @@ def _grant_new(
                 transaction.run,
                 transaction.at,
             ),
-        ).lastrowid
-        assert made is not None
-        number = made
+        ).fetchone()
     transaction.history.append(
         "claimed",
         unit=number,
@@ -486,12 +482,12 @@ def _grant_known(
     )
 
 
-def _passed_under(connection: sqlite3.Connection, unit: int) -> frozenset[str]:
+def _passed_under(connection: Sql, unit: int) -> frozenset[str]:
     rows = connection.execute("SELECT arming FROM pass_armings WHERE unit = ?", (unit,))
     return frozenset(arming for (arming,) in rows)
 
 
-def _inputs(connection: sqlite3.Connection, unit: int) -> dict[str, Inputs]:
+def _inputs(connection: Sql, unit: int) -> dict[str, Inputs]:
     found: dict[str, list[tuple[str, str]]] = {}
     for job, path, digest in connection.execute(
         "SELECT job, path, digest FROM pass_inputs WHERE unit = ? ORDER BY job, path", (unit,)
@@ -500,7 +496,7 @@ def _inputs(connection: sqlite3.Connection, unit: int) -> dict[str, Inputs]:
     return {job: tuple(inputs) for job, inputs in found.items()}
 
 
-def _open_attempts(connection: sqlite3.Connection, unit: int) -> tuple[Attempt, ...]:
+def _open_attempts(connection: Sql, unit: int) -> tuple[Attempt, ...]:
     attempts = []
     (changed,) = connection.execute("SELECT changed FROM units WHERE id = ?", (unit,)).fetchone()
     for number, plan, image, steps in connection.execute(

@@ -6,11 +6,11 @@ It is a row of the copy's table `meta`, so that it goes wherever the copy goes. 
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
 from parburn.errors import LedgerUnusable
+from parburn.ledger.sql import Sql
 
 _NAME = "backup_of"
 
@@ -24,17 +24,20 @@ class BackupMark(NamedTuple):
     at: str
 
 
-def write_mark(connection: sqlite3.Connection, mark: BackupMark) -> None:
+def write_mark(connection: Sql, mark: BackupMark) -> None:
     """Make a copy a backup."""
-    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_NAME, json.dumps(mark._asdict())))
+    connection.execute(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (_NAME, json.dumps(mark._asdict())),
+    )
 
 
-def remove_mark(connection: sqlite3.Connection) -> None:
+def remove_mark(connection: Sql) -> None:
     """Make a backup a ledger; where it is none, nothing is done."""
     connection.execute("DELETE FROM meta WHERE name = ?", (_NAME,))
 
 
-def read_mark(connection: sqlite3.Connection) -> BackupMark | None:
+def read_mark(connection: Sql) -> BackupMark | None:
     """Return the mark of a backup, or None for a ledger.
 
     Raises:
@@ -47,7 +50,7 @@ def read_mark(connection: sqlite3.Connection) -> BackupMark | None:
     return BackupMark(str(told["uuid"]), int(told["sequence"]), str(told["head"]), str(told["at"]))
 
 
-def refuse_backup(connection: sqlite3.Connection, path: Path) -> None:
+def refuse_backup(connection: Sql, path: Path) -> None:
     """Raise LedgerUnusable for a backup: it does not know what was burned since it was made."""
     mark = read_mark(connection)
     if mark is not None:

@@ -19,7 +19,6 @@ records lie in a file is remembered by the batch. Works within the caller's tran
 from __future__ import annotations
 
 import shlex
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from functools import lru_cache
@@ -27,6 +26,7 @@ from typing import NamedTuple
 
 from parburn.errors import BatchRefused, RecordsUndeclared, UsageError
 from parburn.ledger.base import BatchSpec, ConfigView
+from parburn.ledger.sql import Sql
 from parburn.ledger.writer import Transaction
 
 WITHOUT_CONFIG = "default"  # the batch of runs without name and config files
@@ -106,8 +106,7 @@ def find_batch(transaction: Transaction, spec: BatchSpec, overrides: frozenset[O
                 _refuse_changed(connection, batch)
             _refuse_changed_shared(connection, batch)
     if row is None:
-        made = connection.execute("INSERT INTO batches (name) VALUES (?)", (name,)).lastrowid
-        assert made is not None
+        (made,) = connection.execute("INSERT INTO batches (name) VALUES (?) RETURNING id", (name,)).fetchone()
         batch = batch._replace(id=made)
     new_shares = shares - _remembered_shares(connection, batch.id)
     if row is None or not known or new_shares:
@@ -118,7 +117,7 @@ def find_batch(transaction: Transaction, spec: BatchSpec, overrides: frozenset[O
 # Which one ------------------------------------------------------------------------------------------
 
 
-def _named(connection: sqlite3.Connection, spec: BatchSpec, shares: Iterable[int]) -> tuple[str, ConfigView]:
+def _named(connection: Sql, spec: BatchSpec, shares: Iterable[int]) -> tuple[str, ConfigView]:
     """Return a batch that was named, and its files in the forms that it or those it shares with remember."""
     assert spec.name is not None
     forms: dict[str, str] = {}
@@ -130,7 +129,7 @@ def _named(connection: sqlite3.Connection, spec: BatchSpec, shares: Iterable[int
     return spec.name, spec.view.read_as(forms)
 
 
-def _by_content(connection: sqlite3.Connection, spec: BatchSpec) -> tuple[str, ConfigView, bool]:
+def _by_content(connection: Sql, spec: BatchSpec) -> tuple[str, ConfigView, bool]:
     """Return the batch, the files as it reads them, and whether they hold all that its chips carry."""
     view, holds = spec.view, False
     if not view.digest:
@@ -159,9 +158,7 @@ def _by_content(connection: sqlite3.Connection, spec: BatchSpec) -> tuple[str, C
     return f"config-{view.digest[:12]}", view, holds
 
 
-def _candidates(
-    connection: sqlite3.Connection, view: ConfigView
-) -> Iterator[tuple[tuple[int, str], ConfigView]]:
+def _candidates(connection: Sql, view: ConfigView) -> Iterator[tuple[tuple[int, str], ConfigView]]:
     """Yield each batch with the files read as it remembers them; skip those that cannot be."""
     for number, name in connection.execute("SELECT id, name FROM batches ORDER BY name").fetchall():
         try:
@@ -172,14 +169,14 @@ def _candidates(
             continue
 
 
-def _holding(connection: sqlite3.Connection, view: ConfigView) -> Iterator[tuple[int, str]]:
+def _holding(connection: Sql, view: ConfigView) -> Iterator[tuple[int, str]]:
     """Yield the batches of which these files hold every record that a chip carries, at its index."""
     for row, read in _candidates(connection, view):
         if next(_carried(connection, row[0]), None) and not read.first_missing(_carried(connection, row[0])):
             yield row
 
 
-def _with_these_shared(connection: sqlite3.Connection, spec: BatchSpec) -> list[tuple[int, str]]:
+def _with_these_shared(connection: Sql, spec: BatchSpec) -> list[tuple[int, str]]:
     """Return batches whose files hold no records and say the same: such files have no other mark."""
     view = spec.view
     if view.has_records:
@@ -201,7 +198,7 @@ def _with_these_shared(connection: sqlite3.Connection, spec: BatchSpec) -> list[
     return same
 
 
-def _refuse_near(connection: sqlite3.Connection, view: ConfigView) -> None:
+def _refuse_near(connection: Sql, view: ConfigView) -> None:
     """Refuse files that hold some records of a batch and not all: they are its own, changed or cut."""
     for (number, name), read in _candidates(connection, view):
         carried = _carried(connection, number)
@@ -213,7 +210,7 @@ def _refuse_near(connection: sqlite3.Connection, view: ConfigView) -> None:
                 raise _changed(connection, read, number, name)
 
 
-def _undeclared(connection: sqlite3.Connection, view: ConfigView) -> RecordsUndeclared:
+def _undeclared(connection: Sql, view: ConfigView) -> RecordsUndeclared:
     """Return the refusal of files whose form nobody has said; it names a batch with files of these names."""
     error = view.undeclared_error()
     for name in view.undeclared:
@@ -232,7 +229,7 @@ def _undeclared(connection: sqlite3.Connection, view: ConfigView) -> RecordsUnde
 # Whether its files are what they were -----------------------------------------------------------------
 
 
-def _is_known(connection: sqlite3.Connection, batch: Batch) -> bool:
+def _is_known(connection: Sql, batch: Batch) -> bool:
     """Return whether these very files were accepted before, in these forms."""
     view = batch.config
     if not view.digest:
@@ -246,7 +243,7 @@ def _is_known(connection: sqlite3.Connection, batch: Batch) -> bool:
     return _forms(connection, batch.id).items() >= dict(view.forms).items()
 
 
-def _refuse_unlearned(connection: sqlite3.Connection, batch: Batch) -> None:
+def _refuse_unlearned(connection: Sql, batch: Batch) -> None:
     """Raise BatchRefused for files that were never used, where a batch of an older ledger kept no records.
 
     They may be its own with a line more, and each of its records would be given out again.
@@ -273,27 +270,28 @@ def _refuse_unlearned(connection: sqlite3.Connection, batch: Batch) -> None:
         )
 
 
-def _unlearned(connection: sqlite3.Connection, batch: int | None = None) -> str:
+def _unlearned(connection: Sql, batch: int | None = None) -> str:
     """Return a batch (this one, or any) that has files, and chips of unknown records; else an empty text."""
     row = connection.execute(
         "SELECT batches.name FROM unlearned_records JOIN units ON units.id = unit"
-        " JOIN batches ON batches.id = units.batch WHERE ?1 IS NULL OR batches.id = ?1 LIMIT 1",
+        " JOIN batches ON batches.id = units.batch"
+        " WHERE CAST(?1 AS BIGINT) IS NULL OR batches.id = ?1 LIMIT 1",
         (batch,),
     ).fetchone()
     return "" if row is None else str(row[0])
 
 
-def _refuse_beside_used(connection: sqlite3.Connection, batch: Batch) -> None:
+def _refuse_beside_used(connection: Sql, batch: Batch) -> None:
     """Raise BatchRefused for a batch that nobody named, without chips, beside one of imported indexes only.
 
     No file tells whether it is that batch, and each of its records would be given out again.
     """
     if not batch.spec.uses_index or Override.SHARED_RECORDS in batch.overrides:
         return
-    if _any_unit(connection, "batch = ? AND spent", batch.id):
+    if _any_unit(connection, "batch = ? AND spent = 1", batch.id):
         return
     for number, name in connection.execute("SELECT id, name FROM batches ORDER BY name").fetchall():
-        imported = _any_unit(connection, "batch = ? AND spent AND reason = ?", number, USED_BEFORE)
+        imported = _any_unit(connection, "batch = ? AND spent = 1 AND reason = ?", number, USED_BEFORE)
         if imported and next(_carried(connection, number), None) is None:
             raise BatchRefused(
                 f"Of the batch {name} it is known which indexes are used, and not what their records say: "
@@ -303,11 +301,11 @@ def _refuse_beside_used(connection: sqlite3.Connection, batch: Batch) -> None:
             )
 
 
-def _any_unit(connection: sqlite3.Connection, condition: str, *values: object) -> bool:
+def _any_unit(connection: Sql, condition: str, *values: object) -> bool:
     return connection.execute(f"SELECT 1 FROM units WHERE {condition} LIMIT 1", values).fetchone() is not None
 
 
-def _refuse_same_content(connection: sqlite3.Connection, batch: Batch) -> None:
+def _refuse_same_content(connection: Sql, batch: Batch) -> None:
     """Refuse the very same files under another batch's name, where its chips carry their records."""
     if Override.SHARED_RECORDS in batch.overrides:
         return
@@ -329,7 +327,7 @@ def _refuse_same_content(connection: sqlite3.Connection, batch: Batch) -> None:
             )
 
 
-def _refuse_changed(connection: sqlite3.Connection, batch: Batch) -> None:
+def _refuse_changed(connection: Sql, batch: Batch) -> None:
     """Refuse files that lack a record which a chip of this batch carries, at its index."""
     if not (batch.config.has_records or batch.spec.uses_index or not batch.config.names):
         return  # no script looks at the index
@@ -337,7 +335,7 @@ def _refuse_changed(connection: sqlite3.Connection, batch: Batch) -> None:
         raise _changed(connection, batch.config, batch.id, batch.name)
 
 
-def _changed(connection: sqlite3.Connection, view: ConfigView, number: int, name: str) -> BatchRefused:
+def _changed(connection: Sql, view: ConfigView, number: int, name: str) -> BatchRefused:
     missing = view.first_missing(_carried(connection, number))
     assert missing is not None
     index, _digest = missing
@@ -370,9 +368,7 @@ def _changed(connection: sqlite3.Connection, view: ConfigView, number: int, name
     )
 
 
-def _moved(
-    connection: sqlite3.Connection, view: ConfigView, number: int, start: int
-) -> tuple[int, int] | None:
+def _moved(connection: Sql, view: ConfigView, number: int, start: int) -> tuple[int, int] | None:
     """Return an index, from the first that differs on, whose record moved by one row: a row is gone."""
     behind = (row for row in _carried(connection, number) if row[0] >= start)
     for (index, digest), _ in zip(behind, range(_LOOKED_AT), strict=False):
@@ -384,7 +380,7 @@ def _moved(
     return None
 
 
-def _refuse_changed_shared(connection: sqlite3.Connection, batch: Batch) -> None:
+def _refuse_changed_shared(connection: Sql, batch: Batch) -> None:
     """Refuse files that say something else for all indexes than they said before."""
     view = batch.config
     for name, form, shared in connection.execute(
@@ -402,14 +398,14 @@ def _changed_shared(batch: str, names: str) -> BatchRefused:
     )
 
 
-def command_of(connection: sqlite3.Connection, number: int, name: str, view: ConfigView) -> str:
+def command_of(connection: Sql, number: int, name: str, view: ConfigView) -> str:
     """Return the options that name a batch and all of its files, and those of this run with them."""
     files = dict.fromkeys([*_names(connection, number), *view.names])
     return shlex.join(["--batch", name, *(["--configfiles", *files] if files else ())])
 
 
 def refuse_foreign_records(
-    connection: sqlite3.Connection, batch: Batch, index: int, *, unit: int = -1
+    connection: Sql, batch: Batch, index: int, *, unit: int = -1
 ) -> BatchRefused | None:
     """Return why no chip (but `unit`) may have what the files say for `index`; None where it may.
 
@@ -441,7 +437,7 @@ def refuse_foreign_records(
     return None
 
 
-def _is_carried(connection: sqlite3.Connection, digests: tuple[str, ...], unit: int) -> bool:
+def _is_carried(connection: Sql, digests: tuple[str, ...], unit: int) -> bool:
     """Return whether any unit but this one has one of these records: nearly always none has."""
     row = connection.execute(_carriers(len(digests)), (unit, *digests)).fetchone()
     return row is not None
@@ -455,7 +451,7 @@ def _carriers(digests: int) -> str:
 
 
 def _others(
-    connection: sqlite3.Connection, batch: Batch, digest: str, unit: int
+    connection: Sql, batch: Batch, digest: str, unit: int
 ) -> Iterator[tuple[str, int | None, str, int]]:
     """Yield units with this record: one of a batch that does not share, some of this one."""
     sharing = ",".join(map(str, sorted(batch.shares | {batch.id})))
@@ -471,7 +467,7 @@ def _others(
 # What a batch remembers -------------------------------------------------------------------------------
 
 
-def _carried(connection: sqlite3.Connection, batch: int) -> Iterator[tuple[int, str]]:
+def _carried(connection: Sql, batch: int) -> Iterator[tuple[int, str]]:
     """Return the records that a batch's chips carry, in order of their index."""
     return connection.execute(
         "SELECT units.idx, records.digest FROM units JOIN records ON records.unit = units.id"
@@ -480,14 +476,14 @@ def _carried(connection: sqlite3.Connection, batch: int) -> Iterator[tuple[int, 
     )
 
 
-def _forms(connection: sqlite3.Connection, batch: int) -> Mapping[str, str]:
+def _forms(connection: Sql, batch: int) -> Mapping[str, str]:
     """Return how the records of a batch's files lie, by their names."""
     return dict(
         connection.execute("SELECT name, form FROM batch_files WHERE batch = ? AND form != ''", (batch,))
     )
 
 
-def _names(connection: sqlite3.Connection, batch: int) -> list[str]:
+def _names(connection: Sql, batch: int) -> list[str]:
     """Return the names of a batch's files."""
     return [
         name
@@ -502,7 +498,7 @@ def _form(batch: Batch, name: str) -> str:
     return batch.config.forms[name] if batch.spec.uses_index else ""
 
 
-def _named_to_share(connection: sqlite3.Connection, spec: BatchSpec) -> frozenset[int]:
+def _named_to_share(connection: Sql, spec: BatchSpec) -> frozenset[int]:
     if spec.shares_with is None:
         return frozenset()
     row = connection.execute("SELECT id FROM batches WHERE name = ?", (spec.shares_with,)).fetchone()
@@ -515,7 +511,7 @@ def _named_to_share(connection: sqlite3.Connection, spec: BatchSpec) -> frozense
     return frozenset(row)
 
 
-def _remembered_shares(connection: sqlite3.Connection, batch: int) -> frozenset[int]:
+def _remembered_shares(connection: Sql, batch: int) -> frozenset[int]:
     """Return batches declared by either of the two: their chips may be equal, whichever is burned next."""
     rows = connection.execute(
         "SELECT other FROM batch_shares WHERE batch = ?1"
@@ -529,14 +525,17 @@ def _remember(transaction: Transaction, batch: Batch, shares: Iterable[int]) -> 
     """Write down the files' content, forms and shared data, and what the batch shares with others."""
     connection, view = transaction.connection, batch.config
     if view.digest and not _unlearned(connection, batch.id):  # else they are not known to be its own
-        connection.execute("INSERT OR IGNORE INTO batch_configs VALUES (?, ?)", (batch.id, view.digest))
+        connection.execute(
+            "INSERT INTO batch_configs VALUES (?, ?) ON CONFLICT DO NOTHING", (batch.id, view.digest)
+        )
     rows = [(batch.id, name, _form(batch, name), view.shared[name]) for name in view.names]
+    kept = "UPDATE SET form = excluded.form, shared = excluded.shared" if batch.spec.uses_index else "NOTHING"
     connection.executemany(
-        f"INSERT OR {'REPLACE' if batch.spec.uses_index else 'IGNORE'} INTO batch_files VALUES (?, ?, ?, ?)",
-        rows,
+        f"INSERT INTO batch_files VALUES (?, ?, ?, ?) ON CONFLICT (batch, name) DO {kept}", rows
     )
     connection.executemany(
-        "INSERT OR IGNORE INTO batch_shares VALUES (?, ?)", [(batch.id, other) for other in shares]
+        "INSERT INTO batch_shares VALUES (?, ?) ON CONFLICT DO NOTHING",
+        [(batch.id, other) for other in shares],
     )
     transaction.history.append(
         "batch",

@@ -5,11 +5,11 @@ It keeps count, and who let a unit go on. Whether one may go on is the station's
 
 from __future__ import annotations
 
-import sqlite3
 from typing import NamedTuple
 
 from parburn.errors import UnitRefused
 from parburn.ledger.base import Cause, State, UnitIdentity
+from parburn.ledger.sql import Sql
 from parburn.ledger.units import Held, current, writeable
 from parburn.ledger.writer import Transaction
 
@@ -26,7 +26,7 @@ class BegunUnit(NamedTuple):
         return next((one for one in self.armings if one != arming), arming if self.armings else "")
 
 
-def begun_unit(connection: sqlite3.Connection, unit: int) -> BegunUnit:
+def begun_unit(connection: Sql, unit: int) -> BegunUnit:
     """Return how a unit was begun that is INCOMPLETE."""
     cause, went_on = connection.execute("SELECT cause, went_on FROM units WHERE id = ?", (unit,)).fetchone()
     armings = connection.execute(

@@ -14,6 +14,7 @@ from parburn.ledger.backup_mark import refuse_backup
 from parburn.ledger.file_location import check_place
 from parburn.ledger.history import History
 from parburn.ledger.liveness import Process, RunLocks
+from parburn.ledger.sql import Sql
 from parburn.ledger.witness import Witness, read_witness, write_witness
 from parburn.ledger.writer import Transaction
 
@@ -60,7 +61,7 @@ def changing(place: Path, *, trusted: bool = True) -> Iterator[Transaction]:
         raise schema.translate(error, place) from error
 
 
-def _transaction(connection: sqlite3.Connection, place: Path) -> Transaction:
+def _transaction(connection: Sql, place: Path) -> Transaction:
     at = schema.now()
     transaction = Transaction(connection, History(connection, at=at, run=None), at, None, {})
     locks = RunLocks(place)

@@ -9,11 +9,11 @@ the caller's transaction.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from parburn.ledger.sql import Sql
 from parburn.ledger.writer import Transaction
 
 
@@ -35,7 +35,7 @@ class Declarations:
         return " ".join([*records, *values, *(f"--shares-with {other}" for other in self.shares_with)])
 
 
-def read_declarations(connection: sqlite3.Connection) -> list[Declarations]:
+def read_declarations(connection: Sql) -> list[Declarations]:
     """Return the declarations of all batches that remember anything."""
     found: dict[str, Declarations] = {}
     for name, digest in _of_batches(connection, "batch_configs", "digest"):
@@ -53,7 +53,7 @@ def read_declarations(connection: sqlite3.Connection) -> list[Declarations]:
     return list(found.values())
 
 
-def _of_batches(connection: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[str, ...]]:
+def _of_batches(connection: Sql, table: str, columns: str) -> Iterator[tuple[str, ...]]:
     yield from connection.execute(
         f"SELECT batches.name, {columns} FROM {table} JOIN batches ON batches.id = batch ORDER BY 1, 2"
     )
@@ -112,7 +112,7 @@ def _told(history: Iterable[Mapping[str, Any]]) -> Iterable[Declarations]:
 # Taken over ---------------------------------------------------------------------------------------
 
 
-def contradictions(connection: sqlite3.Connection, there: Declarations) -> Iterator[str]:
+def contradictions(connection: Sql, there: Declarations) -> Iterator[str]:
     """Yield a sentence for each thing that this ledger's batch of that name has declared otherwise."""
     here = {one.batch: one for one in read_declarations(connection)}.get(there.batch)
     if here is None:
@@ -151,7 +151,11 @@ def take_declarations(transaction: Transaction, one: Declarations) -> str:
     if new == Declarations(one.batch):
         return ""
     _insert(connection, "batch_configs", [(batch, digest) for digest in new.configs])
-    _insert(connection, "batch_files", [(batch, name, *said) for name, said in new.files.items()])
+    connection.executemany(
+        "INSERT INTO batch_files VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (batch, name) DO UPDATE SET form = excluded.form, shared = excluded.shared",
+        [(batch, name, *said) for name, said in new.files.items()],
+    )
     _insert(connection, "declared", [(batch, what, kind) for what, kind in new.values.items()])
     _insert(connection, "batch_shares", [(batch, batch_id(connection, other)) for other in new.shares_with])
     _insert(connection, "batch_scripts", [(digest, batch) for digest in new.scripts])
@@ -168,14 +172,14 @@ def take_declarations(transaction: Transaction, one: Declarations) -> str:
     return new.words()
 
 
-def batch_id(connection: sqlite3.Connection, name: str) -> int:
+def batch_id(connection: Sql, name: str) -> int:
     """Return the number of a batch, which is made when it is new."""
-    connection.execute("INSERT OR IGNORE INTO batches (name) VALUES (?)", (name,))
+    connection.execute("INSERT INTO batches (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
     (number,) = connection.execute("SELECT id FROM batches WHERE name = ?", (name,)).fetchone()
     return int(number)
 
 
-def _insert(connection: sqlite3.Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
+def _insert(connection: Sql, table: str, rows: list[tuple[Any, ...]]) -> None:
     if rows:
         marks = ", ".join("?" * len(rows[0]))
-        connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)
+        connection.executemany(f"INSERT INTO {table} VALUES ({marks}) ON CONFLICT DO NOTHING", rows)

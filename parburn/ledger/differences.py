@@ -8,13 +8,13 @@ nearly always are, nothing else is compared.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from functools import lru_cache
 
 from parburn.ledger.history import Break
 from parburn.ledger.replay import BITS, UNIT, Fact, NotUnderstood, UnitRange, name_of, replayed
 from parburn.ledger.run_facts import find_changed_runs
+from parburn.ledger.sql import Sql
 from parburn.ledger.units import inputs_digest, text_digest
 from parburn.ledger.values import value_in
 
@@ -42,9 +42,7 @@ _PARTS = (
 FIRST_UNIT = -(1 << 63)  # of any number that a row can have
 
 
-def find_differences(
-    connection: sqlite3.Connection, first: int = FIRST_UNIT, end: int | None = None
-) -> Iterator[Break]:
+def find_differences(connection: Sql, first: int = FIRST_UNIT, end: int | None = None) -> Iterator[Break]:
     """Yield where units, values, records, passed jobs or attempts are not what the history says.
 
     Args:
@@ -56,7 +54,7 @@ def find_differences(
         yield from _differences(connection, share)
 
 
-def find_strays(connection: sqlite3.Connection) -> Iterator[Break]:
+def find_strays(connection: Sql) -> Iterator[Break]:
     """Yield what hangs on no unit, so that no unit's history tells of it: runs, and steps of no attempt."""
     for run in find_changed_runs(connection):
         yield Break(0, f"Run {run} is not what the history says: its station or its operator.")
@@ -67,7 +65,7 @@ def find_strays(connection: sqlite3.Connection) -> Iterator[Break]:
         yield Break(0, f"{strays} steps are not what the history says: they are of no attempt.")
 
 
-def _shares(connection: sqlite3.Connection, first: int, end: int | None) -> Iterator[UnitRange]:
+def _shares(connection: Sql, first: int, end: int | None) -> Iterator[UnitRange]:
     while True:
         row = connection.execute(
             "SELECT id FROM units WHERE id >= ? ORDER BY id LIMIT 1 OFFSET ?", (first, UNITS_AT_A_TIME)
@@ -79,7 +77,7 @@ def _shares(connection: sqlite3.Connection, first: int, end: int | None) -> Iter
         (first,) = row
 
 
-def _differences(connection: sqlite3.Connection, share: UnitRange) -> Iterator[Break]:
+def _differences(connection: Sql, share: UnitRange) -> Iterator[Break]:
     expected: set[Fact] = set()
     try:
         yield from replayed(connection, share, expected)
@@ -112,7 +110,7 @@ def _told(expected: set[Fact], stored: set[Fact]) -> Iterator[Break]:
         yield Break(0, f"{who} is not what its history says: {', '.join(words)}.")
 
 
-def _not_in_ranges(connection: sqlite3.Connection, share: UnitRange, stored: set[Fact]) -> Iterator[Break]:
+def _not_in_ranges(connection: Sql, share: UnitRange, stored: set[Fact]) -> Iterator[Break]:
     """Yield values that a chip holds and that a search for them would not find."""
     ranges: dict[str, list[tuple[int, str]]] = {}
     for number, layout, parts in connection.execute("SELECT id, layout, parts FROM ranges"):
@@ -138,7 +136,7 @@ def _not_in_ranges(connection: sqlite3.Connection, share: UnitRange, stored: set
                 yield Break(0, f"{name_of(chip, mac)} holds a value in {parts} that is not listed.")
 
 
-def _who(connection: sqlite3.Connection, unit: int) -> tuple[str, str]:
+def _who(connection: Sql, unit: int) -> tuple[str, str]:
     row = connection.execute("SELECT chip, mac FROM units WHERE id = ?", (unit,)).fetchone()
     return row or ("", "")
 
@@ -157,7 +155,7 @@ _FACTS = (
 )
 
 
-def _stored(connection: sqlite3.Connection, share: UnitRange) -> set[Fact]:
+def _stored(connection: Sql, share: UnitRange) -> set[Fact]:
     """Return the facts that the tables tell of these units."""
     where, values = share.where(), share.values
     facts: set[Fact] = set()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sqlite3
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
@@ -22,6 +21,7 @@ from parburn.errors import UsageError
 from parburn.ledger.declarations import read_declarations
 from parburn.ledger.reading import reading
 from parburn.ledger.show import show
+from parburn.ledger.sql import Sql
 from parburn.ledger.verify import verify
 
 __all__ = ["export", "export_text", "show", "verify"]
@@ -123,7 +123,7 @@ def export_text(path: Path | None, form: str = "json") -> Generator[str, None, N
         yield from _pieces(_json(connection) if form == "json" else _csv(connection))
 
 
-def units_as_json(connection: sqlite3.Connection) -> Iterator[str]:
+def units_as_json(connection: Sql) -> Iterator[str]:
     """Yield each unit as a JSON object in ASCII: batch by batch, by index, those without an index last."""
     for (batch,) in connection.execute("SELECT id FROM batches ORDER BY name").fetchall():
         for order in (_WITH_INDEX, _WITHOUT):
@@ -146,7 +146,7 @@ def _pieces(lines: Iterator[str]) -> Iterator[str]:
     yield "".join(gathered)
 
 
-def _json(connection: sqlite3.Connection) -> Iterator[str]:
+def _json(connection: Sql) -> Iterator[str]:
     (uuid,) = connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()
     head = {
         "schema": EXPORT_SCHEMA,
@@ -171,7 +171,7 @@ def _list(name: str, items: Iterator[str]) -> Iterator[str]:
     yield f',\n"{name}": []' if empty else "]"
 
 
-def _csv(connection: sqlite3.Connection) -> Iterator[str]:
+def _csv(connection: Sql) -> Iterator[str]:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     names = [one.name for one in fields(ExportedUnit)]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from parburn.ledger.base import State
+from parburn.ledger.sql import Sql
 
 GENESIS = ""  # the hash before the first entry
 LAST = (1 << 63) - 1  # that an entry can have
@@ -37,7 +37,7 @@ def entry_hash(before: str, columns: tuple[object, ...]) -> str:
 class History:
     """The end of the chain within one transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, *, at: str, run: int | None) -> None:
+    def __init__(self, connection: Sql, *, at: str, run: int | None) -> None:
         self._connection = connection
         self._at = at
         self._run = run
@@ -76,7 +76,7 @@ class Break(NamedTuple):
     what: str
 
 
-def walk(connection: sqlite3.Connection) -> Iterator[Row]:
+def walk(connection: Sql) -> Iterator[Row]:
     """Yield all entries in order."""
     yield from connection.execute(f"SELECT {_COLUMNS} FROM history ORDER BY seq")
 
@@ -89,7 +89,7 @@ _JOINED = (
 )
 
 
-def find_breaks(connection: sqlite3.Connection, first: int = 1, last: int = LAST) -> Iterator[Break]:
+def find_breaks(connection: Sql, first: int = 1, last: int = LAST) -> Iterator[Break]:
     """Check every entry against the one before it, and yield where the chain is broken.
 
     Args:
@@ -112,7 +112,7 @@ def find_breaks(connection: sqlite3.Connection, first: int = 1, last: int = LAST
         expected, before = sequence + 1, stored
 
 
-def _hash_before(connection: sqlite3.Connection, first: int) -> str | None:
+def _hash_before(connection: Sql, first: int) -> str | None:
     """Return the hash that the first entry is checked with; None: the entry before it is missing."""
     if first <= 1:
         return GENESIS
@@ -120,6 +120,6 @@ def _hash_before(connection: sqlite3.Connection, first: int) -> str | None:
     return str(row[0]) if row else None
 
 
-def _is_whole(connection: sqlite3.Connection, before: str, sequence: int) -> bool:
+def _is_whole(connection: Sql, before: str, sequence: int) -> bool:
     row = connection.execute(f"SELECT {_COLUMNS} FROM history WHERE seq = ?", (sequence,)).fetchone()
     return bool(entry_hash(before, row[:8]) == row[8])

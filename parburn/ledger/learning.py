@@ -7,12 +7,12 @@ listed. While any unit is unknown nobody may say that there are none. Works with
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from parburn.ledger import values
 from parburn.ledger.base import CUSTOM_MAC, NO_USER_BITS, State, UnitIdentity, UserBits
+from parburn.ledger.sql import Sql
 from parburn.ledger.writer import Transaction
 
 _NAMED = 5  # units that a sentence names
@@ -45,14 +45,14 @@ class Learned(NamedTuple):
     records: tuple[str, ...] | None = None
 
 
-def find_unknown(connection: sqlite3.Connection, *, batch: int | None = None) -> list[UnknownUnit]:
+def find_unknown(connection: Sql, *, batch: int | None = None) -> list[UnknownUnit]:
     """Return all units whose values are not known; of one batch also those whose records are not."""
     found = []
     also = "" if batch is None else " UNION SELECT unit FROM unlearned_records"
     for number, of, chip, mac, unique_id, index, image in connection.execute(
         "SELECT units.id, batch, chip, mac, unique_id, idx, image_passed FROM"
         f" (SELECT unit FROM unknown_values{also}) JOIN units ON units.id = unit"
-        " WHERE ?1 IS NULL OR batch = ?1 ORDER BY batch, idx, units.id",
+        " WHERE CAST(?1 AS BIGINT) IS NULL OR batch = ?1 ORDER BY batch, idx, units.id",
         (batch,),
     ).fetchall():
         attempts = connection.execute(
@@ -103,7 +103,7 @@ def learn(
         named, held = {}, NO_USER_BITS  # what was read in the chip says more than its record
     doubles = _doubles(transaction, holder, named, held)
     connection.executemany(
-        "INSERT OR IGNORE INTO seen_doubles VALUES (?, ?, ?, ?)",
+        "INSERT INTO seen_doubles VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
         [(holder.id, one.unit, one.name, one.shown) for one in doubles],
     )
     macs = {one.shown for one in doubles if one.name == CUSTOM_MAC}
@@ -111,7 +111,8 @@ def learn(
     values.write_planned(transaction, holder, kept, held)
     bound = values.bind(transaction, holder)
     connection.executemany(
-        "INSERT OR IGNORE INTO records VALUES (?, ?)", [(digest, holder.id) for digest in records or ()]
+        "INSERT INTO records VALUES (?, ?) ON CONFLICT DO NOTHING",
+        [(digest, holder.id) for digest in records or ()],
     )
     connection.execute("DELETE FROM unknown_values WHERE unit = ?", (holder.id,))
     if records is not None:
@@ -151,7 +152,7 @@ def learn_all(transaction: Transaction, learned: Sequence[Learned], how: str) ->
     return len(learned)
 
 
-def unknown_note(connection: sqlite3.Connection) -> str:
+def unknown_note(connection: Sql) -> str:
     """Return a sentence that names the units whose values are not known; empty when there are none."""
     (count,) = connection.execute("SELECT count(*) FROM unknown_values").fetchone()
     if not count:
@@ -169,7 +170,7 @@ def unknown_note(connection: sqlite3.Connection) -> str:
     )
 
 
-def doubles_lines(connection: sqlite3.Connection) -> list[str]:
+def doubles_lines(connection: Sql) -> list[str]:
     """Return a sentence for each pair of chips that were seen to have one value."""
     return [
         f"{mac} has the same {name} {value} as {other}."

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import sqlite3
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -24,6 +23,7 @@ from parburn.ledger.file_location import check_place, leftovers, place_of
 from parburn.ledger.foreign_ledger import read_import, read_other
 from parburn.ledger.history import find_breaks
 from parburn.ledger.rebuilding import refuse_to_trust, trust_hidden
+from parburn.ledger.sql import Sql
 from parburn.ledger.takeover import take_over
 from parburn.ledger.witness import read_witness
 from parburn.ledger.writer import Transaction
@@ -226,8 +226,8 @@ def _known(transaction: Transaction, mac: str | None) -> list[_Known]:
     rows = transaction.connection.execute(
         "SELECT units.id, mac, name, idx, state, scrapped != '' FROM units"
         " JOIN batches ON batches.id = batch"
-        " WHERE mac = ? OR ? ORDER BY name, idx",
-        (mac, mac is None),
+        " WHERE mac = ?1 OR CAST(?1 AS TEXT) IS NULL ORDER BY name, idx",
+        (mac,),
     )
     return [
         _Known(unit, of, batch, index, State(state), bool(scrapped))
@@ -288,7 +288,7 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
     with changing(place) as transaction:
         connection = transaction.connection
         name = batch or _ask_for_batch(connection, file)
-        connection.execute("INSERT OR IGNORE INTO batches (name) VALUES (?)", (name,))
+        connection.execute("INSERT INTO batches (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
         (number,) = connection.execute("SELECT id FROM batches WHERE name = ?", (name,)).fetchone()
         count = 0
         for entry in used:
@@ -298,7 +298,7 @@ def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = 
     return f"{count} indexes of the batch {name} are marked as used.\n"
 
 
-def _ask_for_batch(connection: sqlite3.Connection, file: Path) -> NoReturn:
+def _ask_for_batch(connection: Sql, file: Path) -> NoReturn:
     names = ", ".join(name for (name,) in connection.execute("SELECT name FROM batches ORDER BY name"))
     known = f" This ledger has {names}." if names else ""
     raise UsageError(
@@ -333,11 +333,11 @@ def _mark_used(
         raise UnitRefused(
             f"{file}:{entry.line}: the chip {entry.mac} is in the ledger already (index {known[0]})."
         )
-    unit = connection.execute(
+    (unit,) = connection.execute(
         "INSERT INTO units (batch, chip, mac, unique_id, idx, state, spent, reason, changed)"
-        " VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?) RETURNING id",
         (batch, entry.chip, entry.mac, unique_id, index, State.PASS.value, USED_BEFORE, transaction.at),
-    ).lastrowid
+    ).fetchone()
     transaction.history.append(
         "imported",
         unit=unit,

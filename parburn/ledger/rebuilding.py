@@ -140,13 +140,12 @@ def _write_unit(transaction: Transaction, batch: Batch, found: FoundUnit, gap: i
             (who.chip, who.mac, who.unique_id, *columns, unit),
         )
         return int(unit)
-    made = connection.execute(
+    (made,) = connection.execute(
         "INSERT INTO units (batch, chip, mac, unique_id, idx, state, reason, image_passed, changed, spent)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1) RETURNING id",
         (batch.id, who.chip, who.mac, who.unique_id, *columns),
-    ).lastrowid
-    assert made is not None
-    return made
+    ).fetchone()
+    return int(made)
 
 
 def _tell(
@@ -156,10 +155,10 @@ def _tell(
     connection = transaction.connection
     records = batch.records(found.index)
     connection.executemany(
-        "INSERT OR IGNORE INTO records VALUES (?, ?)", [(digest, unit) for digest in records]
+        "INSERT INTO records VALUES (?, ?) ON CONFLICT DO NOTHING", [(digest, unit) for digest in records]
     )
     if found.state is State.PASS:
-        connection.execute("INSERT OR IGNORE INTO passes VALUES (?, ?)", (unit, found.job))
+        connection.execute("INSERT INTO passes VALUES (?, ?) ON CONFLICT DO NOTHING", (unit, found.job))
     attempts = [_write_attempt(transaction, unit, one) for one in found.attempts]
     transaction.history.append(
         "rebuilt",
@@ -182,10 +181,10 @@ def _tell(
 
 def _write_attempt(transaction: Transaction, unit: int, attempt: Attempt) -> list[object]:
     connection = transaction.connection
-    number = connection.execute(
-        "INSERT INTO attempts (unit, plan_digest, image_before, steps) VALUES (?, ?, ?, ?)",
+    (number,) = connection.execute(
+        "INSERT INTO attempts (unit, plan_digest, image_before, steps) VALUES (?, ?, ?, ?) RETURNING id",
         (unit, attempt.plan_digest, attempt.image_before, json.dumps(attempt.steps)),
-    ).lastrowid
+    ).fetchone()
     connection.executemany(
         "INSERT INTO hidden_steps VALUES (?, ?, ?)",
         [(number, label, state.value) for label, state in attempt.done.items()],
@@ -205,14 +204,14 @@ def _spend_gaps(transaction: Transaction, batch: Batch, first: int, highest: int
     free = [n for n in range(first, highest) if n not in taken and batch.has_record(n)]
     for index in free:
         who = f"{_GAP}{index}"
-        unit = connection.execute(
+        (unit,) = connection.execute(
             "INSERT INTO units (batch, chip, mac, unique_id, idx, state, spent, reason, changed)"
-            " VALUES (?, '', '', ?, ?, ?, 1, ?, ?)",
+            " VALUES (?, '', '', ?, ?, ?, 1, ?, ?) RETURNING id",
             (batch.id, who, index, State.PASS.value, NOT_THERE, transaction.at),
-        ).lastrowid
+        ).fetchone()
         records = batch.records(index)
         connection.executemany(
-            "INSERT OR IGNORE INTO records VALUES (?, ?)", [(digest, unit) for digest in records]
+            "INSERT INTO records VALUES (?, ?) ON CONFLICT DO NOTHING", [(digest, unit) for digest in records]
         )
         transaction.history.append(
             "imported", unit=unit, state=State.PASS, index=index, batch=batch.name, chip="", mac="",
@@ -240,7 +239,7 @@ def trust_hidden(transaction: Transaction, unit: int, index: int | None, why: st
         return False
     (state,) = connection.execute("SELECT state FROM units WHERE id = ?", (unit,)).fetchone()
     check_transition(State(state), State.INCOMPLETE)
-    connection.executemany("INSERT OR IGNORE INTO attempt_steps VALUES (?, ?, ?)", steps)
+    connection.executemany("INSERT INTO attempt_steps VALUES (?, ?, ?) ON CONFLICT DO NOTHING", steps)
     connection.execute(
         "UPDATE units SET state = ?, reason = ?, changed = ? WHERE id = ?",
         (State.INCOMPLETE.value, f"its hidden keys are trusted: {why}", transaction.at, unit),

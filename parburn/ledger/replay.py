@@ -9,7 +9,6 @@ What it makes of a unit are facts, `(unit, kind, ...)`; `differences` compares t
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ import msgspec
 
 from parburn.ledger.base import TRANSITIONS, UNTOUCHED, State
 from parburn.ledger.history import Break
+from parburn.ledger.sql import Sql
 
 _SPENDS = frozenset({"burn-attempted", "passed", "imported", "rebuilt"})
 _GIVES_AN_INDEX = frozenset({"claimed", "imported", "rebuilt"})
@@ -230,7 +230,7 @@ class UnitRange(NamedTuple):
 _DETAIL = "CASE event WHEN 'planned' THEN '' ELSE detail END"  # a plan makes no fact, and is long
 
 
-def replayed(connection: sqlite3.Connection, share: UnitRange, facts: set[Fact]) -> Iterator[Break]:
+def replayed(connection: Sql, share: UnitRange, facts: set[Fact]) -> Iterator[Break]:
     """Gather the facts that the history makes of these units; yield entries that could not follow others."""
     one: _ReplayedUnit | None = None
     for sequence, unit, event, state, index, text in connection.execute(

@@ -5,7 +5,6 @@ The row of a run says some of it, too; but only what is in the chain of hashes c
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from typing import Final, NamedTuple
@@ -13,6 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from parburn.ledger.base import NO_FILES
+from parburn.ledger.sql import Sql
 
 RUNS_KEPT = 256  # of which it is remembered where they were made
 
@@ -40,7 +40,7 @@ class _RunDetail(msgspec.Struct):
 _decode = msgspec.json.Decoder(_RunDetail).decode
 
 
-def facts_by_run(connection: sqlite3.Connection) -> Callable[[int, int], RunOrigin]:
+def facts_by_run(connection: Sql) -> Callable[[int, int], RunOrigin]:
     """Return what finds a run's facts by its number and an entry that it made.
 
     Neighbours are mostly of the same few runs, so some are kept.
@@ -57,7 +57,7 @@ def facts_by_run(connection: sqlite3.Connection) -> Callable[[int, int], RunOrig
     return facts
 
 
-def _facts(connection: sqlite3.Connection, run: int, entry: int) -> RunOrigin:
+def _facts(connection: Sql, run: int, entry: int) -> RunOrigin:
     """Return a run's facts; `entry` is one that it made, and its own entry stands before that.
 
     Runs begin in the order of their numbers: it is looked for backwards, however many began in between, and
@@ -77,15 +77,14 @@ def _facts(connection: sqlite3.Connection, run: int, entry: int) -> RunOrigin:
     return NOT_KNOWN
 
 
-def find_changed_runs(connection: sqlite3.Connection) -> Iterator[int]:
+def find_changed_runs(connection: Sql) -> Iterator[int]:
     """Yield the runs whose rows name another station or operator than their own entries."""
-    for (run,) in connection.execute(_CHANGED):
-        yield int(run)
-
-
-_CHANGED: Final = (
-    "WITH begun AS MATERIALIZED (SELECT detail FROM history WHERE event = 'run' AND json_valid(detail))"
-    " SELECT runs.id FROM begun JOIN runs ON runs.id = json_extract(detail, '$.number')"
-    " WHERE station != coalesce(json_extract(detail, '$.station'), '')"
-    " OR operator != coalesce(json_extract(detail, '$.operator'), '')"
-)
+    rows = {
+        run: (station, operator)
+        for run, station, operator in connection.execute("SELECT id, station, operator FROM runs")
+    }
+    for (text,) in connection.execute("SELECT detail FROM history WHERE event = 'run' ORDER BY seq"):
+        with suppress(msgspec.MsgspecError):  # entries that make no sense are told elsewhere
+            begun = _decode(text)
+            if rows.get(begun.number, (begun.station, begun.operator)) != (begun.station, begun.operator):
+                yield begun.number

@@ -5,7 +5,6 @@ It goes through the units by their numbers, some at a time: a million take no mo
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ import msgspec
 from parburn.events import NO_VALUES, Result
 from parburn.ledger.base import State
 from parburn.ledger.run_facts import NOT_KNOWN, RunOrigin, facts_by_run
+from parburn.ledger.sql import Sql
 from parburn.ledger.unit_life import ENDS_A_PLAN, condition, total_state
 
 UNITS_AT_A_TIME = 500  # fewer than the parameters that a statement may have
@@ -76,7 +76,7 @@ _NOTHING = _Detail()
 _LOOKED_AT = (
     "CASE WHEN event IN ('planned', 'burn-attempted', 'failed-clean', 'incomplete', 'quarantined',"
     " 'run-ended', 'claim-ended', 'value-taken', 'imported', 'rebuilt')"
-    " OR (event IN ('passed', 'nothing-asked', 'values-learned') AND instr(detail, '\"bound_values\"'))"
+    " OR (event IN ('passed', 'nothing-asked', 'values-learned') AND detail LIKE '%\"bound_values\"%')"
     " THEN detail ELSE '' END"
 )
 _UNITS = (
@@ -192,7 +192,7 @@ class _History:
 
 
 def run_records(
-    connection: sqlite3.Connection, *, batch: str | None = None, since: str | None = None
+    connection: Sql, *, batch: str | None = None, since: str | None = None
 ) -> Iterator[RunRecord]:
     """Yield what each run did to each unit, unit by unit, and for each its runs in their order.
 
@@ -213,8 +213,8 @@ def run_records(
                     yield record
 
 
-def _units(connection: sqlite3.Connection, batch: str | None, since: str | None) -> Iterator[int]:
-    of_batch = "batch IN (SELECT id FROM batches WHERE name = ?1 OR ?1 IS NULL)"
+def _units(connection: Sql, batch: str | None, since: str | None) -> Iterator[int]:
+    of_batch = "batch IN (SELECT id FROM batches WHERE name = ?1 OR CAST(?1 AS TEXT) IS NULL)"
     if since is None:
         rows = connection.execute(f"SELECT id FROM units WHERE {of_batch} ORDER BY id", (batch,))
     else:

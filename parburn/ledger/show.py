@@ -6,7 +6,6 @@ state. They come as they are read, so that a million units take no more memory t
 
 from __future__ import annotations
 
-import sqlite3
 import textwrap
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from parburn.ledger.reading import reading
+from parburn.ledger.sql import Sql
 from parburn.ledger.station_entries import find_halts
 from parburn.ledger.unit_filter import UnitFilter
 from parburn.ledger.units import FAILURES_THAT_SET_ASIDE
@@ -78,13 +78,13 @@ def show_text(
         yield f"Ledger: {place}\n"
 
 
-def _rows(connection: sqlite3.Connection, which: UnitFilter) -> Iterator[tuple[Any, ...]]:
+def _rows(connection: Sql, which: UnitFilter) -> Iterator[tuple[Any, ...]]:
     if not which:
         yield from connection.execute(_LAST, (SHOWN,)).fetchall()
         return
     condition, values = which.conditions(connection)
     batches = connection.execute(
-        "SELECT id FROM batches WHERE name = ?1 OR ?1 IS NULL ORDER BY name", (which.batch,)
+        "SELECT id FROM batches WHERE name = ?1 OR CAST(?1 AS TEXT) IS NULL ORDER BY name", (which.batch,)
     ).fetchall()
     for (batch,) in batches:
         for order in ("idx IS NOT NULL ORDER BY idx", "idx IS NULL ORDER BY mac, units.id"):
@@ -140,7 +140,7 @@ def _printable(text: str) -> str:
 # Totals -----------------------------------------------------------------------------------------------
 
 
-def _totals(connection: sqlite3.Connection, which: UnitFilter, shown: int, units: int) -> Iterator[str]:
+def _totals(connection: Sql, which: UnitFilter, shown: int, units: int) -> Iterator[str]:
     """Yield what is said of all units: how many there are in which state, what is set aside, halts."""
     yield from _set_aside(connection)
     for halt in find_halts(connection):
@@ -156,8 +156,8 @@ def _totals(connection: sqlite3.Connection, which: UnitFilter, shown: int, units
     by_batch: dict[str, list[str]] = {}
     held = scrapped = 0
     for batch, state, count, with_index, out in connection.execute(
-        "SELECT name, state, count(*), count(idx), sum(scrapped != '') FROM units"
-        " JOIN batches ON batches.id = batch GROUP BY batch, state ORDER BY name, count(*) DESC, state"
+        "SELECT name, state, count(*), count(idx), count(nullif(scrapped, '')) FROM units"
+        " JOIN batches ON batches.id = batch GROUP BY name, state ORDER BY name, count(*) DESC, state"
     ):
         by_batch.setdefault(batch, []).append(f"{count} {state}")
         held, scrapped = held + with_index, scrapped + out
@@ -169,7 +169,7 @@ def _totals(connection: sqlite3.Connection, which: UnitFilter, shown: int, units
     yield f"{units} units, {held} with an index{out_text}."
 
 
-def _set_aside(connection: sqlite3.Connection) -> Iterator[str]:
+def _set_aside(connection: Sql) -> Iterator[str]:
     """Yield a line for each free index whose record failed on several chips, or has another chip's value."""
     lines = _lines_set_aside(connection)
     yield from islice(lines, LISTED)
@@ -178,7 +178,7 @@ def _set_aside(connection: sqlite3.Connection) -> Iterator[str]:
         yield f"And {more} more indexes are set aside."
 
 
-def _lines_set_aside(connection: sqlite3.Connection) -> Iterator[str]:
+def _lines_set_aside(connection: Sql) -> Iterator[str]:
     for batch, index, chips in connection.execute(
         "SELECT name, idx, count(*) FROM clean_failures JOIN batches ON batches.id = batch"
         " WHERE NOT EXISTS (SELECT 1 FROM units WHERE units.batch = batches.id AND idx = clean_failures.idx)"

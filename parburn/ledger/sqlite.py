@@ -512,11 +512,11 @@ class SqliteLedger:
             notes = allocate.end_dead_runs(transaction, self._is_alive)
             batch = find_batch(transaction, spec, overrides)
             declared = values.declare(transaction, batch.id, batch.name, spec)
-            run = transaction.connection.execute(
-                "INSERT INTO runs (batch, started, process, station, operator) VALUES (?, ?, ?, ?, ?)",
+            (run,) = transaction.connection.execute(
+                "INSERT INTO runs (batch, started, process, station, operator) VALUES (?, ?, ?, ?, ?)"
+                " RETURNING id",
                 (batch.id, transaction.at, str(Process.current()), said.station, said.operator),
-            ).lastrowid
-            assert run is not None
+            ).fetchone()
             assert self._locks is not None
             self._locks.hold(run)  # before the commit that shows the run to others
             transaction.history.append(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import NamedTuple
+
+from parburn.ledger.sql import Sql
 
 
 class StationCounts(NamedTuple):
@@ -13,7 +14,7 @@ class StationCounts(NamedTuple):
     used: int
 
 
-def count(connection: sqlite3.Connection, batch: int, arming: str, first: int, last: int) -> StationCounts:
+def count(connection: Sql, batch: int, arming: str, first: int, last: int) -> StationCounts:
     """Count the units of a batch, by its number; `first` and `last` are of the range of indexes."""
     (passed,) = connection.execute(
         "SELECT count(*) FROM pass_armings JOIN units ON units.id = unit WHERE batch = ? AND arming = ?",

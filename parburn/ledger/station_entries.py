@@ -7,12 +7,12 @@ over a restart. This module decides nothing for a board.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from parburn.errors import LedgerError
 from parburn.ledger.history import History
+from parburn.ledger.sql import Sql
 
 ARMED: Final = "station-armed"
 STARTED: Final = "station-started"
@@ -76,7 +76,7 @@ def _writeable(value: object) -> object:
     return value
 
 
-def find_halt(connection: sqlite3.Connection, batch: str) -> Halt | None:
+def find_halt(connection: Sql, batch: str) -> Halt | None:
     """Return the last halt of a batch that neither an arming nor a resume has ended; None: none holds."""
     for sequence, at, event, told in _entries(connection, (ARMED, HALTED, RESUMED)):
         if told.batch == batch:
@@ -85,7 +85,7 @@ def find_halt(connection: sqlite3.Connection, batch: str) -> Halt | None:
     return None
 
 
-def find_halts(connection: sqlite3.Connection) -> list[Halt]:
+def find_halts(connection: Sql) -> list[Halt]:
     """Return the halts of all batches that hold, the last one first."""
     seen: set[str] = set()
     found = []
@@ -98,7 +98,7 @@ def find_halts(connection: sqlite3.Connection) -> list[Halt]:
     return found
 
 
-def dates_of_armings(connection: sqlite3.Connection, armings: Iterable[str]) -> dict[str, str]:
+def dates_of_armings(connection: Sql, armings: Iterable[str]) -> dict[str, str]:
     """Return when each of these armings was made (UTC, ISO), where the history knows; the last of several."""
     wanted = {one for one in armings if one}
     dates: dict[str, str] = {}
@@ -111,9 +111,7 @@ def dates_of_armings(connection: sqlite3.Connection, armings: Iterable[str]) -> 
     return dates
 
 
-def _entries(
-    connection: sqlite3.Connection, events: tuple[str, ...]
-) -> Iterable[tuple[int, str, str, _Detail]]:
+def _entries(connection: Sql, events: tuple[str, ...]) -> Iterable[tuple[int, str, str, _Detail]]:
     marks = ", ".join("?" * len(events))
     rows: list[tuple[Any, ...]] = connection.execute(_LAST_FIRST.format(marks), events).fetchall()
     for sequence, at, event, text in rows:

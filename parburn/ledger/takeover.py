@@ -148,19 +148,17 @@ def _take(transaction: Transaction, unit: OtherUnit) -> int:
             (*values, number),
         )
     else:
-        made = connection.execute(
+        (number,) = connection.execute(
             "INSERT INTO units"
             " (idx, state, reason, changed, image_passed, batch, chip, mac, unique_id, spent)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1) RETURNING id",
             (*values, batch, *unit.identity),
-        ).lastrowid
-        assert made is not None
-        number = made
+        ).fetchone()
     for table, rows in unit.rows.items():
         names = ", ".join(HANGS_ON_A_UNIT[table][0])
         marks = ", ".join("?" for _ in HANGS_ON_A_UNIT[table][0])
         connection.executemany(
-            f"INSERT OR IGNORE INTO {table} (unit, {names}) VALUES (?, {marks})",
+            f"INSERT INTO {table} (unit, {names}) VALUES (?, {marks}) ON CONFLICT DO NOTHING",
             [(number, *row) for row in rows],
         )
     list_in_ranges(connection, number)
@@ -169,7 +167,7 @@ def _take(transaction: Transaction, unit: OtherUnit) -> int:
         ("unlearned_records", unit.records_unknown),
     ):
         if unknown:
-            connection.execute(f"INSERT OR IGNORE INTO {table} VALUES (?)", (number,))
+            connection.execute(f"INSERT INTO {table} VALUES (?) ON CONFLICT DO NOTHING", (number,))
     connection.execute("UPDATE units SET scrapped = ? WHERE id = ?", (unit.scrapped, number))
     detail = _begun(transaction, number, unit) if unit.state is State.INCOMPLETE else {}
     transaction.history.append(
@@ -194,10 +192,10 @@ def _take(transaction: Transaction, unit: OtherUnit) -> int:
 
 def _begun(transaction: Transaction, number: int, unit: OtherUnit) -> dict[str, object]:
     """Open an attempt with a plan that no script can make here: whatever is planned is refused."""
-    attempt = transaction.connection.execute(
-        "INSERT INTO attempts (unit, plan_digest, image_before, steps) VALUES (?, ?, ?, ?)",
+    (attempt,) = transaction.connection.execute(
+        "INSERT INTO attempts (unit, plan_digest, image_before, steps) VALUES (?, ?, ?, ?) RETURNING id",
         (number, BEGUN_ELSEWHERE, _NOTHING_SEEN, json.dumps(unit.steps)),
-    ).lastrowid
+    ).fetchone()
     return {
         "attempt": attempt,
         "plan": BEGUN_ELSEWHERE,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from typing import NamedTuple
+
+from parburn.ledger.sql import Sql
 
 SCRAPPED = "scrapped"  # beside the states: it is written off, whatever its state
 
@@ -26,9 +27,9 @@ class UnitFilter(NamedTuple):
     def __bool__(self) -> bool:
         return self != UnitFilter()
 
-    def conditions(self, connection: sqlite3.Connection) -> tuple[str, list[object]]:
+    def conditions(self, connection: Sql) -> tuple[str, list[object]]:
         """Return a condition on rows of `units`, without the batch, and its parameters."""
-        parts = ["1"]
+        parts = ["1 = 1"]
         values: list[object] = []
 
         def add(part: str, *more: object) -> None:
@@ -59,7 +60,7 @@ def plain_mac(text: str) -> str:
     return text.lower()
 
 
-def units_with(connection: sqlite3.Connection, text: str) -> tuple[str, list[str]]:
+def units_with(connection: Sql, text: str) -> tuple[str, list[str]]:
     """Return a statement that gives the numbers of the units that have a value, and its parameters."""
     names = names_of_values(connection)
     name, equals, rest = text.partition("=")
@@ -71,7 +72,7 @@ def units_with(connection: sqlite3.Connection, text: str) -> tuple[str, list[str
     return statement, [*names, *spelled]
 
 
-def names_of_values(connection: sqlite3.Connection) -> list[str]:
+def names_of_values(connection: Sql) -> list[str]:
     """Return the names that values have, each found by the index: there are few, of very many values."""
     names: list[str] = []
     last = ""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from parburn.events import NO_VALUES
 from parburn.ledger.base import UNTOUCHED, State
+from parburn.ledger.sql import Sql
 
 NOT_KNOWN: Final = "not known"
 NEVER_BURNED: Final = "never burned"
@@ -58,7 +58,7 @@ def total_state(state: State, since: str) -> str:
     return f"{words} since {since[:16].replace('T', ' ')}" if since and words != NEVER_BURNED else words
 
 
-def life_of(connection: sqlite3.Connection, unit: int, state: State) -> UnitLife:
+def life_of(connection: Sql, unit: int, state: State) -> UnitLife:
     """Return what the history tells of a unit that is `state`. A few seeks, however long the history is."""
     unique = dict(
         connection.execute(
@@ -70,7 +70,7 @@ def life_of(connection: sqlite3.Connection, unit: int, state: State) -> UnitLife
     return UnitLife(_since(connection, unit, condition(state)), unique, unique | _burned(connection, unit))
 
 
-def _since(connection: sqlite3.Connection, unit: int, now: str) -> str:
+def _since(connection: Sql, unit: int, now: str) -> str:
     """Return when the unit came to be what it is now; empty where it was so when this ledger heard of it."""
     since = ""
     for at, event, state in connection.execute(
@@ -82,7 +82,7 @@ def _since(connection: sqlite3.Connection, unit: int, now: str) -> str:
     return since
 
 
-def _burned(connection: sqlite3.Connection, unit: int) -> dict[str, str]:
+def _burned(connection: Sql, unit: int) -> dict[str, str]:
     """Return the values of all plans that were attempted, or found in the chip; of each name the last."""
     burned: dict[str, str] = {}
     planned: dict[str, str] = {}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from parburn.ledger.base import Attempt, State, UnitIdentity
 from parburn.ledger.run_facts import NOT_KNOWN, facts_by_run
+from parburn.ledger.sql import Sql
 from parburn.ledger.unit_filter import plain_mac, units_with
 from parburn.ledger.unit_life import UnitLife, life_of
 
@@ -64,7 +64,7 @@ _KNOWN_AT = (
 )
 
 
-def find_units(connection: sqlite3.Connection, text: str, *, batch: str | None = None) -> list[int]:
+def find_units(connection: Sql, text: str, *, batch: str | None = None) -> list[int]:
     """Return the units that a word means: a factory MAC, an index or a value, whichever of it there is.
 
     Args:
@@ -74,10 +74,11 @@ def find_units(connection: sqlite3.Connection, text: str, *, batch: str | None =
     """
     by_value, values = units_with(connection, text)
     rows = connection.execute(
-        "SELECT units.id FROM units JOIN batches ON batches.id = batch WHERE (name = ? OR ? IS NULL)"
+        "SELECT units.id FROM units JOIN batches ON batches.id = batch"
+        " WHERE (name = ?1 OR CAST(?1 AS TEXT) IS NULL)"
         f" AND units.id IN (SELECT id FROM units WHERE mac = ? UNION {_BY_INDEX} UNION {by_value})"
         " ORDER BY name, idx, units.id",
-        (batch, batch, plain_mac(text), int(text) if _is_index(text) else -1, *values),
+        (batch, plain_mac(text), int(text) if _is_index(text) else -1, *values),
     )
     return [unit for (unit,) in rows]
 
@@ -91,13 +92,13 @@ def _is_index(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 12
 
 
-def unit_record(connection: sqlite3.Connection, unit: int) -> UnitRecord:
+def unit_record(connection: Sql, unit: int) -> UnitRecord:
     """Return what the ledger knows of a unit that it has."""
     row = connection.execute(f"{_COLUMNS} WHERE units.id = ?", (unit,)).fetchone()
     return _record(connection, row)
 
 
-def chip_records(connection: sqlite3.Connection, identity: UnitIdentity) -> list[UnitRecord]:
+def chip_records(connection: Sql, identity: UnitIdentity) -> list[UnitRecord]:
     """Return all units of a chip, one a batch; what was told last of it comes last."""
     rows = connection.execute(
         f"{_COLUMNS} WHERE mac = ? AND chip = ? AND unique_id = ?",
@@ -106,7 +107,7 @@ def chip_records(connection: sqlite3.Connection, identity: UnitIdentity) -> list
     return sorted((_record(connection, row) for row in rows), key=lambda one: one.known_at)
 
 
-def _record(connection: sqlite3.Connection, row: tuple[Any, ...]) -> UnitRecord:
+def _record(connection: Sql, row: tuple[Any, ...]) -> UnitRecord:
     unit, batch, index, chip, mac, unique_id, name, reason, scrapped, image, unknown, imported = row
     bits = connection.execute("SELECT block, bits FROM user_bits WHERE unit = ? AND bound = 1", (unit,))
     (known_at,) = connection.execute(_KNOWN_AT, (unit,)).fetchone()
@@ -130,7 +131,7 @@ def _record(connection: sqlite3.Connection, row: tuple[Any, ...]) -> UnitRecord:
     )
 
 
-def _open_attempts(connection: sqlite3.Connection, unit: int) -> tuple[Attempt, ...]:
+def _open_attempts(connection: Sql, unit: int) -> tuple[Attempt, ...]:
     rows = connection.execute(
         "SELECT id, plan_digest, image_before, steps FROM attempts WHERE unit = ? AND closed = 0 ORDER BY id",
         (unit,),
@@ -141,7 +142,7 @@ def _open_attempts(connection: sqlite3.Connection, unit: int) -> tuple[Attempt, 
     )
 
 
-def _steps(connection: sqlite3.Connection, unit: int) -> dict[str, State]:
+def _steps(connection: Sql, unit: int) -> dict[str, State]:
     rows = connection.execute(
         "SELECT label, attempt_steps.state FROM attempts JOIN attempt_steps ON attempt = attempts.id"
         " WHERE unit = ? ORDER BY attempt",
@@ -150,12 +151,12 @@ def _steps(connection: sqlite3.Connection, unit: int) -> dict[str, State]:
     return {label: State(state) for label, state in rows}
 
 
-def _done(connection: sqlite3.Connection, attempt: int) -> dict[str, State]:
+def _done(connection: Sql, attempt: int) -> dict[str, State]:
     rows = connection.execute("SELECT label, state FROM attempt_steps WHERE attempt = ?", (attempt,))
     return {label: State(state) for label, state in rows}
 
 
-def entries_of(connection: sqlite3.Connection, unit: int) -> Iterator[UnitEntry]:
+def entries_of(connection: Sql, unit: int) -> Iterator[UnitEntry]:
     """Yield the history of a unit, oldest first."""
     facts = facts_by_run(connection)
     for sequence, at, run, event, state, index, detail in connection.execute(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -27,6 +26,7 @@ from parburn.ledger.base import (
     check_transition,
 )
 from parburn.ledger.batches import Batch, refuse_foreign_records
+from parburn.ledger.sql import Sql
 from parburn.ledger.writer import Transaction
 
 FAILURES_THAT_SET_ASIDE = 2  # chips on which the script failed clean with one and the same record
@@ -148,7 +148,8 @@ def _set_aside(
     if not spent:
         why = f"{taken.name} {taken.shown} of its record belongs to the chip {taken.mac} already"
         transaction.connection.execute(
-            "INSERT OR REPLACE INTO taken_values VALUES (?, ?, ?, ?)",
+            "INSERT INTO taken_values VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (batch, idx, job) DO UPDATE SET why = excluded.why",
             (unit.batch, unit.index, unit.job, why),
         )
     transaction.history.append(
@@ -183,12 +184,11 @@ def burn_attempted(
     if row is not None:  # goes on; its first image and arming stay
         number = int(row[0])
     else:
-        stored = connection.execute(
-            "INSERT INTO attempts (unit, plan_digest, image_before, steps, arming) VALUES (?, ?, ?, ?, ?)",
+        (number,) = connection.execute(
+            "INSERT INTO attempts (unit, plan_digest, image_before, steps, arming) VALUES (?, ?, ?, ?, ?)"
+            " RETURNING id",
             (unit.id, attempt.plan_digest, attempt.image_before, json.dumps(attempt.steps), arming),
-        ).lastrowid
-        assert stored is not None
-        number = stored
+        ).fetchone()
         told = {"arming": arming} if arming else {}
     state = _move(
         transaction,
@@ -229,7 +229,7 @@ def _bind(transaction: Transaction, unit: Held) -> dict[str, Any]:
     bound = values.bind(transaction, unit.holder)
     if unit.records:
         rows = [(digest, unit.id) for digest in unit.records]
-        if connection.executemany("INSERT OR IGNORE INTO records VALUES (?, ?)", rows).rowcount:
+        if connection.executemany("INSERT INTO records VALUES (?, ?) ON CONFLICT DO NOTHING", rows).rowcount:
             bound["bound_records"] = unit.records
     return bound
 
@@ -245,7 +245,8 @@ def step_done(transaction: Transaction, unit: Held, attempt: int, label: str, st
     if state not in UNDER_WAY or state is State.BURN_ATTEMPTED:
         raise LedgerError(f"A step is burned, verified or locked, not {state.value}.")
     transaction.connection.execute(
-        "INSERT INTO attempt_steps VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state",
+        "INSERT INTO attempt_steps VALUES (?, ?, ?)"
+        " ON CONFLICT (attempt, label) DO UPDATE SET state = excluded.state",
         (attempt, label, state.value),
     )
     return _move(transaction, unit, state, "step", attempt=attempt, label=label)
@@ -281,9 +282,11 @@ def passed(
     values.refuse_conflicts(transaction, unit.holder)
     _check_records(transaction, unit)
     bound = _bind(transaction, unit)
-    new = connection.execute("INSERT OR IGNORE INTO passes VALUES (?, ?)", (unit.id, job_digest)).rowcount
+    new = connection.execute(
+        "INSERT INTO passes VALUES (?, ?) ON CONFLICT DO NOTHING", (unit.id, job_digest)
+    ).rowcount
     if arming:
-        connection.execute("INSERT OR IGNORE INTO pass_armings VALUES (?, ?)", (unit.id, arming))
+        connection.execute("INSERT INTO pass_armings VALUES (?, ?) ON CONFLICT DO NOTHING", (unit.id, arming))
         bound["arming"] = arming
     connection.execute("UPDATE attempts SET closed = 1 WHERE unit = ? AND closed = 0", (unit.id,))
     if not new:
@@ -322,7 +325,7 @@ def failed_clean(
     set_aside = False
     if script_failed and after is State.FAILED_CLEAN:
         connection.execute(
-            "INSERT OR IGNORE INTO clean_failures VALUES (?, ?, ?, ?)",
+            "INSERT INTO clean_failures VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (unit.batch, unit.index, unit.job, unit.id),
         )
         set_aside = is_set_aside(transaction, unit.batch, unit.index, unit.job)
@@ -343,7 +346,7 @@ def why_set_aside(transaction: Transaction, batch: int, index: int, job: str) ->
     return _why_taken(transaction.connection, batch, index, job)
 
 
-def _why_taken(connection: sqlite3.Connection, batch: int, index: int, job: str) -> str:
+def _why_taken(connection: Sql, batch: int, index: int, job: str) -> str:
     row = connection.execute(
         "SELECT why FROM taken_values WHERE batch = ? AND idx = ? AND job = ?", (batch, index, job)
     ).fetchone()
@@ -368,7 +371,7 @@ def ended_badly(transaction: Transaction, unit: Held, state: State, reason: str,
     return _move(transaction, unit, state, state.value, reason=reason, columns={"cause": cause}, **told)
 
 
-def why_put_out(connection: sqlite3.Connection, unit: int) -> str:
+def why_put_out(connection: Sql, unit: int) -> str:
     """Why a unit is quarantined that had passed, and on which nothing was attempted since; else empty.
 
     Then it was put out by what a chip with its identity showed, maybe another one. The one that shows all

@@ -15,13 +15,13 @@ Works within the caller's transaction.
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from parburn.errors import UniqueValueTaken
 from parburn.ledger.base import CUSTOM_MAC, BatchSpec, RangeValue, UnitIdentity, UserBits
+from parburn.ledger.sql import Rows, Sql
 from parburn.ledger.writer import Transaction
 
 DIGEST_MARK = "hmac:"
@@ -128,7 +128,7 @@ _NOT_MINE = (
 )
 
 
-def _equal(connection: sqlite3.Connection, unit: Holder, number: int, value: str) -> sqlite3.Cursor:
+def _equal(connection: Sql, unit: Holder, number: int, value: str) -> Rows:
     return connection.execute(_HOLDERS + _NOT_MINE, (number, value, unit.id, *unit.chip))
 
 
@@ -155,7 +155,7 @@ def _keys_of_batch(transaction: Transaction, batch: int, parts: str) -> int:
     return range_of(transaction, f"batch {batch}", parts)
 
 
-def _extremes(connection: sqlite3.Connection, number: int) -> tuple[str | None, str | None]:
+def _extremes(connection: Sql, number: int) -> tuple[str | None, str | None]:
     """Return the lowest and highest digest in a range: equal where there is only one."""
     low, high = connection.execute(
         "SELECT (SELECT min(value) FROM range_values WHERE range = ?1),"
@@ -179,23 +179,24 @@ def range_of(transaction: Transaction, layout: str, parts: str) -> int:
     return number
 
 
-def _range_of(connection: sqlite3.Connection, layout: str, parts: str) -> int:
+def _range_of(connection: Sql, layout: str, parts: str) -> int:
     row = connection.execute(
         "SELECT id FROM ranges WHERE layout = ? AND parts = ?", (layout, parts)
     ).fetchone()
     if row is not None:
         return int(row[0])
-    number = connection.execute("INSERT INTO ranges (layout, parts) VALUES (?, ?)", (layout, parts)).lastrowid
-    assert number is not None
+    (number,) = connection.execute(
+        "INSERT INTO ranges (layout, parts) VALUES (?, ?) RETURNING id", (layout, parts)
+    ).fetchone()
     if _PART.match(parts):
         rows = connection.execute(
             "SELECT unit, bound, block, bits FROM user_bits WHERE layout = ? ORDER BY unit, bound", (layout,)
         )
         connection.executemany(
-            "INSERT OR IGNORE INTO range_values (range, value, unit, bound) VALUES (?, ?, ?, ?)",
+            "INSERT INTO range_values (range, value, unit, bound) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
             _filled(number, parts, rows),
         )
-    return number
+    return int(number)
 
 
 def _filled(
@@ -244,7 +245,7 @@ def write_planned(transaction: Transaction, unit: Holder, named: Mapping[str, st
         if name == CUSTOM_MAC and _is_bound_mac(connection, value, unit.id):
             continue  # to this chip, as a unit of another batch
         connection.execute(
-            "INSERT OR IGNORE INTO unique_values VALUES (?, ?, ?, 0, 0)", (unit.id, name, value)
+            "INSERT INTO unique_values VALUES (?, ?, ?, 0, 0) ON CONFLICT DO NOTHING", (unit.id, name, value)
         )
     rows: list[tuple[int, str, int, str]] = []
     for one in held.ranges:
@@ -256,7 +257,8 @@ def write_planned(transaction: Transaction, unit: Holder, named: Mapping[str, st
             rows.append((number, one.value, unit.id, f"{one.name} {one.shown}"))
     if held.bits:
         connection.executemany(
-            "INSERT OR REPLACE INTO user_bits VALUES (?, ?, 0, ?, ?)",
+            "INSERT INTO user_bits VALUES (?, ?, 0, ?, ?)"
+            " ON CONFLICT (unit, block, bound) DO UPDATE SET layout = excluded.layout, bits = excluded.bits",
             [(unit.id, block, held.layout, bits) for block, bits in held.bits],
         )
         blocks = {block: int(bits, 16) for block, bits in held.bits}
@@ -268,7 +270,9 @@ def write_planned(transaction: Transaction, unit: Holder, named: Mapping[str, st
                 rows.append((number, value, unit.id, ""))
     if rows:
         connection.executemany(
-            "INSERT OR IGNORE INTO range_values (range, value, unit, bound, own) VALUES (?, ?, ?, 0, ?)", rows
+            "INSERT INTO range_values (range, value, unit, bound, own) VALUES (?, ?, ?, 0, ?)"
+            " ON CONFLICT DO NOTHING",
+            rows,
         )
 
 
@@ -279,7 +283,7 @@ _BOUND_MAC = (
 )
 
 
-def _is_bound_mac(connection: sqlite3.Connection, mac: str, unit: int) -> bool:
+def _is_bound_mac(connection: Sql, mac: str, unit: int) -> bool:
     return connection.execute(_BOUND_MAC, (mac, unit)).fetchone() is not None
 
 
@@ -353,6 +357,10 @@ _PLANNED = (
     f" UNION ALL SELECT '{_RANGE}', layout, parts, value FROM range_values JOIN ranges ON ranges.id = range"
     " WHERE unit = ?1 AND bound = 0"
 )
+_MAKE_ROOM = (  # for what takes the place of what was bound
+    "DELETE FROM user_bits WHERE unit = ?1 AND bound = 1"
+    " AND block IN (SELECT block FROM user_bits WHERE unit = ?1 AND bound = 0)"
+)
 
 
 def bind(transaction: Transaction, unit: Holder) -> dict[str, Any]:
@@ -366,9 +374,8 @@ def bind(transaction: Transaction, unit: Holder) -> dict[str, Any]:
         connection.execute("UPDATE unique_values SET bound = 1 WHERE unit = ? AND bound = 0", (unit.id,))
         bound["bound_values"] = [(name, value) for name, value, _ in planned[_VALUE]]
     if _BITS in planned:
-        connection.execute(
-            "UPDATE OR REPLACE user_bits SET bound = 1 WHERE unit = ? AND bound = 0", (unit.id,)
-        )
+        connection.execute(_MAKE_ROOM, (unit.id,))
+        connection.execute("UPDATE user_bits SET bound = 1 WHERE unit = ? AND bound = 0", (unit.id,))
         bound["bound_bits"] = planned[_BITS]
     if _RANGE in planned:
         connection.execute("UPDATE range_values SET bound = 1 WHERE unit = ? AND bound = 0", (unit.id,))
@@ -378,7 +385,7 @@ def bind(transaction: Transaction, unit: Holder) -> dict[str, Any]:
     return bound
 
 
-def list_in_ranges(connection: sqlite3.Connection, unit: int) -> None:
+def list_in_ranges(connection: Sql, unit: int) -> None:
     """List what the user blocks of a unit of another ledger hold, so that a search finds it."""
     blocks: dict[str, dict[int, int]] = {}
     for block, layout, bits in connection.execute(
@@ -392,12 +399,13 @@ def list_in_ranges(connection: sqlite3.Connection, unit: int) -> None:
             value = value_in(parts, held)
             if value:
                 connection.execute(
-                    "INSERT OR IGNORE INTO range_values (range, value, unit, bound) VALUES (?, ?, ?, 1)",
+                    "INSERT INTO range_values (range, value, unit, bound) VALUES (?, ?, ?, 1)"
+                    " ON CONFLICT DO NOTHING",
                     (number, value, unit),
                 )
 
 
-def forget_planned(connection: sqlite3.Connection, units: str, number: int) -> None:
+def forget_planned(connection: Sql, units: str, number: int) -> None:
     """Free what was only planned, since nothing was attempted. `units` is SQL: which, with one `?`."""
     for table in ("unique_values", "user_bits", "range_values"):
         connection.execute(f"DELETE FROM {table} WHERE bound = 0 AND unit {units}", (number,))
@@ -406,13 +414,13 @@ def forget_planned(connection: sqlite3.Connection, units: str, number: int) -> N
 # What is not known ----------------------------------------------------------------------------------
 
 
-def is_unknown(connection: sqlite3.Connection, unit: int) -> bool:
+def is_unknown(connection: Sql, unit: int) -> bool:
     """Return whether an older ledger did not keep a unit's values, and nobody has learned them since."""
     row = connection.execute("SELECT 1 FROM unknown_values WHERE unit = ?", (unit,)).fetchone()
     return row is not None
 
 
-def any_unknown(connection: sqlite3.Connection) -> bool:
+def any_unknown(connection: Sql) -> bool:
     """Return whether there is any unit whose values are unknown."""
     return connection.execute("SELECT 1 FROM unknown_values LIMIT 1").fetchone() is not None
 
@@ -456,14 +464,17 @@ def declare(transaction: Transaction, batch: int, name: str, spec: BatchSpec) ->
             declared[what] = kind
     if declared != before:
         connection.executemany(
-            "INSERT OR REPLACE INTO declared VALUES (?, ?, ?)",
+            "INSERT INTO declared VALUES (?, ?, ?)"
+            " ON CONFLICT (batch, what) DO UPDATE SET kind = excluded.kind",
             [(batch, what, kind) for what, kind in declared.items()],
         )
         # What was set aside for a value that may be equal now is tried again.
         connection.execute("DELETE FROM taken_values WHERE batch = ?", (batch,))
         transaction.history.append("declared", batch=name, declared=declared)
     if spec.scripts:
-        connection.execute("INSERT OR IGNORE INTO batch_scripts VALUES (?, ?)", (spec.scripts, batch))
+        connection.execute(
+            "INSERT INTO batch_scripts VALUES (?, ?) ON CONFLICT DO NOTHING", (spec.scripts, batch)
+        )
     return Remembered(
         tuple(what for what, kind in sorted(declared.items()) if kind == "same"),
         tuple(what for what, kind in sorted(declared.items()) if kind == "unique"),
@@ -471,9 +482,7 @@ def declare(transaction: Transaction, batch: int, name: str, spec: BatchSpec) ->
     )
 
 
-def _declared_elsewhere(
-    connection: sqlite3.Connection, batch: int, spec: BatchSpec
-) -> tuple[str, dict[str, str]]:
+def _declared_elsewhere(connection: Sql, batch: int, spec: BatchSpec) -> tuple[str, dict[str, str]]:
     """Return the name of the latest other batch that a new one is like, and what it declared.
 
     It is like one that has these scripts, this very content, or a first record of it.

@@ -25,6 +25,7 @@ from anyio import CancelScope, to_thread
 from parburn.errors import LedgerError, LedgerUnusable, ParburnError
 from parburn.ledger.history import History
 from parburn.ledger.schema import BUSY_TIMEOUT_S, now, translate
+from parburn.ledger.sql import Sql
 
 ANSWER_DEADLINE_S = 3 * BUSY_TIMEOUT_S  # a disk that takes longer is given up
 _COMMIT_AT_MOST = 1024  # works in one commit
@@ -38,7 +39,7 @@ class Transaction(NamedTuple):
     `ranges`: numbers of ranges that were asked for (see `values`); their rows are never changed or deleted.
     """
 
-    connection: sqlite3.Connection
+    connection: Sql
     history: History
     at: str
     run: int | None
