@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.common import Row, arguments, finish, folder, progress
 from parburn.errors import LedgerError
 from parburn.ledger.base import Attempt, BatchSpec, State, UnitIdentity
-from parburn.ledger.sqlite import open_ledger
+from parburn.ledger.run_ledger import open_ledger
 
 COUNTS = (1, 8, 32, 64, 128)
 QUICK_COUNTS = (1, 16)

@@ -16,7 +16,7 @@ from benchmarks.common import Row, arguments, finish, folder, parburn, progress,
 from benchmarks.large_ledger import BATCH, custom_mac_of, make_ledger
 from parburn.errors import LedgerError
 from parburn.ledger.base import BatchSpec, UnitIdentity
-from parburn.ledger.sqlite import open_ledger
+from parburn.ledger.run_ledger import open_ledger
 
 UNITS = 1_000_000
 QUICK_UNITS = 20_000

@@ -19,7 +19,7 @@ from parburn.hardware.identify import Device
 from parburn.job import Job
 from parburn.ledger.base import Claim, UnitIdentity
 from parburn.ledger.file_location import is_missing, no_ledger_yet
-from parburn.ledger.sqlite import open_ledger
+from parburn.ledger.run_ledger import open_ledger
 from parburn.natural_order import natural_key
 from parburn.run.barrier import OneByOne
 from parburn.run.checked_job import CheckedJob

@@ -55,3 +55,6 @@ class Sql(Protocol):
 
     def executemany(self, text: str, rows: Iterable[Sequence[Any]], /) -> Rows:
         """Do one statement for each row of values."""
+
+    def close(self) -> None:
+        """End the connection."""

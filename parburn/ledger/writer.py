@@ -14,18 +14,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from anyio import CancelScope, to_thread
 
 from parburn.errors import LedgerError, LedgerUnusable, ParburnError
 from parburn.ledger.history import History
-from parburn.ledger.schema import BUSY_TIMEOUT_S, now, translate
+from parburn.ledger.schema import BUSY_TIMEOUT_S, now
 from parburn.ledger.sql import Sql
+from parburn.ledger.store import Store
 
 ANSWER_DEADLINE_S = 3 * BUSY_TIMEOUT_S  # a disk that takes longer is given up
 _COMMIT_AT_MOST = 1024  # works in one commit
@@ -75,23 +74,17 @@ class _Request:
 class Writer:
     """Owns the connection and its thread. Used from one event loop.
 
-    `connect` and `after_commit(sequence, head, last)` run in the thread; the latter after every commit and,
-    with `last` true, once before the end. `run` is written into every history entry.
+    The store is used in the thread. `run` is written into every history entry; `notes` are what the store
+    had to say when it was opened.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        connect: Callable[[], sqlite3.Connection],
-        after_commit: Callable[[int, str, bool], None],
-    ) -> None:
+    def __init__(self, store: Store) -> None:
         self.run: int | None = None
         self.patience_s: float | None = None  # how long an answer is waited for; None: ANSWER_DEADLINE_S
         self.commits = 0
         self._ranges: dict[tuple[str, str], int] = {}
-        self._path = path
-        self._connect = connect
-        self._after_commit = after_commit
+        self.notes: list[str] = []
+        self._store = store
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[list[_Request] | None] = queue.SimpleQueue()
         self._gathered: list[_Request] = []
@@ -129,11 +122,10 @@ class Writer:
             self._queue.put(requests)
 
     def _give_up(self, requests: list[_Request]) -> None:
+        said = f"The ledger {self._store.name} gave no answer for {self._deadline_s:.0f} s."
         for request in requests:
             if not request.future.done():
-                request.future.set_exception(
-                    LedgerUnusable(f"The ledger {self._path} gave no answer for {self._deadline_s:.0f} s.")
-                )
+                request.future.set_exception(LedgerUnusable(said))
 
     async def aclose(self) -> None:
         """Write what is waiting, then end the thread.
@@ -150,7 +142,7 @@ class Writer:
                 await asyncio.shield(self._ended)
         except TimeoutError:
             raise LedgerUnusable(
-                f"The ledger {self._path} did not close within {ANSWER_DEADLINE_S:.0f} s."
+                f"The ledger {self._store.name} did not close within {ANSWER_DEADLINE_S:.0f} s."
             ) from None
         with CancelScope(shield=True):
             await to_thread.run_sync(self._thread.join, 1.0)
@@ -159,10 +151,10 @@ class Writer:
 
     def _main(self) -> None:
         error: BaseException | None = None
-        connection: sqlite3.Connection | None = None
+        connection: Sql | None = None
         try:
             try:
-                connection = self._connect()
+                connection, self.notes = self._store.connect()
             except Exception as failed:
                 error = self._translated(failed)
             while (requests := self._next()) is not None:
@@ -173,7 +165,7 @@ class Writer:
                     self._commit(connection, requests)
                 self._tell(requests)
                 if self._end is not None and connection is not None:
-                    self._after_commit(*self._end, False)
+                    self._store.after_commit(*self._end, last=False)
         except BaseException as failed:  # must reach the caller
             error = failed
         self._finish(connection, error)
@@ -192,7 +184,7 @@ class Writer:
             requests = requests + more
         return requests
 
-    def _commit(self, connection: sqlite3.Connection, requests: list[_Request]) -> None:
+    def _commit(self, connection: Sql, requests: list[_Request]) -> None:
         try:
             self._transact(connection, requests)
         except Exception as failed:
@@ -202,11 +194,10 @@ class Writer:
             for request in requests:
                 self._commit(connection, [request])
 
-    def _transact(self, connection: sqlite3.Connection, requests: list[_Request]) -> None:
-        connection.execute("BEGIN IMMEDIATE")
+    def _transact(self, connection: Sql, requests: list[_Request]) -> None:
+        at = now()
         try:
-            at = now()
-            history = History(connection, at=at, run=self.run)
+            history = self._store.begin(connection, at=at, run=self.run)
             transaction = Transaction(connection, history, at, self.run, self._ranges)
             for request in requests:
                 written = connection.total_changes + history.sequence
@@ -218,11 +209,10 @@ class Writer:
                         raise
                     request.error = refused
             history.flush()
-            connection.execute("COMMIT")
+            self._store.commit(connection)
         except BaseException:
             self._ranges.clear()  # some may have been made in this transaction
-            with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
-                connection.execute("ROLLBACK")
+            self._store.roll_back(connection)
             raise
         self.commits += 1
         self._end = history.sequence, history.head
@@ -231,7 +221,7 @@ class Writer:
         """Return any failure in the thread as the ledger's: the board must not burn then."""
         if isinstance(error, ParburnError):  # also what a config file lacks, found when it is compared
             return error
-        translated = translate(error, self._path)
+        translated = self._store.translate(error)
         translated.__cause__ = error
         return translated
 
@@ -245,7 +235,7 @@ class Writer:
 
     def _refuse_the_rest(self, error: BaseException | None) -> None:
         """Refuse who came too late, or after this thread broke: nobody must wait for the deadline."""
-        refused = LedgerUnusable(f"The ledger {self._path} is closed{f': {error}' if error else ''}.")
+        refused = LedgerUnusable(f"The ledger {self._store.name} is closed{f': {error}' if error else ''}.")
         with contextlib.suppress(queue.Empty):
             while True:
                 late = self._queue.get_nowait() or []
@@ -253,12 +243,12 @@ class Writer:
                     request.error = refused
                 self._tell(late)
 
-    def _finish(self, connection: sqlite3.Connection | None, error: BaseException | None) -> None:
+    def _finish(self, connection: Sql | None, error: BaseException | None) -> None:
         if connection is not None:
             try:
                 with contextlib.closing(connection):
                     if self._end is not None:
-                        self._after_commit(*self._end, True)
+                        self._store.after_commit(*self._end, last=True)
             except Exception as failed:
                 error = error or self._translated(failed)
 

@@ -23,7 +23,7 @@ from parburn.events import Emit
 from parburn.ledger.batches import Override
 from parburn.ledger.file_location import place_of
 from parburn.ledger.learning import Learned, UnknownUnit
-from parburn.ledger.sqlite import SqliteLedger, open_ledger
+from parburn.ledger.run_ledger import RunLedger, open_ledger
 from parburn.run.burns import named_values
 from parburn.run.checked_job import CheckedJob
 from parburn.run.older_images import take_over_kept
@@ -79,7 +79,7 @@ async def learn(
 
 
 async def _learned(
-    run: SharedRun, ledger: SqliteLedger, config: ConfigFiles, allow_side_effects: bool, why: str
+    run: SharedRun, ledger: RunLedger, config: ConfigFiles, allow_side_effects: bool, why: str
 ) -> LearnReport:
     await take_over_kept(run, ledger)
     unknown = await ledger.find_unlearned()

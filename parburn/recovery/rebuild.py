@@ -25,7 +25,7 @@ from parburn.hardware.identify import Device
 from parburn.job import Job
 from parburn.ledger.file_location import place_of
 from parburn.ledger.rebuilding import FoundUnit, Known
-from parburn.ledger.sqlite import SqliteLedger, open_ledger
+from parburn.ledger.run_ledger import RunLedger, open_ledger
 from parburn.recovery.board_reading import read_board
 from parburn.recovery.rebuilt_unit import blank_of, found_unit, identity_of
 from parburn.recovery.record_search import RecordValues
@@ -163,7 +163,7 @@ def indexes_of(job: Job, config: ConfigFiles) -> list[int]:
     return list(range(first, last + 1))
 
 
-async def _rebuilt(work: _Work, ledger: SqliteLedger, indexes: Sequence[int], why: str) -> RebuildReport:
+async def _rebuilt(work: _Work, ledger: RunLedger, indexes: Sequence[int], why: str) -> RebuildReport:
     boards = [_Board(port) for port in work.run.job.ports]
     async with create_task_group() as reading:
         for board in boards:
@@ -218,7 +218,7 @@ def _refuse_doubled(boards: Sequence[_Board]) -> None:
             )
 
 
-async def _known_before(ledger: SqliteLedger, boards: Sequence[_Board]) -> None:
+async def _known_before(ledger: RunLedger, boards: Sequence[_Board]) -> None:
     """Leave chips that the ledger knows already as they are."""
     seen = [board for board in boards if board.seen is not None]
     identities = [identity_of(board.device) for board in seen if board.device is not None]

@@ -14,13 +14,13 @@ from parburn.efuse.image import BlockNotRead, EfuseImage
 from parburn.efuse.user_values import ValueRules, values_found
 from parburn.errors import ParburnError
 from parburn.ledger.learning import Learned, UnknownUnit
-from parburn.ledger.sqlite import SqliteLedger
+from parburn.ledger.run_ledger import RunLedger
 from parburn.run.burns import named_values
 from parburn.run.resume import DIGEST_MARK, user_record
 from parburn.run.shared import SharedRun
 
 
-async def take_over_kept(run: SharedRun, ledger: SqliteLedger) -> None:
+async def take_over_kept(run: SharedRun, ledger: RunLedger) -> None:
     """Learn what the ledger kept of units whose values it does not know."""
     unknown = [one for one in await ledger.find_unknown() if one.image_passed]
     key = ledger.keyed_digest_key()

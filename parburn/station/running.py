@@ -13,7 +13,7 @@ from anyio import CancelScope, sleep, to_thread
 
 from parburn import coding
 from parburn.errors import LedgerError, NotDone
-from parburn.ledger.sqlite import SqliteLedger, open_ledger
+from parburn.ledger.run_ledger import RunLedger, open_ledger
 from parburn.ledger.station_entries import ENDED, STARTED
 from parburn.run.checked_job import station_of
 from parburn.run.stop import StopRequest
@@ -75,9 +75,7 @@ async def run_station(opened: Opened, outside: Outside) -> Station:
 class _Running:
     """The parts of a station, put together."""
 
-    def __init__(
-        self, opened: Opened, outside: Outside, ledger: SqliteLedger, statistics: Statistics
-    ) -> None:
+    def __init__(self, opened: Opened, outside: Outside, ledger: RunLedger, statistics: Statistics) -> None:
         self._opened, self._outside = opened, outside
         self._ledger, self._statistics = ledger, statistics
 

@@ -34,7 +34,7 @@ LOADED = [
     ("argparse", RUN),
     ("parburn.cli.run", RUN),
     ("asyncio", RUN),
-    ("parburn.ledger.sqlite", RUN),
+    ("parburn.ledger.run_ledger", RUN),
     ("parburn.ui.view", RUN),
     ("parburn.cli.ports", ["ports"]),
     ("parburn.ledger.export", ["ledger", "show"]),

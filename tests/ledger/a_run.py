@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sqlite3
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from parburn.errors import LedgerError
 from parburn.ledger import writer
 from parburn.ledger.base import State
+from parburn.ledger.sql import Sql
 from parburn.ledger.writer import Transaction
 
 from .ledgers import attempt, batch, chip, claims_of, opened
@@ -34,9 +34,7 @@ def stop_at(when: str, commit: int) -> None:
     undisturbed = writer.Writer._transact
     count = 0
 
-    def disturbed(
-        self: writer.Writer, connection: sqlite3.Connection, requests: list[writer._Request]
-    ) -> None:
+    def disturbed(self: writer.Writer, connection: Sql, requests: list[writer._Request]) -> None:
         nonlocal count
         count += 1
         if count == commit and when == "before":

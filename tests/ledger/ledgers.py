@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from parburn.errors import LedgerError
 from parburn.ledger.base import Attempt, BatchSpec, Claim, RunNote, State, UnitIdentity
 from parburn.ledger.batches import Override
-from parburn.ledger.sqlite import SqliteLedger, open_ledger
+from parburn.ledger.run_ledger import RunLedger, open_ledger
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ async def opened(
     *,
     overrides: Collection[Override | str] = (),
     arming: str = "",
-) -> AsyncIterator[SqliteLedger]:
+) -> AsyncIterator[RunLedger]:
     """A ledger that is made where none is."""
     note = RunNote(arming=arming)
     ledger = await open_ledger(path, spec or batch(), new_ledger=True, overrides=overrides, note=note)
@@ -67,7 +67,7 @@ async def opened(
 
 
 async def claims_of(
-    ledger: SqliteLedger,
+    ledger: RunLedger,
     chips: Sequence[UnitIdentity],
     *,
     first: int = 1,
@@ -77,7 +77,7 @@ async def claims_of(
     return await ledger.claim_all(chips, first=first, last=last, job_digest=job)
 
 
-async def claim_of(ledger: SqliteLedger, one: UnitIdentity, **options: Any) -> Claim:
+async def claim_of(ledger: RunLedger, one: UnitIdentity, **options: Any) -> Claim:
     (claim,) = await claims_of(ledger, [one], **options)
     if isinstance(claim, LedgerError):
         raise claim

@@ -22,7 +22,7 @@ from parburn.ledger import maintenance, schema
 from parburn.ledger.backup import backup
 from parburn.ledger.export import export, show, verify
 from parburn.ledger.file_location import witness_path
-from parburn.ledger.sqlite import open_ledger
+from parburn.ledger.run_ledger import open_ledger
 from parburn.ledger.without_run import note_armed
 from tests.command import parburn
 

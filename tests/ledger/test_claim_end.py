@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from parburn.errors import LedgerUnusable, UnitRefused
-from parburn.ledger import sqlite as sqlite_ledger
+from parburn.ledger import run_ledger
 from parburn.ledger.base import NO_USER_BITS, Cause, Claim, State
 from parburn.ledger.export import export, verify
 from parburn.ledger.run_records import run_records
@@ -237,8 +237,8 @@ def test_a_claim_that_ended_is_told_in_the_records_of_its_run(path: Path) -> Non
     with closing(sqlite3.connect(path)) as connection:
         records = list(run_records(connection))
     assert [(one.result, one.reason) for one in records] == [
-        ("incomplete", sqlite_ledger.CLAIM_ENDED),
-        ("failed", sqlite_ledger.CLAIM_ENDED),
+        ("incomplete", run_ledger.CLAIM_ENDED),
+        ("failed", run_ledger.CLAIM_ENDED),
     ]
     assert '"event":"claim-ended"' in export(path)
 

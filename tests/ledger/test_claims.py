@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 from anyio import to_thread
 
@@ -20,7 +21,7 @@ from parburn.errors import (
 )
 from parburn.ledger.base import Attempt, Claim, State, UnitIdentity
 from parburn.ledger.export import show, verify
-from parburn.ledger.sqlite import SqliteLedger, open_ledger
+from parburn.ledger.run_ledger import RunLedger, open_ledger
 
 from .ledgers import attempt, batch, burn, burn_on, chip, claim_of, claims_of, opened, run
 
@@ -499,19 +500,20 @@ def test_the_digest_key_stays_and_differs_between_ledgers(tmp_path: Path) -> Non
 
 def test_throw_away_leaves_nothing(tmp_path: Path) -> None:
     async def work() -> Path:
-        ledger: SqliteLedger = await open_ledger(None, batch(), throw_away=True)
+        ledger: RunLedger = await open_ledger(None, batch(), throw_away=True)
         assert (await claim_of(ledger, chip(1))).index == 1
         assert ledger.notes == ()
-        assert ledger.path.exists()
+        place = anyio.Path(ledger._store.name)
+        assert await place.exists()
         await ledger.aclose()
-        return ledger.path
+        return Path(place)
 
     assert not run(work()).parent.exists()
 
 
 def test_notes_are_told_once_and_not_kept(tmp_path: Path) -> None:
     async def work() -> None:
-        ledger: SqliteLedger = await open_ledger(tmp_path / "ledger", batch(), new_ledger=True)
+        ledger: RunLedger = await open_ledger(tmp_path / "ledger", batch(), new_ledger=True)
         assert len(ledger.take_notes()) == 1  # that it is new
         for n in range(1000):
             ledger.add_note(f"note {n}")

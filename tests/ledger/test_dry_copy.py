@@ -13,7 +13,7 @@ from parburn.ledger.base import BatchSpec
 from parburn.ledger.dry_copy import copy_ledger
 from parburn.ledger.file_location import runs_path
 from parburn.ledger.liveness import RunLocks
-from parburn.ledger.sqlite import open_ledger
+from parburn.ledger.run_ledger import open_ledger
 from parburn.ledger.witness import read_witness, write_witness
 
 

@@ -21,7 +21,7 @@ from parburn.errors import LedgerError, UnitQuarantined, UnitRefused
 from parburn.ledger.base import UNDER_WAY, Claim, State, UnitIdentity
 from parburn.ledger.export import verify
 from parburn.ledger.liveness import Process
-from parburn.ledger.sqlite import SqliteLedger, open_ledger
+from parburn.ledger.run_ledger import RunLedger, open_ledger
 
 from .ledgers import attempt, batch, chip
 
@@ -34,7 +34,7 @@ NUMBERS = st.lists(st.integers(0, CHIPS - 1), unique=True, min_size=1, max_size=
 class Run:
     """One run at work and the claims it holds."""
 
-    def __init__(self, ledger: SqliteLedger) -> None:
+    def __init__(self, ledger: RunLedger) -> None:
         self.ledger = ledger
         self.claims: dict[UnitIdentity, Claim] = {}
         self.goes_back: set[UnitIdentity] = set()

@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 from parburn.ledger.base import RunNote
+from parburn.ledger.run_ledger import open_ledger
 from parburn.ledger.run_records import run_records
-from parburn.ledger.sqlite import open_ledger
 from parburn.ledger.unit_records import entries_of
 from tests.command import parburn
 from tests.provisioning import said

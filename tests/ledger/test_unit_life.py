@@ -14,8 +14,8 @@ from parburn.errors import LedgerError
 from parburn.ledger import schema
 from parburn.ledger.base import BatchSpec, Claim, RunNote, State
 from parburn.ledger.export import verify
+from parburn.ledger.run_ledger import open_ledger
 from parburn.ledger.run_records import run_records
-from parburn.ledger.sqlite import open_ledger
 from parburn.ledger.unit_life import condition, life_of, total_state
 from tests.ledger.ledgers import (
     attempt,

@@ -12,7 +12,7 @@ from parburn.errors import LedgerUnusable, UniqueValueTaken
 from parburn.ledger import schema
 from parburn.ledger.base import RangeValue, State, UserBits
 from parburn.ledger.export import export, show, verify
-from parburn.ledger.sqlite import SqliteLedger
+from parburn.ledger.run_ledger import RunLedger
 from parburn.ledger.values import value_in
 from parburn.ledger.witness import Witness, write_witness
 
@@ -43,7 +43,7 @@ def key(text: str, option: str = "--same BLOCK_KEY0") -> UserBits:
     return UserBits(LAYOUT, (), (RangeValue("BLOCK_KEY0", "BLOCK_KEY0", f"hmac:{text}", "-", option, True),))
 
 
-async def burned(ledger: SqliteLedger, number: int, held: UserBits) -> None:
+async def burned(ledger: RunLedger, number: int, held: UserBits) -> None:
     claim = await claim_of(ledger, chip(number))
     await claim.planned("plan", {}, held)
     await claim.burn_attempted(attempt())

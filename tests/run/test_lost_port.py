@@ -23,7 +23,7 @@ from parburn.errors import PortGone
 from parburn.events import Claimed, Event, Planned
 from parburn.hardware import commit as hardware_commit
 from parburn.ledger import export
-from parburn.ledger.sqlite import SqliteLedger
+from parburn.ledger.run_ledger import RunLedger
 from parburn.run import burns as burns_module
 from parburn.run.barrier import Barrier, OneByOne
 from parburn.run.burns import BoardCalls
@@ -171,16 +171,16 @@ def test_while_the_indexes_are_given_out(
     ):
         stay, lost = stays.ports[0], pulled.ports[0]
         seen = Seen(lambda event: False, int)
-        real = SqliteLedger.claim_all
+        real = RunLedger.claim_all
 
-        async def claim_all(self: SqliteLedger, *given: Any, **more: Any) -> Any:
+        async def claim_all(self: RunLedger, *given: Any, **more: Any) -> Any:
             claims = await real(self, *given, **more)
             if pulled.process.poll() is None:
                 pull(pulled)
                 await seen.ended(lost)
             return claims
 
-        monkeypatch.setattr(SqliteLedger, "claim_all", claim_all)
+        monkeypatch.setattr(RunLedger, "claim_all", claim_all)
         reports = by_port(parburn.burn(job(tmp_path, [lost, stay], expect=expect), on_event=seen))
         assert is_lost(reports[lost])
         assert reports[lost].index is None

@@ -104,7 +104,7 @@ def warm_up() -> None:
     from parburn.chips.registry import chip_named
     from parburn.efuse.layout import layout_of
 
-    for name in ("cli", "cli.run", "fleet", "transport.serial", "ui.report_file", "ledger.sqlite"):
+    for name in ("cli", "cli.run", "fleet", "transport.serial", "ui.report_file", "ledger.run_ledger"):
         import_module(f"parburn.{name}")
     for name in CHIPS:
         layout_of(chip_named(name))
@@ -159,7 +159,7 @@ def _arm_ledger(crash: Crash) -> None:
 
 
 def _arm_witness(crash: Crash) -> None:
-    from parburn.ledger import sqlite
+    from parburn.ledger import sqlite_store
     from parburn.ledger.witness import Witness
     from parburn.ledger.witness import write_witness as whole
 
@@ -181,7 +181,7 @@ def _arm_witness(crash: Crash) -> None:
         if begun == crash.number:
             die()
 
-    sqlite.write_witness = write  # type: ignore[attr-defined]  # where it is called
+    sqlite_store.write_witness = write  # type: ignore[attr-defined]  # where it is called
 
 
 def count_into(path: Path) -> Callable[[], object]:

@@ -38,33 +38,33 @@ def _no_identity() -> None:
 def _late_attempt() -> None:
     """BURN_ATTEMPTED reaches the ledger after the first step instead of before it."""
     from parburn.ledger.base import Attempt, State
-    from parburn.ledger.sqlite import SqliteClaim
+    from parburn.ledger.run_ledger import UnitClaim
 
     attempted, step_done, incomplete = (
-        SqliteClaim.burn_attempted,
-        SqliteClaim.step_done,
-        SqliteClaim.incomplete,
+        UnitClaim.burn_attempted,
+        UnitClaim.step_done,
+        UnitClaim.incomplete,
     )
     waiting: dict[int, Attempt] = {}
 
-    async def later(self: SqliteClaim, attempt: Attempt) -> None:
+    async def later(self: UnitClaim, attempt: Attempt) -> None:
         waiting[self.index] = attempt
 
-    async def first_attempt_then_step(self: SqliteClaim, label: str, state: State) -> None:
+    async def first_attempt_then_step(self: UnitClaim, label: str, state: State) -> None:
         attempt = waiting.pop(self.index, None)
         if attempt is not None:
             await attempted(self, attempt)
         await step_done(self, label, state)
 
-    async def first_attempt_then_incomplete(self: SqliteClaim, reason: str, *, cause: str = "") -> None:
+    async def first_attempt_then_incomplete(self: UnitClaim, reason: str, *, cause: str = "") -> None:
         attempt = waiting.pop(self.index, None)
         if attempt is not None:
             await attempted(self, attempt)
         await incomplete(self, reason, cause=cause)
 
-    SqliteClaim.burn_attempted = later  # type: ignore[method-assign]  # the mutation
-    SqliteClaim.step_done = first_attempt_then_step  # type: ignore[method-assign, assignment]  # the mutation
-    SqliteClaim.incomplete = first_attempt_then_incomplete  # type: ignore[method-assign]  # the mutation
+    UnitClaim.burn_attempted = later  # type: ignore[method-assign]  # the mutation
+    UnitClaim.step_done = first_attempt_then_step  # type: ignore[method-assign, assignment]  # the mutation
+    UnitClaim.incomplete = first_attempt_then_incomplete  # type: ignore[method-assign]  # the mutation
 
 
 def _no_resume_image() -> None:

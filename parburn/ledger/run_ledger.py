@@ -1,14 +1,13 @@
-"""The ledger in a SQLite file: opens it, hands out claims, ends the run.
+"""The ledger as one run has it: opens it, hands out claims, ends the run.
 
-The rules are in its neighbours: `allocate`, `batches`, `units`; the thread is in `writer`.
+The rules are in its neighbours: `allocate`, `batches`, `units`; the thread is in `writer`, the database in a
+`store`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
-import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,6 @@ from parburn.ledger import (
     units,
     values,
 )
-from parburn.ledger.backup_mark import refuse_backup
 from parburn.ledger.base import (
     NO_NOTE,
     NO_USER_BITS,
@@ -46,15 +44,11 @@ from parburn.ledger.base import (
 from parburn.ledger.batches import Batch, Override, find_batch
 from parburn.ledger.file_location import (
     FILE_NAME,
-    check_place,
-    make_private,
-    no_ledger_yet,
     place_of,
-    refuse_leftovers,
-    sweep,
 )
-from parburn.ledger.liveness import Process, RunLocks
-from parburn.ledger.witness import Witness, missing_ledger, read_witness, write_witness
+from parburn.ledger.liveness import Process
+from parburn.ledger.sqlite_store import SqliteStore
+from parburn.ledger.store import Store
 from parburn.ledger.writer import Transaction, Writer
 from parburn.scratch import Scratch
 
@@ -64,7 +58,6 @@ if TYPE_CHECKING:
 _NOTED_AT_MOST = 256
 MIGRATION_S = 900.0  # a ledger of millions of units is brought to this version once
 CLAIM_ENDED = "its board left the line, or its work ended"
-WITNESS_EVERY_S = 1.0  # of a run that commits all the time: it may lag behind, never lead
 
 
 async def open_ledger(
@@ -76,7 +69,7 @@ async def open_ledger(
     new_ledger: bool = False,
     overrides: Collection[Override | str] = frozenset(),
     note: RunNote = NO_NOTE,
-) -> SqliteLedger:
+) -> RunLedger:
     """Open the ledger at `path` for one run.
 
     Args:
@@ -98,7 +91,8 @@ async def open_ledger(
     place = folder.path / FILE_NAME if folder is not None else await to_thread.run_sync(place_of, path)
     copy_of = await to_thread.run_sync(place_of, path) if dry_run and not throw_away else None
     older = await to_thread.run_sync(schema.is_older, copy_of or place)
-    ledger = SqliteLedger(place, folder, new_ledger=new_ledger, copy_of=copy_of)
+    store = SqliteStore(place, folder, new_ledger=new_ledger, copy_of=copy_of)
+    ledger = RunLedger(store, is_dry=dry_run)
     try:
         await ledger._begin(batch, frozenset(map(Override, overrides)), note, older=older)
     except BaseException:
@@ -107,7 +101,7 @@ async def open_ledger(
     return ledger
 
 
-class SqliteClaim:
+class UnitClaim:
     """One unit held by this run; see `base.Claim` for what its methods promise."""
 
     __slots__ = (
@@ -116,7 +110,7 @@ class SqliteClaim:
         "values_unknown",
     )  # fmt: skip
 
-    def __init__(self, ledger: SqliteLedger, writer: Writer, granted: allocate.Granted) -> None:
+    def __init__(self, ledger: RunLedger, writer: Writer, granted: allocate.Granted) -> None:
         self._ledger = ledger
         self._writer = writer
         self._held = granted.held
@@ -177,7 +171,7 @@ class SqliteClaim:
         self.state, refused, aside = await self._writer.call(
             lambda t: units.planned(t, unit, plan_digest, unique_values, held, shown)
         )
-        if aside and self._ledger.copy_of is None:
+        if aside and not self._ledger.is_dry:
             self._ledger.add_note(
                 f"Index {self.index} is set aside from now on: {aside}. "
                 "It comes back when the script or the record changes."
@@ -302,28 +296,19 @@ def _begun(granted: allocate.Granted, arming: str) -> Begun | None:
     return Begun(under, granted.armed_on.get(under, ""), cause, granted.begun.went_on)
 
 
-class SqliteLedger:
-    """The ledger of one run, in a SQLite file; see `base.Ledger` for what its methods promise."""
+class RunLedger:
+    """The ledger of one run, see `base.Ledger` for what its methods promise."""
 
-    def __init__(
-        self, path: Path, folder: Scratch | None, *, new_ledger: bool, copy_of: Path | None = None
-    ) -> None:
-        self.path = path
-        self.copy_of = copy_of  # of a dry run: the ledger that is copied to `path`
-        self._folder = folder  # of a throw-away ledger
-        self._may_be_made = new_ledger or folder is not None
+    def __init__(self, store: Store, *, is_dry: bool) -> None:
+        self._store = store
+        self._is_dry = is_dry
         self._notes: list[str] = []  # that nobody has taken
         self._noted: dict[str, None] = {}  # the last ones: what comes at each claim is told once
         self._batch: Batch | None = None
         self._declared: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self.arming = ""  # of the station that works with it
-        self._uuid = ""
-        self._digest_key = b""
-        self._locks: RunLocks | None = None
-        self._locks_of_others: RunLocks | None = None  # of the ledger that this is a copy of
-        self._witness_at: float | None = None
         self._closed = False
-        self._writer = Writer(path, self._connect, self._after_commit)
+        self._writer = Writer(store)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -343,22 +328,17 @@ class SqliteLedger:
     @property
     def run(self) -> int | None:
         """See `Ledger.run`."""
-        return self._writer.run if self._folder is None else None
+        return self._writer.run if self._store.leaves_a_run else None
 
     @property
     def place(self) -> str:
         """See `Ledger.place`."""
-        return str(self.copy_of or self.path) if self._is_kept else ""
+        return self._store.place
 
     @property
     def uuid(self) -> str:
         """See `Ledger.uuid`."""
-        return self._uuid if self._is_kept else ""
-
-    @property
-    def _is_kept(self) -> bool:
-        """Whether a ledger is behind it that stays; a dry run leaves nothing there."""
-        return self._folder is None or self.copy_of is not None
+        return self._store.uuid if self._store.place else ""
 
     @property
     def forms(self) -> Mapping[str, str]:
@@ -369,6 +349,11 @@ class SqliteLedger:
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """See `Ledger.declared`."""
         return self._declared
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether this is a dry run, of which nothing stays."""
+        return self._is_dry
 
     @property
     def commits(self) -> int:
@@ -391,7 +376,7 @@ class SqliteLedger:
 
     def keyed_digest_key(self) -> bytes:
         """Return the key for digests of key material; see `Ledger.keyed_digest_key`."""
-        return self._digest_key
+        return self._store.digest_key
 
     async def claim_all(
         self, identities: Sequence[UnitIdentity], *, first: int, last: int | None, job_digest: str
@@ -403,7 +388,7 @@ class SqliteLedger:
         def work(transaction: Transaction) -> allocate.Allocation:
             if nobody_waits.is_set():  # a claim that nobody gets would hold its chip until the run ends
                 raise LedgerUnusable("The ledger gave no answer in time; nothing was claimed.")
-            notes = allocate.end_dead_runs(transaction, self._is_alive)
+            notes = allocate.end_dead_runs(transaction, self._store.is_alive)
             allocate.remember_full(transaction, batch.id, first)
             allocation = allocate.claim_all(
                 transaction, batch, identities, first=first, last=last, job=job_digest
@@ -419,7 +404,7 @@ class SqliteLedger:
         for note in allocation.notes:
             self.add_note(note)
         return [
-            outcome if isinstance(outcome, LedgerError) else SqliteClaim(self, self._writer, outcome)
+            outcome if isinstance(outcome, LedgerError) else UnitClaim(self, self._writer, outcome)
             for outcome in allocation.outcomes
         ]
 
@@ -509,7 +494,7 @@ class SqliteLedger:
         self, spec: BatchSpec, overrides: frozenset[Override], said: RunNote, *, older: bool
     ) -> None:
         def work(transaction: Transaction) -> tuple[Batch, int, list[str], values.Remembered]:
-            notes = allocate.end_dead_runs(transaction, self._is_alive)
+            notes = allocate.end_dead_runs(transaction, self._store.is_alive)
             batch = find_batch(transaction, spec, overrides)
             declared = values.declare(transaction, batch.id, batch.name, spec)
             (run,) = transaction.connection.execute(
@@ -517,8 +502,7 @@ class SqliteLedger:
                 " RETURNING id",
                 (batch.id, transaction.at, str(Process.current()), said.station, said.operator),
             ).fetchone()
-            assert self._locks is not None
-            self._locks.hold(run)  # before the commit that shows the run to others
+            self._store.hold(run)  # before the commit that shows the run to others
             transaction.history.append(
                 "run",
                 number=run,
@@ -533,83 +517,12 @@ class SqliteLedger:
         self._batch, self._writer.run, notes, declared = await self._writer.call(work)
         self._writer.patience_s = None
         self._declared = declared.same, declared.unique
-        for note in (*notes, *declared.notes):
+        for note in (*self._writer.notes, *notes, *declared.notes):
             self.add_note(note)
 
     async def _abandon(self) -> None:
         try:
             await self._writer.aclose()
         finally:
-            for locks in (self._locks, self._locks_of_others):
-                if locks is not None:
-                    locks.close()
-            self._locks = self._locks_of_others = None
-            if self._folder is not None:
-                with CancelScope(shield=True):  # or a cancelled run would leave it
-                    await to_thread.run_sync(self._folder.remove)
-
-    # ---- in the writer's thread
-
-    def _connect(self) -> sqlite3.Connection:
-        check_place(self.path)
-        sweep(self.path)
-        if self.copy_of is not None:
-            from parburn.ledger.dry_copy import copy_ledger  # here: only a dry run needs it
-
-            copy_ledger(self.copy_of, self.path)
-            self._locks_of_others = RunLocks(self.copy_of, only_looks=True)
-        witness = read_witness(self.path)
-        if not self.path.exists():
-            if witness is not None:
-                raise missing_ledger(self.path, witness)
-            refuse_leftovers(self.path)
-            if not self._may_be_made:
-                raise no_ledger_yet(self.path)
-            if schema.make(self.path, why="first run") and self._folder is None:
-                self.add_note(
-                    f"A new ledger was made: {self.path}. It knows of no index that was used before."
-                )
-        if make_private(self.path) and self._folder is None:
-            self.add_note(f"Others could read the ledger {self.path}: its rights were mended.")
-        connection = schema.connect(self.path, durable=self._folder is None)
-        try:
-            refuse_backup(connection, self.path)  # before anything in it is changed
-            schema.migrate(connection, self.path)
-            meta = dict(connection.execute("SELECT name, value FROM meta"))
-            self._uuid, self._digest_key = meta["uuid"], meta["digest_key"]
-            schema.compare_with_witness(connection, self.path, witness, self._uuid)
-            if witness is None and self._folder is None:
-                self._first_witness(connection)
-            self._locks = RunLocks(self.path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _first_witness(self, connection: sqlite3.Connection) -> None:
-        """Give a ledger that was just made its witness before its second entry."""
-        if read_witness(self.path) is None:
-            row = connection.execute("SELECT seq, hash FROM history WHERE seq = 1").fetchone()
-            write_witness(self.path, Witness(self._uuid, *row))
-
-    def _after_commit(self, sequence: int, head: str, last: bool) -> None:
-        if self._folder is not None:
-            return
-        now = time.monotonic()
-        if not last and self._witness_at is not None and now - self._witness_at < WITNESS_EVERY_S:
-            return
-        self._witness_at = now
-        try:
-            before = read_witness(self.path)
-            if before is None or before.uuid != self._uuid or before.sequence < sequence:
-                write_witness(self.path, Witness(self._uuid, sequence, head))
-        except OSError as error:
-            if last:
-                raise LedgerUnusable(f"The witness of {self.path} cannot be written: {error}.") from error
-        except LedgerUnusable:
-            if last:
-                raise
-
-    def _is_alive(self, run: int, process: str) -> bool:
-        held = [locks.is_held(run) for locks in (self._locks, self._locks_of_others) if locks is not None]
-        return any(held) or Process.parse(process).is_visible()
+            with CancelScope(shield=True):  # or a cancelled run would leave what is thrown away
+                await to_thread.run_sync(self._store.close)
