@@ -23,6 +23,7 @@ from parburn.events import DeviceReport, Event
 from parburn.fleet import burn_fleet
 from parburn.job import MAX_SIMULATED, Job, Script, TableOption, check_values
 from parburn.ledger.batches import Override
+from parburn.ledger_place import parse_place
 from parburn.run.checked_job import CheckedJob, check_job
 from parburn.run.shared import PlanOfBoard
 from parburn.run.stop import StopRequest
@@ -277,7 +278,7 @@ def checked(job: Job) -> Job:
         ),
         config_files=tuple(map(Path, _several(job.config_files, "config_files"))),
         tables=tuple(TableOption(chip, Path(path)) for chip, path in _several(job.tables, "tables")),
-        ledger=None if job.ledger is None else Path(job.ledger),
+        ledger=None if job.ledger is None else parse_place(str(job.ledger)),
         trace=None if job.trace is None else Path(job.trace),
         records=_several(job.records, "records"),
         same=_several(job.same, "same"),

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple, get_args
 
 from parburn.errors import UsageError
+from parburn.ledger_place import Place
 
 Before = Literal["default-reset", "usb-reset", "no-reset", "no-reset-no-sync"]  # how the loader is reached
 After = Literal["no-reset", "hard-reset", "soft-reset", "watchdog-reset"]  # of a board that passed
@@ -62,7 +63,7 @@ class Job(NamedTuple):
     before: Before = "default-reset"
     after: After = "no-reset"
     tables: tuple[TableOption, ...] = ()
-    ledger: Path | None = None
+    ledger: Place | None = None
     batch: str | None = None
     connect_attempts: int = 7
     max_burning: int | None = None

@@ -54,9 +54,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nearest": set(),
     "natural_order": set(),
     "events": set(),
+    "ledger_place": set(),
     "errors": set(),
 }  # fmt: skip
-EVERYWHERE = {"errors", "events", "__version__"}
+EVERYWHERE = {"errors", "events", "ledger_place", "__version__"}
 PURE = ("protocol", "coding", "chips", "efuse")
 
 

@@ -12,8 +12,9 @@ from parburn.cli.job_folder import go_to_folder_of
 from parburn.cli.saying import say, tell
 from parburn.errors import NotConfirmed, UsageError
 from parburn.job import LONGEST_NAME
-from parburn.ledger.file_location import is_missing, no_ledger_yet, place_of
+from parburn.ledger.file_location import is_missing, ledger_place, no_ledger_yet
 from parburn.ledger.without_run import note_armed
+from parburn.ledger_place import Place
 from parburn.printable import is_printable
 from parburn.run.checked_job import station_of
 from parburn.station import arming
@@ -45,7 +46,7 @@ def arm(options: argparse.Namespace) -> int:
         ParburnError: the job file or what it names is wrong, or the operator did not confirm.
     """
     operator = _operator(options)
-    ledger = None if options.ledger is None else options.ledger.absolute()
+    ledger = options.ledger.absolute() if isinstance(options.ledger, Path) else options.ledger
     station = _with_ledger(load_job_file(go_to_folder_of(options.job)), ledger)
     if options.extend:
         return _extend(options, station, operator)
@@ -66,7 +67,7 @@ def arm(options: argparse.Namespace) -> int:
     key = b"" if missing else arming.ledger_facts(station.ledger).key
     _show(prepared, template_of(prepared.found.shapes, key))
     if missing and not options.new_ledger:
-        tell(NEW_LEDGER.format(place_of(station.ledger)) + "\n")
+        tell(NEW_LEDGER.format(ledger_place(station.ledger)) + "\n")
         _confirmed("NEW", "no new ledger was begun, and nothing was armed")
     if ask:
         _confirmed("BURN", "not confirmed: nothing was armed")
@@ -103,11 +104,11 @@ def _operator(options: argparse.Namespace) -> str:
     return name
 
 
-def _with_ledger(station: StationJob, named: Path | None) -> StationJob:
+def _with_ledger(station: StationJob, named: Place | None) -> StationJob:
     """Return the job with the ledger that it works with: the file's own, else that of the command line."""
     if named is None:
         return station
-    if station.ledger is not None and place_of(named) != place_of(station.ledger):
+    if station.ledger is not None and ledger_place(named) != ledger_place(station.ledger):
         raise UsageError(
             f"--ledger {named} is not the one that the job file names ({station.ledger})",
             hint="Leave --ledger out, or mend the job file.",

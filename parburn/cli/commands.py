@@ -7,6 +7,7 @@ from pathlib import Path
 
 from parburn.cli.saying import hand_out, say
 from parburn.errors import UsageError
+from parburn.ledger_place import Place
 
 
 def ledger(options: argparse.Namespace) -> int:
@@ -38,7 +39,7 @@ def ledger(options: argparse.Namespace) -> int:
         raise UsageError(
             "ledger verify --json needs --ports", hint="Without them it has one sentence to say."
         )
-    path: Path | None = options.ledger
+    path: Place | None = options.ledger
     match options.ledger_command:
         case "show":
             return put_out(show_text(path, filter_of(options), width=terminal_width()), show=say)
@@ -46,7 +47,8 @@ def ledger(options: argparse.Namespace) -> int:
             story = story_text(path, options.word, batch=options.batch, width=terminal_width())
             return put_out(story, show=say)
         case "export":
-            return put_out(export_text(path, options.format), options.output, ledger=path)
+            kept = path if isinstance(path, Path) else None
+            return put_out(export_text(path, options.format), options.output, ledger=kept)
         case "verify":
             text = verify(path)
         case "backup":
@@ -56,7 +58,7 @@ def ledger(options: argparse.Namespace) -> int:
         case "init":
             text = maintenance.init(path, why=options.why)
         case "adopt":
-            text = maintenance.adopt(path, why=options.why)
+            text = maintenance.adopt(path, why=options.why, first_free=options.first_free)
         case "release":
             if bool(options.mac) == options.all or (options.all and not options.batch):
                 raise UsageError("release needs MACs, or --batch NAME --all", hint="Nothing was released.")

@@ -6,13 +6,13 @@ import argparse
 import shutil
 import sys
 from collections.abc import Generator
-from pathlib import Path
 
 from parburn.errors import UsageError
 from parburn.ledger.reading import reading
 from parburn.ledger.show import COLUMNS, folded
 from parburn.ledger.unit_filter import UnitFilter
 from parburn.ledger.unit_records import entries_of, find_units, unit_record
+from parburn.ledger_place import Place
 from parburn.recovery.unit_story import story_of
 
 
@@ -40,7 +40,7 @@ def terminal_width() -> int:
     return max(COLUMNS, shutil.get_terminal_size().columns)
 
 
-def story_text(path: Path | None, word: str, *, batch: str | None, width: int) -> Generator[str, None, None]:
+def story_text(path: Place | None, word: str, *, batch: str | None, width: int) -> Generator[str, None, None]:
     """Yield the lives of the units that a word means, as text.
 
     Args:

@@ -159,7 +159,7 @@ def check_conflicts(options: argparse.Namespace) -> None:
             hint="Give --ports /dev/ttyUSB0 ... (`parburn ports` lists candidates), or try --sim esp32s3:8.",
         )
     _check_work(options)
-    if options.ledger is not None and options.ledger.is_dir():
+    if isinstance(options.ledger, Path) and options.ledger.is_dir():
         raise UsageError(f"--ledger {options.ledger} is a folder", hint="Name the ledger's file.")
 
 

@@ -16,6 +16,7 @@ from parburn import __version__
 from parburn.cli.arm_options import add_arm
 from parburn.cli.slots_options import add_slots
 from parburn.cli.station_options import STATION_HELP, fill_station
+from parburn.ledger_place import parse_place
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -220,9 +221,10 @@ def _add_run_options(parser: Parser, *, suppress: bool) -> None:
     add(
         safety,
         "--ledger",
-        type=Path,
-        metavar="PATH",
-        help="the record of what was burned (default: your state folder)",
+        type=parse_place,
+        metavar="PLACE",
+        help="the record of what was burned: a file (default: in your state folder), or the pool of several "
+        "stations, postgresql://...",
     )
     add(safety, "--new-ledger", action="store_true",
         help="make the ledger where none is yet: if no other one knows this product's boards")  # fmt: skip
@@ -314,12 +316,15 @@ def _add_ports(parser: Parser) -> None:
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="tracebacks")
 
 
+LEDGER_HELP: Final = "the ledger's file, or the pool of several stations: postgresql://..."
+
+
 def _add_ledger(parser: Parser) -> None:
     parser.description = (
         "Look at the record of what was burned, and correct it when the world around it changed."
     )
     parser.add_argument(
-        "--ledger", type=Path, default=argparse.SUPPRESS, metavar="PATH", help="the ledger's file"
+        "--ledger", type=parse_place, default=argparse.SUPPRESS, metavar="PLACE", help=LEDGER_HELP
     )
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="tracebacks")
     actions = parser.add_subparsers(
@@ -329,7 +334,7 @@ def _add_ledger(parser: Parser) -> None:
     def action(name: str, text: str) -> argparse.ArgumentParser:
         sub = actions.add_parser(name, help=text, description=text)
         sub.add_argument(
-            "--ledger", type=Path, default=argparse.SUPPRESS, metavar="PATH", help="the ledger's file"
+            "--ledger", type=parse_place, default=argparse.SUPPRESS, metavar="PLACE", help=LEDGER_HELP
         )
         sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="tracebacks")
         return sub
@@ -363,7 +368,10 @@ def _add_ledger(parser: Parser) -> None:
     backup.add_argument("file", type=Path, metavar="FILE", help="where the copy will be")
     backup.add_argument("--overwrite", action="store_true", help="replace an older backup in that place")
     because(action("init", "Begin a new, empty ledger."))
-    because(action("adopt", "Accept a ledger that is older, moved, foreign, or a backup."))
+    adopt = action("adopt", "Accept a ledger that is older, moved, foreign, or a backup.")
+    because(adopt)
+    adopt.add_argument("--first-free", type=int, metavar="N",
+                       help="of a pool: the lowest index that was surely given to no chip")  # fmt: skip
     release = action("release", "Let units be tried again with their own indexes.")
     release.add_argument("mac", nargs="*", metavar="MAC")
     release.add_argument(
@@ -403,7 +411,7 @@ def _add_report(parser: Parser) -> None:
         help="only what ended since then: 2026-11-29, '2026-11-29 06:40' (UTC), or 8h (ago)")  # fmt: skip
     add("--format", choices=("csv", "json"), default="csv", help="default: csv")
     add("--output", "-o", type=Path, metavar="FILE", help="write to FILE instead of stdout")
-    add("--ledger", type=Path, default=argparse.SUPPRESS, metavar="PATH", help="the ledger's file")
+    add("--ledger", type=parse_place, default=argparse.SUPPRESS, metavar="PLACE", help=LEDGER_HELP)
     add("--debug", action="store_true", default=argparse.SUPPRESS, help="tracebacks")
 
 

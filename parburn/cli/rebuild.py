@@ -12,6 +12,7 @@ from parburn.cli.options import rebuild_job, simulated_groups
 from parburn.cli.saying import say
 from parburn.errors import UsageError
 from parburn.events import Event
+from parburn.ledger.file_location import boards_of
 from parburn.recovery.learn import learn
 from parburn.recovery.rebuild import BoardFound, RebuildReport, rebuild
 from parburn.run.checked_job import CheckedJob, check_job
@@ -40,7 +41,7 @@ def run_rebuild(options: argparse.Namespace) -> int:
 
     groups = simulated_groups(options.sim)
     checked = check_job(rebuild_job(options, simulated_ports=()))  # mistakes are told before a process starts
-    state = options.ledger.with_name(options.ledger.name + ".boards")
+    state = boards_of(options.ledger)
     with SimulatedBoards(groups, state=state) as boards:
         return _rebuild(checked.at(boards.ports), options)
 

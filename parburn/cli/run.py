@@ -26,7 +26,7 @@ from parburn.errors import NotConfirmed, ParburnError
 from parburn.events import DeviceReport, Note, RunFinished, TokenRead
 from parburn.fleet import burn_fleet
 from parburn.job import Job
-from parburn.ledger.file_location import no_ledger_yet
+from parburn.ledger.file_location import boards_of, no_ledger_yet
 from parburn.printable import typed_again
 from parburn.run.checked_job import CheckedJob, check_job, station_of
 from parburn.run.shared import PlanOfBoard
@@ -171,7 +171,7 @@ def _burn_simulated(
     from parburn.sim.processes import SimulatedBoards
 
     ledger = checked.job.ledger
-    state = None if ledger is None else ledger.with_name(ledger.name + ".boards")
+    state = None if ledger is None else boards_of(ledger)
     if state is not None:
         view.emit(Note("", f"the simulated boards keep their eFuses in {state}"))
     with SimulatedBoards(groups, state=state) as boards:

@@ -17,7 +17,7 @@ from parburn.cli.saying import say
 from parburn.cli.signals import redrawn_after_a_stop, stop_requested_by_signals
 from parburn.cli.station_options import WORDS
 from parburn.errors import NoStation, UsageError
-from parburn.ledger.file_location import place_of
+from parburn.ledger.file_location import ledger_place
 from parburn.nearest import did_you_mean
 from parburn.run.stop import StopRequest
 from parburn.station.arming import make_ledger
@@ -86,7 +86,7 @@ def _engineer(options: argparse.Namespace, words: list[str]) -> int:
     except NoStation:
         if options.job is None:
             raise
-        ledger = place_of(load_job_file(options.job.absolute()).job.ledger)
+        ledger = ledger_place(load_job_file(options.job.absolute()).job.ledger)
         place = written_path(ledger, options.job)
         write_for_next_start(place, slot, options.why, user_name(os.getuid()))
         say("no station of this job runs: it is kept for the next start\n")

@@ -22,6 +22,7 @@ from parburn.cli.options import compare_job, simulated_groups
 from parburn.cli.saying import say
 from parburn.errors import UsageError
 from parburn.job import Job
+from parburn.ledger.file_location import boards_of
 from parburn.ledger.show import folded
 from parburn.recovery.verify_boards import BoardVerdict, Verdict, verify_boards
 
@@ -58,7 +59,7 @@ def run_verify_boards(options: argparse.Namespace) -> int:
 
     groups = simulated_groups(options.sim)
     job = compare_job(options, simulated_ports=())
-    state = options.ledger.with_name(options.ledger.name + ".boards")
+    state = boards_of(options.ledger)
     with SimulatedBoards(groups, state=state) as boards:
         return _told(job._replace(ports=tuple(boards.ports)), options)
 

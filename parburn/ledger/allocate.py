@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -22,22 +22,19 @@ from parburn.errors import (
     UnitRefused,
     UnitScrapped,
 )
-from parburn.ledger import units
+from parburn.ledger import unit_ends, units
 from parburn.ledger.base import UNTOUCHED, Attempt, Inputs, State, UnitIdentity, check_transition
 from parburn.ledger.batches import Batch, Override, command_of, refuse_foreign_records
 from parburn.ledger.begun import BegunUnit, begun_unit
 from parburn.ledger.sql import Sql
 from parburn.ledger.station_entries import dates_of_armings
-from parburn.ledger.unit_ends import end_run
+from parburn.ledger.store import EndedRun
 from parburn.ledger.unit_life import NO_LIFE, UnitLife, life_of, total_state
 from parburn.ledger.units import Held
 from parburn.ledger.values import is_unknown
 from parburn.ledger.writer import Transaction
 
 _FULL_STEP = 64  # the start of the search is moved when so many more indexes are held
-
-IsAlive = Callable[[int, str], bool]
-
 
 NO_INPUTS: Final[Mapping[str, Inputs]] = MappingProxyType({})
 NO_DATES: Final[Mapping[str, str]] = MappingProxyType({})
@@ -81,25 +78,36 @@ class _UnitRow(NamedTuple):
     spent: bool
 
 
-def end_dead_runs(transaction: Transaction, is_alive: IsAlive) -> list[str]:
-    """Release the units that dead processes hold, and return sentences for the operator.
+def end_dead_runs(transaction: Transaction, ended: Iterable[EndedRun]) -> list[str]:
+    """Release the units that runs hold which ended without a word, and return sentences for the operator.
 
-    Args:
-        transaction: Where it is done.
-        is_alive: Gets a run's number and its process as text (see `liveness`); True keeps that run.
+    One of which nobody is sure keeps what it has attempted: see `take_up`.
     """
     notes = []
-    for run, process in transaction.connection.execute(
-        "SELECT id, process FROM runs WHERE ended IS NULL"
-    ).fetchall():
-        if run == transaction.run or is_alive(run, process):
+    for one in ended:
+        if not one.surely:
+            unit_ends.expire_run(transaction, one.run)
             continue
-        left = end_run(transaction, run, "the process of that run is gone")
+        left = unit_ends.end_run(transaction, one.run, "the process of that run is gone")
         if left:
             notes.append(
-                f"An earlier run (number {run}) was cut off with {left} boards at work; they can go on."
+                f"An earlier run (number {one.run}) was cut off with {left} boards at work; they can go on."
             )
     return notes
+
+
+def take_up(transaction: Transaction, identities: Sequence[UnitIdentity], ended: Sequence[EndedRun]) -> None:
+    """End what runs that were not heard for long still hold of these chips: who has them goes on with them.
+
+    The chip itself is here, so nobody burns it there; and whatever that run writes of it from now on is
+    refused.
+    """
+    unheard = {one.run for one in ended if not one.surely}
+    if unheard:
+        for identity in identities:
+            for unit in _units_of(transaction.connection, identity):
+                if unit.run in unheard:
+                    unit_ends.end_unit(transaction, unit.id, "its station was not heard for long")
 
 
 def claim_all(
@@ -255,10 +263,11 @@ def _choose(
     connection = transaction.connection
     chosen: list[int | LedgerError] = []
     free = _usable(transaction, batch, first, last, job, notes)
-    index = next(free, None)
+    index: int | None = None
     given: dict[str, int] = {}  # whole records of this call, with their indexes
     for found in newcomers:
         other = _carries_other(connection, batch, found)
+        index = next(free, None) if index is None else index  # one that nobody took is the next one's
         if index is None:
             chosen.append(_out_of_indexes(batch, first, last))
             continue
@@ -283,7 +292,7 @@ def _choose(
             return [refused] * len(newcomers)
         given.update(dict.fromkeys(records[-1:], index))
         chosen.append(index)
-        index = next(free, None)
+        index = None
     return chosen
 
 

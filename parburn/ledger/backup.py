@@ -20,12 +20,13 @@ from parburn.ledger.backup_mark import BackupMark, read_mark, write_mark
 from parburn.ledger.file_location import companions, place_of, sweep, sync_folder, witness_path
 from parburn.ledger.reading import DAMAGE
 from parburn.ledger.witness import Witness, read_witness
+from parburn.ledger_place import Place
 
 PAGES_AT_A_TIME = 2048  # between two of them Ctrl-C is heard
 _NO_SUCH_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})  # file systems that sync no folder
 
 
-def backup(path: Path | None, file: Path, *, overwrite: bool = False) -> str:
+def backup(path: Place | None, file: Path, *, overwrite: bool = False) -> str:
     """Copy the ledger at `path` (None: the user's own) to `file`; return what was done, for the operator.
 
     Args:

@@ -13,18 +13,26 @@ from parburn.ledger.allocate import end_dead_runs
 from parburn.ledger.backup_mark import refuse_backup
 from parburn.ledger.file_location import check_place
 from parburn.ledger.history import History
-from parburn.ledger.liveness import Process, RunLocks
+from parburn.ledger.liveness import RunLocks
 from parburn.ledger.sql import Sql
+from parburn.ledger.sqlite_store import find_ended
 from parburn.ledger.witness import Witness, read_witness, write_witness
 from parburn.ledger.writer import Transaction
+from parburn.ledger_place import Place, PoolAddress
 
 
 @contextlib.contextmanager
-def changing(place: Path, *, trusted: bool = True) -> Iterator[Transaction]:
+def changing(place: Place, *, trusted: bool = True) -> Iterator[Transaction]:
     """Open one transaction on an existing ledger, then write its witness.
 
     `trusted`: its witness must know it.
     """
+    if isinstance(place, PoolAddress):
+        from parburn.ledger.pool.reading import changing_pool  # here: psycopg is an extra
+
+        with changing_pool(place, trusted=trusted) as transaction:
+            yield transaction
+        return
     check_place(place)
     if not place.exists():
         raise LedgerUnusable(
@@ -66,7 +74,7 @@ def _transaction(connection: Sql, place: Path) -> Transaction:
     transaction = Transaction(connection, History(connection, at=at, run=None), at, None, {})
     locks = RunLocks(place)
     try:
-        end_dead_runs(transaction, lambda run, who: locks.is_held(run) or Process.parse(who).is_visible())
+        end_dead_runs(transaction, find_ended(connection, None, (locks,)))
     finally:
         locks.close()
     return transaction

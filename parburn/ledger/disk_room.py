@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 from parburn.errors import LedgerUnusable
 from parburn.ledger import schema
 from parburn.ledger.file_location import LEAST_ROOM, place_of
 from parburn.ledger.reading import DAMAGE
+from parburn.ledger_place import Place
 
 LEAST_PER_UNIT = 4096  # bytes; a unit with one value takes about 3,000
 FEW_UNITS = 100  # of so few nothing is learned
@@ -37,7 +37,7 @@ class DiskLeft(NamedTuple):
         )
 
 
-def disk_left(path: Path | None) -> DiskLeft:
+def disk_left(path: Place | None) -> DiskLeft:
     """Return what room the disk has that holds the ledger at `path` (None: the user's own). Asks the disk.
 
     Raises:

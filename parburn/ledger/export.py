@@ -9,10 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sqlite3
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 
 import msgspec
 
@@ -23,6 +23,7 @@ from parburn.ledger.reading import reading
 from parburn.ledger.show import show
 from parburn.ledger.sql import Sql
 from parburn.ledger.verify import verify
+from parburn.ledger_place import Place
 
 __all__ = ["export", "export_text", "show", "verify"]
 
@@ -101,12 +102,12 @@ _HISTORY = (
 )
 
 
-def export(path: Path | None, form: str = "json") -> str:
+def export(path: Place | None, form: str = "json") -> str:
     """Return the whole ledger as one text; see `export_text`."""
     return "".join(export_text(path, form))
 
 
-def export_text(path: Path | None, form: str = "json") -> Generator[str, None, None]:
+def export_text(path: Place | None, form: str = "json") -> Generator[str, None, None]:
     """Yield the whole ledger for other programs, in pieces of text. Close it where it is not read to its end.
 
     Args:
@@ -125,6 +126,11 @@ def export_text(path: Path | None, form: str = "json") -> Generator[str, None, N
 
 def units_as_json(connection: Sql) -> Iterator[str]:
     """Yield each unit as a JSON object in ASCII: batch by batch, by index, those without an index last."""
+    if not isinstance(connection, sqlite3.Connection):
+        from parburn.ledger.pool import export as pool_export  # here: psycopg is an extra
+
+        yield from pool_export.units_as_json(connection)
+        return
     for (batch,) in connection.execute("SELECT id FROM batches ORDER BY name").fetchall():
         for order in (_WITH_INDEX, _WITHOUT):
             with closing(connection.execute(_UNITS + order, (batch,))) as rows:
@@ -156,9 +162,18 @@ def _json(connection: Sql) -> Iterator[str]:
     }
     yield json.dumps(head).removesuffix("}")
     yield from _list("units", units_as_json(connection))
-    with closing(connection.execute(_HISTORY)) as rows:
-        yield from _list("history", (_ascii(text) for (text,) in rows))
+    yield from _list("history", _history(connection))
     yield "}\n"
+
+
+def _history(connection: Sql) -> Iterator[str]:
+    if not isinstance(connection, sqlite3.Connection):
+        from parburn.ledger.pool import export as pool_export  # here, too
+
+        yield from pool_export.history_as_json(connection)
+        return
+    with closing(connection.execute(_HISTORY)) as rows:
+        yield from (_ascii(text) for (text,) in rows)
 
 
 def _list(name: str, items: Iterator[str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ Looks and makes folders; never opens a ledger.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import stat
@@ -14,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from parburn.errors import LedgerUnusable
+from parburn.ledger_place import Place, PoolAddress
 
 FILE_NAME = "ledger.sqlite3"
 COMPANIONS = ("-wal", "-shm", "-journal", ".witness", ".runs", ".boards")
@@ -54,12 +56,22 @@ def default_path() -> Path:
     return user_state_path("parburn", appauthor=False) / FILE_NAME
 
 
-def place_of(path: Path | None) -> Path:
+def ledger_place(path: Place | None) -> Place:
+    """Return where a ledger is: the address of a pool as it is, a file as `place_of` says."""
+    return path if isinstance(path, PoolAddress) else place_of(path)
+
+
+def place_of(path: Place | None) -> Path:
     """Return where the ledger `path` (None: the user's own) really lies. Asks the disk.
 
     Raises:
         LedgerUnusable: it is no path but an address, or links that lead to themselves.
     """
+    if isinstance(path, PoolAddress):
+        raise LedgerUnusable(
+            f"The ledger {path} is a pool, and this works with a ledger in a file only.",
+            hint="Nothing was done. See docs/pool.md for what works with a pool.",
+        )
     place = path or default_path()
     refuse_address(place)
     try:
@@ -82,6 +94,23 @@ def refuse_address(path: Path) -> None:
     raise LedgerUnusable(
         f"The ledger {found[1]}://... is an address that is not understood: a ledger is a file.", hint=hint
     )
+
+
+def pool_folder() -> Path:
+    """Return the folder in which this station remembers pools."""
+    return default_path().parent / "pools"
+
+
+def beside(ledger: Place, suffix: str) -> Path:
+    """Return where something of this station lies that belongs to a ledger: beside its file, or its own."""
+    if isinstance(ledger, PoolAddress):
+        return pool_folder() / f"{hashlib.sha256(str(ledger).encode()).hexdigest()[:16]}{suffix}"
+    return ledger.with_name(ledger.name + suffix)
+
+
+def boards_of(ledger: Place) -> Path:
+    """Return the folder in which simulated boards keep their eFuses that are burned with this ledger."""
+    return beside(ledger, ".boards")
 
 
 def witness_path(ledger: Path) -> Path:
@@ -253,15 +282,20 @@ def refuse_leftovers(ledger: Path) -> None:
         )
 
 
-def is_missing(path: Path | None) -> bool:
-    """Return whether no ledger is or was at `path` (None: the user's own): a run would begin a new one."""
+def is_missing(path: Place | None) -> bool:
+    """Return whether no ledger is or was at `path` (None: the user's own): a run would begin a new one.
+
+    Of a pool that is never so: its owner makes it.
+    """
+    if isinstance(path, PoolAddress):
+        return False
     ledger = place_of(path)
     return not (ledger.exists() or witness_path(ledger).exists() or leftovers(ledger))
 
 
-def no_ledger_yet(ledger: Path | None) -> LedgerUnusable:
+def no_ledger_yet(ledger: Place | None) -> LedgerUnusable:
     """Return why a run without a ledger is refused: a silent new one burns another PC's indexes again."""
-    place = place_of(ledger)
+    place = ledger_place(ledger)
     return LedgerUnusable(
         f"There is no ledger at {place} yet, and none is made unasked: one that does not know what was "
         "burned with another gives the same indexes and values out again. No port was opened, "

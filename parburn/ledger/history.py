@@ -41,10 +41,13 @@ class History:
         self._connection = connection
         self._at = at
         self._run = run
-        last = connection.execute("SELECT seq, hash FROM history ORDER BY seq DESC LIMIT 1").fetchone()
-        self.sequence: int = last[0] if last else 0
-        self.head: str = last[1] if last else GENESIS
+        self.sequence, self.head = self._last()
         self.pending: list[Row] = []
+
+    def _last(self) -> tuple[int, str]:
+        """Return how many entries there are, and the hash of the last."""
+        last = self._connection.execute("SELECT seq, hash FROM history ORDER BY seq DESC LIMIT 1").fetchone()
+        return (int(last[0]), str(last[1])) if last else (0, GENESIS)
 
     def append(
         self,

@@ -46,16 +46,16 @@ class Process(NamedTuple):
         pid = os.getpid()
         return cls(_boot_id(), _pid_space(), pid, _start_time(pid) or 0)
 
+    def is_of_here(self) -> bool:
+        """Return whether it is, or was, a process of this machine and our namespace since the boot."""
+        return self.boot == _boot_id() and self.space == _pid_space()
+
     def is_visible(self) -> bool:
         """Return whether this very process can be seen to run.
 
         Boot id, pid namespace, pid and start time must all be the same (/proc/PID/stat, column 22).
         """
-        return (
-            self.boot == _boot_id()
-            and self.space == _pid_space()
-            and _start_time(self.pid) == self.started > 0
-        )
+        return self.is_of_here() and _start_time(self.pid) == self.started > 0
 
 
 class RunLocks:

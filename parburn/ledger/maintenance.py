@@ -27,12 +27,13 @@ from parburn.ledger.sql import Sql
 from parburn.ledger.takeover import take_over
 from parburn.ledger.witness import read_witness
 from parburn.ledger.writer import Transaction
+from parburn.ledger_place import Place, PoolAddress
 
 MOST_USED = 1_000_000  # indexes of one import: each is a row; a million takes about half a minute
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5,7}[0-9a-f]{2}")
 
 
-def init(path: Path | None, why: str) -> str:
+def init(path: Place | None, why: str) -> str:
     """Begin a new ledger where none is, also where one was lost.
 
     Args:
@@ -46,7 +47,11 @@ def init(path: Path | None, why: str) -> str:
         UsageError: no reason is given.
         LedgerUnusable: there is one, or the place is not safe.
     """
-    place = _place(path, why)
+    if isinstance(path, PoolAddress) and why.strip():
+        from parburn.ledger.pool.commands import init_pool  # here: psycopg is an extra
+
+        return init_pool(path, why)
+    place = _file_place(path, why)
     check_place(place)
     if place.exists():
         raise LedgerUnusable(
@@ -75,14 +80,23 @@ def init(path: Path | None, why: str) -> str:
     return f"A new ledger was made: {place}.{after}\n"
 
 
-def adopt(path: Path | None, why: str) -> str:
+def adopt(path: Place | None, why: str, *, first_free: int | None = None) -> str:
     """Accept a ledger that its witness does not know: older, foreign, a backup, or without a witness.
 
+    Args:
+        path: The ledger; None for the user's own.
+        why: The reason; it stays in the history.
+        first_free: Of a pool: the lowest index that was surely given to no chip.
+
     Raises:
-        UsageError: no reason is given.
+        UsageError: no reason is given, or for a pool no index.
         LedgerUnusable: none is there, or its own history is broken.
     """
-    place = _place(path, why)
+    if isinstance(path, PoolAddress) and why.strip():
+        from parburn.ledger.pool.commands import adopt_pool  # here: psycopg is an extra
+
+        return adopt_pool(path, why, first_free=first_free)
+    place = _file_place(path, why)
     with changing(place, trusted=False) as transaction:
         connection = transaction.connection
         for found in chain(find_breaks(connection), find_differences(connection), find_strays(connection)):
@@ -127,7 +141,7 @@ class _Known(NamedTuple):
 
 
 def release(
-    path: Path | None,
+    path: Place | None,
     macs: Sequence[str],
     why: str,
     *,
@@ -191,7 +205,7 @@ def release(
     )
 
 
-def scrap(path: Path | None, macs: Sequence[str], why: str) -> str:
+def scrap(path: Place | None, macs: Sequence[str], why: str) -> str:
     """Write chips off: they are refused from now on; their indexes, records and values stay spent.
 
     Raises:
@@ -267,7 +281,7 @@ class _Used(NamedTuple):
     mac: str = ""
 
 
-def import_used(path: Path | None, file: Path, why: str, *, batch: str | None = None) -> str:
+def import_used(path: Place | None, file: Path, why: str, *, batch: str | None = None) -> str:
     """Mark indexes as used that were given out before this ledger.
 
     Another ledger's file or export comes with its chips, records and values, under its own batches unless
@@ -390,7 +404,13 @@ def _refuse_too_many(file: Path, used: Sequence[_Used]) -> None:
             )
 
 
-def _place(path: Path | None, why: str) -> Path:
+def _place(path: Place | None, why: str) -> Place:
+    if isinstance(path, PoolAddress) and why.strip():
+        return path
+    return _file_place(path, why)
+
+
+def _file_place(path: Place | None, why: str) -> Path:
     if not why.strip():
         raise UsageError("A reason is needed.", hint="--why REASON; it stays in the history.")
     return place_of(path)

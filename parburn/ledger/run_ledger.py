@@ -7,8 +7,10 @@ The rules are in its neighbours: `allocate`, `batches`, `units`; the thread is i
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,12 +46,14 @@ from parburn.ledger.base import (
 from parburn.ledger.batches import Batch, Override, find_batch
 from parburn.ledger.file_location import (
     FILE_NAME,
+    ledger_place,
     place_of,
 )
 from parburn.ledger.liveness import Process
 from parburn.ledger.sqlite_store import SqliteStore
 from parburn.ledger.store import Store
 from parburn.ledger.writer import Transaction, Writer
+from parburn.ledger_place import Place, PoolAddress
 from parburn.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -61,7 +65,7 @@ CLAIM_ENDED = "its board left the line, or its work ended"
 
 
 async def open_ledger(
-    path: Path | None,
+    path: Place | None,
     batch: BatchSpec,
     *,
     throw_away: bool = False,
@@ -87,14 +91,31 @@ async def open_ledger(
         RecordsUndeclared: the scripts use the index, and nobody has said how records lie in a file.
         ValueError: a text among `overrides` is none of their words.
     """
+    if isinstance(path, PoolAddress) and not (throw_away or dry_run):
+        return await _open_pool(path, batch, frozenset(map(Override, overrides)), note)
     folder = await to_thread.run_sync(Scratch, "ledger-") if throw_away or dry_run else None
     place = folder.path / FILE_NAME if folder is not None else await to_thread.run_sync(place_of, path)
-    copy_of = await to_thread.run_sync(place_of, path) if dry_run and not throw_away else None
-    older = await to_thread.run_sync(schema.is_older, copy_of or place)
+    copy_of = await to_thread.run_sync(ledger_place, path) if dry_run and not throw_away else None
+    seen = place if copy_of is None else copy_of
+    older = isinstance(seen, Path) and await to_thread.run_sync(schema.is_older, seen)
     store = SqliteStore(place, folder, new_ledger=new_ledger, copy_of=copy_of)
     ledger = RunLedger(store, is_dry=dry_run)
     try:
         await ledger._begin(batch, frozenset(map(Override, overrides)), note, older=older)
+    except BaseException:
+        await ledger._abandon()
+        raise
+    return ledger
+
+
+async def _open_pool(
+    address: PoolAddress, batch: BatchSpec, overrides: frozenset[Override], note: RunNote
+) -> RunLedger:
+    from parburn.ledger.pool.store import PoolStore  # here: psycopg is an extra
+
+    ledger = RunLedger(PoolStore(address), is_dry=False)
+    try:
+        await ledger._begin(batch, overrides, note, older=False)
     except BaseException:
         await ledger._abandon()
         raise
@@ -189,7 +210,7 @@ class UnitClaim:
         held, attempt = self._held, self._attempt
         if attempt is None:
             raise LedgerError("A step was done without an attempt.")
-        written = self._writer.call(lambda t: units.step_done(t, held, attempt, label, state))
+        written = self._writer.call(lambda t: units.step_done(t, held, attempt, label, state), alone=True)
         written.add_done_callback(self._moved)
         return written
 
@@ -366,6 +387,23 @@ class RunLedger:
             raise LedgerUnusable("The ledger is not open.")
         return self._batch
 
+    def wait_without_end(self, on_away: Callable[[bool], None]) -> None:
+        """Wait for a pool that is away until it is back, however long; a file never is away.
+
+        Args:
+            on_away: Is called on the event loop: the pool is away, or it is back.
+        """
+        if self._store.beat_s is None:
+            return
+        loop = asyncio.get_running_loop()
+
+        def tell(away: bool) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is gone
+                loop.call_soon_threadsafe(on_away, away)
+
+        self._writer.patience_s = math.inf
+        self._store.on_away = tell
+
     def add_note(self, text: str) -> None:
         """Keep a sentence for the operator; one that was told lately is not kept again."""
         if text not in self._noted:
@@ -388,7 +426,9 @@ class RunLedger:
         def work(transaction: Transaction) -> allocate.Allocation:
             if nobody_waits.is_set():  # a claim that nobody gets would hold its chip until the run ends
                 raise LedgerUnusable("The ledger gave no answer in time; nothing was claimed.")
-            notes = allocate.end_dead_runs(transaction, self._store.is_alive)
+            ended = self._store.find_ended(transaction.connection, transaction.run)
+            notes = allocate.end_dead_runs(transaction, ended)
+            allocate.take_up(transaction, identities, ended)
             allocate.remember_full(transaction, batch.id, first)
             allocation = allocate.claim_all(
                 transaction, batch, identities, first=first, last=last, job=job_digest
@@ -494,7 +534,8 @@ class RunLedger:
         self, spec: BatchSpec, overrides: frozenset[Override], said: RunNote, *, older: bool
     ) -> None:
         def work(transaction: Transaction) -> tuple[Batch, int, list[str], values.Remembered]:
-            notes = allocate.end_dead_runs(transaction, self._store.is_alive)
+            ended = self._store.find_ended(transaction.connection, transaction.run)
+            notes = allocate.end_dead_runs(transaction, ended)
             batch = find_batch(transaction, spec, overrides)
             declared = values.declare(transaction, batch.id, batch.name, spec)
             (run,) = transaction.connection.execute(

@@ -6,11 +6,11 @@ state. They come as they are read, so that a million units take no more memory t
 
 from __future__ import annotations
 
+import sqlite3
 import textwrap
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from parburn.ledger.reading import reading
@@ -18,6 +18,7 @@ from parburn.ledger.sql import Sql
 from parburn.ledger.station_entries import find_halts
 from parburn.ledger.unit_filter import UnitFilter
 from parburn.ledger.units import FAILURES_THAT_SET_ASIDE
+from parburn.ledger_place import Place
 
 SHOWN = 50  # units, where no filter says which
 LISTED = 20  # batches, and indexes that are set aside
@@ -27,28 +28,25 @@ _WIDTHS = (7, 9, 17, 14, 16)
 _INDENT = _WIDTHS[0] + 2
 _EVERY_UNIT = UnitFilter()
 
-_VALUES = (
-    "(SELECT group_concat(name || '=' || value, ' ') FROM"
-    " (SELECT name, value FROM unique_values WHERE unit = units.id AND bound = 1 ORDER BY name, value))"
-)
+_NAMED = "SELECT name, value FROM unique_values WHERE unit = units.id AND bound = 1 ORDER BY name, value"
 _UNKNOWN = "EXISTS (SELECT 1 FROM unknown_values WHERE unit = units.id)"
 _ROW = (
-    f"SELECT batches.name, idx, chip, mac, state, changed, {_VALUES}, {_UNKNOWN}, scrapped, reason"
-    " FROM units JOIN batches ON batches.id = batch"
+    "SELECT batches.name, idx, chip, mac, state, changed, (SELECT {joined}(name || '=' || value, ' ')"
+    f" FROM ({_NAMED}) AS named), {_UNKNOWN}, scrapped, reason FROM units JOIN batches ON batches.id = batch"
 )
 _LAST = (
-    f"{_ROW} WHERE units.id IN (SELECT id FROM units ORDER BY changed DESC, id DESC LIMIT ?)"
+    " WHERE units.id IN (SELECT id FROM units ORDER BY changed DESC, id DESC LIMIT ?)"
     " ORDER BY changed, units.id"
 )
 
 
-def show(path: Path | None, which: UnitFilter = _EVERY_UNIT, *, width: int = COLUMNS) -> str:
+def show(path: Place | None, which: UnitFilter = _EVERY_UNIT, *, width: int = COLUMNS) -> str:
     """Return the units as one text; see `show_text`."""
     return "".join(show_text(path, which, width=width))
 
 
 def show_text(
-    path: Path | None, which: UnitFilter = _EVERY_UNIT, *, width: int = COLUMNS
+    path: Place | None, which: UnitFilter = _EVERY_UNIT, *, width: int = COLUMNS
 ) -> Generator[str, None, None]:
     """Yield lines of text: the units, the indexes that are set aside, and totals.
 
@@ -79,8 +77,9 @@ def show_text(
 
 
 def _rows(connection: Sql, which: UnitFilter) -> Iterator[tuple[Any, ...]]:
+    row = _ROW.format(joined="group_concat" if isinstance(connection, sqlite3.Connection) else "string_agg")
     if not which:
-        yield from connection.execute(_LAST, (SHOWN,)).fetchall()
+        yield from connection.execute(row + _LAST, (SHOWN,)).fetchall()
         return
     condition, values = which.conditions(connection)
     batches = connection.execute(
@@ -88,7 +87,7 @@ def _rows(connection: Sql, which: UnitFilter) -> Iterator[tuple[Any, ...]]:
     ).fetchall()
     for (batch,) in batches:
         for order in ("idx IS NOT NULL ORDER BY idx", "idx IS NULL ORDER BY mac, units.id"):
-            statement = f"{_ROW} WHERE batch = ? AND {condition} AND {order}"
+            statement = f"{row} WHERE batch = ? AND {condition} AND {order}"
             with closing(connection.execute(statement, (batch, *values))) as rows:
                 yield from rows
 
@@ -182,7 +181,7 @@ def _lines_set_aside(connection: Sql) -> Iterator[str]:
     for batch, index, chips in connection.execute(
         "SELECT name, idx, count(*) FROM clean_failures JOIN batches ON batches.id = batch"
         " WHERE NOT EXISTS (SELECT 1 FROM units WHERE units.batch = batches.id AND idx = clean_failures.idx)"
-        " GROUP BY batch, idx, job HAVING count(*) >= ? ORDER BY name, idx",
+        " GROUP BY name, idx, job HAVING count(*) >= ? ORDER BY name, idx",
         (FAILURES_THAT_SET_ASIDE,),
     ):
         yield f"Set aside: index {index} of {batch}, whose record failed on {chips} chips."

@@ -1,6 +1,6 @@
 """What a ledger's rules may ask of its database: the common subset of SQLite and PostgreSQL.
 
-An open `sqlite3.Connection` is a `Sql` as it is; `postgresql.PgSql` is the other one. The rules are written
+An open `sqlite3.Connection` is a `Sql` as it is; `pool.sql.PoolSql` is the other one. The rules are written
 once, in text that both understand:
 
 - placeholders are `?`, or `?1`, `?2` for values that are used more than once; where nothing else tells its

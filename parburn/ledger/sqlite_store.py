@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from parburn.errors import LedgerUnusable
@@ -23,18 +24,35 @@ from parburn.ledger.file_location import (
 from parburn.ledger.history import History
 from parburn.ledger.liveness import Process, RunLocks
 from parburn.ledger.sql import Sql
+from parburn.ledger.store import EndedRun
 from parburn.ledger.witness import Witness, missing_ledger, read_witness, write_witness
+from parburn.ledger_place import Place, PoolAddress
 from parburn.scratch import Scratch
 
 WITNESS_EVERY_S = 1.0  # of a run that commits all the time: it may lag behind, never lead
+
+
+def find_ended(connection: Sql, own: int | None, locks: Iterable[RunLocks]) -> list[EndedRun]:
+    """Return the runs whose process is gone; see `Store.find_ended`. `locks` show which are alive."""
+    asked = tuple(locks)
+    return [
+        EndedRun(run, True)
+        for run, process in connection.execute("SELECT id, process FROM runs WHERE ended IS NULL").fetchall()
+        if run != own
+        and not any(one.is_held(run) for one in asked)
+        and not Process.parse(process).is_visible()
+    ]
 
 
 class SqliteStore:
     """A ledger's file, as one run has it open; see `Store` for what its methods promise."""
 
     def __init__(
-        self, path: Path, folder: Scratch | None, *, new_ledger: bool, copy_of: Path | None = None
+        self, path: Path, folder: Scratch | None, *, new_ledger: bool, copy_of: Place | None = None
     ) -> None:
+        self.beat_s: float | None = None
+        self.on_away: Callable[[bool], None] | None = None  # a file never is
+        self.row_lock = ""  # nobody else writes meanwhile
         self.uuid = ""
         self.digest_key = b""
         self._path = path
@@ -66,7 +84,11 @@ class SqliteStore:
         path = self._path
         check_place(path)
         sweep(path)
-        if self._copy_of is not None:
+        if isinstance(self._copy_of, PoolAddress):
+            from parburn.ledger.pool.dry_copy import copy_pool  # here: psycopg is an extra
+
+            copy_pool(self._copy_of, path)
+        elif self._copy_of is not None:
             from parburn.ledger.dry_copy import copy_ledger  # here: only a dry run needs it
 
             copy_ledger(self._copy_of, path)
@@ -103,12 +125,12 @@ class SqliteStore:
             row = connection.execute("SELECT seq, hash FROM history WHERE seq = 1").fetchone()
             write_witness(self._path, Witness(self.uuid, *row))
 
-    def begin(self, connection: Sql, *, at: str, run: int | None) -> History:
+    def begin(self, connection: Sql, *, at: str, run: int | None, alone: bool) -> History:
         """Begin a transaction that nobody else can write beside; see `Store.begin`."""
         connection.execute("BEGIN IMMEDIATE")
         return History(connection, at=at, run=run)
 
-    def commit(self, connection: Sql) -> None:
+    def commit(self, connection: Sql, history: History) -> None:
         """See `Store.commit`."""
         connection.execute("COMMIT")
 
@@ -116,6 +138,13 @@ class SqliteStore:
         """See `Store.roll_back`."""
         with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
             connection.execute("ROLLBACK")
+
+    def beat(self, connection: Sql, run: int | None) -> None:
+        """See `Store.beat`: a lock shows it."""
+
+    def passes(self, error: Exception) -> bool:
+        """See `Store.passes`: who holds a file is waited for already."""
+        return False
 
     def after_commit(self, sequence: int, head: str, *, last: bool) -> None:
         """Move the witness on, once in WITNESS_EVERY_S; see `Store.after_commit`."""
@@ -141,10 +170,9 @@ class SqliteStore:
         assert self._locks is not None
         self._locks.hold(run)
 
-    def is_alive(self, run: int, process: str) -> bool:
-        """See `Store.is_alive`."""
-        held = [locks.is_held(run) for locks in (self._locks, self._locks_of_others) if locks is not None]
-        return any(held) or Process.parse(process).is_visible()
+    def find_ended(self, connection: Sql, own: int | None) -> list[EndedRun]:
+        """See `Store.find_ended`."""
+        return find_ended(connection, own, filter(None, (self._locks, self._locks_of_others)))
 
     def translate(self, error: Exception) -> LedgerUnusable:
         """See `Store.translate`."""

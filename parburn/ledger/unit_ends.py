@@ -43,6 +43,28 @@ def end_run(transaction: Transaction, run: int, why: str) -> int:
     return sum(left for _, left in ends)
 
 
+def expire_run(transaction: Transaction, run: int) -> None:
+    """Release what a run holds and has not attempted: it was not heard for long, and may still be there."""
+    connection = transaction.connection
+    marks = ", ".join("?" * len(UNDER_WAY))
+    states = [state.value for state in UNDER_WAY]
+    rows = connection.execute(f"{_HOLDS} WHERE run = ? AND state NOT IN ({marks})", (run, *states)).fetchall()
+    for row in rows:
+        _let_go(transaction, _Holds(*row), "its station was not heard for long")
+
+
+def end_unit(transaction: Transaction, unit: int, why: str) -> None:
+    """Release one unit from the run that holds it."""
+    row = transaction.connection.execute(f"{_HOLDS} WHERE id = ?", (unit,)).fetchone()
+    _let_go(transaction, _Holds(*row), why)
+
+
+def _let_go(transaction: Transaction, unit: _Holds, why: str) -> None:
+    values.forget_planned(transaction.connection, "= ?", unit.id)
+    _end_unit(transaction, unit, "run-ended", why, Cause.PROCESS_END)
+    transaction.connection.execute("UPDATE units SET run = NULL, going_back = 0 WHERE id = ?", (unit.id,))
+
+
 def end_claim(transaction: Transaction, unit: Held, why: str, cause: str) -> State | None:
     """Release what one claim holds, as `end_run` does for all units of a run.
 

@@ -67,7 +67,7 @@ def units_with(connection: Sql, text: str) -> tuple[str, list[str]]:
     if equals and name in names:
         names, text = [name], rest
     spelled = list(dict.fromkeys((text, text.lower(), text.upper(), plain_mac(text))))
-    named, marks = ", ".join("?" * len(names)), ", ".join("?" * len(spelled))
+    named, marks = ", ".join("?" * len(names)) or "NULL", ", ".join("?" * len(spelled))
     statement = f"SELECT unit FROM unique_values WHERE name IN ({named}) AND value IN ({marks}) AND bound = 1"
     return statement, [*names, *spelled]
 

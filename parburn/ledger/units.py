@@ -60,7 +60,7 @@ def current(transaction: Transaction, unit: Held) -> State:
         UnitRefused: this claim holds the unit no more.
     """
     state, run, claim = transaction.connection.execute(
-        "SELECT state, run, claim FROM units WHERE id = ?", (unit.id,)
+        f"SELECT state, run, claim FROM units WHERE id = ?{transaction.row_lock}", (unit.id,)
     ).fetchone()
     if (run, claim) != (transaction.run, unit.claim):
         raise UnitRefused(
@@ -72,7 +72,8 @@ def current(transaction: Transaction, unit: Held) -> State:
 
 def writeable(reason: str) -> str:
     """Return text of scripts and systems as text that can be stored, whatever it holds."""
-    return reason[:_REASON_AT_MOST].encode("utf-8", "backslashreplace").decode("utf-8")
+    text = reason[:_REASON_AT_MOST].replace("\0", "\\x00")
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _move(
@@ -339,17 +340,23 @@ def failed_clean(
     return after, set_aside
 
 
+_OF_INDEX = "WHERE batch = ?1 AND idx = ?2 AND job = ?3"
+_FAILED_CHIPS = f"SELECT count(*) FROM clean_failures {_OF_INDEX}"
+_WHY_TAKEN = f"SELECT why FROM taken_values {_OF_INDEX}"
+
+
 def why_set_aside(transaction: Transaction, batch: int, index: int, job: str) -> str:
     """Return why no board gets this index until script or record change; empty: it may be given out."""
-    if is_set_aside(transaction, batch, index, job):
+    chips, taken = transaction.connection.execute(
+        f"SELECT ({_FAILED_CHIPS}), ({_WHY_TAKEN})", (batch, index, job)
+    ).fetchone()
+    if chips >= FAILURES_THAT_SET_ASIDE:
         return f"the script failed with its record on {FAILURES_THAT_SET_ASIDE} chips"
-    return _why_taken(transaction.connection, batch, index, job)
+    return str(taken or "")
 
 
 def _why_taken(connection: Sql, batch: int, index: int, job: str) -> str:
-    row = connection.execute(
-        "SELECT why FROM taken_values WHERE batch = ? AND idx = ? AND job = ?", (batch, index, job)
-    ).fetchone()
+    row = connection.execute(_WHY_TAKEN, (batch, index, job)).fetchone()
     return str(row[0]) if row else ""
 
 
@@ -358,9 +365,7 @@ def is_set_aside(transaction: Transaction, batch: int, index: int, job: str) -> 
 
     `FAILURES_THAT_SET_ASIDE` different chips are enough.
     """
-    (chips,) = transaction.connection.execute(
-        "SELECT count(*) FROM clean_failures WHERE batch = ? AND idx = ? AND job = ?", (batch, index, job)
-    ).fetchone()
+    (chips,) = transaction.connection.execute(_FAILED_CHIPS, (batch, index, job)).fetchone()
     return bool(chips >= FAILURES_THAT_SET_ASIDE)
 
 

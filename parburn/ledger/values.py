@@ -353,7 +353,8 @@ def refuse_conflicts(transaction: Transaction, unit: Holder) -> None:
 _VALUE, _BITS, _RANGE = "value", "bits", "range"
 _PLANNED = (
     f"SELECT '{_VALUE}', name, value, '' FROM unique_values WHERE unit = ?1 AND bound = 0"
-    f" UNION ALL SELECT '{_BITS}', block, layout, bits FROM user_bits WHERE unit = ?1 AND bound = 0"
+    f" UNION ALL SELECT '{_BITS}', CAST(block AS TEXT), layout, bits FROM user_bits"
+    " WHERE unit = ?1 AND bound = 0"
     f" UNION ALL SELECT '{_RANGE}', layout, parts, value FROM range_values JOIN ranges ON ranges.id = range"
     " WHERE unit = ?1 AND bound = 0"
 )
@@ -376,7 +377,7 @@ def bind(transaction: Transaction, unit: Holder) -> dict[str, Any]:
     if _BITS in planned:
         connection.execute(_MAKE_ROOM, (unit.id,))
         connection.execute("UPDATE user_bits SET bound = 1 WHERE unit = ? AND bound = 0", (unit.id,))
-        bound["bound_bits"] = planned[_BITS]
+        bound["bound_bits"] = [(int(block), layout, bits) for block, layout, bits in planned[_BITS]]
     if _RANGE in planned:
         connection.execute("UPDATE range_values SET bound = 1 WHERE unit = ? AND bound = 0", (unit.id,))
         digests = [row for row in planned[_RANGE] if row[2].startswith(DIGEST_MARK)]
@@ -488,7 +489,7 @@ def _declared_elsewhere(connection: Sql, batch: int, spec: BatchSpec) -> tuple[s
     It is like one that has these scripts, this very content, or a first record of it.
     """
     records = spec.entries(1).split()
-    marks = ", ".join("?" * len(records))
+    marks = ", ".join("?" * len(records)) or "NULL"
     row = connection.execute(
         "SELECT id, name FROM batches WHERE id != ? AND id IN (SELECT batch FROM declared) AND ("
         " id IN (SELECT batch FROM batch_scripts WHERE digest = ?)"

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,18 +23,17 @@ from parburn.ledger.backup_mark import BackupMark, read_mark, when
 from parburn.ledger.differences import find_strays
 from parburn.ledger.file_location import place_of
 from parburn.ledger.learning import doubles_lines, unknown_note
-from parburn.ledger.reading import is_copy, reading
+from parburn.ledger.reading import is_copy, reading_file
 from parburn.ledger.verify_share import Found, FoundInShare, Share, check_share
+from parburn.ledger.verify_texts import doubles_text, refuse_broken
 from parburn.ledger.witness import Witness, read_witness
+from parburn.ledger_place import Place, PoolAddress
 
 ENTRIES_OF_ONE = 50_000  # a ledger up to this size is checked by this process alone
 MOST_PROCESSES = 4
-DOUBLES_SHOWN = 20
-BREAKS_SHOWN = 5
-GOOD_COPY = "Put a good copy back from a backup; do not burn with this one."
 
 
-def verify(path: Path | None, *, processes: int | None = None) -> str:
+def verify(path: Place | None, *, processes: int | None = None) -> str:
     """Check the whole chain, the units against it, the witness, and the file; return what was found good.
 
     Args:
@@ -45,8 +44,12 @@ def verify(path: Path | None, *, processes: int | None = None) -> str:
         LedgerUnusable: there is no ledger, or something was changed, removed or cut; the message names the
             first places.
     """
+    if isinstance(path, PoolAddress):
+        from parburn.ledger.pool.verify import verify_pool  # here: psycopg is an extra
+
+        return verify_pool(path)
     witness = _witness_before(path)
-    with reading(path) as (connection, place):
+    with reading_file(path) as (connection, place):
         (uuid,) = connection.execute("SELECT value FROM meta WHERE name = 'uuid'").fetchone()
         (entries,) = connection.execute("SELECT coalesce(max(seq), 0) FROM history").fetchone()
         with _shares_at_work(connection, place, processes, entries) as work:
@@ -61,27 +64,17 @@ def verify(path: Path | None, *, processes: int | None = None) -> str:
             found.append(_against_witness(connection, place, witness, uuid))
         else:
             found.append(_against_mark(connection, place, mark, uuid, entries))
-    _refuse_broken(place, found)
+    refuse_broken(place, found)
     if mark is not None:
         return (
             f"The backup {place} verifies: {entries} entries, and its units agree. "
             f"It was made {when(mark)} of the ledger {mark.uuid}. "
-            f"No run uses it before it is adopted.\n{_doubles_text(unknown, doubles)}"
+            f"No run uses it before it is adopted.\n{doubles_text(unknown, doubles)}"
         )
     return (
         f"The ledger {place} verifies: {entries} entries, its units and its witness agree.\n"
-        f"{_doubles_text(unknown, doubles)}"
+        f"{doubles_text(unknown, doubles)}"
     )
-
-
-def _refuse_broken(place: Path, found: Sequence[Found]) -> None:
-    breaks = [what for one in found for what in one.first]
-    count = sum(one.count for one in found)
-    if count:
-        more = f" And {count - BREAKS_SHOWN} more." if count > BREAKS_SHOWN else ""
-        raise LedgerUnusable(
-            f"The ledger {place} does not verify. {' '.join(breaks[:BREAKS_SHOWN])}{more}", hint=GOOD_COPY
-        )
 
 
 def _against_witness(
@@ -105,18 +98,6 @@ def _against_mark(
     if (uuid, entries, row[0] if row else "") == known:
         return Found(0, [])
     return Found(1, [f"The backup {place} is not as it was made: {mark.sequence} entries of {mark.uuid}."])
-
-
-def _doubles_text(unknown: str, doubles: Sequence[str]) -> str:
-    """Return what is known of values that two chips have, and what cannot be known."""
-    shown = doubles[:DOUBLES_SHOWN]
-    more = [f"And {len(doubles) - len(shown)} more."] if len(doubles) > len(shown) else []
-    lines = [f"Double: {line}" for line in shown] + more
-    if unknown:
-        lines.append(
-            f"{unknown} Until then nobody can say that there are no {'more ' * bool(doubles)}doubles."
-        )
-    return "".join(f"{line}\n" for line in lines)
 
 
 def _witness_before(path: Path | None) -> Witness | LedgerUnusable | None:

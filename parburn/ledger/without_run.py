@@ -6,16 +6,15 @@ thread where a loop runs.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from parburn.ledger import begun, station_entries
 from parburn.ledger.base import UnitIdentity
 from parburn.ledger.changing import changing
-from parburn.ledger.file_location import place_of
+from parburn.ledger.file_location import ledger_place
 from parburn.ledger.station_entries import ARMED
+from parburn.ledger_place import Place
 
 
-def note(path: Path | None, event: str, **detail: object) -> None:
+def note(path: Place | None, event: str, **detail: object) -> None:
     """Write an entry of a station; see `station_entries.write`.
 
     Args:
@@ -27,12 +26,12 @@ def note(path: Path | None, event: str, **detail: object) -> None:
         LedgerUnusable: there is no ledger, its witness does not know it, or it cannot be written.
         LedgerError: the entry is none of a station's.
     """
-    with changing(place_of(path)) as transaction:
+    with changing(ledger_place(path)) as transaction:
         station_entries.write(transaction.history, event, **detail)
 
 
 def note_armed(
-    path: Path | None,
+    path: Place | None,
     *,
     batch: str,
     arming: str,
@@ -45,12 +44,12 @@ def note_armed(
     note(path, ARMED, batch=batch, arming=arming, operator=operator, station=station, why=why, **more)
 
 
-def allow_to_go_on(path: Path | None, *, batch: str, identity: UnitIdentity, why: str) -> None:
+def allow_to_go_on(path: Place | None, *, batch: str, identity: UnitIdentity, why: str) -> None:
     """Let a begun unit that no run holds go on by itself once more.
 
     Raises:
         UnitRefused: there is no such unit, it is not INCOMPLETE, or a run holds it.
         LedgerUnusable: there is no ledger, its witness does not know it, or it cannot be written.
     """
-    with changing(place_of(path)) as transaction:
+    with changing(ledger_place(path)) as transaction:
         begun.allow_unit(transaction, batch, identity, why)

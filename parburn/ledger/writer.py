@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import queue
 import threading
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from parburn.ledger.store import Store
 
 ANSWER_DEADLINE_S = 3 * BUSY_TIMEOUT_S  # a disk that takes longer is given up
 _COMMIT_AT_MOST = 1024  # works in one commit
+_TRIES = 4  # of what did not come about for a reason that passes
 
 T = TypeVar("T")
 
@@ -36,6 +38,7 @@ class Transaction(NamedTuple):
     """What work may use: it is open, and holds the end of the history.
 
     `ranges`: numbers of ranges that were asked for (see `values`); their rows are never changed or deleted.
+    `row_lock`: what a SELECT of a unit's row ends with, so that it stays as it was read until the end.
     """
 
     connection: Sql
@@ -43,6 +46,7 @@ class Transaction(NamedTuple):
     at: str
     run: int | None
     ranges: dict[tuple[str, str], int]
+    row_lock: str = ""
 
 
 Work = Callable[[Transaction], T]
@@ -51,10 +55,11 @@ Work = Callable[[Transaction], T]
 class _Request:
     """One work and whoever awaits it."""
 
-    __slots__ = ("answer", "deadline", "error", "future", "work")
+    __slots__ = ("alone", "answer", "deadline", "error", "future", "work")
 
-    def __init__(self, work: Work[Any], future: asyncio.Future[Any]) -> None:
+    def __init__(self, work: Work[Any], future: asyncio.Future[Any], alone: bool) -> None:
         self.work = work
+        self.alone = alone
         self.future = future
         self.answer: Any = None
         self.error: BaseException | None = None
@@ -99,8 +104,12 @@ class Writer:
     def _deadline_s(self) -> float:
         return ANSWER_DEADLINE_S if self.patience_s is None else self.patience_s
 
-    def call(self, work: Work[T]) -> asyncio.Future[T]:
+    def call(self, work: Work[T], *, alone: bool = False) -> asyncio.Future[T]:
         """Have `work` done in the thread; the future ends once its commit is on disk.
+
+        Args:
+            work: What is to be done.
+            alone: It looks at no unit but one that this run holds, and at what hangs on that.
 
         Raises:
             LedgerError: through the future: the work's own answer.
@@ -112,13 +121,14 @@ class Writer:
             return future
         if not self._gathered:
             self._loop.call_soon(self._send)
-        self._gathered.append(_Request(work, future))
+        self._gathered.append(_Request(work, future, alone))
         return future
 
     def _send(self) -> None:
         requests, self._gathered = self._gathered, []
         if requests:
-            requests[0].deadline = self._loop.call_later(self._deadline_s, self._give_up, requests)
+            if self._deadline_s < math.inf:
+                requests[0].deadline = self._loop.call_later(self._deadline_s, self._give_up, requests)
             self._queue.put(requests)
 
     def _give_up(self, requests: list[_Request]) -> None:
@@ -157,7 +167,7 @@ class Writer:
                 connection, self.notes = self._store.connect()
             except Exception as failed:
                 error = self._translated(failed)
-            while (requests := self._next()) is not None:
+            while (requests := self._next(connection)) is not None:
                 if connection is None:
                     for request in requests:
                         request.error = error
@@ -170,9 +180,9 @@ class Writer:
             error = failed
         self._finish(connection, error)
 
-    def _next(self) -> list[_Request] | None:
+    def _next(self, connection: Sql | None) -> list[_Request] | None:
         """Return all that has arrived, waiting for the first; None at the end."""
-        requests = self._queue.get()  # idle until there is work; aclose() ends it
+        requests = self._wait(connection)
         while requests is not None and len(requests) < _COMMIT_AT_MOST:
             try:
                 more = self._queue.get_nowait()
@@ -184,9 +194,24 @@ class Writer:
             requests = requests + more
         return requests
 
+    def _wait(self, connection: Sql | None) -> list[_Request] | None:
+        """Wait for work, and show meanwhile that the run is alive, where the store wants that."""
+        while True:
+            try:
+                return self._queue.get(timeout=self._store.beat_s)  # aclose() ends it
+            except queue.Empty:
+                if connection is not None:
+                    self._store.beat(connection, self.run)
+
     def _commit(self, connection: Sql, requests: list[_Request]) -> None:
         try:
-            self._transact(connection, requests)
+            for left in reversed(range(_TRIES)):
+                try:
+                    self._transact(connection, requests)
+                    break
+                except Exception as failed:
+                    if not left or not self._store.passes(failed):
+                        raise
         except Exception as failed:
             if len(requests) == 1:
                 requests[0].error = self._translated(failed)
@@ -197,8 +222,10 @@ class Writer:
     def _transact(self, connection: Sql, requests: list[_Request]) -> None:
         at = now()
         try:
-            history = self._store.begin(connection, at=at, run=self.run)
-            transaction = Transaction(connection, history, at, self.run, self._ranges)
+            history = self._store.begin(
+                connection, at=at, run=self.run, alone=all(one.alone for one in requests)
+            )
+            transaction = Transaction(connection, history, at, self.run, self._ranges, self._store.row_lock)
             for request in requests:
                 written = connection.total_changes + history.sequence
                 request.answer = request.error = None
@@ -209,7 +236,7 @@ class Writer:
                         raise
                     request.error = refused
             history.flush()
-            self._store.commit(connection)
+            self._store.commit(connection, history)
         except BaseException:
             self._ranges.clear()  # some may have been made in this transaction
             self._store.roll_back(connection)

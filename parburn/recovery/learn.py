@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from anyio import CancelScope, to_thread
@@ -21,7 +22,7 @@ from parburn.efuse.user_values import values_of
 from parburn.errors import LedgerUnusable, ParburnError, UsageError
 from parburn.events import Emit
 from parburn.ledger.batches import Override
-from parburn.ledger.file_location import place_of
+from parburn.ledger.file_location import ledger_place
 from parburn.ledger.learning import Learned, UnknownUnit
 from parburn.ledger.run_ledger import RunLedger, open_ledger
 from parburn.run.burns import named_values
@@ -64,8 +65,8 @@ async def learn(
         raise UsageError(
             "Of which batch are these files?", hint="Give --batch NAME; see parburn ledger show."
         )
-    place = await to_thread.run_sync(place_of, job.ledger)
-    if not await to_thread.run_sync(place.exists):
+    place = await to_thread.run_sync(ledger_place, job.ledger)
+    if isinstance(place, Path) and not await to_thread.run_sync(place.exists):
         raise LedgerUnusable(f"There is no ledger at {place}.", hint="Name its file with --ledger.")
     # What is learned is compared unit by unit: no refusal of the whole batch is needed before.
     overrides = {Override.SHARED_RECORDS, Override.CHANGED_CONFIG}

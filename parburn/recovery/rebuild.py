@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from anyio import CancelScope, create_task_group, to_thread
@@ -23,7 +24,7 @@ from parburn.errors import LedgerUnusable, ParburnError, UsageError
 from parburn.events import Emit
 from parburn.hardware.identify import Device
 from parburn.job import Job
-from parburn.ledger.file_location import place_of
+from parburn.ledger.file_location import ledger_place
 from parburn.ledger.rebuilding import FoundUnit, Known
 from parburn.ledger.run_ledger import RunLedger, open_ledger
 from parburn.recovery.board_reading import read_board
@@ -121,8 +122,8 @@ async def rebuild(
     job = checked.job
     if not why.strip():
         raise UsageError("A reason is needed.", hint="--why REASON; it stays in the history.")
-    place = await to_thread.run_sync(place_of, job.ledger)
-    if not await to_thread.run_sync(place.exists):
+    place = await to_thread.run_sync(ledger_place, job.ledger)
+    if isinstance(place, Path) and not await to_thread.run_sync(place.exists):
         raise LedgerUnusable(
             f"There is no ledger at {place} to be rebuilt into.",
             hint="Make one on purpose: parburn ledger init --why REASON. Then rebuild again.",

@@ -13,13 +13,10 @@ from parburn.efuse.image import EfuseImage
 from parburn.errors import InternalError, ParburnError
 from parburn.hardware.identify import Device
 from parburn.job import Job
-from parburn.ledger import schema
 from parburn.ledger.base import UNTOUCHED, State, UnitIdentity
-from parburn.ledger.file_location import place_of
-from parburn.ledger.reading import reading
+from parburn.ledger.reading import name_and_key, reading_trusted
 from parburn.ledger.unit_life import total_state
 from parburn.ledger.unit_records import UnitRecord, chip_records
-from parburn.ledger.witness import read_witness
 from parburn.recovery.board_reading import read_board
 from parburn.recovery.comparison import Comparison, compare
 from parburn.recovery.rebuilt_unit import identity_of
@@ -101,12 +98,9 @@ async def verify_boards(job: Job) -> list[BoardVerdict]:
 
 
 def _records(job: Job, identities: Sequence[UnitIdentity]) -> _Records:
-    witness = read_witness(place_of(job.ledger))
-    with reading(job.ledger) as (connection, place):
-        meta = dict(connection.execute("SELECT name, value FROM meta"))
-        schema.compare_with_witness(connection, place, witness, meta["uuid"])
+    with reading_trusted(job.ledger) as (connection, _):
         found = {who: chip_records(connection, who) for who in identities}
-        return _Records(meta["digest_key"], found)
+        return _Records(name_and_key(connection)[1], found)
 
 
 def _without(said: BoardVerdict, error: Exception, *, debug: bool = False) -> BoardVerdict:

@@ -16,7 +16,7 @@ from parburn.config.records import ConfigFiles, load_config_files
 from parburn.efuse.user_values import Declared, check_declared
 from parburn.job import Job
 from parburn.ledger.base import BatchSpec, RunNote
-from parburn.ledger.file_location import place_of
+from parburn.ledger.file_location import ledger_place
 from parburn.run.overwriting import refuse_overwriting
 from parburn.run.tables import TableSet
 from parburn.script.commands.command_line import TypedCommand, parse_commands, typed_keys, with_parsed
@@ -117,7 +117,7 @@ def check_job(job: Job) -> CheckedJob:
         if "://" in port:
             host_and_port(port)  # an address that is none is bad input, and no board's failure
     if job.ledger is not None:
-        place_of(job.ledger)
+        ledger_place(job.ledger)
     commands = parse_commands(job.commands) if job.commands else ()
     refuse_overwriting(job, commands)
     scripts = with_parsed(compile_scripts(job.scripts), commands)

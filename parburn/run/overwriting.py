@@ -50,7 +50,7 @@ def kept_files(job: Job, commands: Sequence[TypedCommand]) -> KeptFiles:
     inputs += [(path, "--configfiles") for path in job.config_files]
     inputs += [(table.path, "--extend-efuse-table") for table in job.tables]
     inputs += [(path, "--commands") for path in _read_by_commands(commands)]
-    return KeptFiles(tuple(inputs), () if job.ledger is None else (job.ledger,))
+    return KeptFiles(tuple(inputs), (job.ledger,) if isinstance(job.ledger, Path) else ())
 
 
 def outputs_of(job: Job) -> tuple[tuple[Path, str], ...]:
@@ -80,7 +80,7 @@ def refuse_overwriting(job: Job, commands: Sequence[TypedCommand]) -> None:
         refuse_other_than_trace(job.trace)
     for path, option in _written_by_commands(commands):
         kept.and_also(outputs).refuse(path, option)
-    if job.ledger is not None:
+    if isinstance(job.ledger, Path):
         for path, what in kept.inputs:
             if _are_one(_place(job.ledger, "--ledger"), path):
                 raise UsageError(f"--ledger and {what} name the same file {path}", hint=HINT)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from parburn.errors import UsageError
 from parburn.ledger import maintenance
-from parburn.ledger.reading import reading
+from parburn.ledger.reading import name_and_key, reading
+from parburn.ledger_place import Place
 from parburn.run.checked_job import CheckedJob, station_of
 from parburn.station.armed import Arming, arming_digest, compare, extends
 from parburn.station.armed_inputs import ArmedInputs, LedgerFacts, inputs_of, refuse_unfinished, short_digest
@@ -72,18 +72,17 @@ def prepare(
     return Prepared(station, checked, found)
 
 
-def ledger_facts(path: Path | None) -> LedgerFacts:
+def ledger_facts(path: Place | None) -> LedgerFacts:
     """Return what an arming is bound to, of the ledger at `path` (None: the user's own).
 
     Raises:
         LedgerUnusable: there is none, or it cannot be read.
     """
     with reading(path) as (connection, place):
-        meta = dict(connection.execute("SELECT name, value FROM meta"))
-        return LedgerFacts(str(meta["uuid"]), bytes(meta["digest_key"]), str(place))
+        return LedgerFacts(*name_and_key(connection), str(place))
 
 
-def make_ledger(path: Path | None, name: str) -> str:
+def make_ledger(path: Place | None, name: str) -> str:
     """Make the ledger for a job, where none is or was; return what to say of it.
 
     Raises:

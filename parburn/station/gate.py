@@ -34,6 +34,7 @@ class Gate:
     def __init__(self, *, first_articles: int, halt: str = "") -> None:
         """Let boards begin one at a time until so many have passed; 0: no board waits for another."""
         self.halt = halt
+        self.held = ""  # by something that passes by itself
         self.articles_left = first_articles
         self._at_work: set[str] = set()
         self._waiting: list[_Place] = []
@@ -42,6 +43,8 @@ class Gate:
         """Return why a board would have to wait now; empty where it may begin."""
         if self.halt:
             return f"halted: {self.halt}"
+        if self.held:
+            return self.held
         return FIRST_ARTICLE if self.articles_left and self._at_work else ""
 
     async def enter(self, slot: str, *, on_hold: Callable[[str], object]) -> None:
@@ -83,6 +86,11 @@ class Gate:
         self.halt = self.halt or why
         for place in self._waiting:
             place.tell(self.why_closed())
+
+    def hold(self, why: str) -> None:
+        """Let no board begin while something is away; empty: it is back."""
+        self.held = why
+        self._let_in()
 
     def open(self) -> None:
         """End a halt."""

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from parburn.errors import UsageError
 from parburn.job import After, Before, Job, check_values
+from parburn.ledger_place import Place
 from parburn.nearest import did_you_mean
 from parburn.printable import printable
 from parburn.run.checked_job import CheckedJob, check_job
@@ -61,7 +62,7 @@ class StationJob(NamedTuple):
     chips: tuple[str, ...]
     job: Job
     slots: Path | None = None
-    ledger: Path | None = None
+    ledger: Place | None = None
     bounds: Bounds = Bounds()
     stop: StopRules = StopRules()
     retries: int = RETRIES

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from parburn.chips.registry import chip_names
+from parburn.errors import UsageError
 from parburn.job import AFTER_MODES, BAUD_RANGE, BEFORE_MODES, LONGEST_NAME, TableOption
+from parburn.ledger_place import Place, is_address, parse_address
 from parburn.nearest import did_you_mean
 from parburn.printable import is_printable
 
@@ -115,11 +117,16 @@ def _some_files(*, empty: bool) -> Callable[[Path, Any], tuple[Path, ...]]:
     return read
 
 
-def _new_path(folder: Path, value: Any) -> Path:
+def _ledger(folder: Path, value: Any) -> Place:
     if not isinstance(value, str) or not value:
         raise ValueError
+    if is_address(value):
+        try:
+            return parse_address(value)
+        except UsageError as error:
+            raise ValueError(f"{error} {error.hint}") from None
     if "://" in value:
-        raise ValueError("a ledger is a file on this machine")
+        raise ValueError("a ledger is a file on this machine, or a pool: postgresql://...")
     path = _path(folder, value)
     if path.is_dir():
         raise ValueError(f"{value} is a folder")
@@ -241,6 +248,6 @@ SECTIONS: Final[Mapping[str, Mapping[str, Kind]]] = {
         "insertions": _number(0, 1_000_000_000),
         "same_script_error_on": _number(0, 1000),
     },
-    "ledger": {"path": Kind("the ledger's file", _new_path)},
+    "ledger": {"path": Kind("the ledger's file, or the address of a pool", _ledger)},
     "words": {key: _text(LONGEST_SENTENCE if key == "put_it_back" else LONGEST_WORD) for key in WORD_KEYS},
 }

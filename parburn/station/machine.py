@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import ctypes
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from anyio import to_thread
 
 from parburn.errors import LedgerError
 from parburn.ledger.disk_room import disk_left
+from parburn.ledger_place import Place, PoolAddress
 
 LOOK_S: Final = 180.0  # between two looks
 SHIFT_S: Final = 12 * 3600.0
@@ -27,18 +27,21 @@ Amber = Callable[[str, str], object]  # kind, sentence; an empty sentence takes 
 
 
 async def watch_machine(
-    amber: Amber, *, ledger: Path, to_come: Callable[[], int], every_s: float = LOOK_S
+    amber: Amber, *, ledger: Place, to_come: Callable[[], int], every_s: float = LOOK_S
 ) -> None:
     """Look at clock and disk every few minutes, until cancelled.
 
     Args:
         amber: Takes what is found.
-        ledger: The ledger's file.
+        ledger: Where it is. Of a pool somebody else looks at the disk.
         to_come: How many boards may come within the shift.
         every_s: Between two looks.
     """
     while True:
         amber("clock", CLOCK if clock_is_synchronised() is False else "")
+        if isinstance(ledger, PoolAddress):
+            await asyncio.sleep(every_s)
+            continue
         try:
             room = await to_thread.run_sync(disk_left, ledger)
         except LedgerError as error:  # no reason to stop: the next entry that fails says so itself

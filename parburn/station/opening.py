@@ -13,7 +13,8 @@ from typing import NamedTuple
 from parburn.errors import LedgerUnusable, UsageError
 from parburn.job import Job
 from parburn.ledger.base import RunNote
-from parburn.ledger.file_location import is_missing, place_of
+from parburn.ledger.file_location import is_missing, ledger_place
+from parburn.ledger_place import Place
 from parburn.printable import printable
 from parburn.run.checked_job import CheckedJob
 from parburn.script.shared_output import refuse_one_file_for_all
@@ -63,7 +64,7 @@ class Opened(NamedTuple):
         return self.checked.note._replace(arming=self.arming.digest)
 
 
-def open_job(path: Path, *, operator: str, name: str, ledger: Path | None = None) -> Opened:
+def open_job(path: Path, *, operator: str, name: str, ledger: Place | None = None) -> Opened:
     """Read a job and its arming, and compare them. Call it where no other thread runs and no loop.
 
     Args:
@@ -87,7 +88,7 @@ def open_job(path: Path, *, operator: str, name: str, ledger: Path | None = None
     checked = check_station_job(station)
     refuse_one_file_for_all(checked.scripts)
     if is_missing(station.job.ledger):
-        place = place_of(station.job.ledger)
+        place = ledger_place(station.job.ledger)
         raise LedgerUnusable(f"There is no ledger at {place}, and a station makes none.", hint=OTHER_LEDGER)
     facts = ledger_facts(station.job.ledger)
     now = inputs_of(station, checked, facts)
@@ -100,7 +101,7 @@ def open_job(path: Path, *, operator: str, name: str, ledger: Path | None = None
     return Opened(station, arming, armed_records(checked, arming), slots, amber)
 
 
-def open_simulated(path: Path, *, chips: Sequence[str], ports: Sequence[str], ledger: Path) -> Opened:
+def open_simulated(path: Path, *, chips: Sequence[str], ports: Sequence[str], ledger: Place) -> Opened:
     """Read a job for simulated boards, and arm it in passing: nothing of it is for real ports.
 
     Args:
@@ -127,7 +128,7 @@ def open_simulated(path: Path, *, chips: Sequence[str], ports: Sequence[str], le
     return Opened(station, arming, checked, slots)
 
 
-def _named(station: StationJob, operator: str, name: str, ledger: Path | None) -> StationJob:
+def _named(station: StationJob, operator: str, name: str, ledger: Place | None) -> StationJob:
     job: Job = station.job
     job = job._replace(
         operator=operator or job.operator,

@@ -13,8 +13,10 @@ from anyio import CancelScope, sleep, to_thread
 
 from parburn import coding
 from parburn.errors import LedgerError, NotDone
+from parburn.ledger.file_location import beside
 from parburn.ledger.run_ledger import RunLedger, open_ledger
 from parburn.ledger.station_entries import ENDED, STARTED
+from parburn.ledger_place import Place, parse_place
 from parburn.run.checked_job import station_of
 from parburn.run.stop import StopRequest
 from parburn.station.arrival_sources import arrival_source
@@ -38,6 +40,8 @@ from parburn.station.view import StationFacts, StationView
 from parburn.transport.lines_lock import machine_lines
 
 NOTES_S: Final = 5.0  # between two looks whether the sockets' statistics have something to tell
+
+POOL_AWAY: Final = "no connection to the pool: boards wait, and may stay in"
 
 Beside = Callable[[Callable[[], StationPicture]], Awaitable[object]]
 
@@ -63,7 +67,7 @@ async def run_station(opened: Opened, outside: Outside) -> Station:
     job = opened.checked.job
     coding.implementation()  # loads it now, while nobody waits on a line
     ledger = await open_ledger(job.ledger, opened.checked.batch, overrides=job.overrides, note=opened.note)
-    statistics = await Statistics.open(place_beside(Path(ledger.place)))
+    statistics = await Statistics.open(place_beside(parse_place(ledger.place)))
     try:
         return await _Running(opened, outside, ledger, statistics).run()
     finally:
@@ -83,6 +87,7 @@ class _Running:
         """Put it together, and let it run."""
         ledger, job = self._ledger, self._opened.checked.job
         station, around = await self._station()
+        ledger.wait_without_end(partial(self._pool_away, station, around))
         plugs = self._seats(station, around)
         self._tell_start(station)
         clock = "" if clock_is_synchronised() is not False else "not synchronised"
@@ -168,7 +173,7 @@ class _Running:
         if self._outside.draws_every_s:  # notes go, and terminals grow, while no board comes
             yield keep_drawing(self._outside.view)
         if not self._opened.checked.job.simulated:  # its ledger is thrown away
-            yield watch_machine(station.amber, ledger=Path(self._ledger.place), to_come=to_come)
+            yield watch_machine(station.amber, ledger=parse_place(self._ledger.place), to_come=to_come)
             yield watch_files(station.amber, self._opened.files)
         if self._outside.beside is not None:
             yield self._outside.beside(station.picture)
@@ -229,7 +234,7 @@ class _Running:
         if job is None:
             return
         try:
-            place = await to_thread.run_sync(written_path, Path(self._ledger.place), job)
+            place = await to_thread.run_sync(written_path, parse_place(self._ledger.place), job)
             written = await to_thread.run_sync(take_for_next_start, place)
         except NotDone as error:
             self._outside.view.note("", f"{error}: {error.hint}", "warning")
@@ -244,6 +249,11 @@ class _Running:
                 said = str(error)
             self._outside.view.note("", f"{one.who} said at {one.at[:16]}: resume ({one.why}): {said}")
 
+    def _pool_away(self, station: Station, around: StationRun, away: bool) -> None:
+        """Let no board begin while the pool is away; those at work wait where they are, and go on."""
+        around.gate.hold(POOL_AWAY if away else "")
+        station.amber("pool", POOL_AWAY if away else "")
+
     async def _commands(self, station: Station) -> CommandSocket | None:
         job = self._outside.commands
         if job is None:
@@ -253,10 +263,10 @@ class _Running:
         return commands
 
 
-def written_path(ledger: Path, job: Path) -> Path:
+def written_path(ledger: Place, job: Path) -> Path:
     """Return where an engineer's word for the next start of a job's station is kept.
 
     It is beside the ledger, in a folder that is the station's own: it must be able to take the word away. Two
     jobs that are called alike are told apart, as by their sockets.
     """
-    return ledger.with_name(f"{ledger.name}.{Path(socket_name(job)).stem}.resume")
+    return beside(ledger, f".{Path(socket_name(job)).stem}.resume")

@@ -21,7 +21,9 @@ from typing import Final, NamedTuple
 from anyio import to_thread
 
 from parburn.errors import UsageError
+from parburn.ledger.file_location import beside
 from parburn.ledger.schema import connect_to_read
+from parburn.ledger_place import Place
 
 LAST: Final = 50  # outcomes that a socket's yield is of
 LEAST: Final = 20  # outcomes without which nothing is said of a yield
@@ -85,12 +87,12 @@ class SlotCounts(NamedTuple):
         )
 
 
-def place_beside(ledger: Path) -> Path:
+def place_beside(ledger: Place) -> Path:
     """Return where the statistics of the sockets lie that work with this ledger."""
-    return ledger.with_name(f"{ledger.name}.sockets.sqlite3")
+    return beside(ledger, ".sockets.sqlite3")
 
 
-def read_counts(ledger: Path) -> Mapping[str, SlotCounts]:
+def read_counts(ledger: Place) -> Mapping[str, SlotCounts]:
     """Return by slot what the sockets have done that work with this ledger. It changes nothing.
 
     Raises:

@@ -12,13 +12,13 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from parburn.errors import LedgerError
 from parburn.ledger import writer
 from parburn.ledger.base import State
 from parburn.ledger.sql import Sql
 from parburn.ledger.writer import Transaction
+from parburn.ledger_place import Place, parse_place
 
 from .ledgers import attempt, batch, chip, claims_of, opened
 
@@ -57,7 +57,7 @@ def stop_at(when: str, commit: int) -> None:
     writer.Writer._transact = disturbed  # type: ignore[method-assign]  # the one place to stand
 
 
-async def main(path: Path, first: int, boards: int) -> None:
+async def main(path: Place, first: int, boards: int) -> None:
     async with opened(path, batch()) as ledger:
         claims = await claims_of(ledger, [chip(first + n) for n in range(boards)])
         alive = [claim for claim in claims if not isinstance(claim, LedgerError)]
@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> None:
     path, first, boards, *stop = arguments
     if stop:
         stop_at(stop[0], int(stop[1]))
-    asyncio.run(main(Path(path), int(first), int(boards)))
+    asyncio.run(main(parse_place(path), int(first), int(boards)))
 
 
 if __name__ == "__main__":

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 
 from parburn.ledger.base import State
+from parburn.ledger_place import Place, parse_place
 
 from .a_run import say
 from .ledgers import attempt, batch, chip, claim_of, opened
 
 
-async def main(path: Path, arming: str, boards: int) -> None:
+async def main(path: Place, arming: str, boards: int) -> None:
     async with opened(path, batch(), arming=arming) as ledger:
 
         async def one(number: int) -> None:
@@ -33,4 +33,4 @@ async def main(path: Path, arming: str, boards: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    asyncio.run(main(parse_place(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

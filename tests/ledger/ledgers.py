@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
+
+import pytest
 
 from parburn.errors import LedgerError
 from parburn.ledger.base import Attempt, BatchSpec, Claim, RunNote, State, UnitIdentity
 from parburn.ledger.batches import Override
 from parburn.ledger.run_ledger import RunLedger, open_ledger
+from parburn.ledger.sql import Sql
+from parburn.ledger_place import Place, PoolAddress
 
 T = TypeVar("T")
+
+in_a_file = pytest.mark.parametrize("path", ["sqlite"], indirect=True)  # no pool was ever of that kind
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -49,9 +54,43 @@ def batch(
     )
 
 
+@contextmanager
+def looking(path: Place) -> Iterator[Any]:
+    """The tables behind a ledger, past its rules: each statement is a change of its own."""
+    if isinstance(path, PoolAddress):
+        from parburn.ledger.pool.opening import opened as connected
+        from parburn.ledger.pool.sql import PoolSql
+
+        sql: Sql = PoolSql(connected(path))
+    else:
+        sql = sqlite3.connect(path, isolation_level=None)
+    try:
+        yield sql
+    finally:
+        sql.close()
+
+
+def made(address: PoolAddress) -> None:
+    """Make a pool where none is."""
+    import psycopg  # here, as in `looking`: it is an extra
+
+    from parburn.ledger.pool import schema as pool_schema
+    from parburn.ledger.pool.sql import PoolSql
+
+    sql = PoolSql(psycopg.connect(str(address)))
+    try:
+        sql.begin()
+        pool_schema.make(sql, why="a test")
+        sql.commit()
+    except (LedgerError, psycopg.errors.UniqueViolation):  # there is one, or another process makes it
+        sql.roll_back()
+    finally:
+        sql.close()
+
+
 @asynccontextmanager
 async def opened(
-    path: Path | None,
+    path: Place | None,
     spec: BatchSpec | None = None,
     *,
     overrides: Collection[Override | str] = (),
@@ -59,6 +98,8 @@ async def opened(
 ) -> AsyncIterator[RunLedger]:
     """A ledger that is made where none is."""
     note = RunNote(arming=arming)
+    if isinstance(path, PoolAddress):
+        await asyncio.to_thread(made, path)
     ledger = await open_ledger(path, spec or batch(), new_ledger=True, overrides=overrides, note=note)
     try:
         yield ledger
@@ -97,7 +138,7 @@ async def burn(claim: Claim, *, plan: str = "plan", values: Mapping[str, str] | 
     await claim.passed("job")
 
 
-async def burn_on(path: Path, one: UnitIdentity, spec: BatchSpec | None = None, **values: str) -> int:
+async def burn_on(path: Place, one: UnitIdentity, spec: BatchSpec | None = None, **values: str) -> int:
     """A whole run with one chip; its index."""
     async with opened(path, spec) as ledger:
         claim = await claim_of(ledger, one)

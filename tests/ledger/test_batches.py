@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +12,19 @@ from parburn.config.records import load_config_files
 from parburn.errors import BatchRefused, LedgerError, OutOfIndexes, RecordsUndeclared, UnitRefused
 from parburn.ledger.base import BatchSpec
 from parburn.ledger.batches import Override
+from parburn.ledger_place import Place
 
-from .ledgers import attempt, batch, burn, burn_on, chip, claim_of, claims_of, opened, run
+from .ledgers import attempt, batch, burn, burn_on, chip, claim_of, claims_of, in_a_file, looking, opened, run
 
 IDS = {1: "one", 2: "two", 3: "three", 4: "four"}
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite3"
-
-
-async def name_of(path: Path, spec: BatchSpec) -> str:
+async def name_of(path: Place, spec: BatchSpec) -> str:
     async with opened(path, spec) as ledger:
         return ledger.batch
 
 
-def test_a_batch_without_name_is_known_by_its_content(path: Path) -> None:
+def test_a_batch_without_name_is_known_by_its_content(path: Place) -> None:
     async def work() -> None:
         assert await name_of(path, batch()) == "default"
         first = await name_of(path, batch(IDS))
@@ -43,7 +37,7 @@ def test_a_batch_without_name_is_known_by_its_content(path: Path) -> None:
     run(work())
 
 
-def test_a_mistyped_name_under_which_nothing_was_burned_leaves_no_doubt(path: Path, tmp_path: Path) -> None:
+def test_a_mistyped_name_under_which_nothing_was_burned_leaves_no_doubt(path: Place, tmp_path: Path) -> None:
     async def work() -> None:
         ids = {"a.json": '{"1": 1, "2": 2, "3": 3}'}
         mistyped = files(tmp_path, ids, name="sprnig")
@@ -55,7 +49,7 @@ def test_a_mistyped_name_under_which_nothing_was_burned_leaves_no_doubt(path: Pa
     run(work())
 
 
-def test_the_same_content_under_another_name_is_refused(path: Path) -> None:
+def test_the_same_content_under_another_name_is_refused(path: Place) -> None:
     async def work() -> None:
         await burn_on(path, chip(1), batch(IDS, name="monday"))
         with pytest.raises(BatchRefused, match="belong to the batch monday") as refused:
@@ -73,7 +67,7 @@ def test_the_same_content_under_another_name_is_refused(path: Path) -> None:
     run(work())
 
 
-def test_the_same_content_elsewhere_is_fine_when_it_has_no_records(path: Path) -> None:
+def test_the_same_content_elsewhere_is_fine_when_it_has_no_records(path: Place) -> None:
     async def work() -> None:
         await burn_on(path, chip(1), batch(config="wifi settings", name="monday"))
         assert await burn_on(path, chip(2), batch(config="wifi settings", name="tuesday")) == 1
@@ -81,7 +75,7 @@ def test_the_same_content_elsewhere_is_fine_when_it_has_no_records(path: Path) -
     run(work())
 
 
-def test_added_records_are_fine_changed_ones_are_not(path: Path) -> None:
+def test_added_records_are_fine_changed_ones_are_not(path: Place) -> None:
     async def work() -> None:
         await burn_on(path, chip(1), batch(IDS, name="A"))
         assert await burn_on(path, chip(2), batch({**IDS, 5: "five"}, name="A")) == 2
@@ -97,7 +91,7 @@ def test_added_records_are_fine_changed_ones_are_not(path: Path) -> None:
     run(work())
 
 
-def test_a_second_station_adds_its_file_under_the_same_name(path: Path) -> None:
+def test_a_second_station_adds_its_file_under_the_same_name(path: Place) -> None:
     async def work() -> None:
         await burn_on(path, chip(1), batch({1: "mac1", 2: "mac2"}, name="A"))
         both = batch({1: "mac1 key1", 2: "mac2 key2"}, name="A")
@@ -108,7 +102,7 @@ def test_a_second_station_adds_its_file_under_the_same_name(path: Path) -> None:
     run(work())
 
 
-def test_files_that_share_a_record_with_another_batch_are_refused(path: Path) -> None:
+def test_files_that_share_a_record_with_another_batch_are_refused(path: Place) -> None:
     async def work() -> None:
         await burn_on(path, chip(1), batch(IDS, name="A"))
         shifted = batch({7: "one", 8: "eight"}, name="B")
@@ -128,7 +122,7 @@ def test_files_that_share_a_record_with_another_batch_are_refused(path: Path) ->
     run(work())
 
 
-def test_added_records_without_a_name_name_the_batch_to_go_on_with(path: Path) -> None:
+def test_added_records_without_a_name_name_the_batch_to_go_on_with(path: Place) -> None:
     async def work() -> None:
         first = await name_of(path, batch(IDS))
         await burn_on(path, chip(1), batch(IDS))
@@ -141,7 +135,7 @@ def test_added_records_without_a_name_name_the_batch_to_go_on_with(path: Path) -
     run(work())
 
 
-def test_one_record_under_two_indexes_is_refused(path: Path) -> None:
+def test_one_record_under_two_indexes_is_refused(path: Place) -> None:
     async def work() -> None:
         doubled = batch({1: "same", 2: "same", 3: "other"})
         async with opened(path, doubled) as ledger:
@@ -155,7 +149,7 @@ def test_one_record_under_two_indexes_is_refused(path: Path) -> None:
     run(work())
 
 
-def test_a_part_of_a_record_may_be_equal_within_a_batch(path: Path) -> None:
+def test_a_part_of_a_record_may_be_equal_within_a_batch(path: Place) -> None:
     async def work() -> None:
         coloured = batch({1: "mac1 red", 2: "mac2 red"})
         assert await burn_on(path, chip(1), coloured) == 1
@@ -164,7 +158,7 @@ def test_a_part_of_a_record_may_be_equal_within_a_batch(path: Path) -> None:
     run(work())
 
 
-def test_a_chip_with_an_identity_gets_no_record_of_another_batch(path: Path) -> None:
+def test_a_chip_with_an_identity_gets_no_record_of_another_batch(path: Place) -> None:
     async def work() -> None:
         other = batch({1: "uno", 2: "due"}, name="B")
         await burn_on(path, chip(1), batch(IDS, name="A"))
@@ -181,7 +175,7 @@ def test_a_chip_with_an_identity_gets_no_record_of_another_batch(path: Path) -> 
     run(work())
 
 
-def test_a_record_that_another_run_spent_meanwhile_is_not_burned_again(path: Path) -> None:
+def test_a_record_that_another_run_spent_meanwhile_is_not_burned_again(path: Place) -> None:
     async def work() -> None:
         spec_a, spec_b = batch(IDS, name="A"), batch(IDS, name="B")
         async with opened(path, spec_a) as one, opened(path, spec_b) as other:
@@ -207,7 +201,7 @@ def files(folder: Path, texts: Mapping[str, str], *declared: str, **more: Any) -
     return BatchSpec(name, config.digest, config.entries, config=config, **{"uses_index": True, **more})
 
 
-def test_a_file_that_holds_what_a_batch_carries_is_that_batch(path: Path, tmp_path: Path) -> None:
+def test_a_file_that_holds_what_a_batch_carries_is_that_batch(path: Place, tmp_path: Path) -> None:
     async def work() -> None:
         await burn_on(path, chip(1), files(tmp_path, {"a.csv": "id\n1\n2\n"}, "a.csv=row"))
         first = await name_of(path, files(tmp_path, {"a.csv": "id\n1\n2\n"}))
@@ -223,7 +217,7 @@ def test_a_file_that_holds_what_a_batch_carries_is_that_batch(path: Path, tmp_pa
     run(work())
 
 
-def test_a_file_that_holds_a_part_of_it_is_refused(path: Path, tmp_path: Path) -> None:
+def test_a_file_that_holds_a_part_of_it_is_refused(path: Place, tmp_path: Path) -> None:
     async def work() -> None:
         ids = {"a.json": '{"1": 1, "2": 2, "3": 3}'}
         first = await name_of(path, files(tmp_path, ids))
@@ -240,7 +234,7 @@ def test_a_file_that_holds_a_part_of_it_is_refused(path: Path, tmp_path: Path) -
     run(work())
 
 
-def test_shared_data_that_have_changed_are_refused(path: Path, tmp_path: Path) -> None:
+def test_shared_data_that_have_changed_are_refused(path: Place, tmp_path: Path) -> None:
     async def work() -> None:
         def spec(version: int, wifi: str, *declared: str, **more: Any) -> BatchSpec:
             ids = f'{{"version": {version}, "1": "a", "2": "b"}}'
@@ -258,7 +252,7 @@ def test_shared_data_that_have_changed_are_refused(path: Path, tmp_path: Path) -
     run(work())
 
 
-def test_indexes_without_a_record_are_not_given_out(path: Path, tmp_path: Path) -> None:
+def test_indexes_without_a_record_are_not_given_out(path: Place, tmp_path: Path) -> None:
     async def work() -> None:
         spec = files(tmp_path, {"a.txt": "one\n\nthree\n", "b.json": '{"5": "x"}'}, "a.txt=line", name="A")
         async with opened(path, spec) as ledger:
@@ -272,7 +266,7 @@ def test_indexes_without_a_record_are_not_given_out(path: Path, tmp_path: Path) 
     run(work())
 
 
-def test_a_run_without_index_needs_no_forms_and_forgets_none(path: Path, tmp_path: Path) -> None:
+def test_a_run_without_index_needs_no_forms_and_forgets_none(path: Place, tmp_path: Path) -> None:
     async def work() -> None:
         table = {"a.csv": "id\n1\n2\n"}
         spec = files(tmp_path, table, uses_index=False)
@@ -287,18 +281,18 @@ def test_a_run_without_index_needs_no_forms_and_forgets_none(path: Path, tmp_pat
     run(work())
 
 
-def test_records_of_an_older_ledger_stay_valid(path: Path, tmp_path: Path) -> None:
+@in_a_file
+def test_records_of_an_older_ledger_stay_valid(path: Place, tmp_path: Path) -> None:
     """They are known by the old digest, beside those that are burned from now on."""
 
     async def work() -> None:
         ids = {"a.json": '{"1": {"mac": "AA", "n": 1}, "2": "b"}'}
         spec = files(tmp_path, ids, name="A")
         await burn_on(path, chip(1), spec)
-        with closing(sqlite3.connect(path)) as connection:
+        with looking(path) as connection:
             connection.execute("DELETE FROM batch_files")
             connection.execute("UPDATE batch_configs SET digest = ?", (spec.view.old_digest,))
             connection.execute("UPDATE records SET digest = ?", (spec.view.old_entries(1),))
-            connection.commit()
         assert await name_of(path, files(tmp_path, ids)) == "A"
         grown = {"a.json": '{"2": "b", "1": {"n": 1, "mac": "AA"}, "3": "c"}'}
         assert await name_of(path, files(tmp_path, grown)) == "A"
@@ -314,7 +308,7 @@ def test_records_of_an_older_ledger_stay_valid(path: Path, tmp_path: Path) -> No
 
 
 def test_a_record_that_moved_is_not_given_again_though_the_change_is_allowed(
-    path: Path, tmp_path: Path
+    path: Place, tmp_path: Path
 ) -> None:
     """With two files the whole differs: each record of each file is looked at all the same."""
 

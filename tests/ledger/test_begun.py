@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-
 import pytest
 
 from parburn.errors import LedgerUnusable, UnitRefused
@@ -14,16 +10,12 @@ from parburn.ledger.base import Begun, Cause, Claim, State
 from parburn.ledger.batches import WITHOUT_CONFIG
 from parburn.ledger.export import verify
 from parburn.ledger.without_run import allow_to_go_on, note
+from parburn.ledger_place import Place
 
-from .ledgers import attempt, burn, chip, claim_of, make_version_8, opened, run
+from .ledgers import attempt, burn, chip, claim_of, in_a_file, looking, make_version_8, opened, run
 from .test_history import change
 
 A, B = "a" * 64, "b" * 64
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite3"
 
 
 async def begin(claim: Claim, plan: str = "plan", cause: str = "") -> None:
@@ -32,7 +24,7 @@ async def begin(claim: Claim, plan: str = "plan", cause: str = "") -> None:
     await claim.incomplete("cut off", cause=cause)
 
 
-def begun_under(path: Path, arming: str, cause: str = Cause.LINE) -> None:
+def begun_under(path: Place, arming: str, cause: str = Cause.LINE) -> None:
     async def work() -> None:
         async with opened(path, arming=arming) as ledger:
             await begin(await claim_of(ledger, chip(1)), cause=cause)
@@ -40,7 +32,7 @@ def begun_under(path: Path, arming: str, cause: str = Cause.LINE) -> None:
     run(work())
 
 
-def seen_under(path: Path, arming: str) -> Claim:
+def seen_under(path: Place, arming: str) -> Claim:
     async def work() -> Claim:
         async with opened(path, arming=arming) as ledger:
             return await claim_of(ledger, chip(1))
@@ -50,13 +42,13 @@ def seen_under(path: Path, arming: str) -> Claim:
 
 @pytest.mark.parametrize("by", [A, B, ""])
 @pytest.mark.parametrize("under", [A, B, ""])
-def test_a_claim_tells_under_which_arming_its_unit_was_begun(path: Path, by: str, under: str) -> None:
+def test_a_claim_tells_under_which_arming_its_unit_was_begun(path: Place, by: str, under: str) -> None:
     begun_under(path, by)
     assert seen_under(path, under).begun == Begun(by, "", Cause.LINE, 0)
     assert "verifies" in verify(path)
 
 
-def test_a_unit_that_is_new_whole_or_quarantined_was_not_begun(path: Path) -> None:
+def test_a_unit_that_is_new_whole_or_quarantined_was_not_begun(path: Place) -> None:
     async def work() -> None:
         async with opened(path, arming=A) as ledger:
             claim = await claim_of(ledger, chip(1))
@@ -69,7 +61,7 @@ def test_a_unit_that_is_new_whole_or_quarantined_was_not_begun(path: Path) -> No
 
 
 @pytest.mark.parametrize("first", [A, ""])
-def test_of_several_burns_any_other_arming_counts(path: Path, first: str) -> None:
+def test_of_several_burns_any_other_arming_counts(path: Place, first: str) -> None:
     """A run may finish what a station began; the station then finds a burn that is not its own."""
 
     async def work() -> None:
@@ -84,7 +76,7 @@ def test_of_several_burns_any_other_arming_counts(path: Path, first: str) -> Non
         assert begun.arming == told
 
 
-def test_an_attempt_that_goes_on_keeps_its_first_arming(path: Path) -> None:
+def test_an_attempt_that_goes_on_keeps_its_first_arming(path: Place) -> None:
     begun_under(path, A)
     begun_under(path, "")  # a run, with the same plan
     begun = seen_under(path, A).begun
@@ -93,18 +85,18 @@ def test_an_attempt_that_goes_on_keeps_its_first_arming(path: Path) -> None:
     assert "verifies" in verify(path)
 
 
-def test_the_date_of_the_arming_is_told_where_it_is_known(path: Path) -> None:
+def test_the_date_of_the_arming_is_told_where_it_is_known(path: Place) -> None:
     begun_under(path, A)
     note(path, station_entries.ARMED, batch="batch of another", arming=A, operator="Eve")
     begun = seen_under(path, B).begun
     assert begun is not None
-    with closing(sqlite3.connect(path)) as connection:
+    with looking(path) as connection:
         (at,) = connection.execute("SELECT at FROM history WHERE event = 'station-armed'").fetchone()
     assert begun.armed_on == at
 
 
 @pytest.mark.parametrize("cause", [*Cause, ""])
-def test_how_it_ended_is_kept(path: Path, cause: str) -> None:
+def test_how_it_ended_is_kept(path: Place, cause: str) -> None:
     begun_under(path, A, cause)
     begun = seen_under(path, A).begun
     assert begun is not None
@@ -112,12 +104,12 @@ def test_how_it_ended_is_kept(path: Path, cause: str) -> None:
     assert "verifies" in verify(path)
 
 
-def test_an_unknown_cause_is_a_mistake_of_ours(path: Path) -> None:
+def test_an_unknown_cause_is_a_mistake_of_ours(path: Place) -> None:
     with pytest.raises(ValueError, match="weather"):
         begun_under(path, A, "weather")
 
 
-def test_a_pass_or_a_quarantine_forgets_how_the_burn_before_it_ended(path: Path) -> None:
+def test_a_pass_or_a_quarantine_forgets_how_the_burn_before_it_ended(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             claim = await claim_of(ledger, chip(1))
@@ -125,12 +117,12 @@ def test_a_pass_or_a_quarantine_forgets_how_the_burn_before_it_ended(path: Path)
             await claim.quarantined("odd bits")
 
     run(work())
-    with closing(sqlite3.connect(path)) as connection:
+    with looking(path) as connection:
         assert connection.execute("SELECT cause FROM units").fetchall() == [("",)]
     assert "verifies" in verify(path)
 
 
-def test_going_on_is_counted_for_life_and_survives_restarts(path: Path) -> None:
+def test_going_on_is_counted_for_life_and_survives_restarts(path: Place) -> None:
     begun_under(path, A)
 
     async def work() -> None:
@@ -156,7 +148,7 @@ def test_going_on_is_counted_for_life_and_survives_restarts(path: Path) -> None:
     assert "verifies" in verify(path)
 
 
-def test_who_is_whole_does_not_go_on(path: Path) -> None:
+def test_who_is_whole_does_not_go_on(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             claim = await claim_of(ledger, chip(1))
@@ -173,7 +165,7 @@ def test_who_is_whole_does_not_go_on(path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["claim", "ledger", "file"])
-def test_somebody_may_let_it_go_on(path: Path, how: str) -> None:
+def test_somebody_may_let_it_go_on(path: Place, how: str) -> None:
     begun_under(path, A, Cause.OTHER)
 
     async def work() -> None:
@@ -191,7 +183,7 @@ def test_somebody_may_let_it_go_on(path: Path, how: str) -> None:
         allow_to_go_on(path, batch=WITHOUT_CONFIG, identity=chip(1), why="the cable was mended")
     begun = seen_under(path, A).begun
     assert begun == Begun(A, "", Cause.ALLOWED, 0)
-    with closing(sqlite3.connect(path)) as connection:
+    with looking(path) as connection:
         (detail,) = connection.execute(
             "SELECT detail FROM history WHERE event = 'allowed-to-go-on'"
         ).fetchone()
@@ -199,7 +191,7 @@ def test_somebody_may_let_it_go_on(path: Path, how: str) -> None:
     assert "verifies" in verify(path)
 
 
-def test_nobody_lets_a_unit_go_on_that_another_run_holds(path: Path) -> None:
+def test_nobody_lets_a_unit_go_on_that_another_run_holds(path: Place) -> None:
     begun_under(path, A)
 
     async def work() -> None:
@@ -211,7 +203,7 @@ def test_nobody_lets_a_unit_go_on_that_another_run_holds(path: Path) -> None:
     run(work())
 
 
-def test_a_pass_tells_under_which_armings_it_was_made(path: Path) -> None:
+def test_a_pass_tells_under_which_armings_it_was_made(path: Place) -> None:
     async def work() -> None:
         for arming in (A, "", B, B):
             async with opened(path, arming=arming) as ledger:
@@ -234,7 +226,7 @@ def test_a_pass_tells_under_which_armings_it_was_made(path: Path) -> None:
         ("UPDATE attempts SET arming = 'other'", "attempts"),
     ],
 )
-def test_a_changed_count_shows_after_a_later_station(path: Path, statement: str, says: str) -> None:
+def test_a_changed_count_shows_after_a_later_station(path: Place, statement: str, says: str) -> None:
     begun_under(path, A)
 
     async def work() -> None:
@@ -249,19 +241,22 @@ def test_a_changed_count_shows_after_a_later_station(path: Path, statement: str,
     assert says in str(refused.value)
 
 
-def test_a_begun_unit_of_version_8_was_begun_by_a_run_and_ended_somehow(path: Path) -> None:
+@in_a_file
+def test_a_begun_unit_of_version_8_was_begun_by_a_run_and_ended_somehow(path: Place) -> None:
     begun_under(path, "", "")
 
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with looking(path) as connection:
         make_version_8(connection)
     assert "verifies" in verify(path)  # looking changes nothing
     assert seen_under(path, A).begun == Begun("", "", Cause.OTHER, 0)
-    with closing(sqlite3.connect(path)) as connection:
+    with looking(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,) == (9,)
     assert "verifies" in verify(path)
 
 
-def test_what_a_dead_station_left_ended_with_its_process(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_dead_station_left_ended_with_its_process(
+    path: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from parburn.ledger.liveness import Process
 
     monkeypatch.setattr(Process, "is_visible", lambda _self: False)

@@ -6,8 +6,6 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,28 +16,28 @@ from parburn.ledger.base import NO_USER_BITS, Cause, Claim, State
 from parburn.ledger.export import export, verify
 from parburn.ledger.run_records import run_records
 from parburn.ledger.writer import Writer
+from parburn.ledger_place import Place
 
-from .ledgers import attempt, burn, chip, claim_of, claims_of, opened, run
+from .ledgers import attempt, burn, chip, claim_of, claims_of, looking, opened, run
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite3"
+COLUMNS = ("id", "batch", "idx", "state", "run", "spent", "going_back", "reason", "claim", "cause", "went_on")
 
 
-def row(path: Path, index_or_mac: int | str) -> dict[str, Any]:
+def row(path: Place, index_or_mac: int | str) -> dict[str, Any]:
     column = "idx" if isinstance(index_or_mac, int) else "mac"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.row_factory = sqlite3.Row
-        return dict(connection.execute(f"SELECT * FROM units WHERE {column} = ?", (index_or_mac,)).fetchone())
+    with looking(path) as connection:
+        (found,) = connection.execute(
+            f"SELECT {', '.join(COLUMNS)} FROM units WHERE {column} = ?", (index_or_mac,)
+        )
+        return dict(zip(COLUMNS, found, strict=True))
 
 
-def events(path: Path) -> list[str]:
-    with closing(sqlite3.connect(path)) as connection:
+def events(path: Place) -> list[str]:
+    with looking(path) as connection:
         return [event for (event,) in connection.execute("SELECT event FROM history ORDER BY seq")]
 
 
-def test_a_board_that_comes_again_in_the_same_run_goes_on_with_its_index(path: Path) -> None:
+def test_a_board_that_comes_again_in_the_same_run_goes_on_with_its_index(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             first = await claim_of(ledger, chip(1))
@@ -69,7 +67,7 @@ def test_a_board_that_comes_again_in_the_same_run_goes_on_with_its_index(path: P
 
 
 @pytest.mark.parametrize("planned", [False, True])
-def test_an_index_that_was_not_attempted_is_free_at_once(path: Path, planned: bool) -> None:
+def test_an_index_that_was_not_attempted_is_free_at_once(path: Place, planned: bool) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             one = await claim_of(ledger, chip(1))
@@ -88,7 +86,7 @@ def test_an_index_that_was_not_attempted_is_free_at_once(path: Path, planned: bo
 
 
 @pytest.mark.parametrize("release", [False, True])
-def test_a_failure_keeps_its_index_or_gives_it_back(path: Path, release: bool) -> None:
+def test_a_failure_keeps_its_index_or_gives_it_back(path: Place, release: bool) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             one = await claim_of(ledger, chip(1))
@@ -104,7 +102,7 @@ def test_a_failure_keeps_its_index_or_gives_it_back(path: Path, release: bool) -
 
 @pytest.mark.parametrize("quarantined", [False, True])
 def test_a_begun_unit_that_is_refused_before_its_script_is_left_as_it_was(
-    path: Path, quarantined: bool
+    path: Place, quarantined: bool
 ) -> None:
     before: dict[str, Any] = {}
 
@@ -129,7 +127,7 @@ def test_a_begun_unit_that_is_refused_before_its_script_is_left_as_it_was(
     assert "verifies" in verify(path)
 
 
-def test_after_its_end_a_claim_can_do_nothing(path: Path) -> None:
+def test_after_its_end_a_claim_can_do_nothing(path: Place) -> None:
     """Also where another claim of this run holds the chip."""
     works: list[Callable[[Claim], Any]] = [
         lambda c: c.planned("p", {}),
@@ -165,7 +163,7 @@ def test_after_its_end_a_claim_can_do_nothing(path: Path) -> None:
     run(work())
 
 
-def test_an_end_is_in_order_with_what_was_asked_before_it(path: Path) -> None:
+def test_an_end_is_in_order_with_what_was_asked_before_it(path: Place) -> None:
     """A pass that is on its way is written; what comes after the end is not."""
 
     async def work() -> None:
@@ -189,7 +187,7 @@ def test_an_end_is_in_order_with_what_was_asked_before_it(path: Path) -> None:
 
 
 def test_an_end_that_could_not_be_written_can_be_asked_again(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
@@ -208,7 +206,7 @@ def test_an_end_that_could_not_be_written_can_be_asked_again(
     run(work())
 
 
-def test_the_end_of_the_run_still_ends_what_is_left(path: Path) -> None:
+def test_the_end_of_the_run_still_ends_what_is_left(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             one, two = await claim_of(ledger, chip(1)), await claim_of(ledger, chip(2))
@@ -224,7 +222,7 @@ def test_the_end_of_the_run_still_ends_what_is_left(path: Path) -> None:
     assert "verifies" in verify(path)
 
 
-def test_a_claim_that_ended_is_told_in_the_records_of_its_run(path: Path) -> None:
+def test_a_claim_that_ended_is_told_in_the_records_of_its_run(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             one = await claim_of(ledger, chip(1))
@@ -234,7 +232,7 @@ def test_a_claim_that_ended_is_told_in_the_records_of_its_run(path: Path) -> Non
             await (await claim_of(ledger, chip(2))).end()
 
     run(work())
-    with closing(sqlite3.connect(path)) as connection:
+    with looking(path) as connection:
         records = list(run_records(connection))
     assert [(one.result, one.reason) for one in records] == [
         ("incomplete", run_ledger.CLAIM_ENDED),
@@ -243,7 +241,7 @@ def test_a_claim_that_ended_is_told_in_the_records_of_its_run(path: Path) -> Non
     assert '"event":"claim-ended"' in export(path)
 
 
-def test_an_index_in_the_middle_that_goes_back_is_the_next_one(path: Path) -> None:
+def test_an_index_in_the_middle_that_goes_back_is_the_next_one(path: Place) -> None:
     """The search for a free index begins behind those that are held; one that goes back is found again."""
 
     async def work() -> None:
@@ -253,7 +251,7 @@ def test_an_index_in_the_middle_that_goes_back_is_the_next_one(path: Path) -> No
                 claim = await claim_of(ledger, chip(number))
                 await burn(claim)
                 await claim.end()
-            with closing(sqlite3.connect(path)) as connection:
+            with looking(path) as connection:
                 assert connection.execute("SELECT full_to FROM batches").fetchone()[0] > 60
             await kept.end()
             assert (await claim_of(ledger, chip(501))).index == 1
@@ -262,7 +260,7 @@ def test_an_index_in_the_middle_that_goes_back_is_the_next_one(path: Path) -> No
     run(work())
 
 
-def test_a_claim_that_was_given_up_does_not_hold_its_chip_when_the_ledger_is_back(path: Path) -> None:
+def test_a_claim_that_was_given_up_does_not_hold_its_chip_when_the_ledger_is_back(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             go_on = threading.Event()

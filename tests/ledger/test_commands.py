@@ -28,16 +28,12 @@ from parburn.errors import (
 from parburn.ledger import export, maintenance, schema
 from parburn.ledger.base import Attempt, BatchSpec, State, UnitIdentity
 from parburn.ledger.file_location import is_missing, runs_path, witness_path
+from parburn.ledger_place import Place, PoolAddress
 
-from .ledgers import attempt, batch, burn, burn_on, chip, claim_of, claims_of, opened, run
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite3"
+from .ledgers import attempt, batch, burn, burn_on, chip, claim_of, claims_of, in_a_file, opened, run
 
 
-async def quarantine(path: Path) -> None:
+async def quarantine(path: Place) -> None:
     async with opened(path) as ledger:
         claim = await claim_of(ledger, chip(1))
         await claim.planned("plan", {})
@@ -45,7 +41,7 @@ async def quarantine(path: Path) -> None:
         await claim.quarantined("a bit too many\x1b[2J in KEY0")
 
 
-def event_of(path: Path, event: str) -> dict[str, object]:
+def event_of(path: Place, event: str) -> dict[str, object]:
     (entry,) = [one for one in json.loads(export.export(path))["history"] if one["event"] == event]
     detail = entry["detail"]
     assert isinstance(detail, dict)
@@ -53,7 +49,7 @@ def event_of(path: Path, event: str) -> dict[str, object]:
 
 
 @pytest.fixture
-def used(path: Path) -> Path:
+def used(path: Place) -> Place:
     async def work() -> None:
         async with opened(path, batch(name="A")) as ledger:
             await burn(await claim_of(ledger, chip(1)), values={"CUSTOM_MAC": "02:00:00:00:00:01"})
@@ -69,7 +65,7 @@ def used(path: Path) -> Path:
     return path
 
 
-def test_show(used: Path) -> None:
+def test_show(used: Place) -> None:
     lines = export.show(used).splitlines()
     assert lines[0].startswith("INDEX    CHIP       MAC                STATE           CHANGED (UTC)")
     assert lines[1] == "batch A"
@@ -83,17 +79,17 @@ def test_show(used: Path) -> None:
     assert lines[9:] == ["3 units, 2 with an index.", f"Ledger: {used}"]
 
 
-def test_show_of_an_empty_ledger(path: Path) -> None:
+def test_show_of_an_empty_ledger(path: Place) -> None:
     maintenance.init(path, why="a new line")
     assert export.show(path) == f"The ledger {path} has no units yet.\n"
 
 
-def test_show_moves_no_cursor(path: Path) -> None:
+def test_show_moves_no_cursor(path: Place) -> None:
     run(quarantine(path))
     assert "\x1b" not in export.show(path)
 
 
-def test_export_json(used: Path) -> None:
+def test_export_json(used: Place) -> None:
     record = json.loads(export.export(used))
     assert record["schema"] == 1
     assert record["batches"] == ["A"]
@@ -108,7 +104,7 @@ def test_export_json(used: Path) -> None:
     assert events == ["claimed", "planned", "burn-attempted", "step", "step", "passed"]
 
 
-def test_export_csv(used: Path) -> None:
+def test_export_csv(used: Place) -> None:
     rows = list(csv.DictReader(io.StringIO(export.export(used, "csv"))))
     assert [row["index"] for row in rows] == ["1", "2", ""]
     assert [row["spent"] for row in rows] == ["yes", "yes", "no"]
@@ -117,7 +113,7 @@ def test_export_csv(used: Path) -> None:
         export.export(used, "xml")
 
 
-def test_keys_are_nowhere_in_what_is_shown(used: Path) -> None:
+def test_keys_are_nowhere_in_what_is_shown(used: Place) -> None:
     async def key() -> bytes:
         async with opened(used) as ledger:
             return ledger.keyed_digest_key()
@@ -127,6 +123,7 @@ def test_keys_are_nowhere_in_what_is_shown(used: Path) -> None:
         assert secret.hex() not in text
 
 
+@in_a_file
 def test_looking_changes_nothing(used: Path) -> None:
     before = used.read_bytes()
     export.show(used)
@@ -136,14 +133,14 @@ def test_looking_changes_nothing(used: Path) -> None:
 
 
 @pytest.mark.parametrize("look", [export.show, export.export, export.verify])
-def test_looking_at_no_ledger_makes_none(path: Path, look: object) -> None:
+def test_looking_at_no_ledger_makes_none(path: Place, look: object) -> None:
     assert callable(look)
-    with pytest.raises(LedgerUnusable, match="There is no ledger at"):
+    with pytest.raises(LedgerUnusable, match=r"There is no (ledger|pool) at"):
         look(path)
-    assert not path.exists()
+    assert isinstance(path, PoolAddress) or not path.exists()
 
 
-def test_looking_while_a_run_is_at_work(path: Path) -> None:
+def test_looking_while_a_run_is_at_work(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             await burn(await claim_of(ledger, chip(1)))
@@ -154,6 +151,7 @@ def test_looking_while_a_run_is_at_work(path: Path) -> None:
     run(work())
 
 
+@in_a_file
 def test_init_is_needed_after_a_loss_and_says_why(used: Path) -> None:
     with pytest.raises(LedgerUnusable, match="There is a ledger"):
         maintenance.init(used, why="a try")
@@ -168,6 +166,7 @@ def test_init_is_needed_after_a_loss_and_says_why(used: Path) -> None:
     assert "verifies" in export.verify(used)
 
 
+@in_a_file
 def test_init_puts_the_log_of_the_lost_ledger_aside(path: Path) -> None:
     path.with_name(path.name + "-wal").write_bytes(b"log")
     maintenance.init(path, why="lost")
@@ -175,6 +174,7 @@ def test_init_puts_the_log_of_the_lost_ledger_aside(path: Path) -> None:
     assert "verifies" in export.verify(path)
 
 
+@in_a_file
 def test_what_its_runs_locked_shows_that_there_was_a_ledger(used: Path) -> None:
     """Ledger and witness are both gone, and the third file is not: no new beginning."""
     runs = runs_path(used)
@@ -191,6 +191,7 @@ def test_what_its_runs_locked_shows_that_there_was_a_ledger(used: Path) -> None:
     assert runs.exists()
 
 
+@in_a_file
 def test_adopt_an_older_copy(path: Path) -> None:
     run(burn_on(path, chip(1)))
     shutil.copy(path, path.with_name("copy"))
@@ -204,6 +205,7 @@ def test_adopt_an_older_copy(path: Path) -> None:
     assert "verifies" in export.verify(path)
 
 
+@in_a_file
 def test_adopt_without_a_witness_and_with_a_damaged_one(path: Path) -> None:
     run(burn_on(path, chip(1)))
     witness_path(path).unlink()
@@ -213,6 +215,7 @@ def test_adopt_without_a_witness_and_with_a_damaged_one(path: Path) -> None:
     assert run(burn_on(path, chip(2))) == 2
 
 
+@in_a_file
 def test_adopt_refuses_a_changed_ledger(path: Path) -> None:
     import sqlite3
 
@@ -225,7 +228,7 @@ def test_adopt_refuses_a_changed_ledger(path: Path) -> None:
         maintenance.adopt(path, why="I did nothing")
 
 
-def test_release_lets_a_unit_go_on_with_its_own_index(path: Path) -> None:
+def test_release_lets_a_unit_go_on_with_its_own_index(path: Place) -> None:
     async def go_on() -> None:
         async with opened(path) as ledger:
             claim = await claim_of(ledger, chip(1))
@@ -248,7 +251,7 @@ def test_release_lets_a_unit_go_on_with_its_own_index(path: Path) -> None:
     assert "verifies" in export.verify(path)
 
 
-def test_release_waits_for_a_run_at_work(path: Path) -> None:
+def test_release_waits_for_a_run_at_work(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             claim = await claim_of(ledger, chip(1))
@@ -261,7 +264,7 @@ def test_release_waits_for_a_run_at_work(path: Path) -> None:
     run(work())
 
 
-def test_import_used(path: Path, tmp_path: Path) -> None:
+def test_import_used(path: Place, tmp_path: Path) -> None:
     file = tmp_path / "used.csv"
     file.write_text("# from the old sheet\n1-3\n5\n7, ESP32-C3, AA:BB:CC:00:00:07\n\n")
 
@@ -279,7 +282,7 @@ def test_import_used(path: Path, tmp_path: Path) -> None:
 
 
 def test_a_chip_imported_by_its_mac_keeps_the_index_whatever_its_unique_id(
-    path: Path, tmp_path: Path
+    path: Place, tmp_path: Path
 ) -> None:
     file = tmp_path / "used.csv"
     file.write_text("1,esp32c3,aa:bb:cc:00:00:07\n2,esp32c3,aa:bb:cc:00:00:08\n")
@@ -304,7 +307,7 @@ def test_a_chip_imported_by_its_mac_keeps_the_index_whatever_its_unique_id(
 @pytest.mark.parametrize(
     "line", ["x", "3-1", "1,2", '"1\n2"', "1-2,esp32,aa:bb:cc:dd:ee:ff", "1,esp32,nonsense", "-5", "1e3"]
 )
-def test_import_used_names_the_line(path: Path, tmp_path: Path, line: str) -> None:
+def test_import_used_names_the_line(path: Place, tmp_path: Path, line: str) -> None:
     maintenance.init(path, why="new")
     file = tmp_path / "used.csv"
     file.write_text(f"# head\n{line}\n")
@@ -313,7 +316,7 @@ def test_import_used_names_the_line(path: Path, tmp_path: Path, line: str) -> No
 
 
 @pytest.mark.parametrize("lines", ["1-999999999", "5\n1-500000\n600001-1200000\n"])
-def test_too_many_used_indexes_are_refused_at_once(path: Path, tmp_path: Path, lines: str) -> None:
+def test_too_many_used_indexes_are_refused_at_once(path: Place, tmp_path: Path, lines: str) -> None:
     maintenance.init(path, why="new")
     file = tmp_path / "used.csv"
     file.write_text(lines)
@@ -325,6 +328,7 @@ def test_too_many_used_indexes_are_refused_at_once(path: Path, tmp_path: Path, l
     assert "no units" in export.show(path)
 
 
+@in_a_file
 def test_used_indexes_are_imported_in_a_time_that_grows_with_their_number_only(
     path: Path, tmp_path: Path
 ) -> None:
@@ -353,7 +357,7 @@ def test_used_indexes_are_imported_in_a_time_that_grows_with_their_number_only(
     assert "verifies" in export.verify(path)
 
 
-def test_import_used_takes_nothing_from_a_chip(path: Path, tmp_path: Path) -> None:
+def test_import_used_takes_nothing_from_a_chip(path: Place, tmp_path: Path) -> None:
     file = tmp_path / "used.csv"
     file.write_text("9\n1,chip,aa:bb:cc:00:00:09\n")
     run(burn_on(path, chip(1)))
@@ -365,6 +369,7 @@ def test_import_used_takes_nothing_from_a_chip(path: Path, tmp_path: Path) -> No
     assert "1 units" in export.show(path)
 
 
+@in_a_file
 def test_keeping_up_needs_the_right_ledger(path: Path) -> None:
     with pytest.raises(LedgerUnusable, match="There is no ledger"):
         maintenance.release(path, [chip(1).mac], why="x")
@@ -412,7 +417,7 @@ def given(first: Path, form: str) -> Path:
 
 @pytest.mark.parametrize("form", ["file", "json", "csv"])
 def test_another_ledger_is_taken_over_with_identities_records_and_values(
-    path: Path, first: Path, form: str
+    path: Place, first: Path, form: str
 ) -> None:
     maintenance.init(path, why="a second PC")
     maintenance.scrap(first, [chip(1).mac], why="fell")
@@ -443,7 +448,7 @@ def test_another_ledger_is_taken_over_with_identities_records_and_values(
 
 @pytest.mark.parametrize("form", ["file", "json", "csv"])
 def test_its_records_go_to_no_other_chip_whatever_the_batch_is_called(
-    path: Path, first: Path, form: str
+    path: Place, first: Path, form: str
 ) -> None:
     maintenance.init(path, why="a second PC")
     maintenance.import_used(path, given(first, form), why="two PCs", batch="order 7")
@@ -456,7 +461,7 @@ def test_its_records_go_to_no_other_chip_whatever_the_batch_is_called(
         run(work())
 
 
-def test_what_contradicts_is_listed_and_nothing_is_taken(path: Path, first: Path) -> None:
+def test_what_contradicts_is_listed_and_nothing_is_taken(path: Place, first: Path) -> None:
     async def work() -> None:  # the same files on this PC, without knowing of the other one
         async with opened(path, records()) as ledger:
             for number in (8, 1):
@@ -475,7 +480,7 @@ def test_what_contradicts_is_listed_and_nothing_is_taken(path: Path, first: Path
 
 
 def test_digests_of_keys_stay_behind_in_all_that_was_known_of_a_passed_chip(
-    path: Path, tmp_path: Path
+    path: Place, tmp_path: Path
 ) -> None:
     first = tmp_path / "first" / "ledger.sqlite3"
     image = '{"blocks":{"0":"1","4":"hmac:aa"},"earlier":{"3":"7","5":"hmac:bb"}}'
@@ -505,13 +510,14 @@ def declared(name: str, *, same: tuple[str, ...] = (), unique: tuple[str, ...] =
     return batch({1: f"one{name}"}, name=name)._replace(same=same, unique=unique)
 
 
-async def open_once(path: Path, *specs: BatchSpec) -> None:
+async def open_once(path: Place, *specs: BatchSpec) -> None:
     for spec in specs:
         async with opened(path, spec):
             pass
 
 
 @pytest.mark.parametrize("form", ["file", "json"])
+@in_a_file
 def test_what_was_declared_is_taken_over_and_handed_on(path: Path, tmp_path: Path, form: str) -> None:
     first, third = tmp_path / "first" / "ledger.sqlite3", tmp_path / "third" / "ledger.sqlite3"
     sharing = declared("B", **WAYS)._replace(shares_with="A")
@@ -531,7 +537,7 @@ def test_what_was_declared_is_taken_over_and_handed_on(path: Path, tmp_path: Pat
     run(work())
 
 
-def test_only_the_batch_that_is_named_is_taken_over(path: Path, tmp_path: Path) -> None:
+def test_only_the_batch_that_is_named_is_taken_over(path: Place, tmp_path: Path) -> None:
     first = tmp_path / "first" / "ledger.sqlite3"
     run(open_once(first, declared("A", same=("WEEK",)), declared("B", same=("YEAR",))))
     maintenance.init(path, why="a second PC")
@@ -542,6 +548,7 @@ def test_only_the_batch_that_is_named_is_taken_over(path: Path, tmp_path: Path) 
     assert json.loads(export.export(path))["batches"] == ["B"]
 
 
+@in_a_file
 def test_declarations_that_contradict_are_both_named_and_nothing_is_taken(path: Path, tmp_path: Path) -> None:
     first = tmp_path / "first" / "ledger.sqlite3"
     run(burn_on(first, chip(1), declared("A", **WAYS)))
@@ -560,7 +567,7 @@ def test_declarations_that_contradict_are_both_named_and_nothing_is_taken(path: 
     maintenance.import_used(path, first, why="two PCs", batch="another")
 
 
-def test_lines_without_a_batch_are_refused(path: Path, tmp_path: Path) -> None:
+def test_lines_without_a_batch_are_refused(path: Place, tmp_path: Path) -> None:
     maintenance.init(path, why="new")
     file = tmp_path / "used.csv"
     file.write_text("1-3\n")
@@ -569,7 +576,7 @@ def test_lines_without_a_batch_are_refused(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{}", '{"units": 3}', "batch,index,chip,mac,unique_id,state,\n1,2\n"])
-def test_what_is_no_ledger_is_told(path: Path, tmp_path: Path, text: str) -> None:
+def test_what_is_no_ledger_is_told(path: Place, tmp_path: Path, text: str) -> None:
     maintenance.init(path, why="new")
     file = tmp_path / "other"
     file.write_text(text)
@@ -577,7 +584,7 @@ def test_what_is_no_ledger_is_told(path: Path, tmp_path: Path, text: str) -> Non
         maintenance.import_used(path, file, why="x")
 
 
-def test_a_dead_board_is_written_off_and_its_index_stays_spent(path: Path) -> None:
+def test_a_dead_board_is_written_off_and_its_index_stays_spent(path: Place) -> None:
     run(burn_on(path, chip(1), records()))
     with pytest.raises(UsageError, match="knows no chip aa:bb:cc:00:00:07"):
         maintenance.scrap(path, [chip(1).mac, chip(7).mac], why="fell")
@@ -594,7 +601,7 @@ def test_a_dead_board_is_written_off_and_its_index_stays_spent(path: Path) -> No
     assert "verifies" in export.verify(path)
 
 
-def test_many_are_released_and_one_wrong_word_releases_none(path: Path) -> None:
+def test_many_are_released_and_one_wrong_word_releases_none(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             for number in range(1, 5):

@@ -10,8 +10,9 @@ import pytest
 
 from parburn.errors import LedgerUnusable
 from parburn.ledger.export import verify
+from parburn.ledger_place import Place
 
-from .ledgers import attempt, batch, burn, chip, claim_of, opened, run
+from .ledgers import attempt, batch, burn, chip, claim_of, looking, opened, run
 
 
 @pytest.fixture
@@ -31,14 +32,14 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def change(path: Path, *statements: str) -> None:
-    """As somebody would who has a copy of SQLite and no respect."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("DROP TRIGGER history_stays")
-    connection.execute("DROP TRIGGER history_is_kept")
-    for statement in statements:
-        assert connection.execute(statement).rowcount > 0, statement
-    connection.close()
+def change(path: Place, *statements: str) -> None:
+    """As somebody would who has a copy of SQLite, or owns the pool, and no respect."""
+    with looking(path) as connection:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("DROP TRIGGER history_stays")
+            connection.execute("DROP TRIGGER history_is_kept")
+        for statement in statements:
+            assert connection.execute(statement).rowcount > 0, statement
 
 
 def test_an_untouched_ledger_verifies(path: Path) -> None:

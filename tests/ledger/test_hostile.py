@@ -170,8 +170,6 @@ def test_what_is_no_import_is_told(folder: Path, capsys: pytest.CaptureFixture[s
         ("something://host/db", "something://... is an address that is not understood"),
         ("sqlite:///ledger", "an address that is not understood"),
         ("file:///tmp/ledger", "an address that is not understood"),
-        ("postgresql://user:secret@host/db", "in PostgreSQL is not known to this version"),
-        ("postgres://host", "in PostgreSQL is not known to this version"),
     ],
 )
 def test_an_address_is_no_ledger_and_makes_no_folder(
@@ -183,6 +181,28 @@ def test_an_address_is_no_ledger_and_makes_no_folder(
         assert main([*command, "--ledger", address]) == 2, command
         said = capsys.readouterr().err
         assert words in said, (command, said)
-        assert "secret" not in said
         assert "--ledger PATH" in said
     assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("address", ["postgresql://user:secret@host/db", "postgres://h/d?password=secret"])
+def test_a_pool_is_never_named_with_its_password(
+    folder: Path, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    before = sorted(folder.iterdir())
+    more = (("--sim", "esp32c3:1", "--commands", "burn_efuse DIS_PAD_JTAG 1", "--do-not-confirm"),)
+    for command in (*COMMANDS, *more):
+        assert main([*command, "--ledger", address]) == 2, command
+        said = capsys.readouterr()
+        assert "holds a password" in said.err, (command, said)
+        assert "secret" not in said.out + said.err
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", [("ledger", "show"), ("ledger", "verify"), ("ledger", "export")])
+def test_a_pool_that_is_not_there_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    address = "postgresql://station7@127.0.0.1:9/parburn"
+    assert main([*command, "--ledger", address]) == 2
+    assert f"No connection to the pool {address}" in capsys.readouterr().err

@@ -15,13 +15,14 @@ from parburn.errors import LedgerError
 from parburn.ledger.base import Begun, Cause, State
 from parburn.ledger.export import export, verify
 from parburn.ledger.liveness import Process, RunLocks
+from parburn.ledger_place import Place
 
 from .ledgers import burn, burn_on, chip, claims_of, opened, run
 
 BOARDS = 3
 
 
-def start(path: Path, *arguments: object) -> subprocess.Popen[str]:
+def start(path: Place, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.ledger.a_run", str(path), *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -37,15 +38,14 @@ def said_by(process: subprocess.Popen[str]) -> list[list[str]]:
     return [line.split() for line in output.splitlines()]
 
 
-def units(path: Path) -> dict[str, dict[str, object]]:
+def units(path: Place) -> dict[str, dict[str, object]]:
     return {unit["mac"]: unit for unit in json.loads(export(path))["units"]}
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("commit", range(1, 9))
-def test_killed_at_a_commit(tmp_path: Path, commit: int, when: str) -> None:
+def test_killed_at_a_commit(path: Place, commit: int, when: str) -> None:
     """The run of three boards is killed right before or after its n-th commit; then the same boards again."""
-    path = tmp_path / "ledger.sqlite3"
     process = start(path, 0, BOARDS, when, commit)
     said = said_by(process)
     assert process.returncode == -signal.SIGKILL
@@ -67,8 +67,7 @@ def test_killed_at_a_commit(tmp_path: Path, commit: int, when: str) -> None:
     assert "verifies" in verify(path)
 
 
-def test_what_was_not_attempted_goes_to_the_next_chips(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite3"
+def test_what_was_not_attempted_goes_to_the_next_chips(path: Place) -> None:
     said_by(start(path, 0, BOARDS, "after", 3))  # open, claim, plan
     others = range(100, 100 + BOARDS)
 
@@ -81,9 +80,9 @@ def test_what_was_not_attempted_goes_to_the_next_chips(tmp_path: Path) -> None:
     assert run(work()) == [1, 2, 3]
 
 
-def test_a_station_of_96_boards_that_is_killed_goes_on(tmp_path: Path) -> None:
+def test_a_station_of_96_boards_that_is_killed_goes_on(path: Place) -> None:
     """Every unit that was under way was begun under its arming and ended with the process; none is lost."""
-    path, boards, arming = tmp_path / "ledger.sqlite3", 96, "a" * 64
+    boards, arming = 96, "a" * 64
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.ledger.a_station", str(path), arming, str(boards)],
         stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
@@ -116,8 +115,7 @@ def test_a_station_of_96_boards_that_is_killed_goes_on(tmp_path: Path) -> None:
     assert "verifies" in verify(path)
 
 
-def test_two_processes_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite3"
+def test_two_processes_at_once(path: Place) -> None:
     processes = [start(path, number * 100, 20) for number in range(3)]
     said = [line for process in processes for line in said_by(process)]
     assert [process.returncode for process in processes] == [0, 0, 0]
@@ -130,8 +128,7 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
     assert "verifies" in verify(path)
 
 
-def test_a_living_process_keeps_its_claims(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite3"
+def test_a_living_process_keeps_its_claims(path: Place) -> None:
     process = start(path, 0, BOARDS, "wait", 3)
     try:
         assert process.stdout is not None

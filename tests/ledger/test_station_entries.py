@@ -29,26 +29,26 @@ from parburn.ledger.station_entries import (
     find_halts,
 )
 from parburn.ledger.without_run import note, note_armed
+from parburn.ledger_place import Place, PoolAddress
 
-from .ledgers import batch, burn, burn_on, chip, claim_of, opened, run
+from .ledgers import batch, burn, burn_on, chip, claim_of, in_a_file, looking, opened, run
 from .test_history import change
 
 NAME = "blue"
 
 
-def halt_of(path: Path, name: str) -> Halt | None:
+def halt_of(path: Place, name: str) -> Halt | None:
     with reading(path) as (connection, _place):
         return find_halt(connection, name)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "ledger.sqlite3"
+def path(path: Place) -> Place:
     run(burn_on(path, chip(1), batch(name=NAME)))
     return path
 
 
-def test_a_station_tells_its_day(path: Path) -> None:
+def test_a_station_tells_its_day(path: Place) -> None:
     note_armed(path, batch=NAME, arming="d1", operator="Eve", station="bench 2", chips=["esp32c3"])
 
     async def work() -> None:
@@ -75,7 +75,7 @@ def test_a_station_tells_its_day(path: Path) -> None:
         "arming": "d1", "batch": NAME, "chips": ["esp32c3"], "operator": "Eve", "station": "bench 2"
     }  # fmt: skip
     assert told[1]["detail"] == {"arming": "d1", "batch": NAME, "operator": "Bob"}
-    with closing(sqlite3.connect(path)) as connection:
+    with looking(path) as connection:
         assert len(list(run_records(connection))) == 2  # they are no boards
 
 
@@ -99,7 +99,7 @@ def test_the_last_halt_holds_until_an_arming_or_a_resume(told: list[tuple[str, s
     assert all_found == sorted((h for h in found.values() if h), key=lambda h: -h.sequence)
 
 
-def test_a_halt_that_holds_is_shown(path: Path) -> None:
+def test_a_halt_that_holds_is_shown(path: Place) -> None:
     assert "halted" not in show(path)
     note(path, HALTED, batch=NAME, why="a double \x1b[2J")
     shown = show(path)
@@ -109,7 +109,7 @@ def test_a_halt_that_holds_is_shown(path: Path) -> None:
     assert "halted" not in show(path)
 
 
-def test_odd_texts_are_kept_as_far_as_they_can_be_read(path: Path) -> None:
+def test_odd_texts_are_kept_as_far_as_they_can_be_read(path: Place) -> None:
     note(path, HALTED, batch=NAME, why="odd \udcff byte", operator="ä\x00" * 2000)
     halt = halt_of(path, NAME)
     assert halt is not None
@@ -130,7 +130,7 @@ def test_odd_texts_are_kept_as_far_as_they_can_be_read(path: Path) -> None:
         (HALTED, {"batch": NAME, "state": "pass"}),
     ],
 )
-def test_what_is_no_entry_of_a_station_is_refused(path: Path, event: str, detail: dict[str, object]) -> None:
+def test_what_is_no_entry_of_a_station_is_refused(path: Place, event: str, detail: dict[str, object]) -> None:
     before = export(path)
     with pytest.raises(LedgerError):
         note(path, event, **detail)
@@ -143,27 +143,30 @@ def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_changed_arming_shows(path: Path) -> None:
+def test_a_changed_arming_shows(path: Place) -> None:
     note_armed(path, batch=NAME, arming="d1", operator="Eve")
     change(path, "UPDATE history SET detail = replace(detail, 'd1', 'd2') WHERE event = 'station-armed'")
     with pytest.raises(LedgerUnusable, match="was changed"):
         verify(path)
 
 
-def test_entries_that_nobody_understands_end_nothing(path: Path) -> None:
+def test_entries_that_nobody_understands_end_nothing(path: Place) -> None:
     """As another version may write them; `verify` judges the chain."""
     note(path, HALTED, batch=NAME, why="a double")
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    chain, there = (", chain, number", ", chain, 9999") if isinstance(path, PoolAddress) else ("", "")
+    with looking(path) as connection:
         connection.execute(
-            "INSERT INTO history SELECT 9999, at, run, unit, 'station-armed', state, idx, '[1', hash"
+            f"INSERT INTO history (seq{chain}, at, run, unit, event, state, idx, detail, hash)"
+            f" SELECT 9999{there}, at, run, unit, 'station-armed', state, idx, '[1', hash"
             " FROM history ORDER BY seq DESC LIMIT 1"
         )
         assert find_halt(connection, NAME) is not None
 
 
-def test_a_halt_is_found_in_a_few_seeks(path: Path) -> None:
+@in_a_file
+def test_a_halt_is_found_in_a_few_seeks(path: Place) -> None:
     note(path, HALTED, batch=NAME, why="a double")
-    with closing(sqlite3.connect(path)) as connection:
+    with looking(path) as connection:
         said: list[str] = []
         connection.set_trace_callback(said.append)
         find_halt(connection, NAME)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from parburn.errors import UniqueValueTaken
 from parburn.ledger.base import State
+from parburn.ledger_place import Place
 
 from .ledgers import attempt, batch, burn, burn_on, chip, claim_of, opened, run
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite3"
-
-
-def test_a_burned_value_is_refused_to_others_in_any_batch(path: Path) -> None:
+def test_a_burned_value_is_refused_to_others_in_any_batch(path: Place) -> None:
     async def work() -> None:
         await burn_on(path, chip(1), CUSTOM_MAC="02:00:00:00:00:01")
         for spec in (batch(), batch(name="other")):
@@ -31,7 +25,7 @@ def test_a_burned_value_is_refused_to_others_in_any_batch(path: Path) -> None:
     run(work())
 
 
-def test_one_value_in_two_plans_of_a_run_refuses_both(path: Path) -> None:
+def test_one_value_in_two_plans_of_a_run_refuses_both(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             first, second = await claim_of(ledger, chip(1)), await claim_of(ledger, chip(2))
@@ -53,7 +47,7 @@ def test_one_value_in_two_plans_of_a_run_refuses_both(path: Path) -> None:
     run(work())
 
 
-def test_a_chip_may_keep_its_own_value(path: Path) -> None:
+def test_a_chip_may_keep_its_own_value(path: Place) -> None:
     async def work() -> None:
         await burn_on(path, chip(1), CUSTOM_MAC="m")
         await burn_on(path, chip(1), CUSTOM_MAC="m")
@@ -61,7 +55,7 @@ def test_a_chip_may_keep_its_own_value(path: Path) -> None:
     run(work())
 
 
-def test_the_same_text_under_another_name_is_another_value(path: Path) -> None:
+def test_the_same_text_under_another_name_is_another_value(path: Place) -> None:
     async def work() -> None:
         await burn_on(path, chip(1), CUSTOM_MAC="m")
         await burn_on(path, chip(2), UNIQUE_ID="m")
@@ -69,7 +63,7 @@ def test_the_same_text_under_another_name_is_another_value(path: Path) -> None:
     run(work())
 
 
-def test_values_of_an_attempt_stay_taken_though_it_never_passed(path: Path) -> None:
+def test_values_of_an_attempt_stay_taken_though_it_never_passed(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             claim = await claim_of(ledger, chip(1))
@@ -84,7 +78,7 @@ def test_values_of_an_attempt_stay_taken_though_it_never_passed(path: Path) -> N
     run(work())
 
 
-def test_values_of_a_clean_failure_are_free_again(path: Path) -> None:
+def test_values_of_a_clean_failure_are_free_again(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             claim = await claim_of(ledger, chip(1))
@@ -95,7 +89,7 @@ def test_values_of_a_clean_failure_are_free_again(path: Path) -> None:
     run(work())
 
 
-def test_values_planned_by_another_run_at_work_conflict_too(path: Path) -> None:
+def test_values_planned_by_another_run_at_work_conflict_too(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as one, opened(path, batch(name="other")) as other:
             first, second = await claim_of(one, chip(1)), await claim_of(other, chip(2))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
+import asyncio
 import time
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ from parburn.ledger.export import verify
 from parburn.ledger.run_ledger import open_ledger
 from parburn.ledger.run_records import run_records
 from parburn.ledger.unit_life import condition, life_of, total_state
+from parburn.ledger_place import Place, PoolAddress
 from tests.ledger.ledgers import (
     attempt,
     batch,
@@ -24,16 +23,13 @@ from tests.ledger.ledgers import (
     chip,
     claim_of,
     claims_of,
+    in_a_file,
+    looking,
+    made,
     make_version_8,
     opened,
     run,
 )
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite3"
-
 
 SHOWN = {"CUSTOM_MAC": "02:00:00:00:00:01", "DIS_PAD_JTAG": "1"}
 
@@ -44,7 +40,7 @@ async def half(claim: Claim, shown: dict[str, str]) -> None:
     await claim.incomplete("cut off")
 
 
-def seen(path: Path, spec: BatchSpec | None = None) -> Claim:
+def seen(path: Place, spec: BatchSpec | None = None) -> Claim:
     """The claim of chip 1 in a run that does nothing with it."""
 
     async def work() -> Claim:
@@ -54,15 +50,15 @@ def seen(path: Path, spec: BatchSpec | None = None) -> Claim:
     return run(work())
 
 
-def history(path: Path, event: str) -> list[str]:
-    with closing(sqlite3.connect(path)) as connection:
+def history(path: Place, event: str) -> list[str]:
+    with looking(path) as connection:
         return [
             at
             for (at,) in connection.execute("SELECT at FROM history WHERE event = ? ORDER BY seq", (event,))
         ]
 
 
-def in_run(path: Path, *works: Any) -> None:
+def in_run(path: Place, *works: Any) -> None:
     """A run for each of these works on chip 1's claim, a few milliseconds apart."""
 
     async def work(one: Any) -> None:
@@ -84,7 +80,7 @@ def test_each_state_has_its_words(state: State) -> None:
     assert total_state(state, "") == condition(state)
 
 
-def test_whole_since_it_passed_whatever_came_later(path: Path) -> None:
+def test_whole_since_it_passed_whatever_came_later(path: Place) -> None:
     async def whole(claim: Claim) -> None:
         await claim.planned("plan", {"CUSTOM_MAC": SHOWN["CUSTOM_MAC"]}, shown=SHOWN)
         await claim.burn_attempted(attempt())
@@ -104,7 +100,7 @@ def test_whole_since_it_passed_whatever_came_later(path: Path) -> None:
     assert "verifies" in verify(path)
 
 
-def test_what_an_interrupted_run_planned_was_not_burned(path: Path) -> None:
+def test_what_an_interrupted_run_planned_was_not_burned(path: Place) -> None:
     """It waited for a turn when the power failed; a later job finds all of its own there."""
 
     async def whole(claim: Claim) -> None:
@@ -121,14 +117,14 @@ def test_what_an_interrupted_run_planned_was_not_burned(path: Path) -> None:
 
     in_run(path, whole, interrupted, stages_nothing)
     assert seen(path).burned_values == {"A": "1"}
-    with closing(sqlite3.connect(path)) as connection:
+    with looking(path) as connection:
         found = [(one.result, one.values) for one in run_records(connection)]
     assert [values for _, values in found] == [{"A": "1"}] * 4
     assert [result for result, _ in found] == ["pass", "failed", "already-pass", "failed"]
     assert "verifies" in verify(path)
 
 
-def test_half_burned_since_it_was_begun_and_whole_since_it_ended(path: Path) -> None:
+def test_half_burned_since_it_was_begun_and_whole_since_it_ended(path: Place) -> None:
     in_run(path, lambda claim: half(claim, SHOWN), lambda claim: half(claim, {"SERIAL": "7"}))
     claim = seen(path)
     assert condition(claim.state) == "half burned"
@@ -138,7 +134,7 @@ def test_half_burned_since_it_was_begun_and_whole_since_it_ended(path: Path) -> 
     assert seen(path).since == history(path, "passed")[0]
 
 
-def test_a_chip_that_was_never_burned_has_nothing(path: Path) -> None:
+def test_a_chip_that_was_never_burned_has_nothing(path: Place) -> None:
     async def refused(claim: Claim) -> None:
         await claim.planned("plan", {}, shown=SHOWN)
         await claim.failed_clean("not confirmed", release=False)
@@ -148,7 +144,7 @@ def test_a_chip_that_was_never_burned_has_nothing(path: Path) -> None:
     assert (claim.since, claim.burned_values, condition(claim.state)) == ("", {}, "never burned")
 
 
-def test_a_chip_that_gets_no_claim_is_told_all_the_same(path: Path) -> None:
+def test_a_chip_that_gets_no_claim_is_told_all_the_same(path: Place) -> None:
     in_run(path, lambda claim: half(claim, SHOWN))
 
     async def elsewhere() -> LedgerError | Claim:
@@ -164,16 +160,18 @@ def test_a_chip_that_gets_no_claim_is_told_all_the_same(path: Path) -> None:
     )
 
 
-def test_the_history_says_where_and_by_whom_a_run_was_made(path: Path) -> None:
+def test_the_history_says_where_and_by_whom_a_run_was_made(path: Place) -> None:
     async def work() -> int | None:
         note = RunNote("bench 2", "Ana", {"scripts": {"s.py": "ab"}})
+        if isinstance(path, PoolAddress):
+            await asyncio.to_thread(made, path)
         ledger = await open_ledger(path, batch(), new_ledger=True, note=note)
         assert (ledger.place, len(ledger.uuid)) == (str(path), 32)
         await ledger.aclose()
         return ledger.run
 
     number = run(work())
-    with closing(sqlite3.connect(path)) as connection:
+    with looking(path) as connection:
         row = connection.execute("SELECT id, station, operator FROM runs").fetchone()
         (detail,) = connection.execute("SELECT detail FROM history WHERE event = 'run'").fetchone()
     assert row == (number, "bench 2", "Ana")
@@ -190,10 +188,13 @@ def test_a_ledger_that_is_thrown_away_has_no_number() -> None:
     assert run(work()) == (None, "", "")
 
 
-def test_a_ledger_of_before_tells_the_lives_of_its_units(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@in_a_file
+def test_a_ledger_of_before_tells_the_lives_of_its_units(
+    path: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has the history, and is migrated when it is opened."""
     in_run(path, burn)
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with looking(path) as connection:
         make_version_8(connection)
         connection.execute("DROP INDEX history_unit")
         for column in ("station", "operator"):
@@ -202,14 +203,15 @@ def test_a_ledger_of_before_tells_the_lives_of_its_units(path: Path, monkeypatch
     assert "verifies" in verify(path)  # looking changes nothing
     claim = seen(path)
     assert claim.since == history(path, "passed")[0]
-    with closing(sqlite3.connect(path)) as connection:
+    with looking(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
         assert connection.execute("SELECT station, operator FROM runs").fetchall() == [("", "")] * 2
 
 
-def test_a_life_is_told_in_a_few_seeks(path: Path) -> None:
+@in_a_file
+def test_a_life_is_told_in_a_few_seeks(path: Place) -> None:
     in_run(path, burn)
-    with closing(sqlite3.connect(path)) as connection:
+    with looking(path) as connection:
         said: list[str] = []
         connection.set_trace_callback(said.append)
         life_of(connection, 1, State.PASS)

@@ -15,16 +15,12 @@ from parburn.ledger.export import export, show, verify
 from parburn.ledger.run_ledger import RunLedger
 from parburn.ledger.values import value_in
 from parburn.ledger.witness import Witness, write_witness
+from parburn.ledger_place import Place
 
-from .ledgers import attempt, batch, burn, chip, claim_of, opened, run
+from .ledgers import attempt, batch, burn, chip, claim_of, in_a_file, looking, opened, run
 
 LAYOUT = "3:256"
 SERIAL = "3[64:96]"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite3"
 
 
 def record(
@@ -67,7 +63,7 @@ def test_a_value_in_its_range(parts: str, bits: int, hex_: str) -> None:
 
 
 @pytest.mark.parametrize("again", [SERIAL, "3[64:104]", "3[64:80]", "3[0:128]"])
-def test_a_range_that_is_new_is_filled_from_what_chips_hold(path: Path, again: str) -> None:
+def test_a_range_that_is_new_is_filled_from_what_chips_hold(path: Place, again: str) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             await burned(ledger, 1, record(1001 << 64, SERIAL))
@@ -85,7 +81,7 @@ def test_a_range_that_is_new_is_filled_from_what_chips_hold(path: Path, again: s
     assert "verifies" in verify(path)
 
 
-def test_chips_of_another_layout_are_not_compared_by_bits(path: Path) -> None:
+def test_chips_of_another_layout_are_not_compared_by_bits(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             await burned(ledger, 1, record(1001 << 64, SERIAL))
@@ -94,7 +90,7 @@ def test_chips_of_another_layout_are_not_compared_by_bits(path: Path) -> None:
     run(work())
 
 
-def test_who_declares_a_value_the_same_is_not_compared_but_known_to_others(path: Path) -> None:
+def test_who_declares_a_value_the_same_is_not_compared_but_known_to_others(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             await burned(ledger, 1, record(7 << 64))
@@ -106,7 +102,7 @@ def test_who_declares_a_value_the_same_is_not_compared_but_known_to_others(path:
     run(work())
 
 
-def test_two_plans_with_one_value_are_both_refused(path: Path) -> None:
+def test_two_plans_with_one_value_are_both_refused(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as one, opened(path, batch(name="other")) as other:
             first, second = await claim_of(one, chip(1)), await claim_of(other, chip(2))
@@ -118,7 +114,7 @@ def test_two_plans_with_one_value_are_both_refused(path: Path) -> None:
     run(work())
 
 
-def test_the_attempt_sees_what_was_planned_in_a_wider_range_meanwhile(path: Path) -> None:
+def test_the_attempt_sees_what_was_planned_in_a_wider_range_meanwhile(path: Place) -> None:
     """Its bits are equal in our range, though it compares a longer one that differs."""
 
     async def work() -> None:
@@ -134,7 +130,7 @@ def test_the_attempt_sees_what_was_planned_in_a_wider_range_meanwhile(path: Path
     run(work())
 
 
-def test_a_chip_goes_on_with_its_own_value(path: Path) -> None:
+def test_a_chip_goes_on_with_its_own_value(path: Place) -> None:
     async def work() -> None:
         for _ in range(2):
             async with opened(path) as ledger:
@@ -143,7 +139,7 @@ def test_a_chip_goes_on_with_its_own_value(path: Path) -> None:
     run(work())
 
 
-def test_a_chip_has_its_values_in_any_batch(path: Path) -> None:
+def test_a_chip_has_its_values_in_any_batch(path: Place) -> None:
     async def work() -> None:
         held = record(5 << 64, SERIAL)
         async with opened(path) as ledger:
@@ -158,7 +154,7 @@ def test_a_chip_has_its_values_in_any_batch(path: Path) -> None:
     assert "verifies" in verify(path)
 
 
-def test_what_was_only_planned_is_free_again(path: Path) -> None:
+def test_what_was_only_planned_is_free_again(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             claim = await claim_of(ledger, chip(1))
@@ -173,7 +169,7 @@ def test_what_was_only_planned_is_free_again(path: Path) -> None:
     run(work())
 
 
-def test_values_are_shared_with_chips_of_a_batch_that_was_named(path: Path) -> None:
+def test_values_are_shared_with_chips_of_a_batch_that_was_named(path: Place) -> None:
     async def work() -> None:
         async with opened(path, batch(name="product")) as ledger:
             await burned(ledger, 1, record(5 << 64, SERIAL))
@@ -204,7 +200,7 @@ def test_values_are_shared_with_chips_of_a_batch_that_was_named(path: Path) -> N
     ],
 )
 def test_keys_are_equal_on_all_boards_or_different_on_all(
-    path: Path, before: str, then: str, refused: bool
+    path: Place, before: str, then: str, refused: bool
 ) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
@@ -222,7 +218,7 @@ def test_keys_are_equal_on_all_boards_or_different_on_all(
     assert "verifies" in verify(path)
 
 
-def test_keys_of_another_batch_count_where_they_are_each_chips_own(path: Path) -> None:
+def test_keys_of_another_batch_count_where_they_are_each_chips_own(path: Place) -> None:
     async def work() -> None:
         async with opened(path, batch(name="shared")) as ledger:
             await burned(ledger, 1, key("product"))
@@ -240,7 +236,7 @@ def test_keys_of_another_batch_count_where_they_are_each_chips_own(path: Path) -
     run(work())
 
 
-def test_what_is_found_in_a_chip_is_its_own_without_an_index(path: Path) -> None:
+def test_what_is_found_in_a_chip_is_its_own_without_an_index(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             claim = await claim_of(ledger, chip(1))
@@ -261,7 +257,7 @@ def test_what_is_found_in_a_chip_is_its_own_without_an_index(path: Path) -> None
     assert '"3":"50000000000000000"' in export(path)
 
 
-def test_what_is_found_is_not_burned_by_who_planned_it_before(path: Path) -> None:
+def test_what_is_found_is_not_burned_by_who_planned_it_before(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             first, second = await claim_of(ledger, chip(1)), await claim_of(ledger, chip(2))
@@ -273,7 +269,7 @@ def test_what_is_found_is_not_burned_by_who_planned_it_before(path: Path) -> Non
     run(work())
 
 
-def test_what_may_be_equal_is_found_in_many_chips(path: Path) -> None:
+def test_what_may_be_equal_is_found_in_many_chips(path: Place) -> None:
     async def work() -> None:
         held = record(12 << 96, "3[96:112]")._replace(options=(("WEEK", "--same WEEK"),))
         async with opened(path) as ledger:
@@ -285,7 +281,7 @@ def test_what_may_be_equal_is_found_in_many_chips(path: Path) -> None:
     assert "verifies" in verify(path)
 
 
-def test_an_index_whose_value_is_taken_is_set_aside_until_it_may_be_equal(path: Path) -> None:
+def test_an_index_whose_value_is_taken_is_set_aside_until_it_may_be_equal(path: Place) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             await burned(ledger, 1, record(5 << 64, SERIAL))
@@ -303,7 +299,7 @@ def test_an_index_whose_value_is_taken_is_set_aside_until_it_may_be_equal(path: 
     run(work())
 
 
-def test_what_is_declared_is_remembered_and_taken_over_by_like_batches(path: Path) -> None:
+def test_what_is_declared_is_remembered_and_taken_over_by_like_batches(path: Place) -> None:
     async def declared(spec: object, *, says: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
         async with opened(path, spec) as ledger:  # type: ignore[arg-type]  # a BatchSpec
             assert any("takes over" in note for note in ledger.notes) == bool(says)
@@ -332,7 +328,7 @@ def test_what_is_declared_is_remembered_and_taken_over_by_like_batches(path: Pat
         ("DELETE FROM range_values WHERE value LIKE 'hmac:%'", "keyed digests"),
     ],
 )
-def test_tampering_with_values_shows(path: Path, statement: str, says: str) -> None:
+def test_tampering_with_values_shows(path: Place, statement: str, says: str) -> None:
     async def work() -> None:
         async with opened(path) as ledger:
             await burned(ledger, 1, record(1001 << 64, SERIAL))
@@ -340,13 +336,13 @@ def test_tampering_with_values_shows(path: Path, statement: str, says: str) -> N
 
     run(work())
     assert "verifies" in verify(path)
-    connection = sqlite3.connect(path, isolation_level=None)
-    assert connection.execute(statement).rowcount > 0
-    connection.close()
+    with looking(path) as connection:
+        assert connection.execute(statement).rowcount > 0
     with pytest.raises(LedgerUnusable, match=says):
         verify(path)
 
 
+@in_a_file
 def test_values_of_a_ledger_of_before_stay_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its names go on being compared; the values that it did not know are only those of fields and bits."""
     with monkeypatch.context() as before:

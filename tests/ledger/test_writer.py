@@ -237,12 +237,12 @@ def test_the_thread_ends_with_the_ledger(path: Path) -> None:
 
 
 def test_a_thread_that_broke_refuses_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaks(*_args: object) -> None:
+    def breaks(*_args: object, **_more: object) -> None:
         raise ZeroDivisionError("a defect")
 
     async def work() -> None:
         async with opened(path) as ledger:
-            monkeypatch.setattr(ledger._writer, "_after_commit", breaks)
+            monkeypatch.setattr(ledger._store, "after_commit", breaks)
             await ledger._writer.call(lambda t: None)
             late = [ledger._writer.call(lambda t: None) for _ in range(3)]
             await asyncio.gather(*late, return_exceptions=True)

@@ -1,0 +1,35 @@
+"""A station that stalls holds the others for 5 s at most, and finds out that it is behind."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from parburn.ledger.export import verify
+from parburn.ledger_place import PoolAddress
+from tests.ledger.ledgers import burn, chip, claim_of, opened, run
+
+
+def test_a_station_that_stalls_in_a_transaction_holds_nobody_for_long(pool: PoolAddress) -> None:
+    async def work() -> float:
+        async with opened(pool) as stalled, opened(pool) as other:
+            held = asyncio.Event()
+            loop = asyncio.get_running_loop()
+
+            def stalls(transaction: object) -> None:
+                loop.call_soon_threadsafe(held.set)
+                if not held.is_set():
+                    time.sleep(7)
+
+            stall = stalled._writer.call(stalls)
+            await held.wait()
+            began = time.monotonic()
+            claim = await claim_of(other, chip(1))
+            took = time.monotonic() - began
+            await burn(claim, values={"CUSTOM_MAC": "02:00:00:00:00:01"})
+            await stall  # its transaction was thrown out, and done again
+            await burn(await claim_of(stalled, chip(2)), values={"CUSTOM_MAC": "02:00:00:00:00:02"})
+            return took
+
+    assert 2 < run(work()) < 5
+    assert "verifies" in verify(pool)
