@@ -59,6 +59,10 @@ def ledger(options: argparse.Namespace) -> int:
             text = maintenance.init(path, why=options.why)
         case "adopt":
             text = maintenance.adopt(path, why=options.why, first_free=options.first_free)
+        case "move":
+            from parburn.ledger.pool.moving import move  # here: psycopg is an extra
+
+            text = move(path, options.to, options.why, abort=options.abort)
         case "release":
             if bool(options.mac) == options.all or (options.all and not options.batch):
                 raise UsageError("release needs MACs, or --batch NAME --all", hint="Nothing was released.")

@@ -16,7 +16,7 @@ from parburn import __version__
 from parburn.cli.arm_options import add_arm
 from parburn.cli.slots_options import add_slots
 from parburn.cli.station_options import STATION_HELP, fill_station
-from parburn.ledger_place import parse_place
+from parburn.ledger_place import parse_address, parse_place
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -372,6 +372,12 @@ def _add_ledger(parser: Parser) -> None:
     because(adopt)
     adopt.add_argument("--first-free", type=int, metavar="N",
                        help="of a pool: the lowest index that was surely given to no chip")  # fmt: skip
+    move = action("move", "Make a pool of the ledger's file, with all that it knows.")
+    because(move)
+    move.add_argument("--to", required=True, type=parse_address, metavar="ADDRESS",
+                      help="postgresql://OWNER@HOST/DATABASE: a database that has no pool")  # fmt: skip
+    move.add_argument("--abort", action="store_true",
+                      help="take a move back that was begun and of which nothing is there")  # fmt: skip
     release = action("release", "Let units be tried again with their own indexes.")
     release.add_argument("mac", nargs="*", metavar="MAC")
     release.add_argument(

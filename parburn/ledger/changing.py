@@ -14,6 +14,7 @@ from parburn.ledger.backup_mark import refuse_backup
 from parburn.ledger.file_location import check_place
 from parburn.ledger.history import History
 from parburn.ledger.liveness import RunLocks
+from parburn.ledger.moved_mark import refuse_moved
 from parburn.ledger.sql import Sql
 from parburn.ledger.sqlite_store import find_ended
 from parburn.ledger.witness import Witness, read_witness, write_witness
@@ -41,6 +42,7 @@ def changing(place: Place, *, trusted: bool = True) -> Iterator[Transaction]:
         )
     try:
         with contextlib.closing(schema.connect(place)) as connection:
+            refuse_moved(connection, place)
             if trusted:
                 refuse_backup(connection, place)  # before anything in it is changed
             schema.migrate(connection, place)

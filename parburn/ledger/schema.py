@@ -13,6 +13,7 @@ from parburn.errors import LedgerUnusable
 from parburn.ledger.backup_mark import refuse_backup
 from parburn.ledger.file_location import sync_folder
 from parburn.ledger.history import History
+from parburn.ledger.moved_mark import refuse_moved
 from parburn.ledger.witness import Witness, check_witness, read_witness
 
 APPLICATION_ID = 0x50425552  # "PBUR": tells a ledger from any other SQLite file
@@ -400,6 +401,7 @@ def compare_with_witness(
     `witness` was read before the ledger was opened.
     """
     refuse_backup(connection, path)
+    refuse_moved(connection, path)
     (sequence,) = connection.execute("SELECT coalesce(max(seq), 0) FROM history").fetchone()
     row = None
     if witness is None and sequence > 1:

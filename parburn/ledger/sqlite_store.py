@@ -23,6 +23,7 @@ from parburn.ledger.file_location import (
 )
 from parburn.ledger.history import History
 from parburn.ledger.liveness import Process, RunLocks
+from parburn.ledger.moved_mark import refuse_moved
 from parburn.ledger.sql import Sql
 from parburn.ledger.store import EndedRun
 from parburn.ledger.witness import Witness, missing_ledger, read_witness, write_witness
@@ -107,6 +108,7 @@ class SqliteStore:
         connection = schema.connect(path, durable=self._folder is None)
         try:
             refuse_backup(connection, path)  # before anything in it is changed
+            refuse_moved(connection, path)
             schema.migrate(connection, path)
             meta = dict(connection.execute("SELECT name, value FROM meta"))
             self.uuid, self.digest_key = meta["uuid"], meta["digest_key"]

@@ -23,6 +23,7 @@ from parburn.ledger.backup_mark import BackupMark, read_mark, when
 from parburn.ledger.differences import find_strays
 from parburn.ledger.file_location import place_of
 from parburn.ledger.learning import doubles_lines, unknown_note
+from parburn.ledger.moved_mark import read_moved
 from parburn.ledger.reading import is_copy, reading_file
 from parburn.ledger.verify_share import Found, FoundInShare, Share, check_share
 from parburn.ledger.verify_texts import doubles_text, refuse_broken
@@ -59,12 +60,19 @@ def verify(path: Place | None, *, processes: int | None = None) -> str:
         found += (one.units for one in in_shares)
         found.append(Found.of(find_strays(connection)))
         unknown, doubles = unknown_note(connection), doubles_lines(connection)
-        mark = read_mark(connection)
-        if mark is None:
+        mark, moved = read_mark(connection), read_moved(connection)
+        if moved is not None:
+            pass  # its witness tells that, too, and no run uses it
+        elif mark is None:
             found.append(_against_witness(connection, place, witness, uuid))
         else:
             found.append(_against_mark(connection, place, mark, uuid, entries))
     refuse_broken(place, found)
+    if moved is not None:
+        return (
+            f"The ledger {place} verifies: {entries} entries, and its units agree. "
+            f"It is {moved.witness_name}: no run uses it.\n{doubles_text(unknown, doubles)}"
+        )
     if mark is not None:
         return (
             f"The backup {place} verifies: {entries} entries, and its units agree. "

@@ -164,6 +164,17 @@ def make(sql: Sql, *, why: str) -> bool:
     Raises:
         LedgerUnusable: there is one.
     """
+    uuid = secrets.token_hex(16)
+    has_stations = make_empty(sql, uuid, secrets.token_bytes(32))
+    history = PoolHistory(sql, at=now(), run=None)
+    history.append("made", why=why, replaces="", uuid=uuid)
+    history.flush()
+    history.anchor(End(0, GENESIS))
+    return has_stations
+
+
+def make_empty(sql: Sql, uuid: str, digest_key: bytes) -> bool:
+    """Make the tables of a pool without any entry, within the caller's transaction; see `make`."""
     if sql.execute("SELECT 1 FROM pg_namespace WHERE nspname = ?", (SCHEMA,)).fetchone():
         raise LedgerUnusable(
             "There is a pool in this database.", hint="It is never overwritten. Use another database."
@@ -176,17 +187,12 @@ def make(sql: Sql, *, why: str) -> bool:
     if has_stations:
         for statement in statements(_GRANTS):
             sql.execute(statement)
-    uuid = secrets.token_hex(16)
     sql.executemany(
         "INSERT INTO meta VALUES (?, ?)",
-        [("uuid", uuid), ("digest_key", secrets.token_hex(32)), ("version", str(VERSION))],
+        [("uuid", uuid), ("digest_key", digest_key.hex()), ("version", str(VERSION))],
     )
     system, timeline = server_of(sql)
     sql.execute("INSERT INTO pool VALUES (1, 0, ?, ?, ?, '')", (GENESIS, system, timeline))
-    history = PoolHistory(sql, at=now(), run=None)
-    history.append("made", why=why, replaces="", uuid=uuid)
-    history.flush()
-    history.anchor(End(0, GENESIS))
     return has_stations
 
 
