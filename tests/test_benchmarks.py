@@ -31,6 +31,7 @@ COLUMNS = {
     "config": {"ids", "boards", "cpu_s", "rss_mb", "json_load_s", "ratio", "ok"},
     "startup": {"tool", "what", "cpu_s", "ok"},
     "station": {"tool", "what", "sockets", "ok"},
+    "pool": {"what", "ok"},
 }
 
 
@@ -119,6 +120,16 @@ def test_station() -> None:
     assert rows["a loop a port"]["tool"] == "parburn run"
     for what in ("idle, folder", "idle, SYNC on bridges"):
         assert rows[what]["core_percent"] > 0
+
+
+def test_pool() -> None:
+    rows = {row["what"]: row for row in quick("pool")}
+    for what in ("2 stations at 3 a second", "2 stations, as fast as it goes", "a file, 2 stations"):
+        assert rows[what]["units"] > 0
+        assert rows[what]["claim_p50_ms"] <= rows[what]["claim_p99_ms"]
+        assert rows[what]["errors"] == 0
+    assert rows["pool of 2000 units"]["bytes_ratio"] > 0
+    assert rows["file of 2000 units"]["bytes_ratio"] == 1
 
 
 @pytest.mark.parametrize("chip", CHIPS)
