@@ -224,6 +224,10 @@ def _side_by_side(checked: CheckedJob, parts: Sequence[_Part], processes: int) -
                     yield waiting.pop(one), one.result()
         except BrokenProcessPool as error:
             raise UsageError("a script has ended the process that ran it", hint="Mend the script.") from error
+        except BaseException:  # also where nobody wants the rest
+            for process in multiprocessing.active_children():  # else they do all that was handed to them
+                process.kill()
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

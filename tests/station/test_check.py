@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -217,3 +221,52 @@ def test_no_process_is_left_when_it_is_stopped(office: Office, number: signal.Si
     assert done.exit == (-9 if number == signal.SIGKILL else 130 if number == signal.SIGINT else done.exit)
     assert "Traceback" not in done.stderr
     wait_until(lambda: office.workers() == [])
+
+
+def test_ctrl_c_at_any_moment_ends_it_at_once(office: Office) -> None:
+    """Whatever its processes do just then: they start, work, or wait for what was handed to them."""
+    office.records = records(1000)
+    (office.folder / "ids.json").write_text(json.dumps(office.records))
+    work = script(office.folder, "work", "import time\ntime.sleep(0.02 if args.index else 0)\n")
+    words = ("check", "--scripts", work, "--configfiles", office.folder / "ids.json", "--chip", "esp32c3")
+
+    def interrupted(after_s: float) -> tuple[float, int, str]:
+        process = start(*words, "--jobs", 2, state=office.state)
+        time.sleep(after_s)
+        process.send_signal(signal.SIGINT)
+        done = finish(process, timeout_s=20)
+        return after_s, done.exit, done.stderr
+
+    moments = [0.5 + random.random() for _ in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        for after_s, code, stderr in pool.map(interrupted, moments):
+            assert code == 130, (after_s, stderr)
+            assert "Traceback" not in stderr, after_s
+    wait_until(lambda: office.workers() == [])
+
+
+# Ctrl-C in the moment when the processes are there, and the thread that ends them is not.
+BEFORE_THE_THREAD = """
+import sys
+from concurrent.futures import process
+
+def interrupted(self):
+    raise KeyboardInterrupt
+
+process._ExecutorManagerThread.start = interrupted
+from parburn.cli.start import entry
+entry()
+"""
+
+
+def test_ctrl_c_before_anybody_looks_after_the_processes_ends_them(office: Office) -> None:
+    office.records = records(1000)
+    (office.folder / "ids.json").write_text(json.dumps(office.records))
+    words = ["check", "--scripts", str(script(office.folder, "work", FIRST)), "--chip", "esp32c3"]
+    words += ["--jobs", "2", "--configfiles", str(office.folder / "ids.json")]
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE_THE_THREAD, *words],
+        capture_output=True, text=True, check=False, timeout=60, cwd=office.folder,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
