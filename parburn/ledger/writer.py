@@ -16,6 +16,7 @@ import contextlib
 import math
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -94,6 +95,7 @@ class Writer:
         self._queue: queue.SimpleQueue[list[_Request] | None] = queue.SimpleQueue()
         self._gathered: list[_Request] = []
         self._closing = False
+        self._beat_at: float | None = None  # when the run must be shown to be alive, by the monotonic clock
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._end: tuple[int, str] | None = None  # of the history after the last commit
         # A daemon: a disk that hangs must not keep the process from ending.
@@ -176,6 +178,7 @@ class Writer:
                 self._tell(requests)
                 if self._end is not None and connection is not None:
                     self._store.after_commit(*self._end, last=False)
+                self._beat(connection)
         except BaseException as failed:  # must reach the caller
             error = failed
         self._finish(connection, error)
@@ -197,11 +200,20 @@ class Writer:
     def _wait(self, connection: Sql | None) -> list[_Request] | None:
         """Wait for work, and show meanwhile that the run is alive, where the store wants that."""
         while True:
+            due_s = None if self._beat_at is None else max(0.0, self._beat_at - time.monotonic())
             try:
-                return self._queue.get(timeout=self._store.beat_s)  # aclose() ends it
+                return self._queue.get(timeout=due_s)  # aclose() ends it
             except queue.Empty:
-                if connection is not None:
-                    self._store.beat(connection, self.run)
+                self._beat(connection)
+
+    def _beat(self, connection: Sql | None) -> None:
+        """Show that the run is alive where it is time: also one that is never idle."""
+        if self._store.beat_s is None or connection is None:
+            return
+        now = time.monotonic()
+        if self._beat_at is None or now >= self._beat_at:
+            self._store.beat(connection, self.run)
+            self._beat_at = now + self._store.beat_s
 
     def _commit(self, connection: Sql, requests: list[_Request]) -> None:
         try:

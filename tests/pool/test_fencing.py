@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from parburn.errors import LedgerError, UnitHeld, UnitRefused
@@ -80,6 +82,23 @@ def test_a_run_shows_that_it_is_alive(pool: PoolAddress, monkeypatch: pytest.Mon
             await claim_of(ledger, chip(1))
             far_away(pool, ledger, heard_s_ago=3600)
             await asyncio.sleep(0.5)
+            (held,) = await claims_of(other, [chip(1)])
+            assert isinstance(held, UnitHeld)
+
+    run(work())
+
+
+def test_a_run_that_is_never_idle_shows_that_it_is_alive(
+    pool: PoolAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_store, "BEAT_S", 0.2)
+
+    async def work() -> None:
+        async with opened(pool) as ledger, opened(pool) as other:
+            await claim_of(ledger, chip(1))
+            far_away(pool, ledger, heard_s_ago=3600)
+            for _ in range(30):  # one work after the other, for longer than between two beats
+                await ledger._writer.call(lambda _: time.sleep(0.02))
             (held,) = await claims_of(other, [chip(1)])
             assert isinstance(held, UnitHeld)
 

@@ -107,6 +107,18 @@ class PoolFacts:
         self.digest_key = digest_key
 
 
+# What the server says when it ends a connection: too long idle in a transaction, by an administrator, after a
+# crash, while it starts, too long idle. The first is no OperationalError.
+_ENDS: Final = frozenset({"25P03", "57P01", "57P02", "57P03", "57P05"})
+
+
+def has_ended(sql: PoolSql, error: psycopg.Error) -> bool:
+    """Return whether an error means that the connection is gone; it is closed then, for certain."""
+    if error.sqlstate in _ENDS:
+        sql.raw.close()
+    return sql.raw.closed
+
+
 def check_pool(sql: PoolSql, address: PoolAddress, *, trusted: bool = True) -> PoolFacts:
     """Look at an open pool, within a transaction, before anything in it is used.
 

@@ -25,6 +25,7 @@ from parburn.ledger.pool.opening import (
     backend_of,
     check_pool,
     end_backend,
+    has_ended,
     opened,
     refuse_rewound,
     translate,
@@ -57,6 +58,7 @@ class PoolStore:
         self._address = address
         self.on_away: Callable[[bool], None] | None = None  # with it, a way back is waited for without end
         self._is_away = False
+        self._sql: PoolSql | None = None
         self._backend: Backend | None = None
         self._ends: dict[int, End] = {}  # of the chains that this run writes, after its last commit
         self._pool: End | None = None  # the end of the pool's chain, where this transaction has its row
@@ -81,7 +83,7 @@ class PoolStore:
 
     def connect(self, *, trusted: bool = True) -> tuple[PoolSql, list[str]]:
         """Open it; see `Store.connect`. Not `trusted`: also where it is not what it was."""
-        sql = PoolSql(opened(self._address))
+        sql = self._sql = PoolSql(opened(self._address))
         try:
             self._backend = backend_of(sql)
             sql.begin()
@@ -125,8 +127,8 @@ class PoolStore:
         end = End(history.sequence, history.head)
         try:
             sql.commit()
-        except psycopg.OperationalError:
-            if not sql.raw.closed or not wrote or not self._was_committed(sql, history.chain, end):
+        except psycopg.Error as error:
+            if not has_ended(sql, error) or not wrote or not self._was_committed(sql, history.chain, end):
                 raise
         if history.chain != NO_RUN:
             self._ends[history.chain] = end
@@ -190,8 +192,11 @@ class PoolStore:
 
         Who stalls in a transaction is thrown out by the server after 3 s; a lock is waited for 2 s.
         """
+        if not isinstance(error, psycopg.Error) or self._sql is None:
+            return False
         lasts = psycopg.errors.QueryCanceled | psycopg.errors.DiskFull
-        return isinstance(error, psycopg.OperationalError) and not isinstance(error, lasts)
+        passing = isinstance(error, psycopg.OperationalError) and not isinstance(error, lasts)
+        return has_ended(self._sql, error) or passing
 
     def beat(self, connection: Sql, run: int | None) -> None:
         """Show that the run is alive, and keep what the pool's chain was."""
