@@ -25,6 +25,7 @@ PERMISSIVE = re.compile(
 )
 COPYLEFT = re.compile(r"\b(L?A?GPL|GNU|MPL|EUPL|CDDL|SSPL)", re.IGNORECASE)
 BUILD_ONLY = {"cffi", "setuptools"}  # what makes the native part; a run does without
+EXTRA = {"psycopg": Path("ledger/pool")}  # installed on request, and imported in one folder only
 
 
 def plain(name: str) -> str:
@@ -83,7 +84,15 @@ def imported() -> set[str]:
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
-    assert imported() - BUILD_ONLY == declared().keys()
+    assert imported() - BUILD_ONLY - EXTRA.keys() == declared().keys()
+
+
+@pytest.mark.parametrize("name", EXTRA)
+def test_an_extra_is_imported_in_its_own_folder_only(name: str) -> None:
+    package = Path(parburn.__file__).parent
+    users = {path for path in package.rglob("*.py") if name in imports_of(ast.parse(path.read_text()))}
+    assert users
+    assert all((package / EXTRA[name]) in path.parents for path in users), users
 
 
 def test_nothing_that_is_installed_conflicts() -> None:

@@ -125,10 +125,11 @@ def check_pool(sql: PoolSql, address: PoolAddress, *, trusted: bool = True) -> P
     Args:
         sql: Connected to it.
         address: For messages.
-        trusted: It must be on the server that it was last accepted on, and as new as this station's witness.
+        trusted: It must be on the server that it was last accepted on. Whether it is as new as this station's
+            witness is `rewound`'s to say.
 
     Raises:
-        LedgerUnusable: none is there, it is of another version, on another server, older than it was.
+        LedgerUnusable: none is there, it is of another version, or on another server.
     """
     refuse_server(sql, address)
     if sql.execute("SELECT to_regclass(?)", (f"{SCHEMA}.meta",)).fetchone()[0] is None:
@@ -145,7 +146,6 @@ def check_pool(sql: PoolSql, address: PoolAddress, *, trusted: bool = True) -> P
         )
     if trusted:
         _refuse_other_server(sql, address)
-        refuse_rewound(sql, address, witness_of(meta["uuid"]), meta["uuid"])
     return PoolFacts(meta["uuid"], bytes.fromhex(meta["digest_key"]))
 
 
@@ -190,20 +190,23 @@ def witness_of(uuid: str) -> Witness | None:
 
 def refuse_rewound(sql: PoolSql, address: PoolAddress, witness: Witness | None, uuid: str) -> None:
     """Raise LedgerUnusable for a pool that is older than this station's witness of it."""
+    if (refused := rewound(sql, address, witness, uuid)) is not None:
+        raise refused
+
+
+def rewound(sql: PoolSql, address: PoolAddress, witness: Witness | None, uuid: str) -> LedgerUnusable | None:
+    """Return the refusal of a pool that is older than this station's witness of it; None where it is not."""
     if witness is None:
-        return
+        return None
     (last,) = sql.execute("SELECT sequence FROM pool").fetchone()
     row = sql.execute("SELECT hash FROM anchors WHERE sequence = ?", (witness.sequence,)).fetchone()
     if witness.uuid != uuid or last < witness.sequence or row is None or row[0] != witness.head:
-        raise PoolRewound(
+        return LedgerUnusable(
             f"The pool {address} is older than this station knows it, or another one: it had "
             f"{witness.sequence} links in its chain, and has {last} now.",
             hint=_adopt(address),
         )
-
-
-class PoolRewound(LedgerUnusable):
-    """A witness is ahead of its pool."""
+    return None
 
 
 def _adopt(address: PoolAddress) -> str:

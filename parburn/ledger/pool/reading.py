@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 
 from parburn.ledger.allocate import end_dead_runs
-from parburn.ledger.pool.opening import check_pool, opened, translate
+from parburn.ledger.pool.opening import check_pool, opened, refuse_rewound, translate, witness_of
 from parburn.ledger.pool.sql import PoolSql
 from parburn.ledger.pool.store import PoolStore
 from parburn.ledger.schema import now
@@ -28,7 +28,9 @@ def reading_pool(address: PoolAddress, *, trusted: bool = False) -> Iterator[Poo
             sql.execute("SET statement_timeout TO 0")  # a large pool is read for long, and holds nobody
             sql.execute("SET idle_in_transaction_session_timeout TO 0")
             sql.begin("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            check_pool(sql, address, trusted=trusted)
+            facts = check_pool(sql, address, trusted=trusted)
+            if trusted:
+                refuse_rewound(sql, address, witness_of(facts.uuid), facts.uuid)
             yield sql
     except psycopg.Error as error:
         raise translate(error, address) from error

@@ -21,14 +21,15 @@ from parburn.ledger.liveness import Process
 from parburn.ledger.pool.history import NO_RUN, End, PoolHistory
 from parburn.ledger.pool.opening import (
     Backend,
-    PoolRewound,
     backend_of,
     check_pool,
     end_backend,
     has_ended,
     opened,
     refuse_rewound,
+    rewound,
     translate,
+    witness_of,
 )
 from parburn.ledger.pool.sql import PoolSql
 from parburn.ledger.sql import Sql
@@ -89,12 +90,12 @@ class PoolStore:
             sql.begin()
             facts = check_pool(sql, self._address, trusted=trusted)
             self.uuid, self.digest_key = facts.uuid, facts.digest_key
+            older = rewound(sql, self._address, witness_of(facts.uuid), facts.uuid) if trusted else None
+            if older is not None:
+                sql.execute("UPDATE pool SET refused = ?", (str(older),))  # for all stations
             sql.commit()
-        except PoolRewound as rewound:
-            sql.roll_back()
-            sql.execute("UPDATE pool SET refused = ?", (str(rewound),))  # for all stations
-            sql.close()
-            raise
+            if older is not None:
+                raise older
         except BaseException:
             sql.close()
             raise
@@ -168,6 +169,7 @@ class PoolStore:
             facts = check_pool(sql, self._address)
             if facts.uuid != self.uuid:
                 raise LedgerUnusable(f"Another pool is at {self.name} than before: {facts.uuid}.")
+            refuse_rewound(sql, self._address, witness_of(self.uuid), self.uuid)
             if self._seen is not None:  # newer than the witness, which lags behind
                 refuse_rewound(sql, self._address, Witness(self.uuid, *self._seen), self.uuid)
             sql.commit()
