@@ -10,6 +10,11 @@ from parburn.errors import UsageError
 
 SCHEMES = ("postgresql", "postgres")
 _NEVER = ("password", "sslpassword")
+_SAYS_PASSWORD = re.compile(r"password\s*=|^postgres(ql)?:/+[^/@]*:[^/@]*@", re.IGNORECASE)
+_PASSWORD_HINT = (
+    "Take it out, and put it into a passfile (~/.pgpass, mode 0600) or a service file, or use a certificate. "
+    "Then change it. A pool is named postgresql://USER@HOST/DATABASE."
+)
 _HERE = ("", "localhost", "127.0.0.1", "::1")
 
 
@@ -57,8 +62,7 @@ def parse_address(text: str) -> PoolAddress:
     if ":" in user or any(name in _NEVER for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
         raise UsageError(
             "The address of the pool holds a password: every list of processes and every log would show it.",
-            hint="Take it out, and put it into a passfile (~/.pgpass, mode 0600) or a service file, or use a "
-            "certificate. Then change it.",
+            hint=_PASSWORD_HINT,
         )
     return PoolAddress(text)
 
@@ -72,4 +76,8 @@ def parse_place(text: str) -> Place:
     Raises:
         UsageError: see `parse_address`.
     """
-    return parse_address(text) if is_address(text) else Path(text)
+    if is_address(text):
+        return parse_address(text)
+    if _SAYS_PASSWORD.search(text):  # libpq's other way of writing, or an address that is mistyped
+        raise UsageError("The ledger that is named holds a password.", hint=_PASSWORD_HINT)
+    return Path(text)

@@ -90,7 +90,7 @@ def refuse_address(path: Path) -> None:
         return
     hint = "Name a file on a local disk: --ledger PATH. No port was opened, nothing was burned."
     if found[1].lower() in ("postgresql", "postgres"):
-        raise LedgerUnusable("A ledger in PostgreSQL is not known to this version of parburn.", hint=hint)
+        raise LedgerUnusable("The address of a pool begins with postgresql:// and two strokes.", hint=hint)
     raise LedgerUnusable(
         f"The ledger {found[1]}://... is an address that is not understood: a ledger is a file.", hint=hint
     )

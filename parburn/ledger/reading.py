@@ -98,9 +98,7 @@ def _let_signals_in(connection: sqlite3.Connection) -> None:
     connection.set_progress_handler(lambda: 0, STEPS_BETWEEN)
 
 
-def is_copy(connection: Sql) -> bool:
+def is_copy(connection: sqlite3.Connection) -> bool:
     """Return whether this is the copy of a ledger of an older version, which no other process can open."""
-    if not isinstance(connection, sqlite3.Connection):
-        return False
     (row,) = connection.execute("PRAGMA database_list").fetchmany(1)
     return not row[2]

@@ -10,7 +10,8 @@ import pytest
 from parburn.errors import LedgerUnusable, UsageError
 from parburn.ledger import maintenance
 from parburn.ledger.export import show, verify
-from parburn.ledger_place import PoolAddress, parse_address
+from parburn.ledger.pool import store as pool_store
+from parburn.ledger_place import PoolAddress, parse_address, parse_place
 from tests.ledger.ledgers import burn, burn_on, chip, claim_of, looking, made, opened, run
 from tests.pool.server import Server
 
@@ -119,6 +120,43 @@ def test_a_server_that_may_lose_a_commit_is_refused(
     owner(server, f"ALTER DATABASE {database_of(pool)} SET {setting}")
     with pytest.raises(LedgerUnusable, match=says):
         run(burn_on(pool, chip(1)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["host=db user=anna password=secret dbname=p", "postgresql:/anna:secret@db/p", "x?Password = secret"],
+)
+def test_no_password_of_another_way_of_writing_is_shown(text: str) -> None:
+    with pytest.raises(UsageError, match="holds a password") as refused:
+        parse_place(text)
+    assert "secret" not in str(refused.value) + refused.value.hint
+
+
+def test_a_server_process_that_did_not_end_is_not_forgotten(
+    pool: PoolAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was doing may still happen: it is ended before the next thing is done."""
+    ended = []
+
+    def end(_sql: object, backend: object, _until_s: float) -> None:
+        ended.append(backend)
+        if len(ended) == 1:
+            raise LedgerUnusable("it does not end")
+
+    monkeypatch.setattr(pool_store, "end_backend", end)
+
+    async def work() -> None:
+        async with opened(pool) as ledger:
+            claim = await claim_of(ledger, chip(1))
+            with looking(pool) as sql:
+                end_all_connections(sql)
+            with pytest.raises(LedgerUnusable, match="does not end"):
+                await claim.planned("plan", {})
+            await claim.planned("plan", {})
+
+    run(work())
+    assert len(ended) == 2
+    assert ended[0] == ended[1]
 
 
 def test_no_password_stands_in_an_address() -> None:

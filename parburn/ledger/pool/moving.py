@@ -37,7 +37,6 @@ from parburn.ledger.witness import Witness, read_witness, write_witness
 from parburn.ledger.writer import Transaction
 from parburn.ledger_place import Place, PoolAddress
 
-ROWS_AT_A_TIME: Final = 5000
 _NOT_ALIKE: Final = ("meta", "history")
 _ENTRY: Final = "at, run, unit, event, state, idx, detail, hash"
 
@@ -71,7 +70,7 @@ def move(path: Place | None, to: PoolAddress, why: str, *, abort: bool = False) 
                     schema.migrate(file, place)
                     _refuse_broken(place, chain(find_breaks_of_file(file), *_of_units(file)))
                 _mark(file, place, to, why)
-                _copy(file, pool, to)
+                _copy(file, pool)
             _prove(file, pool, place, to)
             end = _end(file)
             _begin(file, place, to)
@@ -209,7 +208,7 @@ def _take_back(file: sqlite3.Connection, place: Path, pool: PoolSql, to: PoolAdd
 # The copy -------------------------------------------------------------------------------------------
 
 
-def _copy(file: sqlite3.Connection, pool: PoolSql, to: PoolAddress) -> None:
+def _copy(file: sqlite3.Connection, pool: PoolSql) -> None:
     """Copy all of it in one transaction."""
     uuid, key = name_and_key(file)
     with pool.raw.transaction():

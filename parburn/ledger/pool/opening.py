@@ -99,12 +99,11 @@ def end_backend(sql: PoolSql, backend: Backend, until_s: float) -> None:
         time.sleep(_LOOK_EVERY_S)
 
 
-class PoolFacts:
+class PoolFacts(NamedTuple):
     """What a pool says of itself: its name, the key of its digests."""
 
-    def __init__(self, uuid: str, digest_key: bytes) -> None:
-        self.uuid = uuid
-        self.digest_key = digest_key
+    uuid: str
+    digest_key: bytes
 
 
 # What the server says when it ends a connection: too long idle in a transaction, by an administrator, after a

@@ -150,7 +150,6 @@ class PoolStore:
             LedgerUnusable: there is none within RECONNECT_FOR_S, or the pool is not what it was.
         """
         deadline = time.monotonic() + (RECONNECT_FOR_S if self.on_away is None else math.inf)
-        before, self._backend = self._backend, None
         self._ends.clear()
         while True:
             try:
@@ -162,8 +161,8 @@ class PoolStore:
                     raise self.translate(error) from error
                 time.sleep(_RECONNECT_EVERY_S)
         try:
-            if before is not None:
-                end_backend(sql, before, time.monotonic() + RECONNECT_FOR_S)
+            if self._backend is not None:  # kept until it has ended: only then nothing of it can happen
+                end_backend(sql, self._backend, time.monotonic() + RECONNECT_FOR_S)
             self._backend = backend_of(sql)
             sql.begin()
             facts = check_pool(sql, self._address)
