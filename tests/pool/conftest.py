@@ -10,6 +10,7 @@ import pytest
 from parburn.ledger_place import PoolAddress
 from tests.ledger.ledgers import made
 from tests.pool import server as pool_server
+from tests.pool.proxy import Proxy, proxy
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +19,13 @@ def server() -> Iterator[pool_server.Server]:
     if why := pool_server.why_not():
         pytest.skip(why)
     with pool_server.server() as one:
+        yield one
+
+
+@pytest.fixture
+def network(server: pool_server.Server) -> Iterator[Proxy]:
+    """A network between stations and the server."""
+    with proxy(server.port) as one:
         yield one
 
 

@@ -12,6 +12,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from parburn.ledger_place import PoolAddress
+
 
 class Proxy:
     """Between clients and one port of this machine. What is set holds for connections that are open, too.
@@ -102,6 +104,12 @@ class Proxy:
                     self._cut(*both)
                     return
         self._cut(*both)
+
+
+def through(network: Proxy, pool: PoolAddress) -> PoolAddress:
+    """The same pool, behind the network."""
+    head, _, database = str(pool).rpartition("/")
+    return PoolAddress(f"{head.rpartition(':')[0]}:{network.port}/{database}")
 
 
 @contextlib.contextmanager

@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from parburn.ledger.export import verify
 from parburn.ledger_place import PoolAddress
 from tests.ledger.ledgers import burn, chip, claim_of, looking, opened, run
-from tests.pool.proxy import Proxy, proxy
-from tests.pool.server import Server
+from tests.pool.proxy import Proxy, through
 
 PACKETS = 400  # more than a life has
 ONE_OF = 3
-
-
-@pytest.fixture
-def network(server: Server) -> Iterator[Proxy]:
-    with proxy(server.port) as one:
-        yield one
-
-
-def through(network: Proxy, pool: PoolAddress) -> PoolAddress:
-    """The same pool, behind the network."""
-    head, _, database = str(pool).rpartition("/")
-    return PoolAddress(f"{head.rpartition(':')[0]}:{network.port}/{database}")
 
 
 @pytest.mark.parametrize("behind", [False, True], ids=["lost", "arrived"])

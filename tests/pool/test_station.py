@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,23 +11,11 @@ from parburn.ledger.export import verify
 from parburn.ledger_place import PoolAddress
 from parburn.sim.control_client import ControlledRig
 from tests.ledger.ledgers import looking
-from tests.pool.proxy import Proxy, proxy
+from tests.pool.proxy import Proxy, through
 from tests.pool.server import Server
 from tests.station.at_work import arm, make_job, running
 
 SOCKETS = 4
-
-
-@pytest.fixture
-def network(server: Server) -> Iterator[Proxy]:
-    with proxy(server.port) as one:
-        yield one
-
-
-def through(network: Proxy, pool: PoolAddress) -> PoolAddress:
-    """The same pool, behind the network."""
-    head, _, database = str(pool).rpartition("/")
-    return PoolAddress(f"{head.rpartition(':')[0]}:{network.port}/{database}")
 
 
 @pytest.mark.parametrize("how", ["cut", "stalled"])

@@ -222,6 +222,11 @@ def translate(error: Exception, address: PoolAddress) -> LedgerUnusable:
         return LedgerUnusable(
             f"The disk of the pool {address} is full.", hint=f"{_NOTHING} Make room on its server."
         )
+    if isinstance(error, psycopg.errors.UniqueViolation) and "pg_namespace" in text:
+        return LedgerUnusable(
+            f"Another parburn is just making a pool at {address}.",
+            hint="Wait until it has ended, then run this again: it goes on, or says what is there.",
+        )
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return LedgerUnusable(
             f"The pool {address} gives this role no right to that: {text}.",
